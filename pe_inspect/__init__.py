@@ -1,0 +1,89 @@
+"""pe-inspect: see what a Vision Transformer's position embedding learned.
+
+    import pe_inspect as pei
+
+    ckpt = pei.load("ckpt.pth")
+    tables = pei.extract(ckpt)
+    result = pei.similarity(tables[0])
+    pei.figure(result).savefig("similarity.png")
+
+The names are resolved on first use: `import pe_inspect` loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.interpolate import interpolate
+    from pe_inspect.analysis.layernorm import layernorm
+    from pe_inspect.analysis.similarity import similarity
+    from pe_inspect.errors import (
+        AmbiguousCheckpoint,
+        NoPositionEmbedding,
+        OutputError,
+        PEInspectError,
+        UnreadableCheckpoint,
+        UnsafeCheckpoint,
+        UsageError,
+    )
+    from pe_inspect.families import extract
+    from pe_inspect.figures import figure
+    from pe_inspect.loading import Checkpoint, load
+    from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+    from pe_inspect.report import report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AmbiguousCheckpoint": "errors",
+    "NoPositionEmbedding": "errors",
+    "OutputError": "errors",
+    "PEInspectError": "errors",
+    "UnreadableCheckpoint": "errors",
+    "UnsafeCheckpoint": "errors",
+    "UsageError": "errors",
+    "LayerNormParams": "position_embedding",
+    "LayerPE": "position_embedding",
+    "PositionEmbedding": "position_embedding",
+    "Checkpoint": "loading",
+    "load": "loading",
+    "extract": "families",
+    "interpolate": "analysis.interpolate",
+    "layernorm": "analysis.layernorm",
+    "similarity": "analysis.similarity",
+    "figure": "figures",
+    "report": "report",
+}
+
+__all__ = [
+    "AmbiguousCheckpoint",
+    "Checkpoint",
+    "LayerNormParams",
+    "LayerPE",
+    "NoPositionEmbedding",
+    "OutputError",
+    "PEInspectError",
+    "PositionEmbedding",
+    "UnreadableCheckpoint",
+    "UnsafeCheckpoint",
+    "UsageError",
+    "extract",
+    "figure",
+    "interpolate",
+    "layernorm",
+    "load",
+    "report",
+    "similarity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""Every error that a user can meet, and the exit code that it carries.
+
+    PEInspectError            1   something went wrong inside pe-inspect
+    ├── UsageError            2   the request cannot be carried out as given
+    │   └── OutputError       2   the output cannot be written, or would overwrite something
+    ├── UnreadableCheckpoint  3   the file cannot be read
+    │   └── UnsafeCheckpoint  3   reading the file would run code
+    ├── NoPositionEmbedding   4   the file was read, and holds no position embedding
+    └── AmbiguousCheckpoint   5   several readings fit, and none is the ordinary one
+
+A message is one to three plain lines: what was given, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AmbiguousCheckpoint",
+    "NoPositionEmbedding",
+    "OutputError",
+    "PEInspectError",
+    "UnreadableCheckpoint",
+    "UnsafeCheckpoint",
+    "UsageError",
+]
+
+
+class PEInspectError(Exception):
+    """The root of the tree: catch it to catch everything that pe-inspect raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(PEInspectError):
+    """An argument does not exist, does not parse, or contradicts another one."""
+
+    exit_code = 2
+
+
+class OutputError(UsageError):
+    """An output folder cannot be written, or holds a file that is not ours to replace."""
+
+
+class UnreadableCheckpoint(PEInspectError):
+    """The file is missing, truncated, empty, or of another kind."""
+
+    exit_code = 3
+
+
+class UnsafeCheckpoint(UnreadableCheckpoint):
+    """The file's pickle names globals that could run code. Nothing was run."""
+
+
+class NoPositionEmbedding(PEInspectError):
+    """The checkpoint was read; no position embedding was found in it."""
+
+    exit_code = 4
+
+
+class AmbiguousCheckpoint(PEInspectError):
+    """The checkpoint has several readings, or contradicts what the user said of it."""
+
+    exit_code = 5

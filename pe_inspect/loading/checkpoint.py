@@ -1,0 +1,165 @@
+"""The lazy container that loading hands to families: names, shapes, and tensors on demand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+
+from pe_inspect._typing import Shaped
+
+__all__ = ["Checkpoint", "Hints", "StoredTensor"]
+
+HASH_BLOCK: Final = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor that has not been read yet.
+
+    Attributes:
+        key: its name as the file stores it, wrappers and prefixes included.
+        shape: read from the file's header.
+        dtype: the stored type by numpy's or PyTorch's name: `"float32"`, `"bfloat16"`, `"int64"`.
+        read: returns the values; float types narrower than 32 bits come widened, exactly.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Shaped[np.ndarray, "..."]]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What flags, a config.json or a Namespace in the file say; `None` is unknown.
+
+    `origins` names, for each hint that is set, who said it: `"--grid-size"`, `"config.json"`,
+    `"args in the file"`. Flags outrank a config.json, which outranks what the file carries.
+    """
+
+    grid_size: tuple[int, int] | None = None
+    img_size: tuple[int, int] | None = None
+    patch_size: tuple[int, int] | None = None
+    num_prefix_tokens: int | None = None
+    num_heads: int | None = None
+    family: str | None = None
+    join: str | None = None
+    pe: str | None = None
+    ln_eps: float | None = None
+    arch: str | None = None
+    rope_theta: float | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def over(self, weaker: Hints) -> Hints:
+        """Return these hints, with what they leave open taken from `weaker`."""
+        open_fields = [name for name in _HINT_NAMES if getattr(self, name) is None]
+        taken = {name: getattr(weaker, name) for name in open_fields}
+        origins = {n: weaker.origins[n] for n in open_fields if n in weaker.origins}
+        return replace(self, **taken, origins={**origins, **self.origins})
+
+
+_HINT_NAMES: Final = tuple(f.name for f in fields(Hints) if f.name != "origins")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """One state dict of one file, read lazily.
+
+    Attributes:
+        source: the checkpoint as the user named it.
+        path: the file (for a folder: its weight file or index), where there is one.
+        format: `pytorch safetensors npz npy huggingface pe` (`"state_dict"` for one in memory).
+        tensors: name → tensor, container and wrapper prefixes removed; the file's order.
+        hints: what is known beside the tensors.
+        notes: which container was taken, what was stripped, what was left out.
+        metadata: harmless plain values that the file or its config.json carries.
+    """
+
+    source: str
+    path: Path | None
+    format: str
+    tensors: Mapping[str, StoredTensor]
+    hints: Hints = field(default_factory=Hints)
+    notes: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        state_dict: Mapping[str, Any],
+        *,
+        source: str = "state_dict",
+        hints: Hints | None = None,
+    ) -> Checkpoint:
+        """Wrap a state dict in memory: numpy arrays or torch tensors by name."""
+        tensors = {key: _in_memory(key, value) for key, value in state_dict.items()}
+        return cls(source, None, "state_dict", tensors, hints or Hints())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The tensor names, in the file's order."""
+        return tuple(self.tensors)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The shape, without reading the tensor."""
+        return self.tensors[key].shape
+
+    def dtype(self, key: str) -> str:
+        """The stored type, without reading the tensor."""
+        return self.tensors[key].dtype
+
+    def tensor(self, key: str) -> Shaped[np.ndarray, "..."]:
+        """Read one tensor; bfloat16, float16 and the float8 kinds come as float32, exactly."""
+        return self.tensors[key].read()
+
+    def stored_key(self, key: str) -> str:
+        """The name under which the file stores `key`."""
+        return self.tensors[key].key
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the weight file, hexadecimal; empty for a state dict in memory."""
+        if self.path is None or not self.path.is_file():
+            return ""
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while block := file.read(HASH_BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def _in_memory(key: str, value: Any) -> StoredTensor:
+    array = value if isinstance(value, np.ndarray) else _numpy_of(value)
+    return StoredTensor(key, tuple(array.shape), str(array.dtype), lambda: array)
+
+
+def _numpy_of(tensor: Any) -> np.ndarray:
+    """Return a torch tensor's values; numpy has no bfloat16, so narrow floats are widened."""
+    plain = tensor.detach().cpu()
+    is_narrow = plain.is_floating_point() and plain.element_size() < np.float32().nbytes
+    array: np.ndarray = (plain.float() if is_narrow else plain).numpy()
+    return array

@@ -1,0 +1,296 @@
+"""The container that every analysis is handed: one scheme of one checkpoint, as plain arrays.
+
+Nothing to the right of this module knows that checkpoints, timm or torch exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+
+from pe_inspect._typing import Float32
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.files import write_atomically
+
+__all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding"]
+
+Kind = Literal["vectors", "bias", "phases", "relative", "function"]
+Join = Literal["input", "lape", "pvg", "mpvg", "share", "unshare", "layer", "none"]
+
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPE:
+    """One position table, as one layer holds it.
+
+    Attributes:
+        layer: where it enters: `"input"`, or timm's module path, e.g. `"blocks.3"`.
+        values: the table; its axes depend on the scheme's kind (see `PositionEmbedding`).
+        grid_size: (H, W) patches, rows first.
+        num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
+        part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
+    """
+
+    layer: str
+    values: Float32[np.ndarray, "..."]
+    grid_size: tuple[int, int]
+    num_prefix_rows: int = 0
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", frozen_array(self.values))
+        object.__setattr__(self, "grid_size", _checked_grid(self.grid_size))
+
+    @property
+    def num_patches(self) -> int:
+        """H·W."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def patches(self) -> Float32[np.ndarray, "..."]:
+        """The values without the prefix rows (for a square bias: without their columns too)."""
+        p = self.num_prefix_rows
+        if self.values.ndim == 3 and self.values.shape[1] == self.values.shape[2]:
+            return self.values[:, p:, p:]
+        return self.values[..., p:, :]
+
+    @property
+    def prefix(self) -> Float32[np.ndarray, "..."]:
+        """The prefix rows alone: (..., num_prefix_rows, channels)."""
+        return self.values[..., : self.num_prefix_rows, :]
+
+    @property
+    def name(self) -> str:
+        """The layer, and the part where there is one: `"blocks.3"`, `"blocks.3.query.y"`."""
+        return f"{self.layer}.{self.part}" if self.part else self.layer
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNormParams:
+    """One LayerNorm's affine parameters, under timm's names.
+
+    Attributes:
+        layer: the block that it belongs to, e.g. `"blocks.3"`; `""` for a model-level norm.
+        name: timm's attribute name: `"norm1"`, `"norm2"`, `"pe_norm"`, `"attn.pe_norm"`, `"norm"`.
+        weight: γ, (features,).
+        bias: β, (features,); `None` for an RMS norm.
+        eps: the ε of the model; no file stores it, so a note says where it comes from.
+    """
+
+    layer: str
+    name: str
+    weight: Float32[np.ndarray, " features"]
+    bias: Float32[np.ndarray, " features"] | None
+    eps: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", frozen_array(self.weight))
+        if self.bias is not None:
+            object.__setattr__(self, "bias", frozen_array(self.bias))
+        if self.bias is not None and self.bias.shape != self.weight.shape:
+            raise ValueError(
+                f"{self.path}: weight has shape {self.weight.shape}, bias {self.bias.shape}"
+            )
+
+    @property
+    def path(self) -> str:
+        """The norm's whole name: `"blocks.3.norm1"`."""
+        return f"{self.layer}.{self.name}" if self.layer else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class PositionEmbedding:
+    """One position-embedding scheme of one checkpoint, with the norms that act on it.
+
+    `values` of each layer, by kind:
+
+    ==========  ======================================================  =======================
+    vectors     (num_prefix_rows + H·W, embed_dim)                      added to tokens
+    bias        (num_heads, tokens, tokens)                             added to attention logits
+    phases      (num_heads or 1, H·W, head_dim / 2), radians            rotate q and k
+    relative    (num_prefix_rows + num_offsets, head_dim) per axis      per-offset vectors
+    function    (H·W, channels), for a stated input                     computed from the input
+    ==========  ======================================================  =======================
+
+    Attributes:
+        family: the registered name of the scheme, e.g. `"learned_absolute"`.
+        join: how it enters: once (`input`), normalised anew before every block (`lape`), the same
+            table before every block (`share`), one table a block (`unshare`), inside attention
+            (`layer`), as in PVG / MPVG, or not at all (`none`).
+        layers: the tables that the file stores: one for `input`, `lape` and `share`, one a block
+            for `unshare` and everything inside attention. They are raw: before any norm.
+        norms: the checkpoint's LayerNorms, ordered by block.
+        keys: the names, as the file stores them, of the tensors that were used.
+        num_prefix_tokens: the model's prefix tokens, which the table need not cover.
+        depth: the number of transformer blocks; 0 where the file does not say.
+        num_parameters: learned scalars of the scheme (LaPE's norms included, fixed tables 0).
+        stored: false where the file holds no such tensor and the values were computed.
+        notes: every guess and every correction, in words.
+    """
+
+    family: str
+    kind: Kind
+    join: Join
+    layers: tuple[LayerPE, ...]
+    norms: tuple[LayerNormParams, ...] = ()
+    source: str = ""
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    num_prefix_tokens: int = 0
+    depth: int = 0
+    num_parameters: int = 0
+    stored: bool = True
+    architecture: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, get_args(Kind))
+        _check_choice("join", self.join, get_args(Join))
+        for table in self.layers:
+            _check_shape(self.kind, table)
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """(H, W) of the first table."""
+        return self.layers[0].grid_size
+
+    @property
+    def num_prefix_rows(self) -> int:
+        """How many prefix tokens the first table covers."""
+        return self.layers[0].num_prefix_rows
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of the first table (for `phases`: angles a head; for `bias`: tokens)."""
+        return int(self.layers[0].values.shape[-1])
+
+    @property
+    def num_heads(self) -> int | None:
+        """Heads of the first table, where it has a head axis."""
+        has_heads = self.kind in ("bias", "phases")
+        return int(self.layers[0].values.shape[0]) if has_heads else None
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers at which the embedding enters the model, in order."""
+        if self.join in ("lape", "share", "pvg", "mpvg") and len(self.layers) == 1 and self.depth:
+            return tuple(f"blocks.{i}" for i in range(self.depth))
+        return tuple(dict.fromkeys(table.layer for table in self.layers))
+
+    @property
+    def num_nonfinite(self) -> int:
+        """How many values of the tables are NaN or infinite."""
+        return sum(int((~np.isfinite(table.values)).sum()) for table in self.layers)
+
+    def norms_named(self, name: str) -> dict[str, LayerNormParams]:
+        """Return layer → norm for every norm of that name, in block order."""
+        return {norm.layer: norm for norm in self.norms if norm.name == name}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the extraction as `*.pe.safetensors`, whole or not at all; `open` reads it back."""
+        from safetensors.numpy import save
+
+        header = {"pe_inspect": json.dumps(_describe(self))}
+        content = save(_arrays(self), metadata=header)
+        return write_atomically(Path(path), lambda file: file.write(content))
+
+    @classmethod
+    def open(cls, path: str | Path) -> PositionEmbedding:
+        """Reopen what `save` wrote. The arrays and every field are exactly the saved ones.
+
+        Raises:
+            UnreadableCheckpoint: the file is not a saved extraction.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                header = file.metadata() or {}
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return _rebuild(json.loads(header["pe_inspect"]), arrays)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            raise UnreadableCheckpoint(
+                f"{path} is not a saved extraction (*.pe.safetensors): {error}"
+            ) from error
+
+
+def frozen_array(values: Any) -> Float32[np.ndarray, "..."]:
+    """Return `values` as a float32, C-contiguous, read-only array."""
+    array = np.ascontiguousarray(values, dtype=np.float32).view()
+    array.flags.writeable = False
+    return array
+
+
+def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:
+    rows, columns = (int(side) for side in grid_size)
+    if rows < 1 or columns < 1:
+        raise ValueError(f"grid_size is {rows}×{columns}; both sides must be at least 1")
+    return rows, columns
+
+
+def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise ValueError(f"{what} is {given!r}; expected one of {', '.join(known)}")
+
+
+def _check_shape(kind: Kind, table: LayerPE) -> None:
+    tokens = table.num_prefix_rows + table.num_patches
+    expected: dict[str, tuple[int | None, ...]] = {
+        "vectors": (tokens, None),
+        "bias": (None, tokens, tokens),
+        "phases": (None, table.num_patches, None),
+        "relative": (None, None),
+        "function": (table.num_patches, None),
+    }
+    wanted, actual = expected[kind], table.values.shape
+    if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
+        raise ValueError(
+            f"{table.name}: {kind} of a {table.grid_size[0]}×{table.grid_size[1]} grid with "
+            f"{table.num_prefix_rows} prefix rows must have shape {wanted}, not {actual}"
+        )
+
+
+_PLAIN_FIELDS: Final = tuple(
+    field.name for field in fields(PositionEmbedding) if field.name not in ("layers", "norms")
+)
+
+
+def _describe(pe: PositionEmbedding) -> dict[str, Any]:
+    layers = [[t.layer, list(t.grid_size), t.num_prefix_rows, t.part] for t in pe.layers]
+    norms = [[n.layer, n.name, n.eps] for n in pe.norms]
+    plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
+    return {"version": FORMAT_VERSION, **plain, "layers": layers, "norms": norms}
+
+
+def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
+    arrays = {f"layers.{i}": table.values for i, table in enumerate(pe.layers)}
+    for i, norm in enumerate(pe.norms):
+        arrays[f"norms.{i}.weight"] = norm.weight
+        if norm.bias is not None:
+            arrays[f"norms.{i}.bias"] = norm.bias
+    return arrays
+
+
+def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
+    layers = tuple(
+        LayerPE(layer, arrays[f"layers.{i}"], tuple(grid), rows, part)
+        for i, (layer, grid, rows, part) in enumerate(saved["layers"])
+    )
+    norms = tuple(
+        LayerNormParams(
+            layer, name, arrays[f"norms.{i}.weight"], arrays.get(f"norms.{i}.bias"), eps
+        )
+        for i, (layer, name, eps) in enumerate(saved["norms"])
+    )
+    plain = {name: _tuple_if_list(saved[name]) for name in _PLAIN_FIELDS}
+    return PositionEmbedding(layers=layers, norms=norms, **plain)
+
+
+def _tuple_if_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

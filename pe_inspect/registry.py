@@ -1,0 +1,91 @@
+"""A name → object table that fills itself from a folder, so that a new thing is one new file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from pe_inspect.errors import UsageError
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """Objects of one kind by name, discovered in a package on first use.
+
+    Every module of `package` whose name does not start with an underscore is imported once, and
+    registers what it defines. A second object of the same name is a programming error.
+
+    Args:
+        kind: what one entry is called in messages, e.g. `"family"`.
+        package: the dotted name of the folder to discover.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that enters its argument under `name`."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"two entries of kind {self.kind!r} are named {name!r}")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def modules(self) -> list[str]:
+        """Return the dotted names of the modules that discovery imports, in order."""
+        folder = importlib.import_module(self.package)
+        found = pkgutil.iter_modules(folder.__path__)
+        return sorted(f"{self.package}.{m.name}" for m in found if not m.name.startswith("_"))
+
+    def _discover(self) -> dict[str, T]:
+        if not self._discovered:
+            self._discovered = True
+            for module in self.modules():
+                importlib.import_module(module)
+        return self._entries
+
+    def __getitem__(self, name: str) -> T:
+        entries = self._discover()
+        if name not in entries:
+            raise UnknownName(self.kind, name, list(entries))
+        return entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._discover()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._discover())
+
+    def __len__(self) -> int:
+        return len(self._discover())
+
+
+class UnknownName(UsageError, KeyError):
+    """A name that is not in a registry; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        super().__init__(did_you_mean(kind, name, known))
+
+    def __str__(self) -> str:
+        return did_you_mean(self.kind, self.name, self.known)
+
+
+def did_you_mean(kind: str, name: str, known: list[str]) -> str:
+    """Return `Unknown KIND 'NAME'. Did you mean …?`, or the whole list where nothing is near."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"Unknown {kind} {name!r}. Did you mean {' or '.join(map(repr, near))}?"
+    return f"Unknown {kind} {name!r}. Known: {', '.join(sorted(known)) or 'none'}."
