@@ -15,6 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pe_inspect._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import interpolate
     from pe_inspect.analysis.layernorm import layernorm
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from pe_inspect.loading import Checkpoint, load
     from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.report import report
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AmbiguousCheckpoint": "errors",

@@ -51,9 +51,9 @@ class Registry(Mapping[str, T]):
 
     def _discover(self) -> dict[str, T]:
         if not self._discovered:
-            self._discovered = True
             for module in self.modules():
                 importlib.import_module(module)
+            self._discovered = True
         return self._entries
 
     def __getitem__(self, name: str) -> T:
