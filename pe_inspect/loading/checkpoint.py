@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,11 @@ __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 
 HASH_BLOCK: Final = 1 << 20
 
+BUFFERS: Final = frozenset({
+    "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
+    "running_mean", "running_var", "position_ids", "attention_bias_idxs",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
@@ -28,17 +33,24 @@ class StoredTensor:
         shape: read from the file's header.
         dtype: the stored type by numpy's or PyTorch's name: `"float32"`, `"bfloat16"`, `"int64"`.
         read: returns the values; float types narrower than 32 bits come widened, exactly.
+        storage: equal for two names of the same numbers (tied weights); `None` is nobody else's.
     """
 
     key: str
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[], Shaped[np.ndarray, "..."]]
+    storage: Hashable = None
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether the numbers are real and fractional, as a learned parameter's are."""
+        return self.dtype.startswith(("float", "bfloat"))
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ class Checkpoint:
         hints: Hints | None = None,
     ) -> Checkpoint:
         """Wrap a state dict in memory: numpy arrays or torch tensors by name."""
-        tensors = {key: _in_memory(key, value) for key, value in state_dict.items()}
+        tensors = {key: tensor_in_memory(key, value) for key, value in state_dict.items()}
         return cls(source, None, "state_dict", tensors, hints or Hints())
 
     @property
@@ -140,9 +152,18 @@ class Checkpoint:
         """The name under which the file stores `key`."""
         return self.tensors[key].key
 
+    @property
+    def num_parameters(self) -> int:
+        """Learned scalars: floating-point tensors, known buffers left out, tied weights once."""
+        learned = (t for k, t in self.tensors.items() if t.is_floating and not _is_buffer(k))
+        sizes: dict[Hashable, int] = {t.storage or ("own", t.key): t.size for t in learned}
+        return sum(sizes.values())
+
     @cached_property
     def sha256(self) -> str:
         """The hash of the weight file, hexadecimal; empty for a state dict in memory."""
+        import hashlib
+
         if self.path is None or not self.path.is_file():
             return ""
         digest = hashlib.sha256()
@@ -152,9 +173,24 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def _in_memory(key: str, value: Any) -> StoredTensor:
-    array = value if isinstance(value, np.ndarray) else _numpy_of(value)
-    return StoredTensor(key, tuple(array.shape), str(array.dtype), lambda: array)
+def _is_buffer(key: str) -> bool:
+    return key.rpartition(".")[2] in BUFFERS
+
+
+def tensor_in_memory(key: str, value: Any) -> StoredTensor:
+    """Wrap a numpy array or a torch tensor; its values are converted when they are read."""
+    if isinstance(value, np.ndarray):
+        shared = ("numpy", value.__array_interface__["data"][0], value.size)
+        return StoredTensor(key, value.shape, str(value.dtype), lambda: value, shared)
+    dtype = str(value.dtype).removeprefix("torch.")
+    return StoredTensor(
+        key, tuple(value.shape), dtype, lambda: _numpy_of(value), _torch_storage(value)
+    )
+
+
+def _torch_storage(tensor: Any) -> Hashable:
+    is_plain = str(tensor.layout) == "torch.strided" and tensor.device.type != "meta"
+    return ("torch", tensor.data_ptr(), tensor.numel()) if is_plain else None
 
 
 def _numpy_of(tensor: Any) -> np.ndarray:

@@ -1,0 +1,115 @@
+"""What `pe-inspect info` costs on large files: CPU time and peak memory, against `--help`.
+
+    python benchmarks/info.py [--gigabytes 1.2] [--runs 5]
+
+Makes a `.safetensors` and a zip `.pth` of one ViT-shaped state dict in a temporary folder, runs
+each command several times in a process of its own, and prints medians and ratios.
+Targets: `info` at most twice the CPU time of `--help`, and under 150 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+MB = 1e6
+PE_INSPECT = [sys.executable, "-m", "pe_inspect"]
+
+
+def vit_state_dict(gigabytes: float) -> dict[str, object]:
+    """Return a plain ViT of width 1024 with as many blocks as make the size, all of zeros."""
+    import torch
+
+    width = 1024
+    shapes = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, 197, width),
+        "patch_embed.proj.weight": (width, 3, 16, 16),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+    }
+    block = {
+        "norm1.weight": (width,),
+        "norm1.bias": (width,),
+        "attn.qkv.weight": (3 * width, width),
+        "attn.proj.weight": (width, width),
+        "norm2.weight": (width,),
+        "norm2.bias": (width,),
+        "mlp.fc1.weight": (4 * width, width),
+        "mlp.fc2.weight": (width, 4 * width),
+    }
+    depth = round(gigabytes * 1e9 / (4 * 12 * width**2))
+    shapes |= {f"blocks.{i}.{k}": shape for i in range(depth) for k, shape in block.items()}
+    return {key: torch.zeros(shape) for key, shape in shapes.items()}
+
+
+def make_files(folder: Path, gigabytes: float) -> None:
+    """Write `big.safetensors` and `big.pth`; in a process of its own, for torch is heavy."""
+    import torch
+    from safetensors.torch import save_file
+
+    state = vit_state_dict(gigabytes)
+    save_file(state, folder / "big.safetensors")
+    torch.save({"model": state, "epoch": 300}, folder / "big.pth")
+
+
+def installed_environment(folder: str) -> dict[str, str]:
+    """Return the environment with bytecode kept in `folder`, as an installed package has it."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
+
+
+def measure(command: Sequence[str], runs: int, environment: dict[str, str]) -> tuple[float, float]:
+    """Return the median CPU seconds and the largest peak memory, in bytes, of several runs."""
+    seconds, peaks = [], []
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    for _ in range(runs + 1):
+        process = subprocess.Popen(command, env=environment, **pipes)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{' '.join(command)} failed:\n{process.stderr.read().decode()}")
+        seconds.append(used.ru_utime + used.ru_stime)
+        peaks.append(used.ru_maxrss * 1024)
+    return statistics.median(seconds[1:]), max(peaks)  # the first run fills the caches
+
+
+def main() -> None:
+    """Make the files, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gigabytes", type=float, default=1.2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--make-files-in", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make_files_in:
+        make_files(options.make_files_in, options.gigabytes)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        size = ["--gigabytes", str(options.gigabytes)]
+        subprocess.run([sys.executable, __file__, "--make-files-in", folder, *size], check=True)
+        commands = {
+            "pe-inspect --help": [*PE_INSPECT, "--help"],
+            "info big.safetensors": [*PE_INSPECT, "info", f"{folder}/big.safetensors"],
+            "info big.pth": [*PE_INSPECT, "info", f"{folder}/big.pth"],
+            "import torch": [sys.executable, "-c", "import torch"],
+        }
+        environment = installed_environment(folder)
+        figures = {n: measure(c, options.runs, environment) for n, c in commands.items()}
+    show(figures, options.gigabytes)
+
+
+def show(figures: dict[str, tuple[float, float]], gigabytes: float) -> None:
+    """Print one line a command, with the ratio to the first."""
+    base = next(iter(figures.values()))[0]
+    print(f"files of {gigabytes} GB; medians; CPU time as a ratio to --help")
+    for name, (seconds, peak) in figures.items():
+        print(f"{name:22} {seconds:6.3f} s CPU  {seconds / base:5.2f}×  {peak / MB:7.1f} MB peak")
+
+
+if __name__ == "__main__":
+    main()

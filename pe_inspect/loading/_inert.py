@@ -1,0 +1,121 @@
+"""What a pickle's objects become here: plain records without behaviour.
+
+None has a `__dict__`, none is called, and what BUILD may hand to each is decided in `set_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Array",
+    "Bag",
+    "DType",
+    "Replacement",
+    "StorageRef",
+    "StorageType",
+    "TensorRef",
+    "plain_key",
+]
+
+
+def plain_key(key: Any) -> Any:
+    """Return `key` if hashing it is safe: a deep nest of tuples overflows the C stack.
+
+    Raises:
+        TypeError: it is neither a scalar nor a tuple of scalars.
+    """
+    parts = key if type(key) is tuple else (key,)
+    if any(type(part) not in (str, int, float, bool, bytes, type(None)) for part in parts):
+        raise TypeError(f"a {type(key).__name__} as a key")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What stands in a callable's place. Only the unpickler calls it, through `function`."""
+
+    name: str
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageType:
+    """`torch.FloatStorage` and its kin: the type of the numbers; `None` means bytes."""
+
+    dtype: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRef:
+    """A storage by its key in the archive; none of it has been read."""
+
+    key: str
+    dtype: str | None
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A view of a storage. `problem` says why it is one that cannot be read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    storage: StorageRef | None = None
+    start: int = 0
+    strides: tuple[int, ...] = ()
+    problem: str = ""
+
+
+class Bag:
+    """An object of which only the attributes are kept: a Namespace."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def set_state(self, state: Any) -> None:
+        """Take what BUILD hands over; slots' state and other forms are of no interest."""
+        if isinstance(state, dict):
+            self.values = state
+
+
+@dataclass(slots=True)
+class DType:
+    """A numpy dtype as a pickle describes it."""
+
+    code: str
+    order: str = "="
+
+    def set_state(self, state: Any) -> None:
+        """`(version, byte order, …)`."""
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+            self.order = state[1]
+
+    def numpy(self) -> np.dtype:
+        """The real one, where it is a plain number or text."""
+        dtype = np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
+        if dtype.kind not in "biufcSU":
+            raise ValueError(f"arrays of {dtype} are not read")
+        return dtype
+
+
+@dataclass(slots=True)
+class Array:
+    """A numpy array as a pickle describes it."""
+
+    values: np.ndarray | None = None
+
+    def set_state(self, state: Any) -> None:
+        """`(version, shape, dtype, is Fortran order, bytes)`."""
+        _, shape, dtype, is_fortran, content = state
+        if isinstance(content, str):  # Python 2 wrote the bytes as text
+            content = content.encode("latin-1")
+        if isinstance(content, bytes | bytearray):  # else a list of objects: no numbers
+            flat = np.frombuffer(content, dtype.numpy())
+            self.values = flat.reshape(shape, order="F" if is_fortran else "C")

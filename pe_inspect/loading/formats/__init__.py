@@ -1,0 +1,133 @@
+"""The checkpoint formats, one module each; a new one is one more function here.
+
+A reader is recognised by content, never by extension, and reads no tensor's numbers: it returns
+the file's tree of names with lazy tensors for leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.registry import Registry
+
+__all__ = ["Contents", "Format", "SourceFile", "formats", "reads"]
+
+HEAD: Final = 1024
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file or folder that is to be recognised and read.
+
+    Attributes:
+        path: where it is.
+        trust_pickle: whether a pickle in it may run code.
+    """
+
+    path: Path
+    trust_pickle: bool = False
+
+    @cached_property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.path.is_dir()
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes; none for a folder."""
+        if self.is_folder:
+            return b""
+        with self.path.open("rb") as file:
+            return file.read(HEAD)
+
+    @cached_property
+    def is_zip(self) -> bool:
+        """Whether it starts as a zip archive does, even an empty one."""
+        return self.head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """The names in a zip archive.
+
+        Raises:
+            UnreadableCheckpoint: the archive is truncated or damaged.
+        """
+        from pe_inspect.loading._zip import names_in
+
+        return names_in(self.path) if self.is_zip else ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a reader found.
+
+    Attributes:
+        tree: nested dicts and lists; the leaves are `StoredTensor`s and scalars.
+        weights: the file that sha256 stands for.
+        metadata: what the format itself keeps beside the tree.
+        notes: guesses, in words.
+        format: the contract's word, where it is not the format's own name.
+    """
+
+    tree: Any
+    weights: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    format: str = ""
+
+
+Reader = Callable[[SourceFile], Contents]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One checkpoint format.
+
+    Attributes:
+        name: what `Checkpoint.format` says.
+        suffixes: the extensions that it usually has; another one is worth a note.
+        recognises: whether a file's content is of this format.
+        read: returns its contents; reads headers only.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    recognises: Callable[[SourceFile], bool]
+    read: Reader
+
+
+formats: Registry[Format] = Registry("checkpoint format", "pe_inspect.loading.formats")
+
+
+def reads(
+    entry: str, *, name: str, suffixes: tuple[str, ...], when: Callable[[SourceFile], bool]
+) -> Callable[[Reader], Reader]:
+    """Register the decorated function as the reader of a format.
+
+    Args:
+        entry: the name in the registry.
+        name: the contract's word for `info`'s `format`.
+        suffixes: usual extensions, lower case.
+        when: recognises the content; at most one format may claim a file.
+    """
+
+    def enter(reader: Reader) -> Reader:
+        formats.register(entry)(Format(name, suffixes, when, reader))
+        return reader
+
+    return enter
+
+
+def damaged(path: Path, what: str) -> UnreadableCheckpoint:
+    """The error for a file whose header does not fit its content."""
+    return UnreadableCheckpoint(f"{path} {what}. Copy or download it again.")

@@ -1,0 +1,46 @@
+"""A bare pickle, as `pickle.dump` writes it: dicts of numpy arrays, as some model zoos publish."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from typing import Final
+
+from pe_inspect.loading._tree import plain_leaf, plain_tree
+from pe_inspect.loading._trusted import read_trusted
+from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.formats import Contents, SourceFile, reads
+from pe_inspect.loading.formats.pytorch_legacy import is_pytorch_legacy
+
+SUFFIXES: Final = (".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
+
+
+def is_pickle(file: SourceFile) -> bool:
+    """A protocol from 2 to 5, or a global at the start of an older one."""
+    has_protocol = file.head[:1] == b"\x80" and file.head[1:2] in (
+        b"\x02",
+        b"\x03",
+        b"\x04",
+        b"\x05",
+    )
+    is_old = re.match(rb"\(?[ci][\w.]+\n[\w.]+\n", file.head) is not None
+    return (has_protocol and not is_pytorch_legacy(file)) or is_old
+
+
+@reads("pickle", name="pytorch", suffixes=SUFFIXES, when=is_pickle)
+def read_pickle(file: SourceFile) -> Contents:
+    """Walk the pickle; numpy arrays in it become tensors.
+
+    Raises:
+        UnsafeCheckpoint: the pickle names a global that is not on the list.
+        UnreadableCheckpoint: the pickle is truncated or damaged.
+    """
+    if file.trust_pickle:
+        return read_trusted(file, is_torch=False)
+    with (
+        file.path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pickled,
+    ):
+        value = load_plain(pickled, str(file.path))
+    note = "a bare pickle, not a file of torch.save: the numpy arrays in it were read"
+    return Contents(plain_tree(value, plain_leaf), file.path, notes=(note,))

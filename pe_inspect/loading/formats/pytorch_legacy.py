@@ -1,0 +1,85 @@
+"""What `torch.save` wrote before PyTorch 1.6: five pickles, then the storages one by one.
+
+Read without torch by the same restricted unpickler, and as lazily as today's archives.
+Source: `torch.serialization._legacy_save`, whose order of parts this follows.
+"""
+
+from __future__ import annotations
+
+import mmap
+from functools import partial
+from typing import Any, Final
+
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading._bytes import Span
+from pe_inspect.loading._dtypes import is_known, itemsize
+from pe_inspect.loading._inert import StorageRef
+from pe_inspect.loading._tensor_refs import TensorResolver
+from pe_inspect.loading._tree import plain_tree
+from pe_inspect.loading._trusted import read_trusted
+from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+MAGIC: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+COUNT_BYTES: Final = 8
+
+
+def is_pytorch_legacy(file: SourceFile) -> bool:
+    """A first pickle that holds PyTorch's magic number."""
+    return file.head.startswith(b"\x80") and MAGIC in file.head[:32]
+
+
+@reads("pytorch_legacy", name="pytorch", suffixes=SUFFIXES, when=is_pytorch_legacy)
+def read_pytorch_legacy(file: SourceFile) -> Contents:
+    """Walk the pickles, then find where each storage starts.
+
+    Raises:
+        UnsafeCheckpoint: the pickle names a global that is not on the list.
+        UnreadableCheckpoint: the file is truncated or damaged.
+    """
+    if file.trust_pickle:
+        return read_trusted(file)
+    with file.path.open("rb") as stream, _mapped(stream) as pickled:
+        source, storages = str(file.path), dict[str, StorageRef]()
+        _magic, _version, system = (load_plain(pickled, source) for _ in range(3))
+        tree = load_plain(pickled, source, storages)
+        order = load_plain(pickled, source)
+        spans = _spans(file, pickled, order, storages)
+    is_big_endian = isinstance(system, dict) and system.get("little_endian") is False
+    resolver = TensorResolver(file.path, partial(_span, spans), is_big_endian)
+    return Contents(plain_tree(tree, resolver), file.path)
+
+
+def _mapped(stream: Any) -> mmap.mmap:
+    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _spans(
+    file: SourceFile, pickled: mmap.mmap, order: Any, storages: dict[str, StorageRef]
+) -> dict[str, Span]:
+    """Follow the storages: each is its number of elements (eight bytes), then its elements."""
+    spans: dict[str, Span] = {}
+    for key in order if isinstance(order, list) else []:
+        dtype = storages[key].dtype if key in storages else None
+        count = int.from_bytes(pickled.read(COUNT_BYTES), "little")
+        nbytes = count * _element_size(dtype)
+        if pickled.tell() + nbytes > file.size:
+            raise damaged(file.path, f"is truncated: storage {key!r} needs {nbytes} bytes")
+        spans[key] = Span(file.path, pickled.tell(), nbytes)
+        pickled.seek(nbytes, 1)
+    return spans
+
+
+def _span(spans: dict[str, Span], key: str) -> Span:
+    if key not in spans:
+        raise UnreadableCheckpoint("the file has no such storage")
+    return spans[key]
+
+
+def _element_size(dtype: str | None) -> int:
+    if dtype is None:
+        return 1
+    if is_known(dtype):
+        return itemsize(dtype)
+    return 4 if dtype == "qint32" else 1

@@ -1,0 +1,84 @@
+"""Today's `torch.save` archives, read without torch: `data.pkl` and one member a storage.
+
+Source: the layout is described in PyTorch's "Serialization semantics", "Serialized file format".
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading._bytes import Span
+from pe_inspect.loading._tensor_refs import TensorResolver
+from pe_inspect.loading._tree import plain_tree
+from pe_inspect.loading._trusted import read_trusted
+from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading._zip import member_span, open_zip, read_small_member
+from pe_inspect.loading.formats import Contents, SourceFile, reads
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+LARGEST_PICKLE: Final = 128 << 20
+
+
+def is_pytorch_zip(file: SourceFile) -> bool:
+    """A zip archive with a `data.pkl` in its one folder."""
+    return any(name.split("/")[1:] == ["data.pkl"] for name in file.members)
+
+
+@reads("pytorch_zip", name="pytorch", suffixes=SUFFIXES, when=is_pytorch_zip)
+def read_pytorch_zip(file: SourceFile) -> Contents:
+    """Walk the pickle; tensors become references to where their storage lies.
+
+    Raises:
+        UnsafeCheckpoint: the pickle names a global that is not on the list.
+        UnreadableCheckpoint: the archive is damaged, or is a TorchScript program.
+    """
+    _refuse_torchscript(file)
+    if file.trust_pickle:
+        return read_trusted(file)
+    with open_zip(file.path) as archive:
+        folder = _folder(file)
+        pickled = read_small_member(archive, f"{folder}/data.pkl", LARGEST_PICKLE)
+        value = load_plain(io.BytesIO(pickled), str(file.path))
+        spans = _spans(archive, file.path, folder)
+        resolver = TensorResolver(file.path, spans, _is_big_endian(archive, folder))
+        return Contents(plain_tree(value, resolver), file.path)
+
+
+def _folder(file: SourceFile) -> str:
+    return next(n for n in file.members if n.split("/")[1:] == ["data.pkl"]).split("/")[0]
+
+
+def _refuse_torchscript(file: SourceFile) -> None:
+    if any(name.split("/")[1:2] in (["code"], ["constants.pkl"]) for name in file.members):
+        raise UnreadableCheckpoint(
+            f"{file.path} is a TorchScript archive (a program, not a state dict). Save its weights "
+            f'and give those: torch.save(torch.jit.load("{file.path.name}").state_dict(), '
+            '"weights.pth").'
+        )
+
+
+def _is_big_endian(archive: ZipFile, folder: str) -> bool:
+    name = f"{folder}/byteorder"
+    is_said = name in archive.NameToInfo
+    return is_said and read_small_member(archive, name, limit=16) == b"big"
+
+
+def _spans(archive: ZipFile, path: Path, folder: str) -> Callable[[str], Span]:
+    """Return a function that finds a storage by its key, and remembers where."""
+
+    @cache
+    def span_of(key: str) -> Span:
+        info = archive.NameToInfo.get(f"{folder}/data/{key}")
+        if info is None:
+            raise UnreadableCheckpoint("the archive has no such member")
+        return member_span(archive, info, path)
+
+    return span_of

@@ -1,0 +1,147 @@
+"""`.safetensors`: a JSON header, then bytes. Also `.pe.safetensors`, our saved extractions.
+
+The header is parsed here because the library's numpy reader has no bfloat16 and no float8.
+Source: the format's description at huggingface/safetensors, README.md, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading._bytes import Span, lazy_tensor, unreadable_tensor
+from pe_inspect.loading._dtypes import is_known, itemsize
+from pe_inspect.loading._tree import named
+from pe_inspect.loading._wording import reason
+from pe_inspect.loading.checkpoint import StoredTensor
+from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+
+LONGEST_HEADER: Final = 100_000_000  # the library's own limit
+
+_DTYPES: Final = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "C128": "complex128",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+
+
+def is_safetensors(file: SourceFile) -> bool:
+    """Eight bytes of header length, then the header's opening brace (and no text before it)."""
+    is_text = re.match(rb"[\t\n\r -~]{8}", file.head) is not None
+    return file.head[8:9] == b"{" and not is_text
+
+
+@reads("safetensors", name="safetensors", suffixes=(".safetensors",), when=is_safetensors)
+def read_safetensors(file: SourceFile) -> Contents:
+    """Read the header, and check every word of it before believing it.
+
+    Raises:
+        UnreadableCheckpoint: the file is truncated, or its header lies about its content.
+    """
+    header, data = _header(file)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict):
+        raise damaged(file.path, "has a __metadata__ that is no dictionary")
+    tensors = {
+        key: named(_tensor(file.path, key, entry, data), key) for key, entry in header.items()
+    }
+    _check_layout(file.path, header, data)
+    word = "pe" if "pe_inspect" in metadata else "safetensors"
+    return Contents(tensors, file.path, metadata, format=word)
+
+
+def _header(file: SourceFile) -> tuple[dict[str, Any], Span]:
+    length = int.from_bytes(file.head[:8], "little")
+    if length > min(file.size - 8, LONGEST_HEADER):
+        raise damaged(
+            file.path,
+            f"is truncated or no safetensors file: its header claims {length} bytes, the file has "
+            f"{file.size}",
+        )
+    with file.path.open("rb") as stream:
+        stream.seek(8)
+        text = stream.read(length)
+    try:
+        header = json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise damaged(
+            file.path, f"has a safetensors header that is no JSON ({reason(error)})"
+        ) from error
+    return header, Span(file.path, 8 + length, file.size - 8 - length)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"{twice!r} is named twice")
+    return found
+
+
+def _tensor(path: Path, key: str, entry: Any, data: Span) -> StoredTensor:
+    code, shape, begin, end = _fields(path, key, entry)
+    if not begin <= end <= data.nbytes:
+        raise damaged(path, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
+    dtype = _DTYPES.get(code, code.lower())
+    if not is_known(dtype):
+        return unreadable_tensor(shape, dtype, f"numbers of type {code}")
+    if math.prod(shape) * itemsize(dtype) != end - begin:
+        raise damaged(
+            path,
+            f"has a header that lies: {key} is {code} of shape {list(shape)}, "
+            f"which is not {end - begin} bytes",
+        )
+    span = Span(path, data.offset + begin, end - begin)
+    try:
+        return lazy_tensor(span, dtype, shape)
+    except UnreadableCheckpoint as error:
+        raise damaged(path, f"has a header that lies: {key} has {error}") from error
+
+
+def _fields(path: Path, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+    try:
+        code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        numbers = [begin, end, *shape]
+        is_sane = isinstance(code, str) and all(type(n) is int and n >= 0 for n in numbers)
+    except (KeyError, TypeError, ValueError):
+        is_sane = False
+    if not is_sane:
+        raise damaged(path, f"has a header that makes no sense for {key!r}")
+    return code, tuple(shape), begin, end
+
+
+def _check_layout(path: Path, header: dict[str, Any], data: Span) -> None:
+    """The tensors must tile the data: no overlap, no hole, nothing after the last."""
+    position = 0
+    for begin, end, key in sorted((*entry["data_offsets"], key) for key, entry in header.items()):
+        if begin != position:
+            kind = (
+                "overlaps the tensor before it" if begin < position else "leaves a hole before it"
+            )
+            raise damaged(path, f"has a header that lies: {key} {kind}")
+        position = end
+    if position != data.nbytes:
+        raise damaged(
+            path, f"holds {data.nbytes - position} bytes after the last tensor of its header"
+        )
