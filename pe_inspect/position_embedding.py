@@ -132,6 +132,7 @@ class PositionEmbedding:
         num_parameters: learned scalars of the scheme (LaPE's norms included, fixed tables 0).
         stored: false where the file holds no such tensor and the values were computed.
         notes: every guess and every correction, in words.
+        patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
     """
 
     family: str
@@ -147,6 +148,7 @@ class PositionEmbedding:
     depth: int = 0
     num_parameters: int = 0
     stored: bool = True
+    patch_size: tuple[int, int] | None = None
     architecture: str | None = None
 
     def __post_init__(self) -> None:
@@ -184,6 +186,16 @@ class PositionEmbedding:
         return tuple(dict.fromkeys(table.layer for table in self.layers))
 
     @property
+    def headline(self) -> str:
+        """The line that says what was found, everywhere the same.
+
+        `learned_absolute · 14×14 + 1 prefix · D=192 · 12 layers · join=lape`
+        """
+        depth = self.depth or len(self.layer_names)
+        parts = [self.family, *_geometry(self), f"{depth} layers", f"join={self.join}"]
+        return " · ".join(parts if self.stored else [*parts, "computed, not stored"])
+
+    @property
     def num_nonfinite(self) -> int:
         """How many values of the tables are NaN or infinite."""
         return sum(int((~np.isfinite(table.values)).sum()) for table in self.layers)
@@ -218,6 +230,19 @@ class PositionEmbedding:
             raise UnreadableCheckpoint(
                 f"{path} is not a saved extraction (*.pe.safetensors): {error}"
             ) from error
+
+
+def _geometry(pe: PositionEmbedding) -> list[str]:
+    """Return grid and width in words; stages of a pyramid differ in grid and heads."""
+    if not pe.layers:
+        return []
+    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.layers))
+    prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
+    if pe.num_heads is None:
+        return [grids + prefix, f"D={pe.embed_dim}"]
+    heads = ", ".join(dict.fromkeys(str(table.values.shape[0]) for table in pe.layers))
+    angles = f" × {pe.embed_dim} angles" if pe.kind == "phases" else ""
+    return [grids + prefix, f"{heads} heads{angles}"]
 
 
 def frozen_array(values: Any) -> Float32[np.ndarray, "..."]:

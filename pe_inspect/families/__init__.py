@@ -1,1 +1,82 @@
-"""The families room."""
+"""The families room: one file a scheme, each of which knows how files store that scheme.
+
+A new scheme is one new module here that registers a `Family`; nothing else changes. What several
+schemes share (names, grids, norms) lives in the modules whose names start with an underscore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.registry import Registry
+
+__all__ = ["Family", "extract", "families"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One scheme: what it is called, what it looks like in a file, and how to read it.
+
+    Attributes:
+        name: the registered name, which is also `PositionEmbedding.family`.
+        looks_for: one sentence about the tensors that give it away.
+        example: a model or a repository whose checkpoints hold it.
+        detect: whether a checkpoint holds the scheme; reads shapes, and at most one table.
+        extract: reads the scheme, one embedding for every place where it enters the model.
+    """
+
+    name: str
+    looks_for: str
+    example: str
+    detect: Callable[[Checkpoint], bool]
+    extract: Callable[[Checkpoint], tuple[PositionEmbedding, ...]]
+
+
+families: Final[Registry[Family]] = Registry("family", "pe_inspect.families")
+
+_ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
+
+
+def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[PositionEmbedding, ...]:
+    """Return every position embedding of a checkpoint: tables first, then what acts in attention.
+
+    Args:
+        checkpoint: what `pe_inspect.load` returned; its `hints` say what the file does not.
+        with_sha256: hash the weight file for provenance, which reads all of it once.
+
+    Raises:
+        NoPositionEmbedding: none was found; the message tells "not stored" from "none".
+        AmbiguousCheckpoint: several readings fit and none is the ordinary one, or a hint
+            contradicts the file.
+        UsageError: `hints.family`, `hints.join` or `hints.arch` names something unknown.
+    """
+    if checkpoint.format == "pe" and checkpoint.path is not None:
+        return (PositionEmbedding.open(checkpoint.path),)
+    found = list(_found(checkpoint))
+    if not found:
+        from pe_inspect.families._missing import explain
+
+        raise NoPositionEmbedding(explain(checkpoint))
+    digest = checkpoint.sha256 if with_sha256 else ""
+    return tuple(
+        replace(
+            pe,
+            source=checkpoint.source,
+            sha256=digest,
+            notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes))),
+            architecture=checkpoint.hints.arch,
+        )
+        for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
+    )
+
+
+def _found(checkpoint: Checkpoint) -> Iterator[PositionEmbedding]:
+    wanted = checkpoint.hints.family
+    for family in [families[wanted]] if wanted else list(families.values()):
+        if family.detect(checkpoint):
+            yield from family.extract(checkpoint)

@@ -1,0 +1,70 @@
+"""From a table of offsets to the bias that is added to the attention logits of every token pair.
+
+The index is computed here and never read: files carry it as a buffer that may be of another window.
+Sources: arXiv:2103.14030 (Swin), section 3.2; arXiv:2106.08254 (BEiT), which appends three rows.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from pe_inspect._typing import Float32, Int
+from pe_inspect.families._grid import factor_pairs
+
+__all__ = ["CLS_ROWS", "cls_tokens", "expand", "offset_index", "windows_of"]
+
+CLS_ROWS: Final = 3  # BEiT's last: CLS asks a patch, a patch asks CLS, CLS asks itself
+
+
+@lru_cache(maxsize=8)
+def offset_index(window: tuple[int, int], num_prefix: int = 0) -> Int[np.ndarray, "tokens tokens"]:
+    """Return which row of the table each (query, key) pair takes.
+
+    Row (Δy + H − 1)·(2W − 1) + (Δx + W − 1), with Δ = query − key.
+
+    Args:
+        window: (H, W).
+        num_prefix: 1 for BEiT's CLS token, else 0.
+    """
+    height, width = window
+    y, x = (axis.ravel() for axis in np.indices(window))
+    down = y[:, None] - y[None, :] + height - 1
+    right = x[:, None] - x[None, :] + width - 1
+    patches = down * (2 * width - 1) + right
+    if not num_prefix:
+        return patches
+    rows = (2 * height - 1) * (2 * width - 1)
+    index = np.pad(patches, ((1, 0), (1, 0)))
+    index[0, :], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
+    return index
+
+
+def expand(
+    table: Float32[np.ndarray, "offsets heads"], window: tuple[int, int], num_prefix: int
+) -> Float32[np.ndarray, "heads tokens tokens"]:
+    """Return the bias of every (query, key) pair, per head."""
+    by_head = np.ascontiguousarray(np.asarray(table, dtype=np.float32).T)
+    bias: Float32[np.ndarray, "heads tokens tokens"] = by_head[:, offset_index(window, num_prefix)]
+    return bias
+
+
+def windows_of(rows: int, tokens: int | None = None) -> list[tuple[int, int]]:
+    """Return every window (H, W) whose table has so many rows, the squarest first.
+
+    Args:
+        rows: of the table. (2H − 1)(2W − 1) is odd, so an even number tells BEiT's three rows.
+        tokens: the window's tokens, CLS included, where something in the file tells them.
+    """
+    num_prefix = cls_tokens(rows)
+    pairs = factor_pairs(rows - CLS_ROWS * num_prefix)
+    either = (((a + 1) // 2, (b + 1) // 2) for pair in pairs for a, b in (pair, pair[::-1]))
+    windows = dict.fromkeys(either)
+    return [w for w in windows if tokens in (None, w[0] * w[1] + num_prefix)]
+
+
+def cls_tokens(rows: int) -> int:
+    """Return 1 where a table of so many rows has BEiT's three for CLS, else 0."""
+    return 1 - rows % 2

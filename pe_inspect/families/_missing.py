@@ -1,0 +1,128 @@
+"""What to say of a checkpoint in which no position embedding was found.
+
+"Not stored" and "none" are different answers: a rotary ViT has positions that its file does not
+show, a convolutional network has no position embedding at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from pe_inspect.families import families
+from pe_inspect.families._arch import looks_like_dinov3
+from pe_inspect.families._names import trunk
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["explain"]
+
+_ASK_ARCH: Final = "pass --arch timm:NAME to have it computed"
+_MOST_PARTS: Final = 6
+
+# (every one of these is among the names, none of those is, what it means): the first that fits.
+_SIGNS: Final = (
+    (
+        (r"encoders\.\d+\.self_attention\.mha\.",),
+        (),
+        "Not stored: this is nda111's ViT, whose pos_embed is a plain tensor attribute, neither a "
+        "parameter nor a buffer. So it is not in the state dict, and it was never trained.",
+    ),
+    (
+        (r"to_patch_embedding\.", r"transformer\.layers\.\d+\.0\.to_qkv\.weight"),
+        (),
+        "Not stored: this looks like lucidrains' SimpleViT, which recomputes a fixed table of "
+        "sines and cosines in its code.",
+    ),
+    (
+        (r"encoder\.\d+\.attention\.queries\.", r"embedding\.conv1\."),
+        (),
+        "None: this is s-chh's ViT of kind `none`, a Vision Transformer with no position at all.",
+    ),
+    (
+        (r"(?:reg_token|storage_tokens|embeddings\.register_tokens)$", r".*(?:gamma_1|lambda1)$"),
+        (),
+        "Not stored: it looks like a rotary model, with register tokens and layer scale; "
+        f"{_ASK_ARCH}.",
+    ),
+    (
+        (r"blocks\.\d+\.(?:gamma_1|ls1\.gamma)$", r"cls_token$"),
+        (r"blocks\.\d+\.attn\.q_bias$",),
+        f"Not stored: it looks like a rotary model (rope-vit); {_ASK_ARCH}.",
+    ),
+    (
+        (r".*\.attention_norm\.",),
+        (),
+        "Not stored: it looks like a rotary model (Pixtral), which computes its angles in code.",
+    ),
+    (
+        (r".*\.mlp\.dwconv\.",),
+        (),
+        "None stored: position comes from zero-padded convolutions (as in PVTv2).",
+    ),
+    (
+        (r".*(?:mlp_tokens|token_mix|mlp_channels)",),
+        (),
+        "None: this looks like a mixing network, whose weights are tied to positions.",
+    ),
+    (
+        (r".*(?:rel_pos|relative_position|cpb_mlp|attention_biases|pos_proj|pos_emb|pos_block)",),
+        (),
+        "Position is kept here in a scheme that this version does not read.",
+    ),
+    (
+        (r"(?:.*\.)?(?:attn|attention)\.(?:.*\.)?(?:qkv|query|q_proj|in_proj_weight)",),
+        (),
+        "A transformer without any position tensor: it has none, or its code computes it. If it "
+        "is a rotary model of timm, pass --arch timm:NAME.",
+    ),
+    (
+        (r".*running_mean$",),
+        (),
+        "None: this looks like a convolutional network, which has no position embedding.",
+    ),
+)
+
+
+def explain(checkpoint: Checkpoint) -> str:
+    """Return what was looked for, what the file holds, and whether it is none or not stored."""
+    count = len(checkpoint)
+    wanted = checkpoint.hints.family
+    looked_for = wanted or ", ".join(sorted(families))
+    what = f"No {wanted}" if wanted else "No position embedding"
+    return (
+        f"{what} in {checkpoint.source} ({count} tensor{'' if count == 1 else 's'}). "
+        f"Looked for: {looked_for}; `pe-inspect families` says what each looks for.\n"
+        f"{_verdict(checkpoint)}\n"
+        f"The file holds {_contents(checkpoint)}."
+    )
+
+
+def _verdict(checkpoint: Checkpoint) -> str:
+    if checkpoint.hints.family is not None:
+        others = [name for name, family in families.items() if family.detect(checkpoint)]
+        if others:
+            return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+    names = trunk(checkpoint)
+    if looks_like_dinov3(names):
+        return (
+            "Not stored: it looks like a rotary model (DINOv3: registers, layer scale, no table); "
+            f"{_ASK_ARCH}, e.g. timm:vit_small_patch16_dinov3."
+        )
+    for present, absent, verdict in _SIGNS:
+        if all(_any(names, p) for p in present) and not any(_any(names, p) for p in absent):
+            return verdict
+    return "None of its names is one that a Vision Transformer's position embedding has."
+
+
+def _any(names: Mapping[str, str], pattern: str) -> bool:
+    return any(re.match(pattern, name) for name in names)
+
+
+def _contents(checkpoint: Checkpoint) -> str:
+    """Count the tensors by the first part of their names, the largest parts first."""
+    parts = Counter(re.split(r"[./]", key)[0] or "one unnamed tensor" for key in checkpoint)
+    listed = ", ".join(f"{name} ({count})" for name, count in parts.most_common(_MOST_PARTS))
+    more = len(parts) - _MOST_PARTS
+    return f"{listed}, and {more} more parts" if more > 0 else listed or "no tensors"

@@ -1,0 +1,157 @@
+"""One naming for every library's checkpoints: timm's module paths.
+
+`trunk` keeps the tensors of the vision trunk under bare names; `place` turns the stem of a name
+into timm's (layer, name), e.g. `encoder.layer.3.layernorm_before` into `("blocks.3", "norm1")`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["block_of", "depth", "in_order", "missing_blocks", "place", "trunk"]
+
+# What wraps a vision trunk; loading strips most of it, state dicts in memory still carry it.
+_WRAPPERS: Final = re.compile(
+    r"^(?:(?:module|_orig_mod|model|backbone|visual|trunk|vision_model|image_encoder|vit|deit|beit|"
+    r"data2vec_vision|swin|dinov2|dinov2_with_registers|timm_model)\.|(?:params|img|opt|target)/)+"
+)
+_OTHER_TOWERS: Final = re.compile(
+    r"^(?:text|text_model|decoder\w*|predictor|token_embedding|mask_decoder|prompt_encoder|"
+    r"txt|lm_head)(?:$|[./])|^decoder_"
+)
+_VISION: Final = re.compile(
+    r"^(?:module\.|_orig_mod\.)*(?:visual|vision_model)\.|^(?:params/)?img/"
+)
+
+# Each library's path of a block, and timm's. The order matters: the first match wins.
+_BLOCKS: Final = tuple(
+    (re.compile(pattern), layer)
+    for pattern, layer in (
+        (r"(?:encoder\.)?layers\.(\d+)\.blocks\.(\d+)\.", "layers.{}.blocks.{}"),  # Swin
+        (r"stages\.(\d+)\.blocks\.(\d+)\.", "stages.{}.blocks.{}"),
+        (r"blocks\.\d+\.(\d+)\.", "blocks.{}"),  # DINOv2 under FSDP: blocks.CHUNK.INDEX
+        (r"blocks\.(\d+)\.", "blocks.{}"),
+        (r"encoder\.layers\.encoder_layer_(\d+)\.", "blocks.{}"),  # torchvision
+        (r"transformer\.resblocks\.(\d+)\.", "blocks.{}"),  # CLIP
+        (r"transformer\.layers\.(\d+)\.", "blocks.{}"),  # lucidrains
+        (r"Transformer/encoderblock_(\d+)/", "blocks.{}"),  # vit_jax, big_vision
+        (
+            r"(?:encoder\.)?layers?\.(\d+)\.(?!downsample)",
+            "blocks.{}",
+        ),  # transformers, both namings
+        (r"encoders?\.(\d+)\.", "blocks.{}"),  # s-chh, nda111
+    )
+)
+_TORCHVISION_SWIN: Final = re.compile(r"features\.([1357])\.(\d+)\.(?=norm|attn|mlp)")
+
+_IN_BLOCK: Final = MappingProxyType(
+    {
+        "layernorm_before": "norm1",
+        "layernorm_after": "norm2",
+        "layer_norm1": "norm1",
+        "layer_norm2": "norm2",
+        "ln_1": "norm1",
+        "ln_2": "norm2",
+        "in_norm": "norm1",  # timm's parallel blocks have this one only
+        "0.norm": "norm1",
+        "1.norm": "norm2",
+        "1.net.0": "norm2",
+        "LayerNorm_0": "norm1",
+        "LayerNorm_1": "norm2",
+        "LayerNorm_2": "norm2",
+    }
+)
+_IN_MODEL: Final = MappingProxyType(
+    {
+        "layernorm": "norm",
+        "post_layernorm": "norm",
+        "encoder.ln": "norm",
+        "ln_post": "norm",
+        "transformer.norm": "norm",
+        "Transformer/encoder_norm": "norm",
+        "ln_pre": "norm_pre",
+        "pre_layrnorm": "norm_pre",  # transformers spells it so
+        "embeddings.norm": "patch_embed.norm",
+        "features.0.2": "patch_embed.norm",
+    }
+)
+
+
+def trunk(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """Return bare name → the checkpoint's name, for the tensors of the vision trunk.
+
+    Text towers and decoders are left out. Of two names that become one, the first is kept.
+    """
+    return _trunk(checkpoint.keys)
+
+
+@lru_cache(maxsize=4)
+def _trunk(keys: tuple[str, ...]) -> Mapping[str, str]:
+    vision = [key for key in keys if _VISION.match(key)]
+    names: dict[str, str] = {}
+    for key in vision or keys:
+        bare = _WRAPPERS.sub("", key)
+        if not _OTHER_TOWERS.match(bare):
+            names.setdefault(bare, key)
+    return MappingProxyType(names)
+
+
+def block_of(bare: str) -> tuple[str, str] | None:
+    """Split a bare name into timm's layer and the rest; `None` outside the blocks."""
+    if match := _TORCHVISION_SWIN.match(bare):
+        stage, block = (int(group) for group in match.groups())
+        return f"layers.{stage // 2}.blocks.{block}", bare[match.end() :]
+    for pattern, layer in _BLOCKS:
+        if match := pattern.match(bare):
+            return layer.format(*map(int, match.groups())), bare[match.end() :]
+    return None
+
+
+def place(stem: str) -> tuple[str, str]:
+    """Return timm's (layer, name) of a module; what has no place keeps its own name."""
+    if found := block_of(f"{stem}."):
+        layer, rest = found[0], found[1].rstrip(".")
+        if rest:
+            return layer, _IN_BLOCK.get(rest, rest)
+    return "", _IN_MODEL.get(stem, stem)
+
+
+def in_order(layer: str) -> tuple[int, ...]:
+    """Return the indices in a layer's name: 10 sorts after 9, whatever the file's order."""
+    return tuple(int(number) for number in re.findall(r"\d+", layer))
+
+
+def block_names(checkpoint: Checkpoint) -> list[str]:
+    """Return timm's names of the blocks that the file holds, by parsed index."""
+    found = (block_of(bare) for bare in trunk(checkpoint))
+    return _sorted({layer for layer, _ in filter(None, found)})
+
+
+def depth(checkpoint: Checkpoint) -> int:
+    """Return the number of blocks by parsed index; a gap in the file does not shorten it."""
+    names = block_names(checkpoint)
+    flat = [in_order(name)[0] for name in names if name.startswith("blocks.")]
+    return max(flat) + 1 if flat else len(names)
+
+
+def missing_blocks(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a note where the file holds no tensor of some block, else nothing."""
+    names = block_names(checkpoint)
+    if not names or not names[0].startswith("blocks."):
+        return ()
+    gaps = [i for i in range(depth(checkpoint)) if f"blocks.{i}" not in names]
+    return (f"the file holds nothing of blocks {_listed(gaps)}",) if gaps else ()
+
+
+def _sorted(layers: Iterable[str]) -> list[str]:
+    return sorted(layers, key=in_order)
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")

@@ -1,0 +1,223 @@
+"""Tables that are added to tokens: reading them, and telling how they join the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, get_args
+
+import numpy as np
+
+from pe_inspect._typing import Float32
+from pe_inspect.errors import AmbiguousCheckpoint, UsageError
+from pe_inspect.families._grid import Layout, patch_size, prefix_tokens
+from pe_inspect.families._hints import is_flag, origin
+from pe_inspect.families._names import depth, in_order, missing_blocks, trunk
+from pe_inspect.families._norms import Norms, read_norms
+from pe_inspect.families._tables import Table, find_tables, nonfinite_note
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
+from pe_inspect.registry import did_you_mean
+
+__all__ = ["StoredVectors", "stored_vectors", "vectors"]
+
+NOT_PUBLIC: Final = (
+    "no code of PVG / MPVG (arXiv 2502.02919) is public: that its norms are called pe_norm is "
+    "this project's reading"
+)
+
+_DEIT_BLOCK: Final = {
+    f"{module}.{part}"
+    for module in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+    for part in ("weight", "bias")
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVectors:
+    """The tables of a checkpoint and their values.
+
+    Attributes:
+        tables: one at the input, or one a block.
+        values: of each table, (tokens, embed_dim).
+    """
+
+    tables: tuple[Table, ...]
+    values: tuple[Float32[np.ndarray, "tokens embed_dim"], ...]
+
+
+def stored_vectors(checkpoint: Checkpoint) -> StoredVectors | None:
+    """Read the tables of a checkpoint; `None` where it has none."""
+    tables = find_tables(checkpoint)
+    if not tables:
+        return None
+    return StoredVectors(tables, tuple(table.read(checkpoint) for table in tables))
+
+
+def vectors(
+    checkpoint: Checkpoint,
+    stored: StoredVectors,
+    where: Layout,
+    *,
+    family: str,
+    learned: bool,
+    notes: tuple[str, ...] = (),
+) -> PositionEmbedding:
+    """Build the embedding of tables that have been read and divided.
+
+    Args:
+        checkpoint: where they come from.
+        stored: the tables and their values.
+        where: their prefix rows and grid.
+        family: the scheme's name.
+        learned: whether the tables are parameters; a fixed table counts none.
+        notes: what the scheme has to say.
+
+    Raises:
+        AmbiguousCheckpoint: the position norms fit no known join, or contradict the hint.
+        UsageError: `hints.join` names no join.
+    """
+    norms = read_norms(checkpoint)
+    join, join_notes = _join(checkpoint, stored, norms)
+    keys = [checkpoint.stored_key(table.key) for table in stored.tables]
+    odd = [note for key, values in zip(keys, stored.values) for note in nonfinite_note(key, values)]
+    own = ("pe_norm",) if join in ("lape", "pvg", "mpvg") else ()
+    return PositionEmbedding(
+        family=family,
+        kind="vectors",
+        join=join,
+        layers=tuple(
+            LayerPE(_layer(table), values, where.grid_size, where.num_prefix_rows)
+            for table, values in zip(stored.tables, stored.values)
+        ),
+        norms=norms.params,
+        notes=(*where.notes, *notes, *join_notes, *odd, *norms.notes, *missing_blocks(checkpoint)),
+        keys=(*keys, *(key for name in own for key in norms.stored_keys(name))),
+        num_prefix_tokens=num_prefix_tokens(checkpoint, where),
+        depth=depth(checkpoint),
+        num_parameters=learned * sum(v.size for v in stored.values)
+        + sum(norms.num_parameters(name) for name in own),
+        patch_size=patch_size(checkpoint),
+    )
+
+
+def num_prefix_tokens(checkpoint: Checkpoint, where: Layout) -> int:
+    """Return the model's prefix tokens: as said, else as stored, else as many as have rows."""
+    said = checkpoint.hints.num_prefix_tokens
+    if said is not None:
+        return said
+    return max(prefix_tokens(checkpoint).total, where.num_prefix_rows)
+
+
+def _layer(table: Table) -> str:
+    return "input" if table.block is None else f"blocks.{table.block}"
+
+
+def _join(
+    checkpoint: Checkpoint, stored: StoredVectors, norms: Norms
+) -> tuple[Join, tuple[str, ...]]:
+    """Tell the join by the position norms and the tables, else by the hint, else it is `input`."""
+    said = _said_join(checkpoint)
+    joined = _normed_join(checkpoint, stored, norms)
+    if joined is None and stored.tables[0].block is not None:
+        joined = ("unshare", _short_of_blocks(checkpoint, stored))
+    if joined is None:
+        return _plain_join(checkpoint, said)
+    if said is not None and said != joined[0]:
+        return joined[0], (*joined[1], _overruled(checkpoint, said, joined[0]))
+    return joined
+
+
+def _said_join(checkpoint: Checkpoint) -> Join | None:
+    said, known = checkpoint.hints.join, [name for name in get_args(Join) if name != "layer"]
+    if said is None or said == "layer":
+        return None
+    if said not in known:
+        raise UsageError(did_you_mean("join", said, known))
+    join: Join = next(name for name in get_args(Join) if name == said)
+    return join
+
+
+def _plain_join(checkpoint: Checkpoint, said: Join | None) -> tuple[Join, tuple[str, ...]]:
+    """Return the join of one table without position norms: what was said, if that can be."""
+    if said in ("input", "share"):
+        return said, (f"join={said} from {origin(checkpoint, 'join')}",)
+    if said is not None and is_flag(checkpoint, "join"):
+        wanted = "one table a block" if said == "unshare" else "norms called blocks.#.pe_norm"
+        raise AmbiguousCheckpoint(
+            f"--join {said} needs {wanted}, and {checkpoint.source} holds one table and no such "
+            "norms. It can be --join input or --join share."
+        )
+    if _has_keys_of_deit(checkpoint):
+        return "input", ("join=input assumed: LaPE's share has the same keys (--join share)",)
+    return "input", ()
+
+
+def _has_keys_of_deit(checkpoint: Checkpoint) -> bool:
+    """Whether the first block and the tokens are DeiT's, and so LaPE's, to the letter."""
+    names = trunk(checkpoint)
+    block = {name.removeprefix("blocks.0.") for name in names if name.startswith("blocks.0.")}
+    return block == _DEIT_BLOCK and "cls_token" in names and "norm_pre.weight" not in names
+
+
+def _overruled(checkpoint: Checkpoint, said: Join, found: Join) -> str:
+    who = origin(checkpoint, "join")
+    if is_flag(checkpoint, "join"):
+        raise AmbiguousCheckpoint(
+            f"--join {said} contradicts the tensors of {checkpoint.source}, which are those of "
+            f"join={found}. Leave --join out, or pass --join {found}."
+        )
+    return f"{who} says join={said}; the tensors are those of {found}, which was taken"
+
+
+def _normed_join(
+    checkpoint: Checkpoint, stored: StoredVectors, norms: Norms
+) -> tuple[Join, tuple[str, ...]] | None:
+    """Tell LaPE (a pe_norm in every block) from PVG (all but block 0) and MPVG (one at the end).
+
+    Sources: LaPE, arXiv:2212.05262, Eq. 9-11; PVG and MPVG, arXiv:2502.02919.
+    """
+    named = norms.norms_named("pe_norm")
+    last = named.pop("", None)
+    if not named and last is None:
+        return None
+    _check_widths(checkpoint, stored, norms)
+    blocks, have = depth(checkpoint), {in_order(layer)[0] for layer in named}
+    if have == set(range(blocks)):
+        odd = ("the top-level pe_norm has no place in LaPE and was not used",) if last else ()
+        return "lape", odd
+    if have == set(range(1, blocks)):
+        return ("mpvg" if last else "pvg"), (NOT_PUBLIC,)
+    raise AmbiguousCheckpoint(
+        f"pe_norm is in blocks {_ranges(sorted(have)) or 'none'} of {blocks}: LaPE has one in "
+        "every block, PVG and MPVG in every block but the first. The file is not whole, or of "
+        "another scheme."
+    )
+
+
+def _check_widths(checkpoint: Checkpoint, stored: StoredVectors, norms: Norms) -> None:
+    dim = stored.tables[0].embed_dim
+    odd = [n for n in norms.params if n.name == "pe_norm" and n.weight.size != dim]
+    if odd:
+        raise AmbiguousCheckpoint(
+            f"{odd[0].path} has {odd[0].weight.size} features, "
+            f"{checkpoint.stored_key(stored.tables[0].key)} has embed_dim {dim}; "
+            "a position norm acts on the table's rows. The file mixes two models."
+        )
+
+
+def _short_of_blocks(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[str, ...]:
+    blocks = depth(checkpoint)
+    if blocks in (0, len(stored.tables)):
+        return ()
+    return (f"{len(stored.tables)} tables, one a block, for {blocks} blocks",)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Write block numbers as runs: `0–5, 8`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)

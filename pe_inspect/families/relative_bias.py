@@ -1,0 +1,142 @@
+"""Learned biases by offset, added to the attention logits: Swin, BEiT, and LaPE's RPE models.
+
+Sources: arXiv:2103.14030 (Swin), arXiv:2106.08254 (BEiT), arXiv:2212.05262 (LaPE, Table 7).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._bias import expand
+from pe_inspect.families._grid import patch_size, prefix_tokens
+from pe_inspect.families._hints import is_flag
+from pe_inspect.families._names import depth, missing_blocks
+from pe_inspect.families._norms import BIAS_NORM, read_norms
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families._windows import BiasTable, Window, find_bias_tables, index_note, window_of
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding, frozen_array
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "relative_bias"
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds tables of offsets."""
+    return bool(find_bias_tables(checkpoint))
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read the tables and expand each to the bias of every pair of tokens, one a block."""
+    tables = find_bias_tables(checkpoint)
+    if not tables:
+        return ()
+    norms = read_norms(checkpoint)
+    windows = [window_of(checkpoint, table) for table in tables]
+    stored = {table.key: read_float32(checkpoint, table.key) for table in tables}
+    join: Join = "lape" if norms.norms_named(BIAS_NORM) else "layer"
+    _refuse_other_join(checkpoint, join)
+    pe = PositionEmbedding(
+        family=NAME,
+        kind="bias",
+        join=join,
+        layers=_expanded(tables, windows, stored),
+        norms=norms.params,
+        notes=(*_notes(checkpoint, tables, windows, stored), *norms.notes),
+        keys=(*map(checkpoint.stored_key, stored), *norms.stored_keys(BIAS_NORM)),
+        num_prefix_tokens=_num_prefix_tokens(checkpoint, windows),
+        depth=depth(checkpoint),
+        num_parameters=sum(v.size for v in stored.values()) + norms.num_parameters(BIAS_NORM),
+        patch_size=patch_size(checkpoint),
+    )
+    return (pe,)
+
+
+def _refuse_other_join(checkpoint: Checkpoint, join: Join) -> None:
+    said = checkpoint.hints.join
+    if said not in (None, join) and is_flag(checkpoint, "join"):
+        which = "a norm over the keys" if join == "lape" else "no norm over the keys"
+        raise AmbiguousCheckpoint(
+            f"--join {said} contradicts {checkpoint.source}: its relative bias has {which}, which "
+            f"is join={join}. Leave --join out."
+        )
+
+
+def _expanded(
+    tables: tuple[BiasTable, ...], windows: list[Window], stored: dict[str, np.ndarray]
+) -> tuple[LayerPE, ...]:
+    """Expand every table; blocks that share one share its bias in memory too."""
+    biases = {
+        (table.key, window.grid_size): frozen_array(
+            expand(stored[table.key], window.grid_size, window.num_prefix)
+        )
+        for table, window in zip(tables, windows)
+    }
+    return tuple(
+        LayerPE(t.layer, biases[t.key, w.grid_size], w.grid_size, w.num_prefix)
+        for t, w in zip(tables, windows)
+    )
+
+
+def _notes(
+    checkpoint: Checkpoint,
+    tables: tuple[BiasTable, ...],
+    windows: list[Window],
+    stored: dict[str, np.ndarray],
+) -> tuple[str, ...]:
+    notes = [note for window in windows for note in window.notes]
+    for table, window in {t.key: (t, w) for t, w in zip(tables, windows)}.values():
+        notes += index_note(checkpoint, table, window)
+        notes += nonfinite_note(checkpoint.stored_key(table.key), stored[table.key])
+    if len(stored) < len(tables):
+        notes.append(f"one table, shared by all {len(tables)} blocks")
+    notes += _which_rpe(checkpoint, tables, windows)
+    return (
+        *dict.fromkeys(notes),
+        *_blocks_without(checkpoint, tables),
+        *missing_blocks(checkpoint),
+    )
+
+
+def _which_rpe(
+    checkpoint: Checkpoint, tables: tuple[BiasTable, ...], windows: list[Window]
+) -> tuple[str, ...]:
+    """Return a note for LaPE's RPE models: a ViT with CLS whose bias covers patches only."""
+    covers_cls = any(window.num_prefix for window in windows)
+    if covers_cls or not prefix_tokens(checkpoint).cls or not tables[0].layer.startswith("blocks."):
+        return ()
+    said = checkpoint.hints.pe
+    names = f"pe={said}" if said else "LaPE's 1D_RPE and 2D_RPE have the same keys"
+    return (f"{names}: read as offsets in two dimensions, between patches only",)
+
+
+def _blocks_without(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> tuple[str, ...]:
+    blocks = depth(checkpoint)
+    if len(tables) == blocks:
+        return ()
+    return (f"{len(tables)} of {blocks} blocks hold a bias table",)
+
+
+def _num_prefix_tokens(checkpoint: Checkpoint, windows: list[Window]) -> int:
+    said = checkpoint.hints.num_prefix_tokens
+    if said is not None:
+        return said
+    return max(prefix_tokens(checkpoint).total, windows[0].num_prefix)
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="a `relative_position_bias_table` of (2H−1)(2W−1) offsets × heads in each block "
+        "(three rows more with CLS), or one that all blocks share",
+        example="Swin (timm, the original, torchvision, transformers), BEiT, LaPE's pe=2D_RPE",
+        detect=detect,
+        extract=extract,
+    )
+)

@@ -1,0 +1,112 @@
+"""Clipped relative vectors per axis, for queries and for values, as s-chh's ViT stores them.
+
+Source: arXiv:1803.02155, section 3, split over the two axes; index 0 of each table is CLS.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._grid import Layout, layout, patch_size, period, prefix_tokens, x
+from pe_inspect.families._names import block_of, depth, in_order, missing_blocks, trunk
+from pe_inspect.families._norms import read_norms
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "shaw_relative"
+
+_TABLE: Final = re.compile(
+    r"attention\.(query|value)_pos_embedding\.([xy])_relative_embedding_table\.weight"
+)
+_CLS_ROWS: Final = 1
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds tables of relative vectors."""
+    return bool(_tables(checkpoint))
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read the tables: four a block, `query.y`, `query.x`, `value.y`, `value.x`."""
+    tables = _tables(checkpoint)
+    if not tables:
+        return ()
+    where, norms = _layout(checkpoint), read_norms(checkpoint)
+    layers = tuple(
+        LayerPE(layer, read_float32(checkpoint, key), where.grid_size, _CLS_ROWS, part)
+        for layer, part, key in tables
+    )
+    keys = tuple(checkpoint.stored_key(key) for _, _, key in tables)
+    odd = [note for key, pe in zip(keys, layers) for note in nonfinite_note(key, pe.values)]
+    clip = (layers[0].values.shape[0] - _CLS_ROWS - 1) // 2
+    notes = (*where.notes, f"offsets are clipped to ±{clip}; row 0 of each table is CLS", *odd)
+    pe = PositionEmbedding(
+        family=NAME,
+        kind="relative",
+        join="layer",
+        layers=layers,
+        norms=norms.params,
+        notes=(*notes, *norms.notes, *missing_blocks(checkpoint)),
+        keys=keys,
+        num_prefix_tokens=max(prefix_tokens(checkpoint).total, _CLS_ROWS),
+        depth=depth(checkpoint),
+        num_parameters=sum(table.values.size for table in layers),
+        patch_size=patch_size(checkpoint),
+    )
+    return (pe,)
+
+
+def _tables(checkpoint: Checkpoint) -> list[tuple[str, str, str]]:
+    """Return (layer, part, key) in block order, y before x."""
+    found = []
+    for bare, key in trunk(checkpoint).items():
+        block = block_of(bare)
+        if block and (match := _TABLE.fullmatch(block[1])):
+            found.append((block[0], f"{match[1]}.{match[2]}", key))
+    return sorted(found, key=lambda each: (in_order(each[0]), each[1][:-1], each[1][-1] == "x"))
+
+
+def _layout(checkpoint: Checkpoint) -> Layout:
+    """Return the grid, from what was said or from the stored table of distances.
+
+    Raises:
+        AmbiguousCheckpoint: neither is there, or they contradict each other.
+    """
+    key = next((key for key in trunk(checkpoint).values() if key.endswith("x_distances")), None)
+    if key is None:
+        if checkpoint.hints.grid_size is not None:
+            return Layout(checkpoint.hints.grid_size, _CLS_ROWS, ("grid from --grid-size",))
+        raise AmbiguousCheckpoint(
+            f"The relative tables of {checkpoint.source} say no grid, and the file holds no "
+            "x_distances buffer. Pass --grid-size HxW."
+        )
+    rows = checkpoint.shape(key)[0]
+    if checkpoint.hints.grid_size is not None:
+        return layout(checkpoint, checkpoint.stored_key(key), rows)
+    patches = rows - _CLS_ROWS
+    columns = period(np.asarray(checkpoint.tensor(key))[_CLS_ROWS, _CLS_ROWS:, None])
+    if patches % columns:
+        return layout(checkpoint, checkpoint.stored_key(key), rows)
+    grid = (patches // columns, columns)
+    return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} read from x_distances",))
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="`{query,value}_pos_embedding.{x,y}_relative_embedding_table` in each block: "
+        "2k+1 clipped offsets and one row for CLS",
+        example="s-chh/2D-Positional-Encoding-Vision-Transformer with pos_embed=relative",
+        detect=detect,
+        extract=extract,
+    )
+)

@@ -1,0 +1,46 @@
+"""A fixed table of sines and cosines over one axis of positions.
+
+Source: arXiv:1706.03762, section 3.5; as LaPE's `1D_sin` stores it, in two axes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pe_inspect.families import Family, families
+from pe_inspect.families._sincos import one_dimensional
+from pe_inspect.families._vectors import stored_vectors, vectors
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import PositionEmbedding
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "sinusoidal_1d"
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the table's values are those of a position count."""
+    stored = stored_vectors(checkpoint)
+    return stored is not None and one_dimensional(stored.values[0]) is not None
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read the table; its rows count through the grid, row by row."""
+    stored = stored_vectors(checkpoint)
+    if stored is None:
+        return ()
+    where = stored.tables[0].layout(checkpoint)
+    notes = (f"fixed 1-D sines and cosines, {one_dimensional(stored.values[0])}",)
+    return (vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes),)
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="a table of vectors whose values are sines and cosines of the row number "
+        "(every row's squared norm is D/2)",
+        example="LaPE's pe=1D_sin",
+        detect=detect,
+        extract=extract,
+    )
+)

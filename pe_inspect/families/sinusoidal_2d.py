@@ -1,0 +1,106 @@
+"""A fixed table of sines and cosines of the patch's row and column.
+
+Sources: arXiv:2111.06377 (MAE), arXiv:2104.02057 (MoCo v3), LaPE's `2D_sin`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._grid import Layout, factor_pairs, prefix_tokens, x
+from pe_inspect.families._sincos import (
+    Variant,
+    is_separable,
+    is_sinusoidal,
+    one_dimensional,
+    two_dimensional,
+)
+from pe_inspect.families._vectors import StoredVectors, stored_vectors, vectors
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import PositionEmbedding
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "sinusoidal_2d"
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the table's values are sines and cosines, and not those of a position count."""
+    stored = stored_vectors(checkpoint)
+    return (
+        stored is not None
+        and is_sinusoidal(stored.values[0])
+        and one_dimensional(stored.values[0]) is None
+    )
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read the table; its own values tell a grid that nothing else does."""
+    stored = stored_vectors(checkpoint)
+    if stored is None:
+        return ()
+    where, variant = _layout(checkpoint, stored)
+    notes = (_describe(stored, where, variant),)
+    return (vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes),)
+
+
+def _layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layout, Variant | None]:
+    """Divide the rows as for any table; where that is ambiguous, as the values define them."""
+    table, values = stored.tables[0], stored.values[0]
+    try:
+        where = table.layout(checkpoint)
+    except AmbiguousCheckpoint:
+        if found := _defined_layout(checkpoint, stored):
+            return found
+        raise
+    variant = two_dimensional(values[where.num_prefix_rows :], where.grid_size)
+    if variant is None and (found := _defined_layout(checkpoint, stored)):
+        _refuse_contradiction(checkpoint, stored, where, found[0])
+        return found
+    return where, variant
+
+
+def _defined_layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layout, Variant] | None:
+    values, said = stored.values[0], checkpoint.hints.num_prefix_tokens
+    for prefix in prefix_tokens(checkpoint).coverings(said):
+        patches = values[prefix:]
+        for a, b in factor_pairs(len(patches)):
+            for grid in dict.fromkeys(((a, b), (b, a))):
+                if variant := two_dimensional(patches, grid):
+                    note = f"grid {x(grid)} read from the table's values"
+                    return Layout(grid, prefix, (note,)), variant
+    return None
+
+
+def _refuse_contradiction(
+    checkpoint: Checkpoint, stored: StoredVectors, said: Layout, defined: Layout
+) -> None:
+    if checkpoint.hints.grid_size is None:
+        return
+    raise AmbiguousCheckpoint(
+        f"{checkpoint.stored_key(stored.tables[0].key)} holds the sines and cosines of a "
+        f"{x(defined.grid_size)} grid with {defined.num_prefix_rows} prefix rows; --grid-size says "
+        f"{x(said.grid_size)}. Leave --grid-size out."
+    )
+
+
+def _describe(stored: StoredVectors, where: Layout, variant: Variant | None) -> str:
+    if variant is not None:
+        return f"fixed 2-D sines and cosines, {variant}"
+    patches = stored.values[0][where.num_prefix_rows :]
+    axes = "each channel along one axis" if is_separable(patches, where.grid_size) else "mixed axes"
+    return f"sines and cosines of no layout that is known here ({axes}); taken for a fixed table"
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="a table of vectors whose values are sines and cosines of row and column "
+        "(every row's squared norm is D/2; CLS rows may be zero)",
+        example="MAE's pre-trained ViTs, LaPE's pe=2D_sin, s-chh's sinusoidal",
+        detect=detect,
+        extract=extract,
+    )
+)
