@@ -1,0 +1,421 @@
+"""What `interpolate` answers, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from timm.layers import RelPosBias, resample_abs_pos_embed
+
+from pe_inspect.analysis import _target_grid
+from pe_inspect.analysis._offsets import offset_table
+from pe_inspect.analysis._resampled import DEFINITIONS
+from pe_inspect.analysis.interpolate import METHODS, interpolate
+from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+
+GRID = (3, 5)
+
+
+def vectors(grid_size=GRID, prefix=1, tables=1, channels=6, **fields):
+    rng = np.random.default_rng(0)
+    rows = prefix + grid_size[0] * grid_size[1]
+    layers = tuple(
+        LayerPE(f"blocks.{i}", rng.standard_normal((rows, channels)) * 0.1, grid_size, prefix)
+        for i in range(tables)
+    )
+    return PositionEmbedding("learned_absolute", "vectors", "input", layers, **fields)
+
+
+def timm_bias(window, prefix, seed=0):
+    """timm's own module, with weights that do not depend on the window but by resizing."""
+    torch.manual_seed(seed)
+    module = RelPosBias(window, num_heads=2, prefix_tokens=prefix)
+    torch.nn.init.normal_(module.relative_position_bias_table, std=0.2)
+    return module
+
+
+def bias(window=GRID, prefix=1, layer="blocks.{}", **fields):
+    layers = tuple(
+        LayerPE(
+            layer.format(i),
+            timm_bias(window, prefix, seed=i).get_bias()[0].detach().numpy(),
+            window,
+            prefix,
+        )
+        for i in range(2)
+    )
+    return PositionEmbedding("relative_bias", "bias", "layer", layers, **fields)
+
+
+def refusal(pe, **request):
+    with pytest.raises(UsageError) as caught:
+        interpolate(pe, **request)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+# --- values
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 2])
+@pytest.mark.parametrize("target", [(5, 3), (7, 11), (2, 4)])
+def test_values_equal_timm_and_prefix_rows_are_untouched(prefix, target):
+    pe = vectors(prefix=prefix, tables=3)
+
+    result = interpolate(pe, grid=target, method="timm")
+
+    for table, found, kept in zip(pe.layers, result.values(), result.prefix):
+        expected = resample_abs_pos_embed(
+            torch.tensor(table.values)[None], list(target), list(GRID), num_prefix_tokens=prefix
+        )[0].numpy()
+        np.testing.assert_allclose(np.concatenate([kept, found]), expected, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(kept, table.values[:prefix])
+
+
+def test_equal_token_counts_on_another_grid_are_resampled():
+    # timm before 1.0.31 returned a 2×8 table unchanged for 4×4.
+    pe = vectors(grid_size=(2, 8), prefix=0)
+
+    result = interpolate(pe, grid=(4, 4))
+
+    assert not np.allclose(result.values()[0], pe.layers[0].values)
+
+
+def test_the_same_grid_returns_the_table_to_the_last_bit():
+    pe = vectors()
+
+    result = interpolate(pe, grid=GRID, method="all")
+
+    for method in result.methods:
+        np.testing.assert_array_equal(result.values(method)[0], pe.layers[0].patches)
+    assert result.summary()["round_trip_error"] == 0
+    assert result.summary()["norm_ratio"] == pytest.approx(1)
+
+
+def test_a_stretched_ramp_keeps_its_axes_apart():
+    rows, columns = np.mgrid[:3, :5]
+    ramp = np.stack([rows, columns], axis=-1).reshape(-1, 2)
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", ramp, GRID),))
+
+    found = interpolate(pe, grid=(9, 5), method="bilinear").values()[0].reshape(9, 5, 2)
+
+    np.testing.assert_allclose(found[4], [[1, c] for c in range(5)], atol=1e-6)
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_a_bias_is_resampled_as_a_table_of_offsets_and_its_cls_values_are_kept(prefix):
+    pe, target = bias(prefix=prefix), (4, 7)
+
+    result = interpolate(pe, grid=target)
+
+    for layer, found in enumerate(result.values()):
+        old, new = timm_bias(GRID, prefix, seed=layer), timm_bias(target, prefix)
+        learned = old.relative_position_bias_table.detach()
+        extra = learned[len(learned) - 3 * prefix :]
+        grid = learned[: len(learned) - 3 * prefix].T.reshape(1, 2, 5, 9)
+        resized = torch.nn.functional.interpolate(grid, size=(7, 13), mode="bicubic")
+        with torch.no_grad():
+            rows = torch.cat([resized[0].flatten(1).T, extra])
+            new.relative_position_bias_table.copy_(rows)
+        np.testing.assert_allclose(found, new.get_bias()[0].detach().numpy(), rtol=0, atol=1e-6)
+
+
+def test_the_offset_table_of_a_bias_expands_to_exactly_that_bias():
+    for table in bias().layers:
+        np.testing.assert_array_equal(offset_table(table).expanded(), table.values)
+
+
+def test_a_bias_that_depends_on_more_than_the_offset_is_refused():
+    values = np.random.default_rng(0).standard_normal((2, 15, 15))
+    pe = PositionEmbedding("x", "bias", "layer", (LayerPE("blocks.0", values, GRID),))
+
+    assert "blocks.0 is not a function of the offset" in refusal(pe, grid=(4, 4))
+
+
+def test_layers_with_other_numbers_of_heads_are_padded_and_the_note_says_so():
+    first, second = bias(prefix=0).layers
+    wide = replace(second, values=np.concatenate([second.values] * 2))
+    pe = PositionEmbedding("relative_bias", "bias", "layer", (first, wide))
+
+    result = interpolate(pe, grid=(4, 2))
+
+    assert result.values().shape == (2, 4, 8, 8)
+    assert np.isnan(result.values()[0, 2:]).all()
+    assert any("different numbers of heads" in note for note in result.notes)
+
+
+def test_the_resampled_embedding_can_be_resampled_again():
+    once = interpolate(vectors(tables=2), grid=(6, 10)).embedding()
+
+    assert once.grid_size == (6, 10)
+    assert interpolate(once, grid=GRID).values().shape == (2, 15, 6)
+
+
+# --- what to resample to
+
+
+def test_pixels_become_patches_by_the_checkpoints_patch_size():
+    pe = vectors(patch_size=(16, 8))
+
+    assert interpolate(pe, res=384).grid_size == (24, 48)
+    assert interpolate(pe, res=(64, 96)).grid_size == (4, 12)
+    assert interpolate(pe, res=64, patch_size=32).grid_size == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"res": 390}, "390 is no whole number of 16-pixel patches: the nearest are 384 and 400."),
+        ({"res": (64, 70)}, "the nearest are 64 and 64x80."),
+        ({"res": 8}, "--res 8 is smaller than one 16-pixel patch: the smallest is 16."),
+        ({}, "No target size: pass --res 384 (pixels) or --grid 24x24 (patches)."),
+        ({"res": 64, "grid": (3, 4)}, "--res 64 and --grid 3x4 were both given"),
+        ({"grid": (0, 4)}, "--grid is 0x4; both sides must be at least 1."),
+        ({"res": -16}, "--res is -16; both sides must be at least 1."),
+        ({"grid": (2, 2), "method": "bicubc"}, "Unknown method 'bicubc'. Did you mean 'bicubic'"),
+        ({"grid": (2, 2), "method": " , "}, "--method names no method. Known: bicubic,"),
+    ],
+)  # fmt: skip
+def test_an_impossible_target_is_explained(request_, message):
+    assert message in refusal(vectors(patch_size=(16, 16)), **request_)
+
+
+def test_without_a_patch_size_pixels_are_refused_with_both_ways_out():
+    message = refusal(vectors(), res=384)
+
+    assert "--patch-size P" in message
+    assert "--grid HxW" in message
+
+
+def test_the_windows_of_a_pyramid_are_not_guessed_from_pixels():
+    pe = bias(prefix=0, layer="layers.{}.blocks.0", patch_size=(4, 4))
+
+    assert "pass the new window as --grid" in refusal(pe, res=384)
+    assert interpolate(pe, grid=(4, 6)).grid_size == (4, 6)
+
+
+def test_a_size_that_would_not_fit_into_memory_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(_target_grid, "available_memory", lambda: 8 << 30)
+
+    message = refusal(vectors(channels=192, patch_size=(16, 16)), res=160_000)
+
+    assert message.startswith("A 10000×10000 grid would take ")
+    assert "the bound is 4.0 GiB, half of what is free" in message
+
+
+def test_available_memory_is_a_plausible_number(monkeypatch):
+    assert 1 << 26 < _target_grid.available_memory() < 1 << 50
+    monkeypatch.setattr(_target_grid, "Path", lambda _: (_ for _ in ()).throw(OSError()))
+    assert 1 << 26 < _target_grid.available_memory() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        ("phases", (1, 15, 8), "Rotary phases are computed from positions"),
+        ("relative", (9, 8), "clipped, not resampled"),
+        ("function", (15, 8), "computed from the input"),
+    ],
+)
+def test_kinds_without_a_table_by_position_are_refused(kind, shape, message):
+    pe = PositionEmbedding("x", kind, "layer", (LayerPE("blocks.0", np.zeros(shape), GRID),))
+
+    assert message in refusal(pe, grid=(4, 4))
+
+
+# --- what resampling does
+
+
+@pytest.mark.parametrize(
+    ("method", "ratio"), [("bilinear", 0.68), ("bicubic", 0.86), ("bicubic-aa", 0.82)]
+)
+def test_independent_rows_shrink_by_the_measured_ratios(method, ratio):
+    values = np.random.default_rng(0).standard_normal((196, 192))
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", values, (14, 14)),))
+
+    found = interpolate(pe, grid=(24, 24), method=method).summary()["norm_ratio"]
+
+    assert found == pytest.approx(ratio, abs=0.006)
+
+
+def test_the_round_trip_is_measured_against_the_table_itself():
+    pe = vectors(prefix=0)
+    there = interpolate(pe, grid=(4, 7), method="bilinear").embedding()
+    back = interpolate(there, grid=GRID, method="bilinear").values()[0]
+    source = pe.layers[0].values
+
+    table = interpolate(pe, grid=(4, 7), method="bilinear").tables()[0]
+
+    errors = np.linalg.norm(back - source, axis=1).reshape(GRID)
+    errors = errors / np.linalg.norm(source, axis=1).mean()
+    cosine = torch.nn.functional.cosine_similarity(torch.tensor(back), torch.tensor(source))
+    interior = np.zeros(GRID, dtype=bool)
+    interior[1, 1:4] = True
+    np.testing.assert_allclose(table.error_map, errors, rtol=1e-5)
+    assert table.measures["error_interior"] == pytest.approx(errors[interior].mean(), rel=1e-5)
+    assert table.measures["error_border"] == pytest.approx(errors[~interior].mean(), rel=1e-5)
+    assert table.error_by_ring == pytest.approx([errors[~interior].mean(), errors[interior].mean()])
+    assert table.measures["round_trip_cosine"] == pytest.approx(float(cosine.mean()), rel=1e-5)
+    assert table.measures["round_trip_error"] == pytest.approx(
+        float(np.linalg.norm(back - source) / np.linalg.norm(source)), rel=1e-5
+    )
+
+
+def test_neighbours_are_compared_at_the_same_distance_on_the_image():
+    pe = vectors(prefix=0)
+    result = interpolate(pe, grid=(6, 10), method="bilinear")
+    before = torch.tensor(pe.layers[0].values).reshape(3, 5, -1)
+    after = torch.tensor(result.values()[0]).reshape(6, 10, -1)
+
+    def likeness(grid, lag):
+        def cosine(x, y):
+            return float(torch.nn.functional.cosine_similarity(x, y, dim=-1).mean())
+
+        return (cosine(grid[lag:], grid[:-lag]) + cosine(grid[:, lag:], grid[:, :-lag])) / 2
+
+    measures = result.summary()
+    assert measures["neighbour_cosine_before"] == pytest.approx(likeness(before, 1), abs=1e-6)
+    assert measures["neighbour_cosine_after"] == pytest.approx(likeness(after, 2), abs=1e-6)
+
+
+def test_structure_is_compared_at_the_patches_that_cover_the_old_centres():
+    pe = vectors(prefix=0)
+    result = interpolate(pe, grid=(9, 10), method="bicubic")
+    matched = result.values()[0].reshape(9, 10, -1)[1::3][:, [1, 3, 5, 7, 9]].reshape(15, -1)
+
+    def pairs(rows):
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows @ rows.T)[~np.eye(len(rows), dtype=bool)]
+
+    expected = np.corrcoef(pairs(pe.layers[0].values), pairs(matched))[0, 1]
+    assert result.summary()["structure_correlation"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("grid_size", [(1, 7), (1, 1), (6, 1)])
+def test_thin_grids_have_no_interior_and_nothing_breaks(grid_size):
+    summary = interpolate(vectors(grid_size=grid_size), grid=(2, 3), method="all").summary()
+
+    assert np.isnan(summary["error_interior"])
+    assert np.isfinite(summary["error_border"])
+    assert set(summary) == set(DEFINITIONS)
+
+
+def test_a_zero_table_has_no_ratio_and_no_direction():
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", np.zeros((15, 4)), GRID),))
+
+    summary = interpolate(pe, grid=(4, 4)).summary()
+
+    assert summary["norm_after"] == 0
+    assert np.isnan(summary["norm_ratio"])
+    assert np.isnan(summary["round_trip_cosine"])
+
+
+def test_values_that_draw_on_nan_are_nan_counted_and_said():
+    pe = vectors(prefix=0)
+    values = pe.layers[0].values.copy()
+    values[0, 0] = np.nan
+    pe = replace(pe, layers=(replace(pe.layers[0], values=values),))
+
+    result = interpolate(pe, grid=(6, 10), method="bilinear")
+
+    missing = int(np.isnan(result.values()).sum())
+    assert missing == 9  # rows 0–2 of 6 and columns 0–2 of 10 draw on the corner
+    assert result.summary()["num_missing"] == missing
+    assert np.isfinite(result.summary()["norm_after"])
+    assert any(f"{missing} values of bilinear are NaN" in note for note in result.notes)
+
+
+# --- the result
+
+
+def test_the_query_patch_is_followed_to_where_its_centre_lies():
+    result = interpolate(vectors(prefix=0), grid=(6, 15))
+
+    maps = result.query_maps((2, 1))
+
+    assert (maps.token, maps.token_after) == ((2, 1), (5, 4))
+    assert maps.before[2, 1] == pytest.approx(1)
+    assert maps.after[5, 4] == pytest.approx(1)
+    assert result.query_maps().token == (1, 2)
+
+
+def test_the_query_map_of_a_bias_is_that_row_of_the_bias():
+    pe = bias(prefix=1)
+
+    maps = interpolate(pe, grid=(4, 7)).query_maps((0, 3), table=1)
+
+    np.testing.assert_allclose(
+        maps.before.ravel(), pe.layers[1].patches[:, 3].mean(axis=0), atol=1e-6
+    )
+
+
+def test_a_query_outside_the_grid_is_refused_with_the_valid_range():
+    result = interpolate(vectors(), grid=(4, 4))
+
+    with pytest.raises(
+        UsageError, match=r"--token 9,0 is outside the 3×5 grid: rows 0–2, columns 0–4"
+    ):
+        result.query_maps((9, 0))
+
+
+def test_a_method_that_was_not_computed_is_refused():
+    with pytest.raises(UsageError, match="'timm' was not computed; this result holds native"):
+        interpolate(vectors(), grid=(4, 4)).values("timm")
+
+
+@pytest.mark.parametrize("make", [vectors, bias])
+def test_all_methods_come_with_the_chosen_one_first(make):
+    result = interpolate(make(), grid=(4, 2), method="all")
+
+    assert result.methods[0] == "native"
+    assert set(result.methods) == set(METHODS)
+    assert any(note.startswith("native resamples this embedding by") for note in result.notes)
+    frame = result.to_frame()
+    assert len(frame) == len(result.methods) * len(result.pe.layers)
+    assert frame["norm_ratio"].notna().all()
+
+
+def test_saved_arrays_have_the_contracts_names_and_shapes():
+    buffer = io.BytesIO()
+    interpolate(vectors(tables=2), grid=(4, 2), method="bicubic,timm").save_npz(buffer)
+    saved = np.load(io.BytesIO(buffer.getvalue()))
+
+    shapes = {name: saved[name].shape for name in saved}
+    assert shapes == {
+        "values": (2, 8, 6), "prefix": (2, 1, 6), "grid_size": (2,), "methods": (2,),
+        "values/bicubic": (2, 8, 6), "values/timm": (2, 8, 6),
+    }  # fmt: skip
+    assert list(saved["methods"]) == ["bicubic", "timm"]
+    assert list(saved["grid_size"]) == [4, 2]
+    np.testing.assert_array_equal(saved["values"], saved["values/bicubic"])
+
+
+def test_saved_bias_keeps_its_prefix_rows_and_columns():
+    buffer = io.BytesIO()
+    interpolate(bias(prefix=1), grid=(4, 2)).save_npz(buffer)
+    saved = np.load(io.BytesIO(buffer.getvalue()))
+
+    assert saved["values"].shape == (2, 2, 9, 9)
+    assert saved["prefix"].shape == (2, 2, 1, 9)
+
+
+def test_notes_say_when_norms_follow_and_when_a_formula_would_do():
+    norm = LayerNormParams("blocks.0", "attn.pe_norm", np.ones(15), np.zeros(15), 1e-5)
+    normed = interpolate(bias(prefix=0, norms=(norm,)), grid=(4, 4))
+    lape = interpolate(replace(vectors(), join="lape"), grid=(4, 4))
+    fixed = interpolate(replace(vectors(), family="sinusoidal_2d"), grid=(4, 4))
+
+    assert any("the stored bias was resampled" in note for note in normed.notes)
+    assert any("before the norms of the layers" in note for note in lape.notes)
+    assert any("LaPE's own loader" in note for note in lape.notes)
+    assert any("computed anew" in note for note in fixed.notes)
+
+
+def test_a_large_grid_says_that_its_correlations_are_sampled():
+    pe = vectors(grid_size=(20, 60), channels=3)
+
+    assert any("evenly spread" in note for note in interpolate(pe, grid=(4, 4)).notes)

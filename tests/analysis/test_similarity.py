@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr
+
+from pe_inspect.analysis._pairs import thinned
+from pe_inspect.analysis.similarity import similarity
+from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import LayerNormParams, LayerPE
+
+
+def torch_cosines(values):
+    x = torch.tensor(np.asarray(values, np.float32))
+    return torch.nn.functional.cosine_similarity(x[:, None], x[None, :], dim=-1).numpy()
+
+
+def torch_norm(values, norm, eps):
+    x, weight, bias = (torch.tensor(np.asarray(a)) for a in (values, norm.weight, norm.bias))
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps).numpy()
+
+
+def sinusoid_1d(patches, width):
+    angles = np.arange(patches)[:, None] / 10000 ** (2 * np.arange(width // 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(patches, width)
+
+
+def sinusoid_2d(height, width, channels):
+    along = [sinusoid_1d(side, channels // 2) for side in (height, width)]
+    y, x = np.divmod(np.arange(height * width), width)
+    return np.concatenate([along[0][y], along[1][x]], axis=1)
+
+
+@pytest.mark.parametrize("eps", [None, 1e-5])
+@pytest.mark.parametrize("join", ["input", "share", "unshare", "lape"])
+@pytest.mark.parametrize("scheme", ["learned", "1d", "2d"])
+def test_every_layer_equals_the_definition(vectors, join, eps, scheme):
+    pe = vectors(join, grid=(4, 6), width=32, depth=4, prefix=1)
+    if scheme != "learned":
+        values = sinusoid_1d(24, 32) if scheme == "1d" else sinusoid_2d(4, 6, 32)
+        values = np.concatenate([np.zeros((1, 32)), values]).astype(np.float32)
+        pe = replace(pe, layers=tuple(replace(table, values=values) for table in pe.layers))
+    name = "pe_norm" if join == "lape" else "norm1"
+    norms = pe.norms_named(name)
+
+    result = similarity(pe, ln_eps=eps)
+
+    omega = pe.layers[0].values[1:]
+    for k, maps in enumerate(result.matrix):
+        norm = norms[f"blocks.{k}"]
+        table = omega if join == "lape" else pe.layers[k if join == "unshare" else 0].values[1:]
+        omega = torch_norm(table, norm, norm.eps if eps is None else eps)
+        np.testing.assert_allclose(maps[0], torch_cosines(omega), atol=1e-5)
+
+
+def test_the_raw_map_is_the_cosine_of_the_stored_table(vectors):
+    pe = vectors(prefix=2)
+    result = similarity(pe)
+
+    np.testing.assert_allclose(result.raw[0, 0], torch_cosines(pe.layers[0].values[2:]), atol=1e-6)
+    assert result.raw.shape == (1, 1, 15, 15)
+    assert similarity(vectors("unshare", depth=4)).raw.shape == (4, 1, 15, 15)
+    assert similarity(pe, raw=False).raw is None
+
+
+def test_prefix_rows_are_dropped_from_the_front(table_of):
+    """The infamous snippet drops the last row instead of the first, and shifts every tile."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(13, 6)).astype(np.float32)
+
+    tiles = similarity(table_of(values, (3, 4), prefix=1)).fig7()
+
+    right, wrong = torch_cosines(values[1:]), torch_cosines(values[:-1])
+    np.testing.assert_allclose(tiles.values, right.reshape(3, 4, 3, 4), atol=1e-6)
+    assert np.abs(tiles.values - wrong.reshape(3, 4, 3, 4)).max() > 0.5
+
+
+def test_a_tile_of_figure_7_is_the_map_of_its_own_patch(table_of):
+    one_hot = np.eye(12, dtype=np.float32)
+    cls = np.ones((1, 12), np.float32)
+
+    tiles = similarity(table_of(np.concatenate([cls, one_hot]), (3, 4), prefix=1)).fig7()
+
+    for row in range(3):
+        for column in range(4):
+            expected = np.zeros((3, 4))
+            expected[row, column] = 1
+            np.testing.assert_array_equal(tiles.values[row, column], expected)
+    assert not tiles.is_thinned
+
+
+def test_a_large_grid_has_evenly_spaced_tiles(table_of):
+    values = np.random.default_rng(0).normal(size=(40, 5))
+    tiles = similarity(table_of(values, (2, 20))).fig7(4)
+
+    assert (tiles.rows, tiles.columns) == ((0, 1), (2, 7, 12, 17))
+    assert tiles.values.shape == (2, 4, 2, 20)
+    assert tiles.is_thinned
+    expected = torch_cosines(values)[20 + 7].reshape(2, 20)
+    np.testing.assert_allclose(tiles.values[1, 1], expected, atol=1e-6)
+
+
+def test_query_maps_are_rows_of_the_matrix(vectors):
+    result = similarity(vectors(grid=(3, 5)))
+    matrix = result.matrix
+
+    np.testing.assert_allclose(
+        result.query_maps((2, 1)), matrix[:, :, 11].reshape(3, 1, 3, 5), atol=1e-6
+    )
+    middle = matrix[:, :, 1 * 5 + 2].reshape(3, 1, 3, 5)
+    np.testing.assert_allclose(result.query_maps(), middle, atol=1e-6)
+
+
+def test_the_middle_patch_is_the_default_and_is_said(vectors):
+    assert similarity(vectors(grid=(4, 7))).parameters["token"] == [2, 3]
+    assert similarity(vectors(grid=(4, 7)), token=(0, 6)).parameters["token"] == [0, 6]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(15)))
+def test_permuting_patches_permutes_every_layer(vectors, order):
+    pe = vectors(prefix=0)
+    shuffled = replace(pe.layers[0], values=pe.layers[0].values[list(order)])
+
+    permuted = similarity(replace(pe, layers=(shuffled,))).matrix
+
+    expected = similarity(pe).matrix[:, :, order][:, :, :, order]
+    np.testing.assert_allclose(permuted, expected, atol=2e-6)
+
+
+def test_one_layer_can_be_chosen_by_name_or_place(vectors):
+    pe = vectors(depth=12)
+    whole = similarity(pe).matrix
+
+    for layer in (10, "10", "blocks.10"):
+        one = similarity(pe, layer=layer)
+        assert one.layer_names == ("blocks.10",)
+        np.testing.assert_array_equal(one.matrix, whole[10:11])
+
+
+def test_layers_with_fewer_heads_are_filled_up_with_nan(per_layer):
+    rng = np.random.default_rng(0)
+    pe = per_layer("bias", [rng.normal(size=(h, 6, 6)) for h in (2, 3)], (2, 3))
+    result = similarity(pe)
+
+    assert result.matrix.shape == (2, 3, 6, 6)
+    assert np.isnan(result.matrix[0, 2]).all()
+    assert np.isfinite(result.matrix[1]).all()
+    assert any("different numbers of heads" in note for note in result.notes)
+    assert [len(maps) for _, maps in result.layers()] == [2, 3]
+
+
+def test_one_head_can_be_chosen(per_layer):
+    bias = np.random.default_rng(0).normal(size=(3, 6, 6)).astype(np.float32)
+    result = similarity(per_layer("bias", [bias], (2, 3)), head=2)
+
+    np.testing.assert_array_equal(result.matrix, bias[None, 2:])
+    np.testing.assert_array_equal(result.overview().maps[0], bias[2])
+    np.testing.assert_array_equal(result.query_maps((0, 1))[0, 0], bias[2, 1].reshape(2, 3))
+
+
+def test_the_parts_of_a_relative_scheme_are_one_layer_with_two_heads(per_layer):
+    rng = np.random.default_rng(0)
+    parts = ["query.y", "query.x", "value.y", "value.x"] * 2
+    names = ["encoder.0"] * 4 + ["encoder.1"] * 4
+    tables = [rng.normal(size=(6, 4)) for _ in parts]
+    pe = per_layer("relative", tables, (3, 4), prefix=1, names=names, parts=parts)
+
+    result = similarity(pe)
+
+    assert result.layer_names == ("encoder.0", "encoder.1")
+    assert result.matrix.shape == (2, 2, 12, 12)
+    np.testing.assert_allclose(np.einsum("lhii->lhi", result.matrix), 1, atol=1e-6)
+
+
+def test_layers_of_different_grids_are_given_one_by_one(per_layer):
+    tables = (
+        LayerPE("layers.0", np.zeros((2, 6, 6), np.float32), (2, 3)),
+        LayerPE("layers.1", np.ones((2, 2, 2), np.float32), (1, 2)),
+    )
+    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), layers=tables)
+    result = similarity(pe)
+
+    assert [maps.shape for _, maps in result.layers()] == [(2, 6, 6), (2, 2, 2)]
+    with pytest.raises(UsageError, match=re.escape("grids are 1×2, 2×3. Choose a --layer")):
+        _ = result.matrix
+    with pytest.raises(UsageError, match="query_maps stacks the layers"):
+        result.query_maps()
+
+
+@pytest.mark.parametrize("token", [(20, 3), (3, 5), (-1, 0)])
+def test_a_patch_outside_the_grid_is_refused(vectors, token):
+    message = f"--token {token[0]},{token[1]} is outside the 3×5 grid: rows 0–2, columns 0–4"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        similarity(vectors(), token=token)
+
+
+def test_a_patch_is_two_numbers(vectors):
+    with pytest.raises(UsageError, match=re.escape("--token takes a row and a column")):
+        similarity(vectors(), token=(3,))
+
+
+def test_a_layer_that_does_not_exist_is_refused(vectors):
+    with pytest.raises(UsageError, match=re.escape("--layer 3 is outside 0–2: blocks.0 … block")):
+        similarity(vectors(), layer=3)
+    with pytest.raises(UsageError, match=re.escape("Unknown layer 'block.1'. Did you mean 'bloc")):
+        similarity(vectors(), layer="block.1")
+
+
+def test_a_head_that_does_not_exist_is_refused(vectors, per_layer):
+    pe = per_layer("bias", [np.zeros((3, 6, 6))], (2, 3))
+    with pytest.raises(UsageError, match=re.escape("--head 3 does not exist in blocks.0, which h")):
+        similarity(pe, head=3)
+    with pytest.raises(UsageError, match="which has one map, shared by all heads"):
+        similarity(vectors(), head=1)
+
+
+def test_numbers_are_means_over_pairs_of_different_patches(table_of):
+    height, width = 3, 4
+    values = np.random.default_rng(0).normal(size=(12, 5))
+    cos = torch_cosines(values).astype(np.float64)
+    places = [(i // width, i % width) for i in range(12)]
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+
+    def apart(i, j):
+        return abs(places[i][0] - places[j][0]), abs(places[i][1] - places[j][1])
+
+    near = [cos[p] for p in pairs if sum(apart(*p)) == 1]
+    far = [cos[p] for p in pairs if 2 * apart(*p)[0] >= height or 2 * apart(*p)[1] >= width]
+    everything = [cos[p] for p in pairs]
+
+    (row,) = similarity(table_of(values, (height, width))).statistics
+
+    assert row.mean == pytest.approx(np.mean(everything), abs=1e-6)
+    assert (row.minimum, row.maximum) == pytest.approx((min(everything), max(everything)), abs=1e-6)
+    assert row.neighbours == pytest.approx(np.mean(near), abs=1e-6)
+    assert row.far == pytest.approx(np.mean(far), abs=1e-6)
+
+
+def test_consecutive_layers_are_correlated_over_different_patches(vectors):
+    result = similarity(vectors(depth=2))
+    off = ~np.eye(15, dtype=bool)
+    first, second = result.matrix[:, 0]
+
+    assert np.isnan(result.statistics[0].correlation_to_previous)
+    expected = pearsonr(first[off], second[off])[0]
+    assert result.statistics[1].correlation_to_previous == pytest.approx(expected, abs=1e-5)
+
+
+def test_broken_rows_are_counted_and_left_out_of_the_numbers(vectors):
+    pe = vectors(grid=(3, 5), prefix=1)
+    values = pe.layers[0].values.copy()
+    values[4] = np.nan
+    broken = replace(pe, layers=(replace(pe.layers[0], values=values),))
+
+    result = similarity(broken)
+
+    assert [row.num_undefined for row in result.statistics] == [1, 1, 1]
+    assert result.summary()["num_undefined"] == 3
+    kept = np.delete(np.arange(15), 3)
+    off = ~np.eye(14, dtype=bool)
+    expected = similarity(pe).matrix[0, 0][np.ix_(kept, kept)][off].mean()
+    assert result.statistics[0].mean == pytest.approx(expected, abs=1e-5)
+    assert "blocks.0: 1 of 15 patches" in " ".join(result.notes)
+
+
+def test_a_constant_table_is_alike_everywhere_and_a_note_says_so(table_of):
+    result = similarity(table_of(np.full((12, 5), 0.3), (3, 4)))
+
+    np.testing.assert_allclose(result.matrix, 1, atol=1e-6)
+    assert any("all rows are equal" in note for note in result.notes)
+
+
+def test_rows_without_variance_are_noted(vectors):
+    pe = vectors()
+    values = pe.layers[0].values.copy()
+    values[3] = 0.25
+    result = similarity(replace(pe, layers=(replace(pe.layers[0], values=values),)))
+
+    assert any("1 of 15 rows have zero variance" in note for note in result.notes)
+    assert np.isfinite(result.matrix).all()
+
+
+def test_a_proxy_is_said_to_be_one(vectors):
+    result = similarity(vectors("input"))
+
+    assert {view.notion for view in result.views} == {"proxy"}
+    assert any("is a proxy" in note for note in result.notes)
+    assert not any("proxy" in note for note in similarity(vectors("lape")).notes)
+
+
+def test_a_layer_without_its_norm_is_noted(vectors):
+    pe = vectors("lape")
+    pe = replace(pe, norms=tuple(n for n in pe.norms if n.path != "blocks.1.pe_norm"))
+
+    result = similarity(pe)
+
+    np.testing.assert_array_equal(result.matrix[1], result.matrix[0])
+    assert any("No norm fits the table in blocks.1" in note for note in result.notes)
+
+
+def test_a_given_eps_is_noted(vectors):
+    assert "ε = 1e-05 in every norm, as asked for." in similarity(vectors(), ln_eps=1e-5).notes
+
+
+def test_the_scale_is_symmetric_and_covers_every_layer(per_layer, vectors):
+    bias = np.zeros((1, 6, 6))
+    bias[0, 2, 2] = -3.5
+    pe = per_layer("bias", [bias, np.ones((1, 6, 6))], (2, 3))
+
+    assert similarity(pe).limit == 3.5
+    assert similarity(vectors()).limit == 1
+    assert similarity(per_layer("bias", [np.zeros((1, 6, 6))], (2, 3))).limit == 1
+
+
+def test_one_patch_alone_has_no_pairs(table_of):
+    result = similarity(table_of(np.ones((1, 4)), (1, 1)))
+
+    assert result.matrix.shape == (1, 1, 1, 1)
+    assert all(np.isnan(result.summary()[name]) for name in ("mean", "neighbours", "far"))
+
+
+def test_the_frame_has_one_row_a_layer(vectors):
+    frame = similarity(vectors()).to_frame()
+
+    assert list(frame["layer"]) == ["blocks.0", "blocks.1", "blocks.2"]
+    assert list(frame["norm"]) == [f"blocks.{k}.pe_norm" for k in range(3)]
+    assert {"notion", "mean", "neighbours", "far", "num_undefined"} <= set(frame.columns)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 23), st.integers(1, 9))
+def test_thinning_averages_blocks(patches, most):
+    values = np.random.default_rng(0).normal(size=(patches, patches)).astype(np.float32)
+    block = -(-patches // most)
+
+    result = thinned(values, most)
+
+    assert len(result) <= most
+    for row in range(len(result)):
+        for column in range(len(result)):
+            part = values[row * block :, column * block :][:block, :block]
+            assert result[row, column] == pytest.approx(part.mean(), abs=1e-5)
+
+
+def test_thinning_leaves_missing_pairs_out():
+    values = np.ones((4, 4), np.float32)
+    values[0, 0] = np.nan
+    values[2:, 2:] = np.nan
+
+    np.testing.assert_array_equal(thinned(values, 2), [[1, 1], [1, np.nan]])
+
+
+def test_an_overview_says_what_it_was_thinned_from(table_of):
+    values = np.random.default_rng(0).normal(size=(300, 4))
+    result = similarity(table_of(values, (15, 20)))
+
+    overview = result.overview()
+    smaller, larger = result.overview(60), result.overview(300)
+
+    assert (overview.maps[0].shape, overview.block, overview.thinned_from) == (
+        (150, 150),
+        (2,),
+        (300,),
+    )
+    assert (smaller.maps[0].shape, smaller.block) == ((50, 50), (6,))
+    np.testing.assert_allclose(smaller.maps[0], thinned(larger.maps[0], 50), atol=1e-5)
+    assert larger.block == (1,)
+
+
+def test_the_file_has_the_keys_of_the_contract(vectors, tmp_path):
+    result = similarity(vectors(depth=2, prefix=1))
+    saved = reopened(result, tmp_path)
+
+    assert set(saved) == {"layers", "raw", "layer_names", "grid_size"}
+    np.testing.assert_array_equal(saved["layers"], result.matrix)
+    np.testing.assert_array_equal(saved["raw"], result.raw)
+    assert saved["layers"].dtype == saved["raw"].dtype == np.float32
+    assert list(saved["layer_names"]) == ["blocks.0", "blocks.1"]
+    assert list(saved["grid_size"]) == [3, 5]
+
+
+def test_only_vectors_have_raw_maps_in_the_file(per_layer, tmp_path):
+    rng = np.random.default_rng(0)
+    pe = per_layer("bias", [rng.normal(size=(h, 6, 6)) for h in (3, 2)], (2, 3))
+    saved = reopened(similarity(pe), tmp_path)
+
+    assert "raw" not in saved
+    np.testing.assert_array_equal(saved["layers"], similarity(pe).matrix)
+
+
+def test_layers_of_different_grids_are_arrays_of_their_own_in_the_file(per_layer, tmp_path):
+    tables = (
+        LayerPE("layers.0", np.zeros((2, 6, 6), np.float32), (2, 3)),
+        LayerPE("layers.1", np.ones((2, 2, 2), np.float32), (1, 2)),
+    )
+    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), layers=tables)
+    saved = reopened(similarity(pe), tmp_path)
+
+    assert saved["layers/layers.1"].shape == (2, 2, 2)
+    assert saved["grid_size"].tolist() == [[2, 3], [1, 2]]
+
+
+def test_the_same_result_is_the_same_file(vectors, tmp_path):
+    first, second = (written(similarity(vectors()), tmp_path / name) for name in ("a", "b"))
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_file_of_one_layer_holds_one_layer(vectors, tmp_path):
+    assert reopened(similarity(vectors(), layer=1), tmp_path)["layers"].shape == (1, 1, 15, 15)
+
+
+def written(result, path):
+    with path.open("wb") as file:
+        result.save_npz(file)
+    return path
+
+
+def reopened(result, folder):
+    with np.load(written(result, folder / "similarity.npz")) as archive:
+        return dict(archive)
+
+
+def test_maps_are_computed_once_for_all_figures_and_numbers(vectors, monkeypatch):
+    import pe_inspect.analysis._affinity as module
+
+    computed = []
+    real = module.Products.map
+    monkeypatch.setattr(
+        module.Products, "map", lambda self, head: computed.append(1) or real(self, head)
+    )
+    result = similarity(vectors(depth=4))
+    for _ in range(2):
+        _ = result.summary(), result.notes, result.limit, result.rows()
+        _ = result.overview(), result.overview(5), result.query_maps(), result.fig7()
+
+    assert len(computed) == 4
+
+
+def test_the_norms_of_a_pyramid_are_not_mixed_up(vectors):
+    pe = vectors("input")
+    ones = np.ones(8, np.float32)
+    other = LayerNormParams("blocks.9", "norm1", ones, ones, 1e-6)
+
+    result = similarity(replace(pe, norms=(other, *pe.norms)))
+
+    assert result.layer_names == ("blocks.0", "blocks.1", "blocks.2")

@@ -1,0 +1,166 @@
+"""The figures of `interpolate`, by their artists."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pe_inspect.analysis.interpolate import interpolate
+from pe_inspect.figures._lines import layer_axis
+from pe_inspect.figures._maps import spread
+from pe_inspect.figures._style import axes_at, new_figure
+from pe_inspect.figures.interpolate import draw
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+
+
+def vectors(grid_size=(3, 5), tables=1, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = 1 + grid_size[0] * grid_size[1]
+    layers = tuple(
+        LayerPE(f"blocks.{i}", rng.standard_normal((rows, 6)), grid_size, 1) for i in range(tables)
+    )
+    return PositionEmbedding("learned_absolute", "vectors", "unshare", layers)
+
+
+def bias(grid_size=(3, 5)):
+    rows, columns = np.divmod(np.arange(15), 5)
+    apart = np.hypot(rows[:, None] - rows, columns[:, None] - columns)
+    values = np.stack([-apart, np.exp(-apart)])
+    return PositionEmbedding(
+        "relative_bias", "bias", "layer", (LayerPE("blocks.0", values, grid_size),)
+    )
+
+
+def maps(figure):
+    """The axes that show a grid: the colour scales are one pixel wide."""
+    return [axes for axes in figure.axes if axes.images and axes.images[0].get_array().shape[1] > 1]
+
+
+def words(figure):
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    return " ".join([*(text.get_text() for text in figure.texts), *titles]).replace("\n", " ")
+
+
+def test_before_and_after_are_drawn_on_one_scale():
+    result = interpolate(vectors(), grid=(7, 4))
+    before, after, likeness, likeness_after = maps(draw(result)["interpolate"])
+
+    assert before.images[0].get_array().shape == (3, 5)
+    assert after.images[0].get_array().shape == (7, 4)
+    assert before.images[0].get_clim() == after.images[0].get_clim()
+    assert likeness.images[0].get_clim() == likeness_after.images[0].get_clim() == (-1, 1)
+
+
+def test_axes_count_patches_and_say_so():
+    figure = draw(interpolate(vectors(), grid=(7, 4)))["interpolate"]
+    before = maps(figure)[0]
+
+    assert before.get_xlabel() == "patch column"
+    assert before.get_ylabel() == "patch row"
+    assert list(before.images[0].get_extent()) == [-0.5, 4.5, 2.5, -0.5]
+
+
+def test_the_query_patch_is_outlined_before_and_after():
+    figure = draw(interpolate(vectors(), grid=(6, 10)), token=(2, 1))["interpolate"]
+    _, _, before, after = maps(figure)
+
+    assert {patch.get_xy() for patch in before.patches} == {(0.5, 1.5)}
+    assert {patch.get_xy() for patch in after.patches} == {(2.5, 4.5)}
+    assert "to patch (2, 1)" in words(figure)
+
+
+def test_the_title_names_the_rule_that_native_comes_down_to():
+    figure = draw(interpolate(vectors(), grid=(7, 4)))["interpolate"]
+
+    assert "3×5 → 7×4 patches by native (bicubic-aa)" in words(figure)
+
+
+def test_a_bias_is_drawn_by_offset_and_on_a_scale_that_keeps_its_sign():
+    figures = draw(interpolate(bias(), grid=(4, 7)))
+    by_offset, _, before, after = maps(figures["interpolate"])
+    low, high = before.images[0].get_clim()
+
+    assert by_offset.images[0].get_array().shape == (5, 9)
+    assert list(by_offset.images[0].get_extent()) == [-4.5, 4.5, 2.5, -2.5]
+    assert by_offset.get_xlabel() == "offset column"
+    assert low == -high < 0
+    assert after.images[0].get_clim() == (low, high)
+
+
+def test_the_round_trip_figure_separates_border_and_interior():
+    result = interpolate(vectors(), grid=(4, 4))
+    figure = draw(result)["interpolate_round_trip"]
+    table = result.tables()[0]
+
+    np.testing.assert_allclose(maps(figure)[0].images[0].get_array(), 100 * table.error_map)
+    profile = next(axes for axes in figure.axes if axes.lines)
+    np.testing.assert_allclose(profile.lines[0].get_ydata(), 100 * table.error_by_ring)
+    assert f"ring, {100 * table.measures['error_border']:.1f} %" in words(figure)
+    assert f"all others, {100 * table.measures['error_interior']:.1f} %" in words(figure)
+
+
+def test_several_tables_are_followed_over_layers():
+    figures = draw(interpolate(vectors(tables=4), grid=(2, 3)))
+    ratio, error = figures["interpolate_tables"].axes
+
+    assert len(ratio.lines[0].get_ydata()) == 4
+    assert [line.get_label() for line in error.lines] == ["border", "interior"]
+    assert ratio.get_xlabel() == "block"
+    assert "One of 4 tables is shown" in words(figures["interpolate"])
+
+
+def test_several_methods_are_put_side_by_side():
+    result = interpolate(vectors(), grid=(2, 3), method="all")
+    figure = draw(result)["interpolate_methods"]
+
+    assert len(figure.axes) == 3
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(result.methods)
+
+
+def test_one_table_and_one_method_have_two_figures():
+    assert list(draw(interpolate(vectors(), grid=(2, 3)))) == [
+        "interpolate", "interpolate_round_trip",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("grid_size", [(1, 7), (6, 1), (1, 1)])
+def test_thin_grids_are_drawn(grid_size):
+    result = interpolate(vectors(grid_size, tables=2), grid=(1, 3), method="bicubic,timm")
+
+    for figure in draw(result).values():
+        figure.savefig(io.BytesIO(), format="png", dpi=30)
+
+
+def test_missing_values_are_hatched_and_explained():
+    pe = vectors()
+    values = pe.layers[0].values.copy()
+    values[1] = np.nan
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", values, (3, 5), 1),))
+
+    before = maps(draw(interpolate(pe, grid=(6, 10)))["interpolate"])[0]
+
+    assert before.patch.get_hatch()
+    assert before.get_legend().get_texts()[0].get_text()
+
+
+def test_rounding_is_not_stretched_into_structure():
+    flat = spread(np.array([[2, 2 + 1e-7]]))
+
+    assert (flat.vmin, flat.vmax) == pytest.approx((1.9, 2.1), rel=1e-6)
+    assert (spread(np.zeros((2, 2))).vmin, spread(np.zeros((2, 2))).vmax) == (0, 1)
+    assert (spread(np.full((2, 2), np.nan)).vmin, spread(np.full((2, 2), np.nan)).vmax) == (0, 1)
+
+
+@pytest.mark.parametrize("count", [1, 12, 200])
+def test_layer_labels_never_touch(count):
+    figure = new_figure(3, 2)
+    axes = axes_at(figure, 0.5, 0.5, 1.5, 1)
+    layer_axis(axes, [f"blocks.{i}" for i in range(count)])
+    figure.canvas.draw()
+
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert boxes
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
