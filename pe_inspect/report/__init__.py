@@ -1,1 +1,97 @@
-"""The report room."""
+"""Embeddings and results → dataclasses → one self-contained page.
+
+    import pe_inspect as pei
+
+    pei.report(pei.extract(pei.load("ckpt.pth"))).save("report.html")
+
+`pe_inspect.report` is this package and, like the other questions' names, a function: calling the
+package calls `report` in it, whichever of the two was imported first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from inspect import Signature, signature
+from types import ModuleType
+from typing import Any
+
+from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.report._content import (
+    Chapter,
+    Definition,
+    Entry,
+    Fact,
+    Omission,
+    Picture,
+    Report,
+    Section,
+    Table,
+)
+
+__all__ = [
+    "Chapter",
+    "Definition",
+    "Entry",
+    "Fact",
+    "Omission",
+    "Picture",
+    "Report",
+    "Section",
+    "Table",
+    "report",
+]
+
+
+def report(
+    subjects: Iterable[Any] | PositionEmbedding,
+    *,
+    title: str | None = None,
+    command: str = "",
+    now: datetime | str | None = None,
+    labels: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Report:
+    """Return the page of one or several position embeddings: `.save("report.html")` writes it.
+
+    Every section that applies is asked of every embedding; the page says why the others do not.
+    Finished results are shown as they are; those of an embedding that is handed in too are used
+    instead of asking again. The same arguments give the same bytes.
+
+    Args:
+        subjects: position embeddings, results of questions, or both.
+        title: the heading; by default it names the embeddings.
+        command: the command line that makes the page, for its provenance.
+        now: the date to print; none is printed without it.
+        labels: a short name each; by default file names, with as much around them as is needed
+            to tell them apart.
+        options: question → keyword arguments, e.g. `{"interpolate": {"res": 384}}`.
+
+    Raises:
+        UsageError: there is nothing to report on, or something is neither embedding nor result.
+
+    Example:
+        >>> page = pe_inspect.report(tables, options={"interpolate": {"grid": (24, 24)}})
+        >>> page.save("report.html")
+    """
+    from pe_inspect.report._build import built
+    from pe_inspect.report._subjects import gathered
+    from pe_inspect.report._words import made_with
+
+    items = (subjects,) if isinstance(subjects, PositionEmbedding) else subjects
+    found = gathered(items, labels, options or {})
+    return built(found, title, made_with(command, now))
+
+
+class _CallableModule(ModuleType):
+    """A package that is also the function of its name (see Python's data model, 3.3.2.1)."""
+
+    __call__ = staticmethod(report)
+
+    @property
+    def __signature__(self) -> Signature:
+        return signature(report)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,269 @@
+"""What a page says, as plain frozen dataclasses, before anything of how it looks.
+
+A `Report` has a `Chapter` for each position embedding; a chapter has a `Section` for each question
+that applies; a section has its finding, its facts, `Picture`s, a `Definition` and `Table`s.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+from pe_inspect.files import write_atomically
+
+__all__ = [
+    "Cell",
+    "Chapter",
+    "Definition",
+    "Entry",
+    "Fact",
+    "Omission",
+    "Picture",
+    "Report",
+    "Section",
+    "Table",
+]
+
+Cell: TypeAlias = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that travels inside the page.
+
+    Attributes:
+        stem: the file name that the same figure has on disk, without its suffix.
+        media_type: `"image/png"`.
+        data: the file's bytes.
+        width: CSS pixels at which it is drawn where there is room (96 a printed inch).
+        height: likewise.
+        title: what it shows.
+        caption: how it was made: scale, definition, what was left out.
+        alt: what a reader who cannot see it needs to know.
+    """
+
+    stem: str
+    media_type: str
+    data: bytes
+    width: int
+    height: int
+    title: str
+    caption: str
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The whole image as a `data:` address."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number of the handful that describe an embedding.
+
+    Attributes:
+        name: what is counted or measured.
+        value: shown as it is given; a float with four significant digits.
+        meaning: a few words that say what the number is; no judgement.
+    """
+
+    name: str
+    value: Cell
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers behind a figure: one row a layer, norm or method."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.caption!r}: a row has {len(row)} cells for "
+                    f"{len(self.columns)} columns"
+                )
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Whether each column holds numbers alone: those are aligned at their right."""
+        return tuple(
+            all(not isinstance(row[place], str) for row in self.rows)
+            for place in range(len(self.columns))
+        )
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is computed, exactly, and who defined it.
+
+    Attributes:
+        text: the definition in words.
+        formula: one line an equation, in plain text.
+        source: papers and figures, e.g. `"arXiv:2010.11929, Fig. 7"`.
+        terms: (name, meaning) of each number in the tables.
+    """
+
+    text: str
+    formula: str = ""
+    source: str = ""
+    terms: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """The answer to one question about one embedding.
+
+    Attributes:
+        stem: the question's name everywhere: command, analysis, figure and section.
+        title: one or two words.
+        question: what is asked, as a sentence.
+        finding: the answer in one sentence, with its numbers.
+        figures: in the order of reading.
+        how_to_read: what to look for in them.
+        definition: what exactly is shown.
+        tables: the numbers behind the figures.
+        facts: the few numbers that go to the top of the page.
+        caveats: what the answer does not say.
+        notes: what was assumed, corrected or left out on the way.
+        parameters: (name, value) of the choices behind the answer, by their command-line names.
+    """
+
+    stem: str
+    title: str
+    question: str
+    finding: str
+    figures: tuple[Picture, ...]
+    how_to_read: str
+    definition: Definition
+    tables: tuple[Table, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    caveats: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Omission:
+    """A question that this embedding has no answer to, and why."""
+
+    stem: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the provenance block.
+
+    Attributes:
+        name: what is told.
+        values: as they stand in the file or on the command line; one or more.
+        is_prose: whether the values are sentences instead.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    is_prose: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Everything that a page says of one position embedding.
+
+    Attributes:
+        label: a short name, unique on the page.
+        anchor: what the ids of its parts begin with; empty where it is alone.
+        sections: the questions that have an answer.
+        omissions: the questions that have none.
+        headline: the line that every command prints first.
+        lede: the same in words.
+        traits: what the headline names, for a comparison.
+        facts: numbers of the embedding itself.
+        notes: guesses and corrections made while it was read.
+        provenance: where the embedding comes from.
+    """
+
+    label: str
+    anchor: str
+    sections: tuple[Section, ...]
+    omissions: tuple[Omission, ...] = ()
+    headline: str = ""
+    lede: str = ""
+    traits: tuple[Fact, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: tuple[Entry, ...] = ()
+
+    @property
+    def found(self) -> tuple[Fact, ...]:
+        """The numbers that the sections found."""
+        return tuple(fact for section in self.sections for fact in section.facts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One page: what it says (`chapters`), who made it (`provenance`), and how to keep it.
+
+    Attributes:
+        title: the page's heading.
+        chapters: one a position embedding.
+        comparison: their numbers side by side, where there are several.
+        provenance: versions, command and date; each chapter has its own besides.
+    """
+
+    title: str
+    chapters: tuple[Chapter, ...]
+    comparison: Table | None = None
+    provenance: tuple[Entry, ...] = field(default=())
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections of all chapters, in the page's order."""
+        return tuple(section for chapter in self.chapters for section in chapter.sections)
+
+    @property
+    def summary(self) -> dict[str, tuple[Fact, ...]]:
+        """Label → the numbers at the top of the page."""
+        return {chapter.label: chapter.facts + chapter.found for chapter in self.chapters}
+
+    @cached_property
+    def html(self) -> str:
+        """The page: one self-contained document that loads nothing."""
+        from pe_inspect.report._page import render
+
+        return render(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page, whole or not at all, over whatever stood there.
+
+        Raises:
+            OutputError: the folder cannot be written, or the disk is full.
+        """
+        content = self.html.encode("utf-8")
+        return write_atomically(Path(path), lambda file: file.write(content))
+
+    def _repr_html_(self) -> str:
+        from pe_inspect.report._page import framed
+
+        return framed(self)
+
+
+def comparison_of(chapters: Sequence[Chapter]) -> Table | None:
+    """Return the chapters' numbers side by side: one row a number, one column a chapter."""
+    if len(chapters) < 2:
+        return None
+    found = [
+        {fact.name: fact.value for fact in chapter.traits + chapter.facts + chapter.found}
+        for chapter in chapters
+    ]
+    names = dict.fromkeys(name for facts in found for name in facts)
+    rows = tuple((name, *(facts.get(name) for facts in found)) for name in names)
+    return Table("Side by side", ("quantity", *(chapter.label for chapter in chapters)), rows)

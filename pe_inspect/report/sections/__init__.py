@@ -1,0 +1,34 @@
+"""One function a section: a subject in, what the page says of one question out.
+
+A new section is one module here that registers its function under the question's word:
+
+    @sections.register("similarity")
+    def similarity(subject: Subject) -> Section: …
+
+It asks the subject for the result (`subject.ask("similarity")`) and words it. A `UsageError`
+that the question raises ("no LayerNorm in this checkpoint") becomes the page's line that says
+why there is no such section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pe_inspect.registry import Registry
+from pe_inspect.report._content import Section
+from pe_inspect.report._subjects import Subject
+
+__all__ = ["in_reading_order", "sections"]
+
+sections: Registry[Callable[[Subject], Section]] = Registry(
+    "report section", "pe_inspect.report.sections"
+)
+
+_FIRST: Final = ("similarity", "layernorm", "interpolate")
+
+
+def in_reading_order() -> list[str]:
+    """Return the registered words: the embedding itself first, then all else by name."""
+    known = list(sections)
+    return [word for word in _FIRST if word in known] + sorted(set(known) - set(_FIRST))

@@ -1,0 +1,129 @@
+"""The section `interpolate`: what becomes of the embedding at another resolution?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pe_inspect.report._content import Definition, Fact, Section
+from pe_inspect.report._subjects import Subject
+from pe_inspect.report.sections import sections
+from pe_inspect.report.sections._parts import (
+    defined,
+    parameters_of,
+    percent,
+    pictures,
+    said,
+    sentence,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.position_embedding import PositionEmbedding
+
+# From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
+_STEP: Final = (12, 7)
+_METHODS: Final = "native,bilinear,bicubic"
+
+_READING: Final = (
+    "A method that fits leaves the length of rows and the likeness of neighbours as they were: "
+    "shorter rows weaken position against content in every layer that follows. The error map "
+    "shows where the way there and back does not return to the stored table; at the edge a "
+    "resampler has no neighbours on one side, so errors gather there."
+)
+_STORED: Final = (
+    "Tables are resampled as stored, before the norms of the layers, as models do it; a norm "
+    "afterwards evens out lengths."
+)
+_INVERTIBLE: Final = (
+    "A small round-trip error says that the method can be undone, not that a model keeps its "
+    "accuracy on the larger grid."
+)
+
+
+@sections.register("interpolate")
+def interpolate(subject: Subject) -> Section:
+    """Word what the chosen method keeps: length of rows, likeness of neighbours, the way back."""
+    chosen = subject.options.get("interpolate", {})
+    has_target = "res" in chosen or "grid" in chosen
+    target = {} if has_target else {"grid": _larger(subject.embedding)}
+    result: InterpolationResult = subject.ask("interpolate", method=_METHODS, **target)
+    finding = _finding(result)
+    return Section(
+        stem="interpolate",
+        title="Interpolation",
+        question="What becomes of it at another resolution?",
+        finding=finding,
+        figures=pictures(result, finding, headline=result.pe.headline),
+        how_to_read=_READING,
+        definition=_definition(result),
+        tables=(table_of("resampling by method and table", _rows(result)),),
+        facts=_facts(result),
+        caveats=(_STORED, _INVERTIBLE),
+        notes=result.notes,
+        parameters=parameters_of(result),
+    )
+
+
+def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
+    if pe is None or not pe.layers:
+        return None
+    many, few = _STEP
+    return tuple(max(1, round(side * many / few)) for side in pe.grid_size)
+
+
+def _finding(result: InterpolationResult) -> str:
+    numbers = result.summary()
+    source, target = (f"{h}×{w}" for h, w in (result.pe.grid_size, result.grid_size))
+    start = f"Resampled from {source} to {target} patches ({result.method}), rows "
+    if math.isnan(numbers["norm_ratio"]):
+        return f"{start}have no length to compare."
+    kept = f"{start}keep {percent(numbers['norm_ratio'])} of their length"
+    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
+
+
+def _neighbours(numbers: dict[str, float]) -> str:
+    before, after = (numbers.get(f"neighbour_cosine_{when}") for when in ("before", "after"))
+    if before is None or after is None or math.isnan(before + after):
+        return ""
+    return f"the cosine of neighbours goes from {said(before)} to {said(after)}"
+
+
+def _way_back(numbers: dict[str, float]) -> str:
+    places = (("error_border", "at the border"), ("error_interior", "inside"))
+    known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
+    where = ", ".join(f"{percent(error)} {place}" for error, place in known)
+    whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
+    return f"{whole} ({where})" if where else whole
+
+
+def _definition(result: InterpolationResult) -> Definition:
+    from pe_inspect.analysis.interpolate import METHODS
+
+    return Definition(
+        "Each stored table is laid out on its grid and resampled channel by channel; prefix rows "
+        "are kept. A bias is resampled as a table of offsets.",
+        source="timm's resample_abs_pos_embed, and the rule of each family",
+        terms=(
+            *((f"method {name}", METHODS[name]) for name in result.methods),
+            *((name, text) for name, text in result.definitions.items()),
+        ),
+    )
+
+
+def _rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
+    for method in result.methods:
+        for table in result.tables(method):
+            yield {"method": method, "table": table.layer, **table.measures}
+
+
+def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
+    numbers = result.summary()
+    rows, columns = result.grid_size
+    where = f"at {rows}×{columns}, {result.method}"
+    return defined(
+        Fact("Length kept", numbers["norm_ratio"], f"mean row norm, after / before; {where}"),
+        Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}"),
+    )

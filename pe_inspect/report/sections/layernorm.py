@@ -1,0 +1,116 @@
+"""The section `layernorm`: what do the norms hold, and what do they do to the embedding?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pe_inspect.report._content import Definition, Fact, Section, Table
+from pe_inspect.report._subjects import Subject
+from pe_inspect.report._text import listed
+from pe_inspect.report.sections import sections
+from pe_inspect.report.sections._parts import parameters_of, pictures, said, sentence, table_of
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.layernorm import LayerNormResult
+
+_NAMED: Final = 4
+_READING: Final = (
+    "γ scales each channel after the row is brought to mean 0 and variance 1, and β shifts it. "
+    "A γ near 1 and a β near 0 are where training begins; a γ near 0 switches a channel off. "
+    "Where position norms stand beside token norms, the distance between the two curves is how "
+    "differently a layer treats place and content. The decomposition goes from the table as the "
+    "norm receives it to what the norm makes of it, one step at a time."
+)
+_CAVEATS: Final = (
+    "γ and β act on the sum of content and position wherever a norm is not a position norm: its "
+    "numbers say nothing of position alone.",
+    "No checkpoint stores ε; where rows are short it decides how far they are stretched.",
+)
+
+
+@sections.register("layernorm")
+def layernorm(subject: Subject) -> Section:
+    """Word γ of each kind of norm, and the table before and after its norms."""
+    result: LayerNormResult = subject.ask("layernorm")
+    finding = _finding(result)
+    return Section(
+        stem="layernorm",
+        title="LayerNorm",
+        question="What do the norms hold, and what do they do to the embedding?",
+        finding=finding,
+        figures=pictures(result, finding),
+        how_to_read=_READING,
+        definition=_definition(result),
+        tables=tuple(_tables(result)),
+        facts=_facts(result),
+        caveats=_CAVEATS,
+        notes=result.notes,
+        parameters=parameters_of(result),
+    )
+
+
+def _finding(result: LayerNormResult) -> str:
+    numbers = result.summary()
+    names = _commonest(result)
+    gammas = [f"{said(numbers[f'{name}_weight_mean'])} in {name}" for name in names]
+    gamma = f"Averaged over channels and layers, γ is {listed(gammas)}"
+    return sentence([gamma, _beside(result, numbers), _effect(numbers)])
+
+
+def _commonest(result: LayerNormResult) -> list[str]:
+    """Return the names that most layers have, in the model's order."""
+    often = sorted(result.names, key=lambda name: -len(result.rows_named(name)))
+    return [name for name in result.names if name in often[:_NAMED]]
+
+
+def _beside(result: LayerNormResult, numbers: dict[str, float]) -> str:
+    """Word how alike position and token norms are, where there are both."""
+    found = [name for name in result.names if f"{name}_cosine_to_norm1" in numbers]
+    alike = [f"{said(numbers[f'{name}_cosine_to_norm1'])}" for name in found]
+    return f"γ of {listed(found)} has a cosine of {listed(alike)} to norm1's" if found else ""
+
+
+def _effect(numbers: dict[str, float]) -> str:
+    scale = _change(numbers, "scale")
+    near = _change(numbers, "neighbour_cosine")
+    what = [f"the table's scale {scale}"] if scale else []
+    what += [f"the cosine of neighbours {near}"] if near else []
+    return f"the norms bring {listed(what)}" if what else ""
+
+
+def _change(numbers: dict[str, float], measure: str) -> str:
+    ends = [numbers.get(f"{measure}_{when}", math.nan) for when in ("before", "after")]
+    return "" if math.isnan(sum(ends)) else f"from {said(ends[0])} to {said(ends[1])}"
+
+
+def _definition(result: LayerNormResult) -> Definition:
+    return Definition(
+        "Each norm's parameters as stored, and six variants of what it does to the table that it "
+        "receives: without and with the normalisation, γ and β.",
+        "LayerNorm(x) = γ ⊙ (x − mean(x)) / √(var(x) + ε) + β, over channels",
+        "arXiv:1607.06450 (LayerNorm); LaPE (ICCV 2023), Eq. 9–11 and Table 8",
+        (*result.definitions.items(), *result.variants.items()),
+    )
+
+
+def _tables(result: LayerNormResult) -> Iterator[Table]:
+    yield table_of("γ (weight) and β (bias) of each norm", [row.cells() for row in result.rows])
+    if result.decompositions:
+        yield table_of("the table, step by step through each norm", _steps(result))
+
+
+def _steps(result: LayerNormResult) -> Iterator[dict[str, Any]]:
+    for part in result.decompositions:
+        for variant in part.variants:
+            yield {"layer": part.layer, "norm": part.norm, **vars(variant)}
+
+
+def _facts(result: LayerNormResult) -> tuple[Fact, ...]:
+    numbers = result.summary()
+    facts = [Fact("Norms", len(result.rows), listed(_commonest(result)))]
+    if change := _change(numbers, "scale"):
+        arrow = change.removeprefix("from ").replace(" to ", " → ")
+        facts.append(Fact("Scale through the norms", arrow, "mean over layers"))
+    return tuple(facts)

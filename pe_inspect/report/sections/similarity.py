@@ -1,0 +1,151 @@
+"""The section `similarity`: how alike are positions, in every layer?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from pe_inspect.report._content import Definition, Fact, Section
+from pe_inspect.report._subjects import Subject
+from pe_inspect.report.sections import sections
+from pe_inspect.report.sections._parts import (
+    defined,
+    parameters_of,
+    pictures,
+    said,
+    sentence,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.similarity import SimilarityResult
+
+_ORDER: Final = ("similarity_fig7", "similarity_query", "similarity")
+_FINEST: Final = 128  # 12 maps of 196×196 values are 0.4 MB as an image; of 98×98, 0.1 MB
+_SOURCES: Final = {
+    "vectors": "arXiv:2010.11929 (ViT), Fig. 7 centre; LaPE (ICCV 2023), Eq. 9–12 and §3.4",
+    "bias": "the model's own attention logits; LaPE (ICCV 2023), §3.4, for normalised biases",
+    "phases": "arXiv:2104.09864 (RoFormer), §3.2: rotations enter attention by their difference",
+    "relative": "arXiv:1803.02155 (Shaw et al.), Eq. 3–4",
+    "function": "the embedding as the network computes it for the stated input",
+}
+_NOTIONS: Final = {
+    "joined": "Joined maps show what the model itself computes for that layer.",
+    "proxy": (
+        "Proxy maps show LN1 of each layer applied to the table: no layer sees exactly "
+        "that, because norm1 acts on the sum of content and position."
+    ),
+    "stored": "Stored maps show the tables as the file holds them, before any norm.",
+}
+_TERMS: Final = (
+    ("notion, norm", "how the table comes to be what the layer receives, and the norm applied"),
+    ("minimum, maximum, mean", "over all pairs of different patches"),
+    ("neighbours", "mean over patches that share an edge"),
+    ("far", "mean over patches at least half the grid apart"),
+    ("num_undefined", "patches with a zero row or a value that is not finite"),
+    ("correlation_to_previous", "Pearson's, of the map with that of the layer before"),
+)
+_CAVEATS: Final = (
+    "Positions that are alike are added alike; that the model treats them alike does not follow.",
+    "The numbers describe the embedding; neither high nor low is better.",
+)
+_RECURRENCE: Final = "ω_l = LN_l(ω_(l−1)), where ω before the first block is the stored table"
+_FORMULAS: Final = {
+    "lape": _RECURRENCE,
+    "pvg": f"{_RECURRENCE}; block 0 has the table at the input",
+    "mpvg": f"{_RECURRENCE}; block 0 has the table at the input",
+    "input": "ω_l = LN1_l(table), a proxy",
+    "share": "ω_l = LN1_l(table), a proxy",
+    "unshare": "ω_l = LN1_l(table_l), a proxy",
+}
+
+
+@sections.register("similarity")
+def similarity(subject: Subject) -> Section:
+    """Word the maps: neighbours against far patches, first layer against last."""
+    result: SimilarityResult = subject.ask("similarity")
+    finding = _finding(result)
+    return Section(
+        stem="similarity",
+        title="Similarity",
+        question="How alike are positions, in every layer?",
+        finding=finding,
+        figures=pictures(
+            result, finding, first=_ORDER, headline=result.pe.headline, finest=_FINEST
+        ),
+        how_to_read=_reading(result),
+        definition=_definition(result),
+        tables=(table_of("similarity by layer", result.rows()),),
+        facts=_facts(result),
+        caveats=_CAVEATS,
+        notes=result.notes,
+        parameters=parameters_of(result),
+    )
+
+
+def _finding(result: SimilarityResult) -> str:
+    numbers, name = result.summary(), result.affinity.name
+    if math.isnan(numbers["mean"]):
+        return f"No two patches have a defined {name}."
+    return sentence([_distance(result, numbers), _change(result), _likeness(numbers)])
+
+
+def _distance(result: SimilarityResult, numbers: dict[str, float]) -> str:
+    """Word near against far, as far as the grid has both."""
+    near, far, name = numbers["neighbours"], numbers["far"], result.affinity.name
+    if math.isnan(near):
+        return f"The {name} of two patches is {_said(result, numbers['mean'])} on average"
+    beyond = f", of those at least half the grid apart {_said(result, far)}"
+    close = f"The {name} of patches that share an edge is {_said(result, near)} on average"
+    return close if math.isnan(far) else close + beyond
+
+
+def _change(result: SimilarityResult) -> str:
+    first, last = result.statistics[0], result.statistics[-1]
+    if len(result.views) == 1 or math.isnan(first.neighbours + last.neighbours):
+        return ""
+    return (
+        f"from {result.layer_names[0]} to {result.layer_names[-1]} the former goes "
+        f"from {_said(result, first.neighbours)} to {_said(result, last.neighbours)}"
+    )
+
+
+def _said(result: SimilarityResult, value: float) -> str:
+    return said(value, on_a_scale=result.affinity.limit is not None)
+
+
+def _likeness(numbers: dict[str, float]) -> str:
+    correlation = numbers["correlation_to_previous"]
+    if math.isnan(correlation):
+        return ""
+    return f"the maps of consecutive layers correlate at {said(correlation)}"
+
+
+def _reading(result: SimilarityResult) -> str:
+    columns = result.grid_size[1]
+    notions = dict.fromkeys(view.notion for view in result.views)
+    return " ".join(_NOTIONS[notion] for notion in notions) + (
+        " In the maps of pairs the diagonal is each patch with itself; bands parallel to it, "
+        f"{columns} pixels (one row of the grid) away, are patches that resemble those above and "
+        "below. In the map of one patch, a round spot means that likeness falls with distance, a "
+        "cross that rows and columns are told apart, and an even colour that places are hardly "
+        "told apart at all. Compare layers by shape: all share one scale."
+    )
+
+
+def _definition(result: SimilarityResult) -> Definition:
+    kind, join = result.pe.kind, result.pe.join
+    formula = _FORMULAS.get(join, "") if kind == "vectors" else ""
+    return Definition(result.affinity.sentence, formula, _SOURCES[kind], _TERMS)
+
+
+def _facts(result: SimilarityResult) -> tuple[Fact, ...]:
+    numbers, name = result.summary(), result.affinity.name.removeprefix("mean ")
+    undefined = int(numbers["num_undefined"])
+    missing = (Fact("Undefined patches", undefined, "sum over layers"),) if undefined else ()
+    return defined(
+        Fact("Likeness of neighbours", numbers["neighbours"], f"mean {name}, all layers"),
+        Fact("Likeness far apart", numbers["far"], f"mean {name}, half the grid or more"),
+        Fact("Layer to layer", numbers["correlation_to_previous"], "mean correlation of maps"),
+        *missing,
+    )
