@@ -1,0 +1,53 @@
+"""A set of forty 6×8 pictures of two classes, and a recipe of a 3×4 grid that trains in no time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pe_inspect.training import Recipe
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise that is brighter in the upper half (class `up`) or in the lower (class `down`)."""
+    root = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 4)):
+        for name, bright in (("down", slice(3, 6)), ("up", slice(0, 3))):
+            folder = root / "halves" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 100, (6, 8, 3), dtype=np.uint8)
+                pixels[bright] += 100
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def tiny() -> Recipe:
+    return Recipe.from_dict(
+        {
+            "name": "tiny",
+            "data": "imagefolder:halves",
+            "epochs": 2,
+            "batch_size": 8,
+            "warmup_epochs": 0.5,
+            "shift": 1,
+            "flip": True,
+            "precision": "float32",
+            "model": {
+                "img_size": [6, 8],
+                "patch_size": [2, 2],
+                "num_classes": 2,
+                "embed_dim": 16,
+                "depth": 2,
+                "num_heads": 2,
+                "mlp_ratio": 2.0,
+                "join": "lape",
+            },
+        }
+    )
