@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,21 +18,29 @@ __all__ = ["OutputFolder", "write_atomically"]
 MANIFEST: Final = ".pe-inspect.json"
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> Path:
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = True
+) -> Path:
     """Call `write` with a file beside `path`, then move that file onto `path`.
 
     A crash, a full disk or Ctrl-C leaves whatever stood at `path` as it was.
 
+    Args:
+        path: where the file is to stand; its folder is made where it is missing.
+        write: is handed the new file, opened for writing bytes.
+        durable: wait until the disk holds the content, so that a power cut cannot lose it.
+
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    temporary = path.with_name(f".{secrets.token_hex(6)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
@@ -66,27 +75,48 @@ class OutputFolder:
     written: list[Path] = field(default_factory=list)
 
     def claim(self, names: Iterable[str]) -> None:
-        """Stop, before any computing, if a file of these names exists that is not ours.
+        """Stop, before any computing, if the folder cannot take files of these names.
 
         Raises:
-            OutputError: some file would be overwritten, or the folder is not a folder.
+            OutputError: some file would be overwritten that is not ours, or nothing can be
+                written there.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is a file; --out takes a folder.")
-        foreign = sorted(n for n in names if (self.path / n).exists() and n not in self._ours())
+        self._probe()
+        self._refuse_foreign(names)
+
+    def write(self, name: str, write: Callable[[IO[bytes]], Any]) -> Path:
+        """Write one file whole, and enter it in the manifest.
+
+        Raises:
+            OutputError: the file is not ours to replace, or cannot be written.
+        """
+        self._refuse_foreign([name])
+        path = write_atomically(self.path / name, write)
+        self._remember(name)
+        self.written.append(path)
+        return path
+
+    def _probe(self) -> None:
+        """Try to write where the folder is, or where it would be made."""
+        there = next(p for p in (self.path, *self.path.absolute().parents) if os.path.lexists(p))
+        if not there.is_dir():
+            raise OutputError(f"{there} is a file; --out takes a folder.")
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                return
+        except OSError as error:
+            raise OutputError(_explain(self.path, error)) from error
+
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        if not self.path.is_dir():
+            return
+        ours = self._ours()
+        foreign = sorted(n for n in names if n not in ours and os.path.lexists(self.path / n))
         if foreign and not self.force:
             raise OutputError(
                 f"{self.path / foreign[0]} exists and was not made by pe-inspect"
                 f"{_and_more(foreign)}. Pass --force to overwrite, or another --out."
             )
-
-    def write(self, name: str, write: Callable[[IO[bytes]], Any]) -> Path:
-        """Write one file whole, and enter it in the manifest."""
-        self.claim([name])
-        path = write_atomically(self.path / name, write)
-        self._remember(name)
-        self.written.append(path)
-        return path
 
     def _ours(self) -> set[str]:
         try:
@@ -95,9 +125,17 @@ class OutputFolder:
             return set()
 
     def _remember(self, name: str) -> None:
-        names = sorted(self._ours() | {name})
-        content = json.dumps({"made by": "pe-inspect", "files": names}, indent=1).encode()
-        write_atomically(self.path / MANIFEST, lambda file: file.write(content))
+        """Enter a name at once, so that a run that is cut short leaves no foreign files.
+
+        The manifest can be made again, and a run writes it once a file: it need not be durable.
+        """
+        ours = self._ours()
+        if name in ours:
+            return
+        content = json.dumps({"made by": "pe-inspect", "files": sorted({*ours, name})}, indent=1)
+        write_atomically(
+            self.path / MANIFEST, lambda file: file.write(content.encode()), durable=False
+        )
 
 
 def _and_more(names: list[str]) -> str:

@@ -1,0 +1,141 @@
+"""From CHECKPOINT as the user wrote it to a file or folder: paths, recipes, or the newest one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pe_inspect.commands._terminal import complain
+from pe_inspect.errors import UnreadableCheckpoint, UsageError
+
+__all__ = ["Located", "checkpoint_name", "locate", "newest"]
+
+CHECKPOINTS: Final = Path("checkpoints")
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".npy")
+EXTRACTION: Final = ".pe.safetensors"
+
+# Names that say nothing of what is inside: the folder's name is the checkpoint's.
+NAMELESS: Final = re.compile(
+    r"(model|pytorch_model|checkpoint|weights|best|last|latest)(-\d+-of-\d+)?$"
+)
+# A clone or an unpacked archive writes all its files within moments: none of them is newer.
+SAME_MOMENT: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a checkpoint is.
+
+    Attributes:
+        source: what `load` is given: a path, or a remote name as the user wrote it.
+        name: what its reports are filed under.
+        how: what was chosen for the user, in words; empty where the user chose.
+    """
+
+    source: str
+    name: str
+    how: str = ""
+
+
+def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) -> Located:
+    """Find the checkpoint; a recipe that has none yet is trained first, unless `no_train`.
+
+    Raises:
+        UsageError: the recipe would have to be trained.
+        UnreadableCheckpoint: there is no such file, folder or recipe.
+    """
+    if given is None:
+        return _without_a_name(no_train, quiet)
+    if is_remote(given):
+        return Located(given, re.sub(r"[^\w.-]+", "_", given).strip("_"))
+    if given and Path(given).exists():
+        return Located(given, checkpoint_name(Path(given)))
+    if _is_recipe(given):
+        return _of_recipe(given, no_train, quiet)
+    raise UnreadableCheckpoint(_missing(given))
+
+
+def is_remote(given: str) -> bool:
+    """Whether this names a checkpoint that lies elsewhere: `timm:…`, `hf-hub:…`, a URL."""
+    return re.match(r"(timm|hf-hub|hf_hub):|https?://", given) is not None
+
+
+def checkpoint_name(path: Path) -> str:
+    """Return what a checkpoint is called: the file's stem, or its folder's name if that is mute."""
+    whole = path.absolute()
+    if whole.is_dir():
+        return whole.resolve().name or "checkpoint"
+    stem = whole.name.removesuffix(EXTRACTION) if EXTRACTION in whole.name else whole.stem
+    return (whole.parent.name if NAMELESS.match(stem) else stem) or stem
+
+
+def newest(folder: Path = CHECKPOINTS, *, prefer: str = "") -> Path | None:
+    """Return the newest weight file in `folder` or in a folder of it.
+
+    Of files that were written in the same moment, the one in the folder `prefer` is taken, then
+    the first by name.
+    """
+    ages = {path: path.stat().st_mtime for path in _weight_files(folder)}
+    if not ages:
+        return None
+    latest = max(ages.values())
+    recent = [path for path, written in ages.items() if latest - written <= SAME_MOMENT]
+    return min(recent, key=lambda path: (path.parent.name != prefer, str(path)))
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        visible = not path.name.startswith(".") and EXTRACTION not in path.name
+        if visible and path.suffix in SUFFIXES and path.is_file():
+            yield path
+
+
+def _without_a_name(no_train: bool, quiet: bool) -> Located:
+    from pe_inspect.training import DEFAULT_RECIPE
+
+    path = newest(prefer=DEFAULT_RECIPE)
+    if path is None:
+        return _of_recipe(DEFAULT_RECIPE, no_train, quiet)
+    return Located(str(path), checkpoint_name(path), f"no CHECKPOINT given: the newest, {path}")
+
+
+def _is_recipe(given: str) -> bool:
+    from pe_inspect.training import recipes
+
+    return given in recipes
+
+
+def _of_recipe(name: str, no_train: bool, quiet: bool) -> Located:
+    from pe_inspect.commands._training import expected_time, train_with_progress
+    from pe_inspect.training import checkpoint_folder, recipes
+    from pe_inspect.training.catalog import WEIGHTS
+
+    folder = checkpoint_folder(name)
+    if (folder / WEIGHTS).is_file():
+        return Located(str(folder), name, f"{name}: {folder}")
+    takes = expected_time(recipes[name])
+    if no_train:
+        raise UsageError(
+            f"The recipe {name} has no checkpoint yet, and --no-train refuses to train it "
+            f"({takes}). `pe-inspect train {name}` makes it."
+        )
+    complain(f"The recipe {name} has no checkpoint yet. It is trained now: {takes}.")
+    path = train_with_progress(recipes[name], quiet=quiet)
+    return Located(str(path), name, f"{name}: trained just now, in {path}")
+
+
+def _missing(given: str) -> str:
+    from pe_inspect.training import recipes
+
+    path = Path(given)
+    siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(given, [*siblings, *recipes], n=2, cutoff=0.6)
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"There is no file, folder or recipe {given!r}. {meant}"
+        "`pe-inspect recipes` lists what can be named without a file."
+    )

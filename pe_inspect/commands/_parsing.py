@@ -1,0 +1,69 @@
+"""What a user types as one word: sizes, places, whole numbers. Each says what it was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pe_inspect.errors import UsageError
+
+__all__ = ["epsilon", "pair", "place", "whole"]
+
+
+def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`, both included."""
+
+    def parse(given: str | int) -> int:  # typer hands in defaults as they are
+        value = int(given) if re.fullmatch(r"\s*-?\d{1,18}\s*", str(given)) else None
+        if value is None or value < least or (most is not None and value > most):
+            span = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise UsageError(f"{option} {given} is not a whole number {span}.")
+        return value
+
+    return parse
+
+
+def epsilon(given: str) -> float:
+    """Parse the ε of a norm: from 0 to below 1.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise UsageError(f"--ln-eps {given} is no ε of a norm; they are like 1e-6.")
+    return value
+
+
+def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
+    """Parse `14x14` (or, with `one`, also `16` for 16×16) as rows and columns.
+
+    Raises:
+        UsageError: it is no such pair, or a side is 0.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*,]\s*(\d+))?\s*", given)
+    form = "a number, or rows and columns, like 384 or 224x384" if one else "rows x columns: 14x14"
+    if found is None or (found[2] is None and not one):
+        raise UsageError(f"{option} {given!r} is not {form}.")
+    rows, columns = int(found[1]), int(found[2] or found[1])
+    if rows < 1 or columns < 1:
+        raise UsageError(f"{option} {given}: both sides must be at least 1.")
+    return rows, columns
+
+
+def place(option: str, given: str) -> tuple[int, int]:
+    """Parse `7,3` as a row and a column, both from 0.
+
+    Raises:
+        UsageError: it is no such pair.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", given)
+    if found is None:
+        raise UsageError(
+            f"{option} {given!r} is not a row and a column. Write them as 7,7; "
+            "both count from 0, and prefix tokens do not count."
+        )
+    return int(found[1]), int(found[2])

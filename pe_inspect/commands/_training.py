@@ -1,0 +1,73 @@
+"""Training with its progress on stderr: a line that moves on a terminal, one an epoch elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pe_inspect.commands._terminal import complain, move_line, on_a_terminal
+
+if TYPE_CHECKING:
+    from pe_inspect.training import Progress, Recipe
+
+__all__ = ["duration", "expected_time", "train_with_progress"]
+
+
+def train_with_progress(recipe: Recipe, *, quiet: bool, **options: Any) -> Path:
+    """Train a recipe and return the folder of its checkpoint."""
+    from pe_inspect.training import train
+
+    if quiet:
+        return train(recipe, **options)
+    moving = on_a_terminal()
+    try:
+        return train(recipe, progress=_moving if moving else _Lines(recipe.name), **options)
+    finally:
+        if moving:
+            move_line("")
+
+
+def duration(minutes: float) -> str:
+    """Return minutes in words: `40 s`, `7 min`, `2.5 h`; `not timed` for 0."""
+    if minutes <= 0:
+        return "not timed"
+    if minutes < 1.5:
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def expected_time(recipe: Recipe) -> str:
+    """Return `about 7 min on 2 CPU cores`, or that nobody knows."""
+    if recipe.expected_minutes <= 0:
+        return "how long it takes was never measured"
+    return f"about {duration(recipe.expected_minutes)} on {recipe.timed_on}"
+
+
+def _moving(progress: Progress) -> None:
+    move_line(_line(progress))
+
+
+@dataclass
+class _Lines:
+    """One line when an epoch begins."""
+
+    name: str
+    epoch: int = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.epoch != self.epoch:
+            self.epoch = progress.epoch
+            complain(f"{self.name}: {_line(progress)}")
+
+
+def _line(progress: Progress) -> str:
+    parts = [
+        f"epoch {progress.epoch}/{progress.epochs}",
+        f"step {progress.step:,}/{progress.steps:,}",
+        f"loss {progress.loss:.3f}",
+        *([] if progress.accuracy is None else [f"accuracy {progress.accuracy:.1%}"]),
+        f"{progress.images_per_second:,.0f} images/s",
+        f"{duration(max(progress.seconds_left, 1) / 60)} left",
+    ]
+    return " · ".join(parts)

@@ -1,0 +1,84 @@
+"""`pe-inspect info`: what is in this checkpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pe_inspect.commands import LOOK, command
+from pe_inspect.commands._answer import Subject, open_subject
+from pe_inspect.commands._describe import aligned, as_json, ranges
+from pe_inspect.commands._options import Reading, Source, Terminal
+from pe_inspect.commands._terminal import write_json, write_line
+
+if TYPE_CHECKING:
+    from pe_inspect.position_embedding import LayerNormParams, PositionEmbedding
+
+
+@command("info", panel=LOOK)
+def info(source: Source, reading: Reading, terminal: Terminal) -> None:
+    """What is in this checkpoint: schemes, grid, prefix tokens, joins, norms."""
+    subject = open_subject(source, reading, terminal, with_sha256=terminal.json)
+    if terminal.json:
+        write_json(_as_json(subject))
+        return
+    for pe in subject.tables:
+        write_line(pe.headline)
+    if not terminal.quiet:
+        for line in _details(subject):
+            write_line(line)
+
+
+def _as_json(subject: Subject) -> dict[str, Any]:
+    """Return the contract's object."""
+    checkpoint, first = subject.checkpoint, subject.tables[0]
+    return {
+        "source": checkpoint.source,
+        "sha256": checkpoint.sha256,
+        "format": checkpoint.format,
+        "architecture": first.architecture,
+        "embeddings": [as_json(pe) for pe in subject.tables],
+        "layer_norms": [{"layer": norm.layer, "name": norm.name} for norm in first.norms],
+        "num_parameters": checkpoint.num_parameters,
+        "notes": _notes(subject),
+    }
+
+
+def _notes(subject: Subject) -> list[str]:
+    spoken = [*subject.checkpoint.notes, *(note for pe in subject.tables for note in pe.notes)]
+    return list(dict.fromkeys(spoken))
+
+
+def _details(subject: Subject) -> list[str]:
+    checkpoint, first = subject.checkpoint, subject.tables[0]
+    rows = [
+        ("file", f"{checkpoint.source} ({checkpoint.format}, {len(checkpoint)} tensors)"),
+        ("architecture", first.architecture or "not stated"),
+        ("parameters", f"{checkpoint.num_parameters:,}"),
+        *(row for pe in subject.tables for row in _rows(pe, named=len(subject.tables) > 1)),
+        ("norms", _counted(first.norms)),
+    ]
+    notes = [f"  - {note}" for note in _notes(subject)]
+    return ["", *aligned(rows), *(["", "Notes", *notes] if notes else [])]
+
+
+def _rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
+    origin = "stored" if pe.stored else "computed, not stored"
+    rows = pe.num_prefix_rows if pe.layers else 0
+    found = [
+        ("keys", ranges(pe.keys) or "none"),
+        ("enters at", ranges(pe.layer_names) or "nowhere"),
+        ("prefix tokens", f"{pe.num_prefix_tokens}, of which the table covers {rows}"),
+    ]
+    first = (
+        pe.family if named else "embedding",
+        f"{pe.kind}, {origin}, {pe.num_parameters:,} parameters",
+    )
+    return [first, *((f"  {name}" if named else name, said) for name, said in found)]
+
+
+def _counted(norms: Sequence[LayerNormParams]) -> str:
+    counts = Counter(norm.name for norm in norms)
+    said = (f"{count} × {name}" if count > 1 else name for name, count in counts.items())
+    return ", ".join(said) or "none"

@@ -1,0 +1,26 @@
+"""`pe-inspect similarity`: how alike are positions, in every layer."""
+
+from __future__ import annotations
+
+from pe_inspect.commands import QUESTIONS, command
+from pe_inspect.commands._answer import Question, answer, write_table
+from pe_inspect.commands._options import AskedEach, Selection
+
+
+@command("similarity", panel=QUESTIONS)
+def similarity(selection: Selection, asked: AskedEach) -> None:
+    """How alike are positions, in every layer: maps on one printed scale."""
+    from pe_inspect.analysis.similarity import similarity as ask
+
+    question = Question(
+        "similarity",
+        lambda pe: ask(
+            pe,
+            layer=selection.where(),
+            head=selection.head,
+            token=selection.query(),
+            ln_eps=asked.reading.ln_eps,
+        ),
+        {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
+    )
+    answer(question, asked)

@@ -1,0 +1,111 @@
+"""`pe-inspect train RECIPE`: make a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pe_inspect.commands import MAKE, command
+from pe_inspect.commands._describe import aligned, command_line, number, versions
+from pe_inspect.commands._options import Terminal
+from pe_inspect.commands._terminal import complain, write_json, write_line
+from pe_inspect.commands._training import expected_time, train_with_progress
+from pe_inspect.files import OutputFolder
+
+if TYPE_CHECKING:
+    from pe_inspect.training import Recipe
+
+_Recipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe's name (`pe-inspect recipes`), or a TOML file of one."
+    ),
+]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the recipe: epochs=5. Can be given several times.",
+        show_default=False,
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Where it goes (default: checkpoints/<recipe>/)."),
+]
+_Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda[:i]",
+        help="Where to compute (default: auto).",
+        show_default=False,
+    ),
+]
+_Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where datasets lie (default: data/)."),
+]
+_Export = Annotated[
+    Path | None,
+    typer.Option(
+        "--export",
+        metavar="FILE.pth",
+        help="Also write the layout of the original LaPE scripts.",
+    ),
+]
+_Force = Annotated[
+    bool,
+    typer.Option("--force", metavar="", help="Overwrite files that pe-inspect did not make."),
+]
+
+
+@command("train", panel=MAKE)
+def train(
+    recipe: _Recipe,
+    terminal: Terminal,
+    changes: _Set = None,
+    out: _Out = None,
+    device: _Device = "auto",
+    data: _Data = None,
+    export: _Export = None,
+    force: _Force = False,
+) -> None:
+    """Make a checkpoint from a recipe."""
+    chosen = _recipe(recipe).with_overrides(changes or [])
+    if export is not None:
+        OutputFolder(export.parent, force).claim([export.name])
+    if not terminal.quiet:
+        complain(f"Training {chosen.name}: {expected_time(chosen)}.")
+    folder = train_with_progress(
+        chosen, quiet=terminal.quiet, out=out, device=device, root=data, force=force
+    )
+    written = [folder / "model.safetensors", folder / "config.json", folder / "metrics.csv"]
+    if export is not None:
+        from pe_inspect.training import export as write_export
+
+        written.append(write_export(folder, export))
+    _print(folder, written, terminal)
+
+
+def _recipe(given: str) -> Recipe:
+    from pe_inspect.training import Recipe, recipes
+
+    return Recipe.open(given) if given.endswith(".toml") else recipes[given]
+
+
+def _print(folder: Path, written: list[Path], terminal: Terminal) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if terminal.json:
+        about = {"versions": versions(), "command": command_line()}
+        write_json({**config, "written": written, **about})
+        return
+    if not terminal.quiet:
+        for line in aligned({name: number(value) for name, value in config["metrics"].items()}):
+            write_line(line)
+    for path in written:
+        write_line(f"Wrote {path}")

@@ -1,0 +1,305 @@
+"""The questions' commands: what is planned, written and printed, and what stops them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+
+import numpy as np
+import pytest
+
+from pe_inspect import files
+from pe_inspect.analysis import questions
+from pe_inspect.files import MANIFEST, OutputFolder
+
+GRID = ("--grid-size", "3x4")
+FIRST = "learned_absolute · 3×4 + 1 prefix · D=8 · 2 layers · join=lape"
+ASKED = {
+    "similarity": (),
+    "interpolate": ("--grid", "5x6"),
+    "layernorm": (),
+}
+
+
+@pytest.fixture
+def never_asked(monkeypatch):
+    """Fail if anything is computed."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a question was asked")
+
+    for name in ASKED:
+        monkeypatch.setattr(f"pe_inspect.analysis.{name}.{name}", refuse)
+
+
+def written(done) -> list[str]:
+    lines = done.out.splitlines()
+    return [line.removeprefix("Wrote ") for line in lines if line.startswith("Wrote ")]
+
+
+@pytest.fixture(params=ASKED)
+def asked(request, checkpoint):
+    """The words of one question's command line."""
+    return [request.param, checkpoint, *GRID, *ASKED[request.param], "--dpi", 20]
+
+
+@pytest.fixture
+def similar(checkpoint):
+    """The words of one question's command line, where all of them go the same way."""
+    return ["similarity", checkpoint, *GRID, "--dpi", 20]
+
+
+def test_the_first_line_is_what_was_found_and_the_last_what_was_written(run, asked, here):
+    done = run(*asked)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == FIRST
+    assert lines[-1].startswith("Wrote reports/tiny/")
+    assert f"reports/tiny/{asked[0]}.png" in written(done)
+    assert all((here / path).read_bytes().startswith(b"\x89PNG") for path in written(done))
+    assert "Note: " in done.err
+
+
+def test_json_is_one_strict_object_and_names_everything(run, asked, here):
+    done = run(*asked, "--json", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    found = done.json
+    assert found["question"] == asked[0]
+    assert found["source"].endswith("tiny.safetensors")
+    assert len(found["sha256"]) == 64
+    assert found["keys"][0] == "pos_embed"
+    assert found["summary"]
+    assert found["notes"]
+    assert found["command"].startswith(f"pe-inspect {asked[0]} ")
+    assert found["versions"]["numpy"] == np.__version__
+    assert f"reports/tiny/{asked[0]}.png" in found["written"]
+    assert all((here / path).is_file() for path in found["written"])
+    [entry] = found["embeddings"]
+    assert (entry["family"], entry["summary"]) == ("learned_absolute", found["summary"])
+    assert entry["parameters"] == found["parameters"]
+
+
+def test_no_figures_writes_nothing(run, similar, here):
+    done = run(*similar, "--no-figures")
+    assert done.code == 0
+    assert written(done) == []
+    assert not (here / "reports").exists()
+
+
+def test_quiet_leaves_the_first_line_and_the_files(run, similar):
+    done = run(*similar, "--quiet")
+    assert done.err == ""
+    assert [line for line in done.out.splitlines() if not line.startswith("Wrote")] == [FIRST]
+
+
+def test_a_second_run_replaces_the_files_with_the_same_bytes(run, asked, here):
+    paths = written(run(*asked))
+    first = [(here / path).read_bytes() for path in paths]
+    assert written(run(*asked)) == paths
+    assert [(here / path).read_bytes() for path in paths] == first
+
+
+@pytest.mark.parametrize("format", ["svg", "pdf"])
+def test_vector_files_are_the_same_bytes_twice(run, checkpoint, here, format):
+    words = ["similarity", checkpoint, *GRID, "--format", format]
+    first = {path: (here / path).read_bytes() for path in written(run(*words))}
+    assert first
+    assert {path: (here / path).read_bytes() for path in written(run(*words))} == first
+    assert all(path.endswith(f".{format}") for path in first)
+
+
+def test_a_foreign_file_stops_the_run_before_anything_is_computed(run, similar, here, never_asked):
+    theirs = here / "reports" / "tiny" / f"{similar[0]}.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    done = run(*similar)
+    assert done.code == 2
+    assert f"{similar[0]}.png exists and was not made by pe-inspect. Pass --force" in done.err
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_force_overwrites_it(run, similar, here):
+    theirs = here / "reports" / "tiny" / f"{similar[0]}.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    assert run(*similar, "--force").code == 0
+    assert theirs.read_bytes() != b"theirs"
+
+
+def test_files_of_other_questions_do_not_stand_in_the_way(run, similar, here):
+    (here / "reports" / "tiny").mkdir(parents=True)
+    (here / "reports" / "tiny" / "notes.png").write_bytes(b"theirs")
+    assert run(*similar).code == 0
+
+
+def test_out_names_another_folder(run, similar, here):
+    done = run(*similar, "--out", "a/b")
+    assert all(path.startswith("a/b/") for path in written(done))
+    assert (here / "a" / "b" / MANIFEST).is_file()
+
+
+def test_a_file_in_the_place_of_out_stops_the_run_first(run, similar, here, never_asked):
+    (here / "taken").write_bytes(b"theirs")
+    done = run(*similar, "--out", "taken")
+    assert done.code == 2
+    assert "taken is a file; --out takes a folder." in done.err
+
+
+def test_a_folder_that_cannot_be_written_stops_the_run_first(
+    run, similar, here, never_asked, monkeypatch
+):
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    done = run(*similar)
+    assert done.code == 2
+    assert "Cannot write reports/tiny: Permission denied." in done.err
+
+
+def test_a_full_disk_is_a_plain_line_and_leaves_nothing(run, similar, here, monkeypatch):
+    def no_space(path, write, **_):
+        def fail(file):
+            write(file)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        return original(path, fail)
+
+    original = files.write_atomically
+    monkeypatch.setattr(files, "write_atomically", no_space)
+    done = run(*similar)
+    assert done.code == 2
+    assert "No space left on device. Nothing was left half-written" in done.err
+    assert list((here / "reports" / "tiny").iterdir()) == []
+
+
+def test_an_interruption_between_two_files_leaves_whole_files(run, similar, here, monkeypatch):
+    original = OutputFolder.write
+
+    def interrupt(self, name, write):
+        if self.written:
+            raise KeyboardInterrupt
+        return original(self, name, write)
+
+    monkeypatch.setattr(OutputFolder, "write", interrupt)
+    done = run(*similar, "--save-data")
+    assert done.code == 130
+    assert "nothing is half-written" in done.err
+    left = {path.name for path in (here / "reports" / "tiny").iterdir()}
+    assert len(left) == 2
+    assert MANIFEST in left
+
+
+def test_similarity_saves_the_contracts_arrays(run, checkpoint, here):
+    run("similarity", checkpoint, *GRID, "--save-data", "--no-figures")
+    saved = np.load(here / "reports/tiny/similarity.npz")
+    assert saved["layers"].shape == (2, 1, 12, 12)
+    assert saved["raw"].shape == (1, 1, 12, 12)
+    assert saved["layer_names"].tolist() == ["blocks.0", "blocks.1"]
+    assert saved["grid_size"].tolist() == [3, 4]
+    header = (here / "reports/tiny/similarity.csv").read_text().splitlines()[0]
+    assert header.startswith("layer,")
+
+
+def test_interpolate_saves_the_contracts_arrays(run, checkpoint, here):
+    words = ("--save-data", "--no-figures", "--method", "bicubic,bilinear")
+    run("interpolate", checkpoint, *GRID, "--grid", "5x6", *words)
+    saved = np.load(here / "reports/tiny/interpolate.npz")
+    assert saved["values"].shape == (1, 30, 8)
+    assert saved["prefix"].shape == (1, 1, 8)
+    assert saved["methods"].tolist() == ["bicubic", "bilinear"]
+    np.testing.assert_array_equal(saved["values"], saved["values/bicubic"])
+
+
+def test_layernorm_saves_the_contracts_table(run, checkpoint, here):
+    run("layernorm", checkpoint, *GRID, "--save-data", "--no-figures")
+    rows = (here / "reports/tiny/layernorm.csv").read_text().splitlines()
+    assert rows[0].startswith("layer,name,weight_mean,weight_std,weight_min,weight_max,weight_l2")
+    assert len(rows) == 1 + 7
+
+
+def test_res_is_in_pixels(run, checkpoint):
+    done = run("interpolate", checkpoint, *GRID, "--res", "96x128", "--json", "--no-figures")
+    assert done.json["parameters"]["grid"] == [6, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--res", "100"], "--res 100 is no whole number of 16-pixel patches"),
+        (["--grid", "5x6", "--method", "bicubc"], "Unknown method 'bicubc'. Did you mean"),
+        (["--grid", "100000x100000"], "would take"),
+        (["--grid", "5x6", "--token", "3,0"], "--token 3,0 is outside the 3×4 grid"),
+    ],
+)
+def test_an_impossible_target_is_code_2(run, checkpoint, options, said):
+    done = run("interpolate", checkpoint, *GRID, *options)
+    assert done.code == 2
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--token", "99,0"], "--token 99,0 is outside the 3×4 grid: rows 0–2, columns 0–3"),
+        (["--layer", "blocks.7"], "'blocks.7'"),
+        (["--head", "5"], "5"),
+    ],
+)
+def test_what_is_not_in_the_model_is_code_2(run, checkpoint, here, options, said):
+    done = run("similarity", checkpoint, *GRID, *options)
+    assert done.code == 2
+    assert said in done.err
+    assert not (here / "reports").exists()
+
+
+def test_methods_are_listed_with_what_they_do(run, here):
+    done = run("interpolate", "--method", "list")
+    assert done.code == 0
+    assert "bicubic-aa\n    " in done.out
+    listed = run("interpolate", "--method", "list", "--json").json["methods"]
+    assert {each["name"] for each in listed} >= {"native", "timm", "bicubic"}
+
+
+def test_each_writes_every_map_to_a_file_of_its_own(run, checkpoint):
+    plain = written(run("similarity", checkpoint, *GRID, "--dpi", 20))
+    done = written(run("similarity", checkpoint, *GRID, "--dpi", 20, "--each"))
+    assert len(done) == len(plain) + 1 + 2 * 2  # the raw query map; N×N and query map a layer
+
+
+def test_two_schemes_are_two_answers_with_their_own_files(run, two_schemes):
+    done = run("similarity", two_schemes, "--json", "--dpi", 20, "--save-data")
+    found = done.json
+    assert [one["family"] for one in found["embeddings"]] == ["learned_absolute", "relative_bias"]
+    assert "reports/two/similarity.npz" in found["written"]
+    assert "reports/two/similarity_relative_bias.npz" in found["written"]
+    only = run("similarity", two_schemes, "--family", "relative_bias", "--dpi", 20)
+    assert "reports/two/similarity.png" in written(only)
+
+
+def test_an_answer_that_does_not_apply_to_one_scheme_is_a_note(run, two_schemes, monkeypatch):
+    from pe_inspect.errors import UsageError
+
+    original = questions["similarity"]
+
+    def only_vectors(pe, **options):
+        if pe.kind != "vectors":
+            raise UsageError("not for a bias")
+        return original(pe, **options)
+
+    monkeypatch.setattr("pe_inspect.analysis.similarity.similarity", only_vectors)
+    done = run("similarity", two_schemes, "--json", "--no-figures")
+    assert done.code == 0
+    assert "Note: not for a bias" in done.err
+    assert [one.get("error") for one in done.json["embeddings"]] == [None, "not for a bias"]
+    refused = run("similarity", two_schemes, "--no-figures", "--family", "relative_bias")
+    assert (refused.code, "Error: not for a bias" in refused.err) == (2, True)
+
+
+def test_without_a_name_the_newest_checkpoint_is_asked(run, save_vit, here):
+    (here / "checkpoints").mkdir()
+    save_vit("checkpoints/mine.safetensors", rows=4, columns=4)
+    done = run("similarity", "--no-figures")
+    assert done.code == 0
+    assert "no CHECKPOINT given: the newest, checkpoints/mine.safetensors" in done.err

@@ -1,0 +1,67 @@
+"""What is not needed is not imported. Absence is asserted, never milliseconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+HEAVY = ("torch", "timm", "matplotlib", "seaborn", "pandas", "sklearn", "transformers", "scipy")
+
+PROBE = """
+import sys
+sys.argv = ["pe-inspect", *sys.argv[1:]]
+try:
+    if len(sys.argv) > 1:
+        from pe_inspect.commands import main
+        main()
+    else:
+        import pe_inspect
+        dir(pe_inspect)
+finally:
+    print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Run pe-inspect in a process of its own; return the names of what it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.rpartition("LOADED")[2].split())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cost") / "x.safetensors"
+    random = np.random.default_rng(0)
+    tensors = {
+        "cls_token": (1, 1, 8),
+        "pos_embed": (1, 13, 8),
+        "patch_embed.proj.weight": (8, 3, 4, 4),
+        "blocks.0.norm1.weight": (8,),
+        "blocks.0.norm1.bias": (8,),
+        "blocks.0.attn.qkv.weight": (24, 8),
+    }
+    arrays = {k: random.normal(size=shape).astype(np.float32) for k, shape in tensors.items()}
+    save_file(arrays, path)
+    return str(path)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by().isdisjoint({*HEAVY, "numpy", "typer"})
+
+
+@pytest.mark.parametrize("word", ["--help", "recipes"])
+def test_help_and_lists_load_nothing_heavy(word):
+    assert loaded_by(word).isdisjoint({*HEAVY, "numpy"})
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_info_loads_nothing_heavy(checkpoint, more):
+    loaded = loaded_by("info", checkpoint, "--grid-size", "3x4", *more)
+    assert loaded.isdisjoint({*HEAVY, "rich"})
