@@ -64,4 +64,4 @@ def test_help_and_lists_load_nothing_heavy(word):
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_info_loads_nothing_heavy(checkpoint, more):
     loaded = loaded_by("info", checkpoint, "--grid-size", "3x4", *more)
-    assert loaded.isdisjoint({*HEAVY, "rich"})
+    assert loaded.isdisjoint({*HEAVY, "rich", "pydantic"})

@@ -20,7 +20,7 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
-    has_width = pe.kind not in ("bias", "phases") and pe.layers
+    has_width = pe.layers and pe.num_heads is None
     return {
         "family": pe.family,
         "kind": pe.kind,

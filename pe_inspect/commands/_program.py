@@ -36,21 +36,22 @@ class _Interrupted(Exception):
     """Ctrl-C, with what it left behind."""
 
 
-class _HelpWithoutType:
-    """`--help` is a flag: typer would show `<bool>` beside it."""
+class _PlainHelp:
+    """`--help` is a flag: typer would show `<bool>` beside it, and convert its absence."""
 
     def get_help_option(self, ctx: Any) -> Any:
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
-        if option is not None:
+        if option is not None and option.metavar != "":
             option.metavar = ""
+            _spare_conversion(option)
         return option
 
 
-class _CommandOfProgram(_HelpWithoutType, TyperCommand):
+class _CommandOfProgram(_PlainHelp, TyperCommand):
     """One command."""
 
 
-class Program(_HelpWithoutType, TyperGroup):
+class Program(_PlainHelp, TyperGroup):
     """The group of all commands: every error becomes plain lines and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> Any:
@@ -95,33 +96,36 @@ def program() -> Any:
     for name, entry in sorted(commands.items(), key=lambda item: PANELS.index(item[1].panel)):
         make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
         make(expand(entry.function))
-    whole = typer.main.get_command(app)
-    for each in whole.commands.values():  # type: ignore[attr-defined]
-        _take_words_as_they_are(each)
+    whole: Any = typer.main.get_command(app)
+    for each in (whole, *whole.commands.values()):
+        texts = {p.name for p in signature(each.callback).parameters.values() if _is_text(p)}
+        for parameter in each.params:
+            _spare_conversion(parameter, is_text=parameter.name in texts)
     return whole
-
-
-def _take_words_as_they_are(command: Any) -> None:
-    """Spare typer what needs no conversion: texts, defaults, and options that were not given.
-
-    Recent releases import pydantic, 70 ms, as soon as they convert anything, be it text to text.
-    """
-    texts = {p.name for p in signature(command.callback).parameters.values() if _is_text(p)}
-    for parameter in command.params:
-        process = partial(_process, parameter, parameter.process_value, parameter.name in texts)
-        parameter.process_value = process
-
-
-def _process(parameter: Any, convert: Callable[..., Any], takes_text: bool, *given: Any) -> Any:
-    value = given[1]  # after the context
-    is_absent = value is None and not parameter.required
-    is_default = value is not None and value == parameter.default
-    is_text = takes_text and isinstance(value, str)
-    return value if is_absent or is_default or is_text else convert(*given)
 
 
 def _is_text(parameter: Parameter) -> bool:
     return get_args(parameter.annotation)[:1] in ((str,), (str | None,))
+
+
+def _spare_conversion(parameter: Any, *, is_text: bool = False) -> None:
+    """Take texts, defaults and options that were not given as they are.
+
+    Recent releases of typer import pydantic, 70 ms, as soon as they convert anything, be it a
+    text to a text.
+    """
+    if parameter.nargs == 1 and not getattr(parameter, "multiple", False):
+        parameter.process_value = partial(_process, parameter, parameter.process_value, is_text)
+
+
+def _process(
+    parameter: Any, convert: Callable[..., Any], is_text: bool, context: Any, value: Any
+) -> Any:
+    is_absent = value is None and not parameter.required
+    is_default = value is not None and value == parameter.default
+    if is_absent or is_default or (is_text and isinstance(value, str)):
+        return value
+    return convert(context, value)
 
 
 def _print_version(asked: bool) -> None:

@@ -33,6 +33,11 @@ def never_asked(monkeypatch):
         monkeypatch.setattr(f"pe_inspect.analysis.{name}.{name}", refuse)
 
 
+def arrays(path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
+
+
 def written(done) -> list[str]:
     lines = done.out.splitlines()
     return [line.removeprefix("Wrote ") for line in lines if line.startswith("Wrote ")]
@@ -193,7 +198,7 @@ def test_an_interruption_between_two_files_leaves_whole_files(run, similar, here
 
 def test_similarity_saves_the_contracts_arrays(run, checkpoint, here):
     run("similarity", checkpoint, *GRID, "--save-data", "--no-figures")
-    saved = np.load(here / "reports/tiny/similarity.npz")
+    saved = arrays(here / "reports/tiny/similarity.npz")
     assert saved["layers"].shape == (2, 1, 12, 12)
     assert saved["raw"].shape == (1, 1, 12, 12)
     assert saved["layer_names"].tolist() == ["blocks.0", "blocks.1"]
@@ -205,7 +210,7 @@ def test_similarity_saves_the_contracts_arrays(run, checkpoint, here):
 def test_interpolate_saves_the_contracts_arrays(run, checkpoint, here):
     words = ("--save-data", "--no-figures", "--method", "bicubic,bilinear")
     run("interpolate", checkpoint, *GRID, "--grid", "5x6", *words)
-    saved = np.load(here / "reports/tiny/interpolate.npz")
+    saved = arrays(here / "reports/tiny/interpolate.npz")
     assert saved["values"].shape == (1, 30, 8)
     assert saved["prefix"].shape == (1, 1, 8)
     assert saved["methods"].tolist() == ["bicubic", "bilinear"]
