@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pe_inspect._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from pe_inspect.analysis.doctor import doctor
     from pe_inspect.analysis.interpolate import interpolate
     from pe_inspect.analysis.layernorm import layernorm
     from pe_inspect.analysis.similarity import similarity
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pe_inspect.families import extract
     from pe_inspect.figures import figure
     from pe_inspect.loading import Checkpoint, load
+    from pe_inspect.models.rebuild import rebuild
     from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.report import report
 
@@ -50,10 +52,12 @@ _HOMES = {
     "Checkpoint": "loading",
     "load": "loading",
     "extract": "families",
+    "doctor": "analysis.doctor",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "similarity": "analysis.similarity",
     "figure": "figures",
+    "rebuild": "models.rebuild",
     "report": "report",
 }
 
@@ -69,11 +73,13 @@ __all__ = [
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "doctor",
     "extract",
     "figure",
     "interpolate",
     "layernorm",
     "load",
+    "rebuild",
     "report",
     "similarity",
 ]

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
 from pe_inspect._typing import Float32
+from pe_inspect._values import HeldValues, Lookup, frozen_array, packed, unpacked
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import write_atomically
 
-__all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding"]
+__all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 
 Kind = Literal["vectors", "bias", "phases", "relative", "function"]
 Join = Literal["input", "lape", "pvg", "mpvg", "share", "unshare", "layer", "none"]
@@ -31,21 +32,48 @@ class LayerPE:
 
     Attributes:
         layer: where it enters: `"input"`, or timm's module path, e.g. `"blocks.3"`.
-        values: the table; its axes depend on the scheme's kind (see `PositionEmbedding`).
+        values: the table, float32 and read-only; its axes depend on the scheme's kind (see
+            `PositionEmbedding`). Those of `from_lookup` are expanded at each reading.
         grid_size: (H, W) patches, rows first.
         num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
         part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
     """
 
     layer: str
-    values: Float32[np.ndarray, "..."]
+    if TYPE_CHECKING:
+        values: Float32[np.ndarray, "..."]
+    else:
+        values: Float32[np.ndarray, "..."] = HeldValues()
     grid_size: tuple[int, int]
     num_prefix_rows: int = 0
     part: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", frozen_array(self.values))
         object.__setattr__(self, "grid_size", _checked_grid(self.grid_size))
+
+    @classmethod
+    def from_lookup(
+        cls,
+        layer: str,
+        lookup: Lookup,
+        grid_size: tuple[int, int],
+        num_prefix_rows: int = 0,
+        part: str = "",
+    ) -> LayerPE:
+        """Return a bias that is expanded when its `values` are read, and not before."""
+        values: Any = lookup
+        return cls(layer, values, grid_size, num_prefix_rows, part)
+
+    @property
+    def held(self) -> Float32[np.ndarray, "..."] | Lookup:
+        """What stands behind `values`: the array itself, or what it is looked up in."""
+        held: Float32[np.ndarray, "..."] | Lookup = self.__dict__["values"]
+        return held
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `values`, without expanding them."""
+        return self.held.shape
 
     @property
     def num_patches(self) -> int:
@@ -55,10 +83,14 @@ class LayerPE:
     @property
     def patches(self) -> Float32[np.ndarray, "..."]:
         """The values without the prefix rows (for a square bias: without their columns too)."""
-        p = self.num_prefix_rows
-        if self.values.ndim == 3 and self.values.shape[1] == self.values.shape[2]:
-            return self.values[:, p:, p:]
-        return self.values[..., p:, :]
+        p, values = self.num_prefix_rows, self.values
+        return values[:, p:, p:] if self.is_pairwise else values[..., p:, :]
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether the values are per head and pair of tokens."""
+        shape = self.shape
+        return len(shape) == 3 and shape[1] == shape[2]
 
     @property
     def prefix(self) -> Float32[np.ndarray, "..."]:
@@ -104,6 +136,25 @@ class LayerNormParams:
         return f"{self.layer}.{self.name}" if self.layer else self.name
 
 
+@dataclass(frozen=True)
+class Relation:
+    """How a `relative` scheme makes the vector of a pair of patches from its tables.
+
+    A layer has a table per axis (parts `"y"` and `"x"`), or one for both (part `"yx"`, offsets
+    row-major); a name ahead of these, as in `"query.y"`, tells several such vectors apart.
+
+    Attributes:
+        combine: whether the rows of the two axes are laid side by side or added.
+        offset: which difference a row is for, counted from the least one.
+        beyond: for offsets that a table does not reach, its last row (`"clip"`) or no vector at
+            all (`"none"`).
+    """
+
+    combine: Literal["concatenate", "sum"] = "concatenate"
+    offset: Literal["key-query", "query-key"] = "key-query"
+    beyond: Literal["clip", "none"] = "clip"
+
+
 @dataclass(frozen=True, eq=False)
 class PositionEmbedding:
     """One position-embedding scheme of one checkpoint, with the norms that act on it.
@@ -116,6 +167,7 @@ class PositionEmbedding:
     phases      (num_heads or 1, H·W, head_dim / 2), radians            rotate q and k
     relative    (num_prefix_rows + num_offsets, head_dim) per axis      per-offset vectors
     function    (H·W, channels), for a stated input                     computed from the input
+    function    (num_heads, tokens, tokens), for a stated window        computed for each pair
     ==========  ======================================================  =======================
 
     Attributes:
@@ -133,6 +185,7 @@ class PositionEmbedding:
         stored: false where the file holds no such tensor and the values were computed.
         notes: every guess and every correction, in words.
         patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
+        relation: how the tables of kind `relative` make the vector of a pair.
     """
 
     family: str
@@ -150,6 +203,7 @@ class PositionEmbedding:
     stored: bool = True
     patch_size: tuple[int, int] | None = None
     architecture: str | None = None
+    relation: Relation = Relation()
 
     def __post_init__(self) -> None:
         _check_choice("kind", self.kind, get_args(Kind))
@@ -170,13 +224,18 @@ class PositionEmbedding:
     @property
     def embed_dim(self) -> int:
         """Channels of the first table (for `phases`: angles a head; for `bias`: tokens)."""
-        return int(self.layers[0].values.shape[-1])
+        return self.layers[0].shape[-1]
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether values are per head and pair of tokens: a bias, stored or computed."""
+        return self.kind == "bias" or (self.kind == "function" and self.layers[0].is_pairwise)
 
     @property
     def num_heads(self) -> int | None:
         """Heads of the first table, where it has a head axis."""
-        has_heads = self.kind in ("bias", "phases")
-        return int(self.layers[0].values.shape[0]) if has_heads else None
+        has_heads = self.is_pairwise or self.kind == "phases"
+        return self.layers[0].shape[0] if has_heads else None
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -239,17 +298,11 @@ def _geometry(pe: PositionEmbedding) -> list[str]:
     grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.layers))
     prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
     if pe.num_heads is None:
-        return [grids + prefix, f"D={pe.embed_dim}"]
-    heads = ", ".join(dict.fromkeys(str(table.values.shape[0]) for table in pe.layers))
+        widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.layers))
+        return [grids + prefix, f"D={widths}"]
+    heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.layers))
     angles = f" × {pe.embed_dim} angles" if pe.kind == "phases" else ""
     return [grids + prefix, f"{heads} heads{angles}"]
-
-
-def frozen_array(values: Any) -> Float32[np.ndarray, "..."]:
-    """Return `values` as a float32, C-contiguous, read-only array."""
-    array = np.ascontiguousarray(values, dtype=np.float32).view()
-    array.flags.writeable = False
-    return array
 
 
 def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:
@@ -273,7 +326,9 @@ def _check_shape(kind: Kind, table: LayerPE) -> None:
         "relative": (None, None),
         "function": (table.num_patches, None),
     }
-    wanted, actual = expected[kind], table.values.shape
+    wanted, actual = expected[kind], table.shape
+    if kind == "function" and len(actual) == 3:
+        wanted = expected["bias"]
     if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
         raise ValueError(
             f"{table.name}: {kind} of a {table.grid_size[0]}×{table.grid_size[1]} grid with "
@@ -282,19 +337,25 @@ def _check_shape(kind: Kind, table: LayerPE) -> None:
 
 
 _PLAIN_FIELDS: Final = tuple(
-    field.name for field in fields(PositionEmbedding) if field.name not in ("layers", "norms")
+    field.name
+    for field in fields(PositionEmbedding)
+    if field.name not in ("layers", "norms", "relation")
 )
 
 
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
-    layers = [[t.layer, list(t.grid_size), t.num_prefix_rows, t.part] for t in pe.layers]
+    layers = [
+        [t.layer, list(t.grid_size), t.num_prefix_rows, t.part, names]
+        for t, names in zip(pe.layers, packed([table.held for table in pe.layers])[0])
+    ]
     norms = [[n.layer, n.name, n.eps] for n in pe.norms]
     plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
-    return {"version": FORMAT_VERSION, **plain, "layers": layers, "norms": norms}
+    named = {"layers": layers, "norms": norms, "relation": asdict(pe.relation)}
+    return {"version": FORMAT_VERSION, **plain, **named}
 
 
 def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
-    arrays = {f"layers.{i}": table.values for i, table in enumerate(pe.layers)}
+    _, arrays = packed([table.held for table in pe.layers])
     for i, norm in enumerate(pe.norms):
         arrays[f"norms.{i}.weight"] = norm.weight
         if norm.bias is not None:
@@ -304,8 +365,8 @@ def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
 
 def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
     layers = tuple(
-        LayerPE(layer, arrays[f"layers.{i}"], tuple(grid), rows, part)
-        for i, (layer, grid, rows, part) in enumerate(saved["layers"])
+        LayerPE(layer, unpacked(names, arrays), tuple(grid), rows, part)
+        for layer, grid, rows, part, names in saved["layers"]
     )
     norms = tuple(
         LayerNormParams(
@@ -314,7 +375,8 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
         for i, (layer, name, eps) in enumerate(saved["norms"])
     )
     plain = {name: _tuple_if_list(saved[name]) for name in _PLAIN_FIELDS}
-    return PositionEmbedding(layers=layers, norms=norms, **plain)
+    relation = Relation(**saved.get("relation", {}))
+    return PositionEmbedding(layers=layers, norms=norms, relation=relation, **plain)
 
 
 def _tuple_if_list(value: Any) -> Any:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
+import weakref
 from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 
+from pe_inspect._values import Lookup
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
@@ -188,3 +194,63 @@ def test_another_file_is_no_saved_extraction(tmp_path, content):
     expected = r"x\.pe\.safetensors is not a saved extraction \(\*\.pe\.safetensors\)"
     with pytest.raises(UnreadableCheckpoint, match=expected):
         PositionEmbedding.open(tmp_path / "x.pe.safetensors")
+
+
+def lookup(grid=(3, 4), heads=2, seed=0) -> Lookup:
+    tokens = grid[0] * grid[1]
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, 7, (tokens, tokens), dtype=np.int32)
+    return Lookup(rng.normal(size=(heads, 7)), index)
+
+
+def test_a_bias_that_is_looked_up_has_the_values_of_its_table():
+    held = lookup()
+    table = LayerPE.from_lookup("blocks.0", held, (3, 4))
+    assert table.shape == (2, 12, 12)
+    for head, i, j in ((0, 0, 0), (1, 11, 3), (0, 5, 7)):
+        assert table.values[head, i, j] == held.table[head, held.index[i, j]]
+    assert table.values.dtype == np.float32
+    with pytest.raises(ValueError, match="read-only"):
+        table.values[0, 0, 0] = 1
+
+
+def test_an_expanded_bias_lives_as_long_as_somebody_holds_it():
+    table = LayerPE.from_lookup("blocks.0", lookup(), (3, 4))
+    part = table.patches[:, 2:]
+    assert table.values is table.values
+    assert np.shares_memory(part, table.values)
+    kept = weakref.ref(table.values)
+    del part
+    gc.collect()
+    assert kept() is None
+
+
+def test_the_shape_of_a_lookup_is_checked_without_expanding_it():
+    held = LayerPE.from_lookup("blocks.1", lookup((3, 5)), (3, 4))
+    with pytest.raises(ValueError, match=r"blocks\.1: bias of a 3×4 grid .*\(None, 12, 12\)"):
+        PositionEmbedding("relative_bias", "bias", "layer", (held,))
+
+
+def test_save_then_open_keeps_a_lookup_and_writes_what_is_shared_once(tmp_path):
+    first, index = lookup(), lookup().index
+    other = Lookup(lookup(seed=1).table, first.index)
+    layers = tuple(
+        LayerPE.from_lookup(f"blocks.{i}", held, (3, 4))
+        for i, held in enumerate((first, other, first))
+    )
+    pe = PositionEmbedding("relative_bias", "bias", "layer", layers)
+    path = pe.save(tmp_path / "x.pe.safetensors")
+    with safe_open(str(path), framework="numpy") as file:
+        assert len(list(file.keys())) == 3
+    again = PositionEmbedding.open(path)
+    assert_same(pe, again)
+    assert all(isinstance(table.held, Lookup) for table in again.layers)
+    np.testing.assert_array_equal(again.layers[1].held.index, index)
+    assert again.save(tmp_path / "y.pe.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_a_lookup_survives_copying_and_pickling():
+    table = LayerPE.from_lookup("blocks.0", lookup(), (3, 4))
+    for again in (copy.deepcopy(table), pickle.loads(pickle.dumps(table)), replace(table)):
+        np.testing.assert_array_equal(again.values, table.values)
+        assert again.shape == table.shape

@@ -14,9 +14,19 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 
 from pe_inspect._typing import Bool, Float32, Shaped
-from pe_inspect.position_embedding import Kind, LayerPE
+from pe_inspect.analysis._relations import relation_cosines
+from pe_inspect.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
 
-__all__ = ["DEFINITIONS", "Affinity", "Definition", "Products", "Values", "affinity", "cosines"]
+__all__ = [
+    "DEFINITIONS",
+    "Affinity",
+    "Definition",
+    "Products",
+    "Values",
+    "affinity",
+    "cosines",
+    "definition",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,32 @@ DEFINITIONS: Final[dict[Kind, Definition]] = {
         "patches, for the stated input.",
     ),
 }
+_COMPUTED_BIAS: Final = Definition(
+    "computed bias",
+    "b_ij, the number that the network computes for query patch i and key patch j from their "
+    "offset alone, on the stated window: a bias on the attention logit, or the attention itself.",
+    None,
+)
+_SUMMED: Final = Definition(
+    "relation cosine",
+    "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
+    "patch i with itself; a_ij is the sum of the rows of the two tables at the offsets in y and x.",
+)
+_JOINT: Final = Definition(
+    "relation cosine",
+    "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
+    "patch i with itself; a_ij is the row at the offset, and 0 where the table does not reach.",
+)
+
+
+def definition(pe: PositionEmbedding) -> Definition:
+    """Return what the affinity of this embedding's patches means."""
+    if pe.kind == "function" and pe.is_pairwise:
+        return _COMPUTED_BIAS
+    if pe.kind == "relative" and any(table.part.endswith("yx") for table in pe.layers):
+        return _JOINT
+    is_sum = pe.kind == "relative" and pe.relation.combine == "sum"
+    return _SUMMED if is_sum else DEFINITIONS[pe.kind]
 
 
 @runtime_checkable
@@ -165,18 +201,19 @@ class Values:
         return _finite(self.values[heads, list(index)])
 
 
-def affinity(kind: Kind, tables: Sequence[LayerPE]) -> Affinity:
+def affinity(kind: Kind, tables: Sequence[LayerPE], relation: Relation | None = None) -> Affinity:
     """Return the affinity of one layer's patches.
 
     Args:
         kind: the kind of scheme; `DEFINITIONS` says what it means for each.
         tables: the layer's table; several only for `relative`, whose parts they are.
+        relation: how those parts make the vector of a pair.
     """
     table = tables[0]
-    if kind == "bias":
+    if kind == "bias" or (kind == "function" and table.is_pairwise):
         return Values(table.patches)
     if kind == "relative":
-        return Values(_relation_cosines(tables))
+        return Values(relation_cosines(tables, relation or Relation()))
     return _phase_cosines(table.patches) if kind == "phases" else cosines(table.patches)
 
 
@@ -205,57 +242,9 @@ def _phase_cosines(phases: Float32[np.ndarray, "heads patches angles"]) -> Produ
     return Products(factors, missing)
 
 
-def _relation_cosines(
-    tables: Sequence[LayerPE],
-) -> Float32[np.ndarray, "heads patches patches"]:
-    """The cosine depends on the offset alone: computed once an offset, then laid out by pair."""
-    height, width = tables[0].grid_size
-    return np.stack([_offset_map(*axes, height, width) for axes in _relation_heads(tables)])
-
-
-def relation_names(parts: Sequence[str]) -> tuple[str, ...]:
-    """The heads of a relative scheme: `"query"`, `"value"`, from `"query.y"`, `"query.x"`, …."""
-    return tuple(dict.fromkeys(part.rpartition(".")[0] for part in parts))
-
-
-def _relation_heads(tables: Sequence[LayerPE]) -> list[tuple[np.ndarray, np.ndarray]]:
-    offsets = {table.part: table.patches for table in tables}
-    names = [f"{head}." if head else "" for head in relation_names(list(offsets))]
-    return [(offsets[f"{name}y"], offsets[f"{name}x"]) for name in names]
-
-
-def _offset_map(
-    table_y: np.ndarray, table_x: np.ndarray, height: int, width: int
-) -> Float32[np.ndarray, "patches patches"]:
-    y, zero_y = _clipped(table_y, height)
-    x, zero_x = _clipped(table_x, width)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dots = (y @ zero_y)[:, None] + (x @ zero_x)[None, :]
-        squares = (y**2).sum(1)[:, None] + (x**2).sum(1)[None, :]
-        itself = zero_y @ zero_y + zero_x @ zero_x
-        by_offset = (dots / np.sqrt(squares * itself)).astype(np.float32)
-    rows = _offsets(height)[:, None, :, None]
-    columns = _offsets(width)[None, :, None, :]
-    patches = height * width
-    return np.asarray(np.clip(by_offset[rows, columns], -1, 1).reshape(patches, patches))
-
-
-def _clipped(table: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows for the offsets −(side − 1) … side − 1 of a table of 2k + 1, and that of 0."""
-    k = len(table) // 2
-    rows = table[np.clip(np.arange(1 - side, side), -k, k) + k].astype(np.float64)
-    return rows, table[k].astype(np.float64)
-
-
 def _any(flags: Bool[np.ndarray, "heads patches"]) -> Bool[np.ndarray, " patches"]:
     """Whether a flag is set in some head."""
     return np.asarray(flags.any(axis=0))
-
-
-def _offsets(side: int) -> np.ndarray:
-    """Key position − query position along one axis, counted from 0: (query, key)."""
-    positions = np.arange(side)
-    return positions[None, :] - positions[:, None] + side - 1
 
 
 def _bounded(values: np.ndarray, missing_rows: np.ndarray, missing: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ a second copy of it in float64 would be 128.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -21,6 +21,7 @@ __all__ = [
     "correlation",
     "layer_statistics",
     "pair_statistics",
+    "shared_scale",
     "thinned",
 ]
 
@@ -75,6 +76,22 @@ def layer_statistics(
     numbers = vars(pair_statistics(values, grid_size))
     count = int(np.count_nonzero(undefined))
     return LayerStatistics(**numbers, num_undefined=count, correlation_to_previous=similar)
+
+
+def shared_scale(statistics: Sequence[PairStatistics]) -> tuple[float, float]:
+    """Return the middle and the half-width of one scale for several maps.
+
+    The middle is 0, unless all values lie closer together than the nearest of them to 0. Swin v2's
+    biases lie about 8, for one: a constant, which cancels in the softmax over keys.
+    """
+    limits = [one.limit for one in statistics if np.isfinite(one.limit)]
+    ends = [end for one in statistics for end in (one.minimum, one.maximum) if np.isfinite(end)]
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
+    if low * high <= 0 or high - low >= min(abs(low), abs(high)):
+        return 0.0, max(limits, default=0.0) or 1.0
+    centre = (low + high) / 2
+    ends += [float(np.copysign(limit, centre)) for limit in limits]
+    return centre, max(abs(end - centre) for end in ends) or 1.0
 
 
 def pair_statistics(

@@ -2,8 +2,9 @@
 
 Three notions are kept apart, and every figure says which it shows:
 
-- `joined`: the model itself computes these values before it adds them (LaPE's recurrence), or
-  adds them to its attention logits (a bias).
+- `joined`: the model itself computes these values before it adds them (LaPE's recurrence, and
+  whatever is computed from the input or by a small network), or adds them to its attention logits
+  (a bias).
 - `proxy`: LN1_l(table), what LaPE's authors draw for models that add the table to the tokens. No
   layer sees exactly that: norm1 acts on the sum of content and position.
 - `stored`: the table as the file holds it.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -66,6 +67,8 @@ def steps(pe: PositionEmbedding) -> tuple[Step, ...]:
     """Return the steps that `received` takes; nothing is computed."""
     if pe.kind == "bias":
         return _bias_steps(pe)
+    if pe.kind == "function":
+        return tuple(Step(table.layer, table, "joined") for table in pe.layers)
     if pe.kind != "vectors" or pe.join in ("layer", "none"):
         return tuple(Step(table.layer, table) for table in pe.layers)
     if pe.join in ("lape", "pvg", "mpvg"):
@@ -94,9 +97,9 @@ def received(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[
     previous: LayerPE | None = None
     for step in steps(pe):
         source = previous if step.continues and previous is not None else step.table
-        values = source.values
+        values: Any = source.held  # a bias that no norm acts on is not expanded here
         if step.norm is not None:
-            values = normalised(values, step.norm, ln_eps=ln_eps)
+            values = normalised(source.values, step.norm, ln_eps=ln_eps)
         table = step.table
         rows, norm = table.num_prefix_rows, step.norm.path if step.norm else ""
         previous = Received(
@@ -136,7 +139,7 @@ def normalised(
 
 def _fitting(norm: LayerNormParams | None, table: LayerPE) -> LayerNormParams | None:
     """The stages of a pyramid have norms of other widths: those never see this table."""
-    fits = norm is not None and norm.weight.size == table.values.shape[-1]
+    fits = norm is not None and norm.weight.size == table.shape[-1]
     return norm if fits else None
 
 

@@ -1,41 +1,57 @@
-"""One table before and after resampling, and what resampling did to it, in numbers."""
+"""One table before and after resampling; what it did to the table is computed when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
 
 import numpy as np
 
 from pe_inspect._typing import Bool, Float, Float32, Int
-from pe_inspect.analysis._numbers import mean_of, pearson, unit_rows
-from pe_inspect.analysis._resampling import Resample
+from pe_inspect.analysis._numbers import mean_of
+from pe_inspect.analysis._resampling._planes import planes
+from pe_inspect.analysis._resampling._resampler import Resampler
+from pe_inspect.analysis._spectrum import Power, power, radial
+from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import Kind
 
-__all__ = ["DEFINITIONS", "ResampledTable", "resample_table"]
+__all__ = ["ResampledTable", "SourceTable", "border", "covering", "features", "row_norms"]
 
-DEFINITIONS: Final[Mapping[str, str]] = {
-    "norm_before": "mean L2 norm of a row of the source table",
-    "norm_after": "mean L2 norm of a row of the resampled table",
-    "norm_ratio": "norm_after / norm_before",
-    "neighbour_cosine_before": "mean cosine of positions one patch apart along a row or a column, "
-    "the larger of the source and the target patch being the distance in both tables",
-    "neighbour_cosine_after": "the same in the resampled table, at the same distance on the image",
-    "structure_correlation": "Pearson correlation of the source's cosine map with that of the "
-    "target patches that cover the source patches' centres, diagonal left out",
-    "round_trip_error": "‖back − source‖ / ‖source‖, back being resampled once more to the source "
-    "grid by the same method",
-    "round_trip_cosine": "mean cosine of a source row with the row that comes back",
-    "round_trip_correlation": "Pearson correlation of the source's cosine map with the map of what "
-    "comes back, diagonal left out",
-    "error_border": "mean over the outermost ring of patches of ‖back − source‖ / mean ‖source‖",
-    "error_interior": "the same over all other patches; undefined for grids under 3 patches wide",
-    "num_missing": "values of the resampled table that are NaN",
-}
-"""What each of a resampled table's measures is. For a bias, positions are offsets (Δy, Δx), a row
-is one offset's value in every head, and the values themselves stand for the cosine map."""
 
-MAX_QUERIES: Final = 1024
+@dataclass(frozen=True, eq=False)
+class SourceTable:
+    """A table as it was, laid out by place, with what all methods compare themselves to.
+
+    Attributes:
+        layer: where it enters.
+        values: (rows, columns, channels); see `_layouts`.
+        kind: of the scheme.
+    """
+
+    layer: str
+    values: Float32[np.ndarray, "rows columns channels"]
+    kind: Kind
+
+    @cached_property
+    def features(self) -> Float32[np.ndarray, "rows columns features"]:
+        """The rows whose cosine is the kind's affinity."""
+        return features(self.values, self.kind)
+
+    @cached_property
+    def norms(self) -> Float32[np.ndarray, "rows columns"]:
+        """The L2 norm of each position's row."""
+        return row_norms(self.features)
+
+    @cached_property
+    def mean_norm(self) -> float:
+        """Their mean."""
+        return mean_of(self.norms)
+
+    @cached_property
+    def power(self) -> Power:
+        """Its Fourier coefficients, squared."""
+        return power(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,60 +59,143 @@ class ResampledTable:
     """A table on the source grid and on the target grid.
 
     Attributes:
-        layer: where it enters.
-        before: (H, W, D); for a bias the table of offsets, (2H − 1, 2W − 1, heads).
-        after: the same on the target grid.
-        error_map: round-trip error of each position of `before`, in units of its mean row norm.
-        is_bias: whether positions are offsets.
-        measures: the numbers of `DEFINITIONS`.
+        source: the table as it was.
+        size: (rows, columns) of the target layout.
+        resampler: the plain method.
+        native: the same table by the family's own rule; `None` where this is it.
     """
 
-    layer: str
-    before: Float32[np.ndarray, "rows columns channels"]
-    after: Float32[np.ndarray, "new_rows new_columns channels"]
-    error_map: Float32[np.ndarray, "rows columns"]
-    is_bias: bool
-    measures: Mapping[str, float]
+    source: SourceTable
+    size: tuple[int, int]
+    resampler: Resampler
+    native: ResampledTable | None = None
+
+    @property
+    def layer(self) -> str:
+        """Where it enters."""
+        return self.source.layer
+
+    @property
+    def before(self) -> Float32[np.ndarray, "rows columns channels"]:
+        """(H, W, D); for a bias the table of offsets, (2H − 1, 2W − 1, heads)."""
+        return self.source.values
+
+    @cached_property
+    def after(self) -> Float32[np.ndarray, "new_rows new_columns channels"]:
+        """The same on the target grid; on the same grid the very table."""
+        return self.resampler(self.before, self.size)
+
+    @cached_property
+    def back(self) -> Float32[np.ndarray, "rows columns channels"]:
+        """`after` resampled to the source grid by the same method; NaN where it has no way back."""
+        rows, columns, _ = self.before.shape
+        try:
+            self.resampler.check(self.after, (rows, columns))
+        except UsageError:
+            return np.full_like(self.before, np.nan)
+        return self.resampler(self.after, (rows, columns))
+
+    @property
+    def kind(self) -> Kind:
+        """Of the scheme."""
+        return self.source.kind
+
+    @property
+    def features(self) -> Float32[np.ndarray, "new_rows new_columns features"]:
+        """The rows of `after` whose cosine is the kind's affinity."""
+        return features(self.after, self.kind)
+
+    @cached_property
+    def features_back(self) -> Float32[np.ndarray, "rows columns features"]:
+        """Those of `back`."""
+        return features(self.back, self.kind)
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether values are numbers that are added to logits, not directions."""
+        return self.kind == "bias"
+
+    @property
+    def is_by_offset(self) -> bool:
+        """Whether positions are offsets."""
+        return self.kind in ("bias", "relative")
 
     @property
     def norms_before(self) -> Float32[np.ndarray, "rows columns"]:
         """The L2 norm of each row of the source table, by position."""
-        return _row_norms(self.before)
+        return self.source.norms
 
-    @property
+    @cached_property
     def norms_after(self) -> Float32[np.ndarray, "new_rows new_columns"]:
         """The L2 norm of each row of the resampled table, by position."""
-        return _row_norms(self.after)
+        return row_norms(self.features)
+
+    @cached_property
+    def error_map(self) -> Float32[np.ndarray, "rows columns"]:
+        """Round-trip error of each position of `before`, in units of its mean row norm."""
+        lost = self.features_back - self.source.features
+        scale = self.source.mean_norm
+        relative: np.ndarray = row_norms(lost) / np.float32(scale if scale > 0 else np.nan)
+        return relative
 
     @property
     def error_by_ring(self) -> Float[np.ndarray, " rings"]:
-        """The mean of `error_map` over each ring of positions, from the edge inwards."""
+        """The mean of `error_map` over each ring of positions, from the edge (or the ends) in."""
         rows, columns = self.error_map.shape
-        ring = np.minimum(_to_edge(rows)[:, None], _to_edge(columns))
+        ring = rings(rows, columns)
+        if 1 in (rows, columns):
+            ring = _to_end(rows * columns).reshape(rows, columns)
         return np.array([mean_of(self.error_map[ring == k]) for k in range(ring.max() + 1)])
 
+    @property
+    def spectra(self) -> tuple[Float[np.ndarray, " before"], Float[np.ndarray, " after"]]:
+        """The power of the source and of the resampled table by cycles per image."""
+        return radial(self.source.power), radial(self.power)
 
-def resample_table(
-    layer: str,
-    before: Float32[np.ndarray, "rows columns channels"],
-    size: tuple[int, int],
-    resample: Resample,
-    *,
-    is_bias: bool = False,
-) -> ResampledTable:
-    """Resample one table to `size`, and measure it; the same size returns it untouched."""
-    rows, columns, _ = before.shape
-    same = (rows, columns) == size
-    after = before if same else resample(before, size).astype(np.float32)
-    back = before if same else resample(after, (rows, columns)).astype(np.float32)
-    error_map = _ratio(_row_norms(back - before), mean_of(_row_norms(before)))
-    measures = {
-        **_norm_measures(before, after),
-        **_structure_measures(before, after, back, is_bias=is_bias),
-        **_round_trip_measures(before, back, error_map),
-        "num_missing": float(np.isnan(after).sum()),
-    }
-    return ResampledTable(layer, before, after, error_map, is_bias, measures)
+    @property
+    def turns(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Of angles: (rows, columns) before, and after: cycles over the image, fastest first."""
+        return turns_of(self.before), turns_of(self.after)
+
+    @cached_property
+    def power(self) -> Power:
+        """The Fourier coefficients of the resampled table, squared."""
+        return power(self.after)
+
+    @cached_property
+    def measures(self) -> Mapping[str, float]:
+        """The numbers of `DEFINITIONS`."""
+        from pe_inspect.analysis._measures import measured
+
+        return measured(self)
+
+
+def turns_of(
+    angles: Float32[np.ndarray, "rows columns angles"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles that each angle makes over rows, and over columns, fastest first; zeros left out."""
+    found = planes(angles)
+    cycles = (
+        np.abs(slope) * side / (2 * np.pi) for slope, side in zip((found.a, found.b), angles.shape)
+    )
+    rows, columns = (np.sort(each[each > 0])[::-1] for each in cycles)
+    return rows, columns
+
+
+def features(
+    values: Float32[np.ndarray, "rows columns channels"], kind: Kind
+) -> Float32[np.ndarray, "rows columns features"]:
+    """The rows whose cosine is the kind's affinity: of angles, their cosines and sines."""
+    if kind != "phases":
+        return values
+    turned = np.concatenate([np.cos(values), np.sin(values)], axis=-1)
+    turned /= np.sqrt(np.float32(values.shape[-1]))
+    return turned
+
+
+def row_norms(values: Float32[np.ndarray, "rows columns channels"]) -> np.ndarray:
+    """The L2 norm of each row."""
+    return np.asarray(np.sqrt(np.einsum("rcd,rcd->rc", values, values)))
 
 
 def covering(source: int, target: int) -> Int[np.ndarray, " source"]:
@@ -106,117 +205,14 @@ def covering(source: int, target: int) -> Int[np.ndarray, " source"]:
 
 def border(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:
     """The outermost ring of a grid."""
-    ring: np.ndarray = np.minimum(_to_edge(rows)[:, None], _to_edge(columns)) == 0
-    return ring
+    return np.asarray(rings(rows, columns) == 0)
 
 
-def _to_edge(side: int) -> Int[np.ndarray, " side"]:
-    """How many patches lie between each place and the nearer edge."""
+def rings(rows: int, columns: int) -> Int[np.ndarray, "rows columns"]:
+    """How many patches lie between each place and the nearest edge."""
+    return np.asarray(np.minimum(_to_end(rows)[:, None], _to_end(columns)))
+
+
+def _to_end(side: int) -> Int[np.ndarray, " side"]:
     place = np.arange(side)
-    return np.minimum(place, side - 1 - place)
-
-
-def _row_norms(values: Float32[np.ndarray, "*grid channels"]) -> Float32[np.ndarray, "*grid"]:
-    norms: np.ndarray = np.linalg.norm(values, axis=-1)
-    return norms
-
-
-def _ratio(values: Float32[np.ndarray, "..."], scale: float) -> Float32[np.ndarray, "..."]:
-    relative: np.ndarray = values / np.float32(scale if scale > 0 else np.nan)
-    return relative
-
-
-def _norm_measures(
-    before: Float32[np.ndarray, "rows columns channels"],
-    after: Float32[np.ndarray, "new_rows new_columns channels"],
-) -> dict[str, float]:
-    source, target = mean_of(_row_norms(before)), mean_of(_row_norms(after))
-    ratio = target / source if source > 0 else float("nan")
-    return {"norm_before": source, "norm_after": target, "norm_ratio": ratio}
-
-
-def _round_trip_measures(
-    before: Float32[np.ndarray, "rows columns channels"],
-    back: Float32[np.ndarray, "rows columns channels"],
-    error_map: Float32[np.ndarray, "rows columns"],
-) -> dict[str, float]:
-    finite = np.isfinite(back) & np.isfinite(before)
-    lost, whole = np.linalg.norm((back - before)[finite]), np.linalg.norm(before[finite])
-    ring = border(*error_map.shape)
-    cosine = (unit_rows(back) * unit_rows(before)).sum(axis=-1)
-    return {
-        "round_trip_error": float(lost / whole) if whole > 0 else float("nan"),
-        "round_trip_cosine": mean_of(cosine),
-        "error_border": mean_of(error_map[ring]),
-        "error_interior": mean_of(error_map[~ring]),
-    }
-
-
-def _structure_measures(
-    before: Float32[np.ndarray, "rows columns channels"],
-    after: Float32[np.ndarray, "new_rows new_columns channels"],
-    back: Float32[np.ndarray, "rows columns channels"],
-    *,
-    is_bias: bool,
-) -> dict[str, float]:
-    places = (covering(n, m) for n, m in zip(before.shape[:2], after.shape[:2]))
-    matched = after[np.ix_(*places)]
-    if is_bias:
-        return {
-            "structure_correlation": pearson(before, matched),
-            "round_trip_correlation": pearson(before, back),
-        }
-    return {
-        **_neighbour_measures(before, after),
-        "structure_correlation": _map_correlation(before, matched),
-        "round_trip_correlation": _map_correlation(before, back),
-    }
-
-
-def _map_correlation(
-    x: Float32[np.ndarray, "rows columns channels"],
-    y: Float32[np.ndarray, "rows columns channels"],
-) -> float:
-    """Correlate two tables' cosine maps; of a large grid, the maps of evenly spread queries."""
-    x, y = (unit_rows(values.reshape(-1, values.shape[-1])) for values in (x, y))
-    step = -(-len(x) // MAX_QUERIES)
-    queries = np.arange(0, len(x), step)
-    maps = [rows[queries] @ rows.T for rows in (x, y)]
-    maps[0][np.arange(len(queries)), queries] = np.nan
-    return pearson(*maps)
-
-
-def _neighbour_measures(
-    before: Float32[np.ndarray, "rows columns channels"],
-    after: Float32[np.ndarray, "new_rows new_columns channels"],
-) -> dict[str, float]:
-    tables = {"before": unit_rows(before), "after": unit_rows(after)}
-    return {f"neighbour_cosine_{when}": _neighbours(rows, before.shape, after.shape)
-            for when, rows in tables.items()}  # fmt: skip
-
-
-def _neighbours(
-    rows: Float[np.ndarray, "rows columns channels"],
-    source: tuple[int, ...],
-    target: tuple[int, ...],
-) -> float:
-    """Mean cosine along both axes, one coarse patch apart; NaN where no two are that far apart."""
-    coarse = [min(n, m) for n, m in zip(source[:2], target[:2])]
-    lags = [side / n for side, n in zip(rows.shape, coarse)]
-    along_rows = _cosine_at(rows, lags[0])
-    along_columns = _cosine_at(rows.swapaxes(0, 1), lags[1])
-    return mean_of(np.array([along_rows, along_columns]))
-
-
-def _cosine_at(rows: Float[np.ndarray, "first second channels"], lag: float) -> float:
-    """Mean cosine along the first axis at a distance; between whole lags, linear."""
-    below = int(lag)
-    part = lag - below
-    near = _cosine_at_whole(rows, below)
-    return near if part == 0 else (1 - part) * near + part * _cosine_at_whole(rows, below + 1)
-
-
-def _cosine_at_whole(rows: Float[np.ndarray, "first second channels"], lag: int) -> float:
-    if lag >= len(rows):
-        return float("nan")
-    return mean_of((rows[lag:] * rows[: len(rows) - lag]).sum(axis=-1))
+    return np.asarray(np.minimum(place, side - 1 - place))

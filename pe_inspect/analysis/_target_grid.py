@@ -118,9 +118,11 @@ def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], metho
 def _needed(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> int:
     tokens = pe.num_prefix_rows + grid_size[0] * grid_size[1]
     if pe.kind == "bias":
-        heads = max(len(table.values) for table in pe.layers)
+        heads = max(table.shape[0] for table in pe.layers)
         return BYTES * methods * len(pe.layers) * heads * tokens**2
-    channels = pe.embed_dim
+    if pe.kind == "relative":
+        tokens = 2 * sum(grid_size)
+    channels = pe.embed_dim * (pe.num_heads or 1)
     return BYTES * tokens * channels * (methods * len(pe.layers) + WORKING_COPIES)
 
 

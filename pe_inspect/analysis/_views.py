@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pe_inspect.analysis._affinity import relation_names
 from pe_inspect.analysis._received import Notion, Received, Step, received, steps
+from pe_inspect.analysis._relations import relation_names
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.registry import did_you_mean
@@ -132,8 +132,8 @@ def _view_name(pe: PositionEmbedding, step: Step) -> str:
 def _view(pe: PositionEmbedding, name: str, group: Sequence[Step]) -> View:
     step = group[0]
     heads = 1
-    if pe.kind in ("bias", "phases"):
-        heads = len(step.table.values)
+    if pe.kind == "phases" or pe.is_pairwise:
+        heads = step.table.shape[0]
     if pe.kind == "relative":
         heads = len(relation_names([one.table.part for one in group]))
     norm = step.norm.path if step.norm else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -11,36 +12,32 @@ import numpy as np
 from pe_inspect._typing import Float32
 from pe_inspect.analysis import questions
 from pe_inspect.analysis._affinity import cosines
-from pe_inspect.analysis._numbers import mean_of
-from pe_inspect.analysis._offsets import OffsetTable, offset_table
-from pe_inspect.analysis._resampled import (
-    DEFINITIONS,
-    MAX_QUERIES,
-    ResampledTable,
-    covering,
-    resample_table,
+from pe_inspect.analysis._interpolate_notes import (
+    notes_on,
+    notes_on_values,
+    refuse_function,
+    refuse_other_kinds,
 )
+from pe_inspect.analysis._layouts import laid_out, put_back, source_grid, target_shape
+from pe_inspect.analysis._measures import DEFINITIONS
+from pe_inspect.analysis._numbers import mean_of
+from pe_inspect.analysis._resampled import ResampledTable, SourceTable, covering, features
 from pe_inspect.analysis._resampling import Method, methods
+from pe_inspect.analysis._resampling._resampler import Resampler
+from pe_inspect.analysis._resampling.native import origin_of
 from pe_inspect.analysis._target_grid import Size, refuse_if_too_large, shown, target_grid
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.position_embedding import Kind, LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["METHODS", "InterpolationResult", "QueryMaps", "interpolate"]
 
-METHODS: Final[Mapping[str, str]] = {name: str(method) for name, method in methods.items()}
-"""What each method does: its exact arguments and where it is defined, by name."""
-
-REFUSALS: Final[Mapping[str, str]] = {
-    "phases": "Rotary phases are computed from positions, not stored by position, so there is no "
-    "table to resample. Extract them on the new grid instead: --grid-size HxW.",
-    "relative": "Tables of relative offsets are clipped, not resampled: they serve any grid as "
-    "they are, and there is nothing to interpolate.",
-    "function": "This embedding is computed from the input, so there is no table to resample: "
-    "it follows the size of the image by itself.",
+METHODS: Final[Mapping[str, str]] = {
+    name: str(methods[name]) for name in dict.fromkeys(["native", *methods])
 }
+"""What each method does: its exact arguments, where it is defined, and for which kinds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +64,10 @@ class InterpolationResult:
     Attributes:
         pe: the embedding as it was.
         grid_size: the target (H′, W′).
-        outcomes: method → one resampled table for each of `pe.layers`.
+        outcomes: method → one resampled table for each of `pe.layers`; methods that come down to
+            the same plain one share their tables.
         rules: method → the plain method that it comes down to for this embedding.
+        native: the library whose rule is the family's own.
         parameters: what was asked for, by command-line names.
         notes: every choice and omission, in words.
     """
@@ -80,6 +79,7 @@ class InterpolationResult:
     grid_size: tuple[int, int]
     outcomes: Mapping[str, tuple[ResampledTable, ...]]
     rules: Mapping[str, str]
+    native: str
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -111,18 +111,19 @@ class InterpolationResult:
 
     def _layers(self, method: str | None) -> Iterator[LayerPE]:
         for source, table in zip(self.pe.layers, self.tables(method)):
-            yield replace(source, values=_joined(source, table), grid_size=self.grid_size)
+            yield put_back(self.pe, source, table.after, self.grid_size)
 
     def values(self, method: str | None = None) -> Float32[np.ndarray, "tables ..."]:
         """The tables as one array.
 
         Returns:
             vectors: (T, H′·W′, D), prefix rows removed. bias: (L, heads, N′, N′), prefix rows and
-            columns kept; layers with fewer heads than others are padded with NaN.
+            columns kept. phases: (L, heads, H′·W′, angles). relative: (T, offsets, D), prefix rows
+            removed. Layers with fewer heads or offsets than others are padded with NaN.
         """
-        if self.pe.kind == "bias":
+        if self.pe.kind in ("bias", "phases"):
             return _stacked([layer.values for layer in self._layers(method)])
-        return np.stack([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
+        return _stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
 
     @property
     def prefix(self) -> Float32[np.ndarray, "tables ..."]:
@@ -144,15 +145,25 @@ class InterpolationResult:
         Raises:
             UsageError: the patch lies outside the grid.
         """
-        source, done = self.pe.layers[table], self.tables(method)[table]
-        token = _checked_token(token, source.grid_size)
-        after = tuple(
-            int(covering(n, m)[place])
-            for place, n, m in zip(token, source.grid_size, self.grid_size)
-        )
-        row, column = after
-        read = _bias_map if done.is_bias else _cosine_map
-        return QueryMaps(token, (row, column), read(done.before, token), read(done.after, after))
+        done = self.tables(method)[table]
+        grids = [_places(done, values) for values in (done.before, done.after)]
+        token = _checked_token(token, grids[0])
+        row, column = (int(covering(n, m)[place]) for place, n, m in zip(token, *grids))
+        read = _bias_map if done.is_bias else partial(_cosine_map, kind=done.kind)
+        after = read(done.after, (row, column))
+        return QueryMaps(token, (row, column), read(done.before, token), after)
+
+    def matrices(
+        self, method: str | None = None, *, table: int = 0
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """W_h (H′, H) and W_w (W′, W) in float64: new = W_h · table · W_wᵀ, channel by channel.
+
+        They act on the table's layout: for a bias on its (2H − 1, 2W − 1) offsets. `None` for a
+        method that is not separable, or that evaluates a function anew (phases).
+        """
+        done = self.tables(method)[table]
+        rows, columns, _ = done.before.shape
+        return done.resampler.matrices((rows, columns), done.size)
 
     def means(self, method: str | None = None) -> dict[str, float]:
         """The measures of `DEFINITIONS` by one method: means over tables, sums of counts."""
@@ -179,13 +190,39 @@ class InterpolationResult:
 
     def save_npz(self, file: str | IO[bytes]) -> None:
         """Write `values`, `prefix`, `grid_size`, `methods` and, per method, `values/<method>`."""
+        by_rule = {rule: self.values(method) for method, rule in self.rules.items()}
         arrays: dict[str, Any] = {
-            "values": self.values(),
+            "values": by_rule[self.rules[self.method]],
             "prefix": self.prefix,
             "grid_size": np.array(self.grid_size),
             "methods": np.array(self.methods),
-            **{f"values/{method}": self.values(method) for method in self.methods},
+            **{f"values/{method}": by_rule[rule] for method, rule in self.rules.items()},
         }
+        np.savez(file, **arrays)
+
+    def save_matrices(self, file: str | IO[bytes]) -> None:
+        """Write `W_h`, `W_w` of the chosen method and `W_h/<method>`, `W_w/<method>` of each.
+
+        `not_separable` names the methods that have none. The matrices are those of the first table.
+
+        Raises:
+            UsageError: no method has any.
+        """
+        found = {method: self.matrices(method) for method in self.methods}
+        pairs = {method: pair for method, pair in found.items() if pair is not None}
+        if not pairs:
+            raise UsageError(
+                f"--matrix: {', '.join(found)} cannot be written as one matrix for rows and one "
+                "for columns."
+            )
+        without = np.array([method for method in found if method not in pairs], dtype=np.str_)
+        arrays: dict[str, Any] = {"not_separable": without, "grid_size": np.array(self.grid_size)}
+        chosen = {"": pairs[self.method]} if self.method in pairs else {}
+        for name, pair in {
+            **chosen,
+            **{f"/{method}": pair for method, pair in pairs.items()},
+        }.items():
+            arrays |= dict(zip((f"W_h{name}", f"W_w{name}"), pair))
         np.savez(file, **arrays)
 
 
@@ -198,81 +235,122 @@ def interpolate(
     patch_size: Size | None = None,
     method: str = "native",
 ) -> InterpolationResult:
-    """Resample every table of an embedding to another grid. Prefix rows are kept as they are.
+    """Put every table of an embedding on another grid. Prefix rows are kept as they are.
 
     Tables are resampled as stored, before any norm: the two do not commute. A bias is resampled
-    as a table of offsets. Equal to timm's `resample_abs_pos_embed` to 1e-6 (`method="timm"`).
+    as a table of offsets, relative vectors along their axis, and rotary angles are evaluated at
+    the new positions. Each method equals the library that it is named after to 1e-6. Tables and
+    their measures are computed when they are first asked for.
 
     Args:
         pe: one scheme of one checkpoint.
         res: the target in pixels: one side, or (height, width).
         grid: the target in patches, instead of `res`.
         patch_size: pixels of a patch, where the checkpoint does not say or to overrule it.
-        method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`.
+        method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
+            that apply to the embedding's kind.
 
     Raises:
-        UsageError: an unknown method, an impossible size, one that would not fit into memory, or
-            a kind that is not resampled.
+        UsageError: an unknown method or one of another kind, an impossible size, one that would
+            not fit into memory, or an embedding that has no table.
     """
-    if pe.kind in REFUSALS:
-        raise UsageError(REFUSALS[pe.kind])
-    chosen = _chosen(method)
+    refuse_function(pe)
+    chosen, asked_all = _chosen(pe, method)
     size = target_grid(pe, res, grid, patch_size)
-    refuse_if_too_large(pe, size, len(chosen))
-    sources = [offset_table(table) for table in pe.layers] if pe.kind == "bias" else None
-    outcomes = {each.name: _resampled(pe, sources, size, each) for each in chosen}
-    parameters = {"method": ",".join(outcomes), "grid": list(size), "from": list(pe.grid_size)}
+    resamplers = {each.name: each.choose(pe) for each in chosen}
+    refuse_if_too_large(pe, size, len(set(resamplers.values())))
+    sources = [SourceTable(table.name, laid_out(pe, table), pe.kind) for table in pe.layers]
+    shapes = [target_shape(pe, table, size) for table in pe.layers]
+    skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
+    resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
+    origin = origin_of(pe)
+    outcomes = _outcomes(sources, shapes, resamplers, methods[origin.library].choose(pe))
+    parameters = {
+        "method": ",".join(outcomes), "grid": list(size), "from": list(source_grid(pe)),
+        "native": origin.library,
+    }  # fmt: skip
     if res is not None:
         parameters["res"] = shown(res)
-    rules = {each.name: each.rule(pe).__name__.replace("_", "-") for each in chosen}
-    notes = tuple(_notes(pe, rules, outcomes))
-    return InterpolationResult(pe, size, outcomes, rules, parameters, notes)
+    notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
+    return InterpolationResult(
+        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
+        parameters, (*notes, *notes_on_values(outcomes)),
+    )  # fmt: skip
 
 
-def _chosen(method: str) -> list[Method]:
+def _chosen(pe: PositionEmbedding, method: str) -> tuple[list[Method], bool]:
+    """The methods that were asked for, and whether that is all of them."""
     names = [name.strip() for name in method.split(",") if name.strip()]
-    if names == ["all"]:
-        names = ["native", *(name for name in methods if name != "native")]
+    if "all" in names:
+        fitting = [name for name, each in methods.items() if pe.kind in each.kinds]
+        first = [name for name in names if name != "all"] or ["native"]
+        return [methods[name] for name in dict.fromkeys([*first, *fitting])], True
     if not names:
-        raise UsageError(f"--method names no method. Known: {', '.join(methods)}, all.")
-    return [methods[name] for name in dict.fromkeys(names)]
+        raise UsageError(f"--method names no method. Known: {', '.join(METHODS)}, all.")
+    found = [methods[name] for name in dict.fromkeys(names)]
+    for each in found:
+        refuse_other_kinds(pe, each)
+    return found, False
 
 
-def _resampled(
-    pe: PositionEmbedding,
-    sources: list[OffsetTable] | None,
-    size: tuple[int, int],
-    method: Method,
-) -> tuple[ResampledTable, ...]:
-    resample = method.rule(pe)
-    if sources is None:
-        return tuple(
-            resample_table(table.name, table.patches.reshape(*table.grid_size, -1), size, resample)
-            for table in pe.layers
-        )
-    offsets = (2 * size[0] - 1, 2 * size[1] - 1)
-    return tuple(
-        resample_table(table.name, source.offsets, offsets, resample, is_bias=True)
-        for table, source in zip(pe.layers, sources)
+def _checked(
+    resamplers: Mapping[str, Resampler],
+    sources: Sequence[SourceTable],
+    shapes: Sequence[tuple[int, int]],
+    *,
+    may_skip: bool,
+) -> dict[str, UsageError]:
+    """Have every method look at every table; return those that refuse one, where that may be."""
+    skipped = {}
+    for name, resampler in resamplers.items():
+        try:
+            for source, shape in zip(sources, shapes):
+                if source.values.shape[:2] != shape:
+                    resampler.check(source.values, shape)
+        except UsageError as error:
+            if not may_skip or name == "native":
+                raise
+            skipped[name] = error
+    return skipped
+
+
+def _outcomes(
+    sources: Sequence[SourceTable],
+    shapes: Sequence[tuple[int, int]],
+    resamplers: Mapping[str, Resampler],
+    native: Resampler,
+) -> dict[str, tuple[ResampledTable, ...]]:
+    """One table a source by every method; methods that are one plain method share theirs."""
+    by_native = tuple(
+        ResampledTable(source, shape, native) for source, shape in zip(sources, shapes)
     )
+    made = {native: by_native}
+    for resampler in resamplers.values():
+        if resampler not in made:
+            made[resampler] = tuple(
+                ResampledTable(source, shape, resampler, reference)
+                for source, shape, reference in zip(sources, shapes, by_native)
+            )
+    return {name: made[resampler] for name, resampler in resamplers.items()}
 
 
-def _joined(source: LayerPE, table: ResampledTable) -> Float32[np.ndarray, "... channels"]:
-    """The values of a `LayerPE`: prefix rows and resampled patches."""
-    if not table.is_bias:
-        patches = table.after.reshape(-1, table.after.shape[-1])
-        return np.concatenate([source.prefix, patches])
-    return replace(offset_table(source), offsets=table.after).expanded()
-
-
-def _stacked(
-    values: list[Float32[np.ndarray, "heads tokens tokens"]],
-) -> Float32[np.ndarray, "layers heads tokens tokens"]:
-    heads = max(len(bias) for bias in values)
-    stack = np.full((len(values), heads, *values[0].shape[1:]), np.nan, np.float32)
-    for row, bias in zip(stack, values):
-        row[: len(bias)] = bias
+def _stacked(values: list[Float32[np.ndarray, "..."]]) -> Float32[np.ndarray, "tables ..."]:
+    """One array, as large as the largest; what is not there is NaN."""
+    shapes = [each.shape for each in values]
+    if len(values) == 1:
+        return values[0][None]
+    if len(set(shapes)) == 1:
+        return np.stack(values)
+    stack = np.full((len(values), *np.max(shapes, axis=0)), np.nan, np.float32)
+    for row, each in zip(stack, values):
+        row[tuple(map(slice, each.shape))] = each
     return stack
+
+
+def _places(done: ResampledTable, values: np.ndarray) -> tuple[int, int]:
+    """The patches of a bias; of any other table, its positions."""
+    rows, columns = (((n + 1) // 2) if done.is_bias else n for n in values.shape[:2])
+    return rows, columns
 
 
 def _checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) -> tuple[int, int]:
@@ -287,50 +365,19 @@ def _checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) ->
 
 
 def _cosine_map(
-    table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, ...]
+    table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, int], *, kind: Kind
 ) -> Float32[np.ndarray, "rows columns"]:
-    rows, columns, channels = table.shape
-    found = cosines(table.reshape(-1, channels)).rows([token[0] * columns + token[1]])
+    rows, columns, _ = table.shape
+    vectors = features(table, kind).reshape(rows * columns, -1)
+    found = cosines(vectors).rows([token[0] * columns + token[1]])
     return found.reshape(rows, columns)
 
 
 def _bias_map(
-    offsets: Float32[np.ndarray, "offset_rows offset_columns heads"], token: tuple[int, ...]
+    offsets: Float32[np.ndarray, "offset_rows offset_columns heads"], token: tuple[int, int]
 ) -> Float32[np.ndarray, "rows columns"]:
     """The mean over heads of the query's bias on each key: offset query − key, so reversed."""
     rows, columns = ((side + 1) // 2 for side in offsets.shape[:2])
     block = offsets[token[0] : token[0] + rows, token[1] : token[1] + columns]
     mean: np.ndarray = block[::-1, ::-1].mean(axis=-1)
     return mean
-
-
-def _notes(
-    pe: PositionEmbedding,
-    rules: Mapping[str, str],
-    outcomes: Mapping[str, tuple[ResampledTable, ...]],
-) -> Iterator[str]:
-    for name, plain in rules.items():
-        if name != plain:
-            yield f"{name} resamples this embedding by {plain}"
-    yield from _notes_on_kind(pe)
-    for name, tables in outcomes.items():
-        missing = sum(int(table.measures["num_missing"]) for table in tables)
-        if missing:
-            yield f"{missing} values of {name} are NaN: they draw on values that are not finite"
-
-
-def _notes_on_kind(pe: PositionEmbedding) -> Iterator[str]:
-    if pe.kind == "bias" and pe.norms_named("attn.pe_norm"):
-        yield (
-            "the stored bias was resampled, not what its norm over the keys makes of it: that "
-            "norm's γ and β have one entry a patch, and do not fit another grid"
-        )
-    if pe.kind == "bias" and len({table.values.shape[0] for table in pe.layers}) > 1:
-        yield "layers have different numbers of heads: missing heads are NaN in the saved values"
-    if pe.kind == "vectors" and pe.join in ("lape", "share", "unshare"):
-        yield "the tables were resampled before the norms of the layers, as the model does"
-        yield "LaPE's own loader resamples without antialiasing: --method bicubic"
-    if pe.family.startswith("sinusoidal"):
-        yield "a sinusoidal table can also be computed anew on the new grid; this is the stored one"
-    if pe.kind == "vectors" and pe.layers[0].num_patches > MAX_QUERIES:
-        yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"

@@ -11,9 +11,9 @@ import numpy as np
 
 from pe_inspect._typing import Float32
 from pe_inspect.analysis import questions
-from pe_inspect.analysis._affinity import DEFINITIONS, Affinity, Definition, affinity, cosines
+from pe_inspect.analysis._affinity import Affinity, Definition, affinity, cosines, definition
 from pe_inspect.analysis._maps_file import write_maps
-from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, thinned
+from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, shared_scale, thinned
 from pe_inspect.analysis._similarity_notes import notes_on
 from pe_inspect.analysis._views import (
     View,
@@ -105,7 +105,7 @@ class SimilarityResult:
     @property
     def affinity(self) -> Definition:
         """What the maps show: name, one-sentence definition, and the range."""
-        return DEFINITIONS[self.pe.kind]
+        return definition(self.pe)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class SimilarityResult:
         by_name = {view.name: view for view in self.views}
         for name, tables in by_layer(self.pe, self.ln_eps):
             if name in by_name:
-                yield by_name[name], affinity(self.pe.kind, tables)
+                yield by_name[name], affinity(self.pe.kind, tables, self.pe.relation)
 
     def layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "heads patches patches"]]]:
         """Yield every layer's name and maps; one layer is in memory at a time."""
@@ -231,12 +231,19 @@ class SimilarityResult:
         return self._pass.statistics
 
     @property
+    def centre(self) -> float:
+        """The middle of the shared scale: 0, but for biases that all lie far to one side."""
+        return self._scale[0]
+
+    @property
     def limit(self) -> float:
-        """The shared scale is [−limit, limit]: 1 for cosines, the greatest |b| for a bias."""
-        if self.affinity.limit is not None:
-            return self.affinity.limit
-        limits = [one.limit for one in self.statistics if np.isfinite(one.limit)]
-        return max(limits, default=0.0) or 1.0
+        """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
+        return self._scale[1]
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        limit = self.affinity.limit
+        return shared_scale(self.statistics) if limit is None else (0.0, limit)
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.

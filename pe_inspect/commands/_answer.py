@@ -18,6 +18,7 @@ from pe_inspect.commands._describe import (
 from pe_inspect.commands._locate import locate
 from pe_inspect.commands._options import Asked, Drawing, Output, Reading, Source, Terminal
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
+from pe_inspect.commands._transfers import transfers
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
 
@@ -56,12 +57,16 @@ class Question:
         ask: the library call.
         draw: options of its figures.
         data: what `--save-data` writes: file extension → writer of (result, file).
+        lines: what is printed below the summary.
+        more: what the JSON entry holds beside the summary.
     """
 
     name: str
     ask: Callable[[PositionEmbedding], Any]
     data: dict[str, Callable[[Any, IO[bytes]], Any]]
     draw: dict[str, Any] = field(default_factory=dict)
+    lines: Callable[[Any], Sequence[str]] = lambda _: ()
+    more: Callable[[Any], dict[str, Any]] = lambda _: {}
 
 
 def open_subject(
@@ -72,17 +77,25 @@ def open_subject(
     if located.how and not terminal.quiet:
         complain(located.how)
     from pe_inspect.families import extract
-    from pe_inspect.loading import load
+    from pe_inspect.loading import ChangedMeanwhile, load
 
-    checkpoint = load(
-        located.source,
-        hints=reading.hints(),
-        state_dict_key=source.state_dict_key,
-        tower=source.tower,
-        trust_pickle=source.trust_pickle,
-    )
-    tables = extract(checkpoint, with_sha256=with_sha256)
-    return Subject(located.name, checkpoint, tables)
+    def opened() -> Subject:
+        with transfers(quiet=terminal.quiet) as progress:
+            checkpoint = load(
+                located.source,
+                hints=reading.hints(),
+                state_dict_key=source.state_dict_key,
+                tower=source.tower,
+                trust_pickle=source.trust_pickle,
+                progress=progress,
+            )
+            tables = extract(checkpoint, with_sha256=with_sha256)
+        return Subject(located.name, checkpoint, tables)
+
+    try:
+        return opened()
+    except ChangedMeanwhile:
+        return opened()
 
 
 def write_table(result: Any, file: IO[bytes]) -> None:
@@ -150,11 +163,12 @@ def _ask(
         write_line(pe.headline)
     with working(f"{question.name} of {pe.family}", quiet=asked.terminal.quiet):
         result = _results(question, pe, suffix, asked, folder)
-    _print(pe, result, asked.terminal)
+    _print(question, pe, result, asked.terminal)
     return {
         **as_json(pe),
         "parameters": result.parameters,
         "summary": result.summary(),
+        **question.more(result),
         "notes": _notes(pe, result),
     }
 
@@ -176,11 +190,13 @@ def _notes(pe: PositionEmbedding, result: Any) -> list[str]:
     return list(dict.fromkeys([*pe.notes, *result.notes]))
 
 
-def _print(pe: PositionEmbedding, result: Any, terminal: Terminal) -> None:
+def _print(question: Question, pe: PositionEmbedding, result: Any, terminal: Terminal) -> None:
     if terminal.quiet:
         return
     if not terminal.json:
         for line in aligned({name: number(value) for name, value in result.summary().items()}):
+            write_line(line)
+        for line in question.lines(result):
             write_line(line)
     for note in _notes(pe, result):
         complain(f"Note: {note}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,16 @@ from pe_inspect._version import __version__
 if TYPE_CHECKING:
     from pe_inspect.position_embedding import PositionEmbedding
 
-__all__ = ["aligned", "as_json", "command_line", "number", "ranges", "table", "versions"]
+__all__ = [
+    "aligned",
+    "as_json",
+    "as_typed",
+    "command_line",
+    "number",
+    "ranges",
+    "table",
+    "versions",
+]
 
 LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 
@@ -83,4 +93,15 @@ def ranges(names: Sequence[str]) -> str:
 
 def command_line() -> str:
     """Return what was typed, as one could type it again."""
-    return shlex.join(["pe-inspect", *sys.argv[1:]])
+    return as_typed(sys.argv[1:])
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """Return a command line for others to read: a URL without its password and signature."""
+    return shlex.join(["pe-inspect", *map(_discreet, words)])
+
+
+def _discreet(word: str) -> str:
+    if not re.match(r"https?://", word, re.IGNORECASE):
+        return word
+    return re.sub(r"\?.*", "?…", re.sub(r"(?<=//)[^/]*@", "", word, count=1), flags=re.DOTALL)

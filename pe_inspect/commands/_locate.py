@@ -6,8 +6,9 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
 from pe_inspect.commands._terminal import complain
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
@@ -51,7 +52,7 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
     if given is None:
         return _without_a_name(no_train, quiet)
     if is_remote(given):
-        return Located(given, re.sub(r"[^\w.-]+", "_", given).strip("_"))
+        return Located(given, _remote_name(given))
     if given and Path(given).exists():
         return Located(given, checkpoint_name(Path(given)))
     if _is_recipe(given):
@@ -61,7 +62,16 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
 
 def is_remote(given: str) -> bool:
     """Whether this names a checkpoint that lies elsewhere: `timm:…`, `hf-hub:…`, a URL."""
-    return re.match(r"(timm|hf-hub|hf_hub):|https?://", given) is not None
+    return re.match(r"(timm|hf-hub|hf_hub):|https?://", given, re.IGNORECASE) is not None
+
+
+def _remote_name(given: str) -> str:
+    """Return what its reports are filed under: a URL's file, a name's last part."""
+    if given.partition(":")[0].lower() not in ("http", "https"):
+        return re.sub(r"[^\w.-]+", "_", given.partition(":")[2].rpartition("/")[2]) or "checkpoint"
+    plain = re.sub(r"/(resolve|blob|tree)/[^/]+(?=/|$)", "", urlsplit(given).path)
+    path = PurePosixPath(re.sub(r"[^\w./-]+", "_", plain))
+    return (path.parent.name if NAMELESS.match(path.stem) else "") or path.stem or "checkpoint"
 
 
 def checkpoint_name(path: Path) -> str:

@@ -90,8 +90,8 @@ class Source(Opening):
         str | None,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A file, a folder or a recipe; left out: the newest under ./checkpoints/, "
-            "else the default recipe.",
+            help="A file, a folder, timm:NAME, hf-hub:ORG/NAME[@rev], a URL, or a recipe; "
+            "left out: the newest under ./checkpoints/, else the default recipe.",
             show_default=False,
         ),
     ] = None

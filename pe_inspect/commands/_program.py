@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import platform
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from pe_inspect._version import __version__
 from pe_inspect.commands import ANSWERS, LOOK, MAKE, QUESTIONS, commands
+from pe_inspect.commands._describe import as_typed
 from pe_inspect.commands._signature import expand
 from pe_inspect.commands._terminal import complain, tolerate_any_encoding, write_line
 from pe_inspect.errors import PEInspectError, UsageError
@@ -148,8 +148,8 @@ def _options_of_the_program(
 ) -> None:
     """See what a Vision Transformer's position embedding learned.
 
-    CHECKPOINT is a weight file, a folder, or the name of a recipe; left out, it is the newest
-    one under ./checkpoints/, else the checkpoint that pe-inspect brings along.
+    CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL, or the name of a
+    recipe; left out, it is the newest one under ./checkpoints/, else the one brought along.
     """
 
 
@@ -213,5 +213,5 @@ def _bug_report(error: Exception, words: Sequence[str]) -> str:
         f"Error: pe-inspect met a bug: {what}\n"
         "Please report it to the maintainers, with these lines and what --debug adds to them:\n"
         f"  pe-inspect {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"  {shlex.join(['pe-inspect', *words])}"
+        f"  {as_typed(words)}"
     )

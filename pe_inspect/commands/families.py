@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from textwrap import wrap
+from typing import Final
+
 from pe_inspect.commands import LOOK, command
 from pe_inspect.commands._options import Terminal
 from pe_inspect.commands._terminal import write_json, write_line
+
+INDENT: Final = " " * 4
+NARROWEST: Final = 40
+WIDEST: Final = 100
 
 
 @command("families", panel=LOOK)
@@ -22,4 +30,14 @@ def families(terminal: Terminal) -> None:
     for each in described:
         write_line(each["name"])
         if not terminal.quiet:
-            write_line(f"    {each['looks_for']}\n    e.g. {each['example']}")
+            _write_wrapped(each["looks_for"])
+            _write_wrapped(f"e.g. {each['example']}")
+    if not terminal.quiet:
+        write_line(f"\n{len(described)} schemes; --family NAME looks for one of them only.")
+
+
+def _write_wrapped(text: str) -> None:
+    """Write a paragraph as wide as the terminal; a tensor's name is never broken."""
+    width = max(min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST), NARROWEST)
+    for line in wrap(text, width - len(INDENT), break_long_words=False, break_on_hyphens=False):
+        write_line(INDENT + line)

@@ -57,6 +57,9 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     """
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
+    from pe_inspect.families._config import refuse_other_model
+
+    refuse_other_model(checkpoint)
     found = list(_found(checkpoint))
     if not found:
         from pe_inspect.families._missing import explain

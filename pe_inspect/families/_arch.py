@@ -19,12 +19,28 @@ from pe_inspect.families._hints import is_flag
 from pe_inspect.families._names import depth, trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["looks_like_dinov3", "norm_eps", "rotary_angles", "rotary_model"]
+__all__ = [
+    "build",
+    "grid_of_model",
+    "is_timm_s",
+    "looks_like_dinov3",
+    "norm_eps",
+    "rope_of",
+    "rotary_model",
+    "rotary_table",
+    "timm_name",
+    "unwrapped",
+]
 
 # An architecture that only a config.json or the file names is looked up where it says "rotary":
 # importing timm costs seconds, and DeiT's name tells nothing that the tensors do not.
 _ROTARY_NAMES: Final = re.compile(
-    r"rope|eva02|dinov3|sapiens2|_pe_(?:core|spatial|lang)|eupe|lingbot"
+    r"rope|eva02|dinov3|sapiens2|_pe_(?:core|spatial|lang)|eupe|lingbot|gemma4_vit|qwen3_vit|"
+    r"deepseek_vit"
+)
+# What rope-vit's own training script calls its models, and saves among its arguments.
+_ROPE_VIT: Final = re.compile(
+    r"rope_(?P<sort>axial|axial_ape|mixed|mixed_ape)_deit_(?P<size>small|base|large)_patch16_LS"
 )
 _DINOV3_TOKENS: Final = ("reg_token", "embeddings.register_tokens", "storage_tokens")
 _TABLES: Final = ("pos_embed", "embeddings.position_embeddings")
@@ -41,7 +57,7 @@ def looks_like_dinov3(names: Iterable[str]) -> bool:
 
 def norm_eps(checkpoint: Checkpoint) -> float | None:
     """Return the eps of norm1 in the named architecture; `None` where it has no such norm."""
-    model = _model(_timm_name(checkpoint))
+    model = build(timm_name(checkpoint))
     for name, module in model.named_modules():
         if re.search(r"(?:^|\.)(?:norm1|in_norm|norm)$", name) and hasattr(module, "eps"):
             return float(module.eps)
@@ -49,7 +65,9 @@ def norm_eps(checkpoint: Checkpoint) -> float | None:
 
 
 def rotary_model(checkpoint: Checkpoint) -> Any | None:
-    """Return timm's model of the named architecture if it rotates q and k, else `None`.
+    """Return timm's model of the named architecture, or the part of it that rotates q and k.
+
+    `None` where nothing does.
 
     Raises:
         UsageError: timm has no such architecture.
@@ -58,30 +76,64 @@ def rotary_model(checkpoint: Checkpoint) -> Any | None:
     arch = checkpoint.hints.arch
     if arch is None or not (is_flag(checkpoint, "arch") or _ROTARY_NAMES.search(arch)):
         return None
-    model = _model(_timm_name(checkpoint))
-    if not hasattr(getattr(model, "rope", None), "get_embed"):
-        return None
-    _check_fit(checkpoint, model)
+    if not (is_flag(checkpoint, "arch") or is_timm_s(timm_name(checkpoint))):
+        return None  # a name that another library gives
+    modules = build(timm_name(checkpoint)).modules()
+    model = next((module for module in modules if _turns(module)), None)
+    if model is not None:
+        _check_fit(checkpoint, model)
     return model
 
 
-def rotary_angles(
-    model: Any, grid_size: tuple[int, int]
-) -> Float32[np.ndarray, "tokens half_head_dim"]:
-    """Return the angles, in radians, by which timm's model turns q and k at each patch.
+def _turns(module: Any) -> bool:
+    """Whether a module owns the rotations of its blocks; some models wrap the one that does."""
+    has_rope = hasattr(getattr(module, "rope", None), "get_embed")
+    return hasattr(module, "blocks") and (has_rope or hasattr(module, "rotary_emb"))
 
-    timm tabulates sines and cosines; the angles are theirs, unwrapped along both axes of the grid.
-    """
-    rope = model.rope.to_empty(device="cpu")
+
+def rope_of(model: Any) -> Any:
+    """Return the module that computes a model's rotations."""
+    return model.rope if hasattr(model, "rope") else model.rotary_emb
+
+
+def rotary_table(
+    model: Any, grid_size: tuple[int, int]
+) -> tuple[Float[np.ndarray, "tokens head_dim"], Float[np.ndarray, "tokens head_dim"]]:
+    """Return the sines and cosines by which timm's model turns q and k at each patch."""
+    rope = rope_of(model).to_empty(device="cpu")
     rope.init_non_persistent_buffers()
+    if not hasattr(rope, "get_embed"):
+        return _gemma_table(rope, grid_size)
     if hasattr(rope, "update_feat_shape") and getattr(rope, "feat_shape", None) is not None:
         rope.update_feat_shape(list(grid_size))
-    embed = rope.get_embed(shape=list(grid_size)).detach().double().numpy()
-    sine, cosine = np.split(embed, 2, axis=-1)
-    angles = np.arctan2(sine, cosine)
-    halves = angles.shape[-1] // 2
-    in_halves = bool(getattr(model.blocks[0].attn, "rotate_half", False))
-    return unwrapped(angles[:, :halves] if in_halves else angles[:, ::2], grid_size)
+    embed = rope.get_embed(shape=list(grid_size))
+    tables = embed if isinstance(embed, tuple) else embed.chunk(2, dim=-1)
+    sines, cosines = (table.detach().double().numpy() for table in tables)
+    return sines, cosines
+
+
+def _gemma_table(
+    rope: Any, grid_size: tuple[int, int]
+) -> tuple[Float[np.ndarray, "tokens head_dim"], Float[np.ndarray, "tokens head_dim"]]:
+    """Ask Gemma's module, which is given positions, x before y."""
+    import torch
+
+    rows, columns = (torch.from_numpy(axis.reshape(-1)) for axis in np.indices(grid_size))
+    places = torch.stack([columns, rows], dim=-1)[None]
+    tables = rope(torch.zeros(1), places)
+    cosines, sines = (table[0].double().numpy() for table in tables)
+    return sines, cosines
+
+
+def grid_of_model(checkpoint: Checkpoint, model: Any) -> tuple[int, int]:
+    """Return the grid that timm's model is built for."""
+    patches = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
+    if (grid := getattr(patches, "grid_size", None)) is not None:
+        return int(grid[0]), int(grid[1])
+    size = getattr(patches, "patch_size", None) or getattr(model, "patch_size", None)
+    patch = size if isinstance(size, tuple) else (size, size)
+    _, height, width = build(timm_name(checkpoint)).pretrained_cfg["input_size"]
+    return height // patch[0], width // patch[1]
 
 
 def unwrapped(
@@ -93,16 +145,37 @@ def unwrapped(
     return steady.reshape(angles.shape).astype(np.float32)
 
 
-def _timm_name(checkpoint: Checkpoint) -> str:
+def timm_name(checkpoint: Checkpoint) -> str:
+    """Return the name that `--arch` gives, or a config.json.
+
+    Raises:
+        UsageError: it is of another library.
+    """
     arch = checkpoint.hints.arch or ""
     if ":" in arch and not arch.startswith("timm:"):
         raise UsageError(f"--arch {arch} is not understood: it takes timm:NAME.")
-    return arch.removeprefix("timm:")
+    return _ROPE_VIT.sub(_as_timm_calls_it, arch.removeprefix("timm:"))
+
+
+def _as_timm_calls_it(match: re.Match[str]) -> str:
+    parts = [part for part in ("mixed", "ape") if part in match["sort"]]
+    return "_".join((f"vit_{match['size']}_patch16_rope", *parts, "224"))
+
+
+def is_timm_s(name: str) -> bool:
+    """Whether timm has an architecture of that name."""
+    import timm
+
+    return bool(timm.is_model(name))
 
 
 @lru_cache(maxsize=2)
-def _model(name: str) -> Any:
-    """Build timm's model on the meta device: no weights are made, and none are fetched."""
+def build(name: str) -> Any:
+    """Build timm's model on the meta device: no weights are made, and none are fetched.
+
+    Raises:
+        UsageError: timm has no such architecture.
+    """
     import timm
     import torch
 

@@ -1,7 +1,8 @@
 """From a table of offsets to the bias that is added to the attention logits of every token pair.
 
 The index is computed here and never read: files carry it as a buffer that may be of another window.
-Sources: arXiv:2103.14030 (Swin), section 3.2; arXiv:2106.08254 (BEiT), which appends three rows.
+Sources: arXiv:2103.14030 (Swin), section 3.2; arXiv:2106.08254 (BEiT), which appends three rows;
+arXiv:2104.01136 (LeViT), section 4.2, whose tables know distances only.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float32, Int
+from pe_inspect._typing import Int
 from pe_inspect.families._grid import factor_pairs
 
-__all__ = ["CLS_ROWS", "cls_tokens", "expand", "offset_index", "windows_of"]
+__all__ = ["CLS_ROWS", "cls_tokens", "distance_index", "offset_index", "windows_of"]
 
 CLS_ROWS: Final = 3  # BEiT's last: CLS asks a patch, a patch asks CLS, CLS asks itself
 
@@ -30,25 +31,35 @@ def offset_index(window: tuple[int, int], num_prefix: int = 0) -> Int[np.ndarray
         num_prefix: 1 for BEiT's CLS token, else 0.
     """
     height, width = window
-    y, x = (axis.ravel() for axis in np.indices(window))
-    down = y[:, None] - y[None, :] + height - 1
-    right = x[:, None] - x[None, :] + width - 1
-    patches = down * (2 * width - 1) + right
-    if not num_prefix:
-        return patches
-    rows = (2 * height - 1) * (2 * width - 1)
-    index = np.pad(patches, ((1, 0), (1, 0)))
-    index[0, :], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
-    return index
+    down, right = _differences(window)
+    index = (down + height - 1) * (2 * width - 1) + right + width - 1
+    if num_prefix:
+        rows = (2 * height - 1) * (2 * width - 1)
+        index = np.pad(index, ((1, 0), (1, 0)))
+        index[0, :], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
+    return _kept(index)
 
 
-def expand(
-    table: Float32[np.ndarray, "offsets heads"], window: tuple[int, int], num_prefix: int
-) -> Float32[np.ndarray, "heads tokens tokens"]:
-    """Return the bias of every (query, key) pair, per head."""
-    by_head = np.ascontiguousarray(np.asarray(table, dtype=np.float32).T)
-    bias: Float32[np.ndarray, "heads tokens tokens"] = by_head[:, offset_index(window, num_prefix)]
-    return bias
+@lru_cache(maxsize=8)
+def distance_index(grid: tuple[int, int]) -> Int[np.ndarray, "patches patches"]:
+    """Return which entry of a table of distances each (query, key) pair takes: |Δy|·W + |Δx|."""
+    down, right = _differences(grid)
+    return _kept(np.abs(down) * grid[1] + np.abs(right))
+
+
+def _differences(
+    grid: tuple[int, int],
+) -> tuple[Int[np.ndarray, "patches patches"], Int[np.ndarray, "patches patches"]]:
+    """Return how far, in rows and in columns, each query lies behind each key."""
+    y, x = (axis.ravel() for axis in np.indices(grid))
+    return y[:, None] - y[None, :], x[:, None] - x[None, :]
+
+
+def _kept(index: Int[np.ndarray, "tokens tokens"]) -> Int[np.ndarray, "tokens tokens"]:
+    """Return an index that many blocks will share: small, and not to be written to."""
+    kept = index.astype(np.int32)
+    kept.flags.writeable = False
+    return kept
 
 
 def windows_of(rows: int, tokens: int | None = None) -> list[tuple[int, int]]:

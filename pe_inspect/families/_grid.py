@@ -6,7 +6,7 @@ square grid with the model's own prefix tokens is taken without being told; a ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Final
 
@@ -14,19 +14,21 @@ import numpy as np
 
 from pe_inspect._typing import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families._hints import is_flag, origin
+from pe_inspect.families._hints import is_flag, is_of_config, origin
 from pe_inspect.families._names import trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
     "Layout",
     "PrefixTokens",
+    "Stated",
     "factor_pairs",
     "image_grid",
     "layout",
     "patch_size",
     "period",
     "prefix_tokens",
+    "stated_by_image",
     "x",
 ]
 
@@ -38,6 +40,10 @@ _CLS: Final = (
     "embeddings.cls_token",
     "embeddings.class_embedding",
     "embedding.cls_token",
+    "embeds.cls_token",
+    "cls_token1",  # CoaT's, one a stage
+    "cls_token_0",  # CrossViT's, one a branch
+    "class_emb",
 )
 _DISTILLATION: Final = ("dist_token", "embeddings.distillation_token")
 _REGISTERS: Final = (
@@ -66,12 +72,14 @@ class PrefixTokens:
 
     Attributes:
         known: whether the file holds a model at all: a bare table says nothing of prefix tokens.
+        covered: whether the table is known to have a row for each of them.
     """
 
     cls: int = 0
     distillation: int = 0
     registers: int = 0
     known: bool = True
+    covered: bool = False
 
     @property
     def total(self) -> int:
@@ -86,6 +94,8 @@ class PrefixTokens:
         """
         if said is not None and said != self.total:
             return tuple(dict.fromkeys((said, 0)))
+        if self.covered:
+            return (self.total,)
         own = (self.total, self.cls + self.distillation, self.cls, 0)
         return tuple(dict.fromkeys(own))
 
@@ -118,12 +128,12 @@ def _count(checkpoint: Checkpoint, names: tuple[str, ...]) -> int:
 def patch_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Return (height, width) of a patch in pixels: as said, else the patch kernel's.
 
-    A kernel behind a convolutional stem says nothing, and `None` is returned.
+    A kernel behind a convolutional stem, or in one, says nothing, and `None` is returned.
     """
     if checkpoint.hints.patch_size is not None:
         return checkpoint.hints.patch_size
     names = trunk(checkpoint)
-    if any(name.startswith("patch_embed.backbone.") for name in names):
+    if any(name.startswith(("patch_embed.backbone.", "layer1.0.")) for name in names):
         return None
     if "embedding/kernel" in names:  # flax stores (height, width, in, out)
         shape = checkpoint.shape(names["embedding/kernel"])
@@ -140,49 +150,141 @@ def image_grid(checkpoint: Checkpoint) -> tuple[int, int] | None:
     return image[0] // patch[0], image[1] // patch[1]
 
 
-def layout(checkpoint: Checkpoint, key: str, rows: int) -> Layout:
+def layout(
+    checkpoint: Checkpoint, key: str, rows: int, tokens: PrefixTokens | None = None
+) -> Layout:
     """Divide `rows` rows of the table `key`: as said, else in the ordinary way.
+
+    Args:
+        checkpoint: where the table comes from.
+        key: its name, for messages.
+        rows: how many it has.
+        tokens: the prefix tokens of a table that is one of several (a branch of CrossViT's). What
+            was said of the grid may then be meant for another table, and does not bind this one.
 
     Raises:
         AmbiguousCheckpoint: what was said does not fit, or several readings do and none is a
             square with the model's own prefix tokens.
     """
-    notes: list[str] = []
-    for grid, who, binding in _stated_grids(checkpoint):
-        prefix = rows - grid[0] * grid[1]
-        if prefix in _accepted(checkpoint):
-            return Layout(grid, prefix, (f"grid {x(grid)} from {who}",))
-        if binding:
-            raise AmbiguousCheckpoint(_contradiction(checkpoint, key, rows, grid, who))
-        notes.append(f"{who} gives a {x(grid)} grid, which does not fit the {rows} rows of {key}")
-    return _ordinary(checkpoint, key, rows, notes)
+    if checkpoint.hints.tower == "text":
+        return Layout((1, rows), 0, (f"a text tower: {rows} positions of words, in one line",))
+    notes, all_stated = list[str](), _stated_grids(checkpoint)
+    for stated in all_stated:
+        grid, prefix = stated.grid_size, rows - stated.grid_size[0] * stated.grid_size[1]
+        if prefix in _accepted(checkpoint, tokens):
+            against = (f"{o.who} gives {x(o.grid_size)}" for o in all_stated if o.grid_size != grid)
+            note = "; ".join((f"grid {x(grid)} from {stated.who}", *against))
+            return Layout(grid, prefix, (note,))
+        if tokens is not None and (likest := _in_proportion(checkpoint, rows, grid, tokens)):
+            return replace(
+                likest,
+                notes=(
+                    f"grid {x(likest.grid_size)}, as {x(grid)} ({stated.who}) in its proportions",
+                ),
+            )
+        if stated.is_flag and tokens is None:
+            raise AmbiguousCheckpoint(_contradiction(checkpoint, key, rows, grid, stated.who))
+        if stated.is_config and tokens is None and not _patches_overlap(checkpoint, rows):
+            raise AmbiguousCheckpoint(config_contradicts(checkpoint, key, rows, stated))
+        notes.append(
+            f"{stated.who} gives a {x(grid)} grid, which does not fit the {rows} rows of {key}"
+        )
+    return _ordinary(checkpoint, key, rows, notes, tokens or prefix_tokens(checkpoint))
 
 
-def _accepted(checkpoint: Checkpoint) -> tuple[int, ...]:
+def _in_proportion(
+    checkpoint: Checkpoint, rows: int, said: tuple[int, int], tokens: PrefixTokens
+) -> Layout | None:
+    """Divide a table whose grid has the proportions of another table's, which was said."""
+    for prefix in tokens.coverings(checkpoint.hints.num_prefix_tokens):
+        for a, b in factor_pairs(rows - prefix) if rows > prefix else ():
+            for grid in ((a, b), (b, a)):
+                if grid[0] * said[1] == grid[1] * said[0]:
+                    return Layout(grid, prefix)
+    return None
+
+
+def _accepted(checkpoint: Checkpoint, own: PrefixTokens | None) -> tuple[int, ...]:
     """How many prefix rows are believed where the grid was said."""
-    tokens, said = prefix_tokens(checkpoint), checkpoint.hints.num_prefix_tokens
+    tokens, said = own or prefix_tokens(checkpoint), checkpoint.hints.num_prefix_tokens
     if not tokens.known and said is None:
         return tuple(range(_MOST_PREFIX_ROWS + 1))
+    if not tokens.total and said is None and own is None:
+        return 0, 1  # VitDet keeps the row of the class token that it does without
     return tokens.coverings(said)
 
 
-def _stated_grids(checkpoint: Checkpoint) -> list[tuple[tuple[int, int], str, bool]]:
-    """Return (grid, who said it, whether that was a flag), the strongest first."""
+@dataclass(frozen=True)
+class Stated:
+    """A grid that somebody states.
+
+    Attributes:
+        grid_size: (H, W).
+        who: what states it, for notes.
+        is_flag: whether the user did.
+        is_config: whether the config.json that came with the weights does.
+    """
+
+    grid_size: tuple[int, int]
+    who: str
+    is_flag: bool
+    is_config: bool
+
+
+def _stated_grids(checkpoint: Checkpoint) -> list[Stated]:
+    """Return what is stated of the grid, the strongest first."""
     hints, stated = checkpoint.hints, []
     if hints.grid_size is not None:
         who = origin(checkpoint, "grid_size")
-        stated.append((hints.grid_size, who, is_flag(checkpoint, "grid_size")))
-    if (grid := image_grid(checkpoint)) is not None and hints.img_size is not None:
-        who = f"img_size {x(hints.img_size)} ({origin(checkpoint, 'img_size')})"
-        stated.append((grid, who, is_flag(checkpoint, "img_size")))
-    return stated
+        stated.append(_stated(checkpoint, "grid_size", hints.grid_size, who))
+    if (by_image := stated_by_image(checkpoint)) is not None:
+        stated.append(by_image)
+    return sorted(stated, key=lambda each: (not each.is_flag, not each.is_config))
 
 
-def _ordinary(checkpoint: Checkpoint, key: str, rows: int, notes: list[str]) -> Layout:
+def stated_by_image(checkpoint: Checkpoint) -> Stated | None:
+    """Return the grid that the image size and the patch size give, and who says so."""
+    grid, image = image_grid(checkpoint), checkpoint.hints.img_size
+    if grid is None or image is None:
+        return None
+    who = f"img_size {x(image)} ({origin(checkpoint, 'img_size')})"
+    return _stated(checkpoint, "img_size", grid, who)
+
+
+def _stated(checkpoint: Checkpoint, hint: str, grid: tuple[int, int], who: str) -> Stated:
+    return Stated(grid, who, is_flag(checkpoint, hint), is_of_config(checkpoint, hint))
+
+
+def _patches_overlap(checkpoint: Checkpoint, rows: int) -> bool:
+    """Whether the image size fits the rows after all, if patches overlap as in Hiera.
+
+    Only a kernel is in the file, and a stride may be smaller.
+    """
+    image, kernel = checkpoint.hints.img_size, patch_size(checkpoint)
+    if image is None or kernel is None or checkpoint.hints.patch_size is not None:
+        return False
     coverings = prefix_tokens(checkpoint).coverings(checkpoint.hints.num_prefix_tokens)
+    strides = range(1, max(kernel))
+    return any((image[0] // s) * (image[1] // s) + p == rows for s in strides for p in coverings)
+
+
+def config_contradicts(checkpoint: Checkpoint, key: str, rows: int, stated: Stated) -> str:
+    """Return what the config.json says, what the weights say, and the ways out."""
+    grid = stated.grid_size
+    return (
+        f"{stated.who} gives a {x(grid)} grid of {grid[0] * grid[1]}, and {key} has {rows} rows: "
+        f"the config and the weights are of two models, or of two image sizes. To go by the "
+        f"weights: {_readings(checkpoint, rows)}"
+    )
+
+
+def _ordinary(
+    checkpoint: Checkpoint, key: str, rows: int, notes: list[str], tokens: PrefixTokens
+) -> Layout:
+    coverings = tokens.coverings(checkpoint.hints.num_prefix_tokens)
     squares = [p for p in coverings if rows > p and isqrt(rows - p) ** 2 == rows - p]
     if len(squares) != 1:
-        raise AmbiguousCheckpoint(f"{key} has {rows} rows: {_readings(checkpoint, rows)}")
+        raise AmbiguousCheckpoint(f"{key} has {rows} rows: {_readings(checkpoint, rows, tokens)}")
     side = isqrt(rows - squares[0])
     note = f"grid {x((side, side))} inferred from {rows - squares[0]} patch rows"
     if others := _other_readings(rows, coverings, squares[0]):
@@ -196,14 +298,14 @@ def _other_readings(rows: int, coverings: tuple[int, ...], taken: int) -> str:
     return ", ".join(f"{p} prefix + {x(pair)}" for p, pair in pairs if pair[0] > 1)
 
 
-def _readings(checkpoint: Checkpoint, rows: int) -> str:
+def _readings(checkpoint: Checkpoint, rows: int, own: PrefixTokens | None = None) -> str:
     """List every reading, and the options that pick the first of them."""
-    tokens, said = prefix_tokens(checkpoint), checkpoint.hints.num_prefix_tokens
+    tokens, said = own or prefix_tokens(checkpoint), checkpoint.hints.num_prefix_tokens
     coverings = tokens.coverings(said)
     if not tokens.total and said is None:
         coverings = (1, 0)  # a class token that the file does not hold is the likeliest
-    fitting = [p for p in coverings if rows > p]
-    grids = {p: _grids(rows - p) for p in fitting}
+    grids = {p: _grids(rows - p) for p in coverings if rows > p}
+    fitting = sorted(grids, key=lambda p: grids[p][0][0] == 1)  # a strip is the last resort
     listed = [
         f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, grids[p][:_MOST_READINGS]))}"
         + (", …" if len(grids[p]) > _MOST_READINGS else "")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["is_flag", "origin"]
+__all__ = ["is_flag", "is_of_config", "origin"]
+
+CONFIG: Final = "config.json"
 
 
 def origin(checkpoint: Checkpoint, hint: str) -> str:
@@ -16,3 +20,8 @@ def is_flag(checkpoint: Checkpoint, hint: str) -> bool:
     """Whether a hint was given by the user, and not found in a config or in the file."""
     said = getattr(checkpoint.hints, hint) is not None
     return said and origin(checkpoint, hint).startswith("--")
+
+
+def is_of_config(checkpoint: Checkpoint, hint: str) -> bool:
+    """Whether a hint was found in the config.json that came with the weights."""
+    return getattr(checkpoint.hints, hint) is not None and origin(checkpoint, hint) == CONFIG

@@ -13,7 +13,9 @@ from typing import Final
 
 from pe_inspect.families import families
 from pe_inspect.families._arch import looks_like_dinov3
+from pe_inspect.families._hints import origin
 from pe_inspect.families._names import trunk
+from pe_inspect.families._not_whole import part_of_a_model, renamed
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["explain"]
@@ -62,7 +64,7 @@ _SIGNS: Final = (
         "None stored: position comes from zero-padded convolutions (as in PVTv2).",
     ),
     (
-        (r".*(?:mlp_tokens|token_mix|mlp_channels)",),
+        (r".*(?:mlp_tokens|mlp_channels|rnn_tokens)",),
         (),
         "None: this looks like a mixing network, whose weights are tied to positions.",
     ),
@@ -71,18 +73,23 @@ _SIGNS: Final = (
         (),
         "Position is kept here in a scheme that this version does not read.",
     ),
-    (
-        (r"(?:.*\.)?(?:attn|attention)\.(?:.*\.)?(?:qkv|query|q_proj|in_proj_weight)",),
-        (),
-        "A transformer without any position tensor: it has none, or its code computes it. If it "
-        "is a rotary model of timm, pass --arch timm:NAME.",
-    ),
-    (
-        (r".*running_mean$",),
-        (),
-        "None: this looks like a convolutional network, which has no position embedding.",
-    ),
 )
+_ATTENTION: Final = (
+    r"(?:.*\.)?(?:qkv|q|query|queries|to_qkv|to_q|to_query|q_proj|in_proj_weight)(?:\.|$)"
+)
+_STEMS: Final = re.compile(
+    r"(?:.*\.)?(?:patch_embed\w*|stem\w*|embeddings?|to_patch_embedding|conv_proj|conv1)\."
+)
+# (has attention, has convolutions): the answer where no name says more.
+_OTHERWISE: Final = {
+    (True, True): "None: attention over convolutional features, without a position embedding; "
+    "position can only come from the zero padding of its convolutions.",
+    (True, False): "A transformer without any position tensor: it has none, or its code computes "
+    "it. If it is a rotary model of timm, pass --arch timm:NAME.",
+    (False, True): "None: this looks like a convolutional network, which has no position "
+    "embedding.",
+    (False, False): "None of its names is one that a Vision Transformer's position embedding has.",
+}
 
 
 def explain(checkpoint: Checkpoint) -> str:
@@ -104,6 +111,10 @@ def _verdict(checkpoint: Checkpoint) -> str:
         others = [name for name, family in families.items() if family.detect(checkpoint)]
         if others:
             return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+    if (part := part_of_a_model(checkpoint)) is not None:
+        return part
+    if checkpoint.hints.pe == "none":
+        return f"None: {origin(checkpoint, 'pe')} says that the model has no position embedding."
     names = trunk(checkpoint)
     if looks_like_dinov3(names):
         return (
@@ -112,8 +123,19 @@ def _verdict(checkpoint: Checkpoint) -> str:
         )
     for present, absent, verdict in _SIGNS:
         if all(_any(names, p) for p in present) and not any(_any(names, p) for p in absent):
-            return verdict
-    return "None of its names is one that a Vision Transformer's position embedding has."
+            return verdict + renamed(checkpoint)
+    answer = _OTHERWISE[_any(names, _ATTENTION), _has_convolutions(checkpoint)]
+    return answer + renamed(checkpoint)
+
+
+def _has_convolutions(checkpoint: Checkpoint) -> bool:
+    """Whether there are kernels larger than a pixel behind the stem, or batch norms."""
+    for bare, key in trunk(checkpoint).items():
+        shape = checkpoint.shape(key)
+        is_spatial = len(shape) == 4 and max(shape[2:]) > 1
+        if bare.endswith("running_mean") or (is_spatial and not _STEMS.match(bare)):
+            return True
+    return False
 
 
 def _any(names: Mapping[str, str], pattern: str) -> bool:

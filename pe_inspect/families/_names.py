@@ -14,12 +14,14 @@ from typing import Final
 
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["block_of", "depth", "in_order", "missing_blocks", "place", "trunk"]
+__all__ = ["block_of", "depth", "in_order", "is_text_tower", "missing_blocks", "place", "trunk"]
 
 # What wraps a vision trunk; loading strips most of it, state dicts in memory still carry it.
 _WRAPPERS: Final = re.compile(
     r"^(?:(?:module|_orig_mod|model|backbone|visual|trunk|vision_model|image_encoder|vit|deit|beit|"
-    r"data2vec_vision|swin|dinov2|dinov2_with_registers|timm_model)\.|(?:params|img|opt|target)/)+"
+    r"data2vec_vision|swin|dinov2|dinov2_with_registers|timm_model)\.|(?:params|img|opt|target)/|"
+    r"encoder\.(?=blocks\.|patch_embed\.|pos_embed)|"  # timm's Qwen3, Gemma4 and DeepSeek ViTs
+    r"classifier\.(?=blocks\.|positional_emb|class_emb|norm\.|attention_pool))+"  # CCT
 )
 _OTHER_TOWERS: Final = re.compile(
     r"^(?:text|text_model|decoder\w*|predictor|token_embedding|mask_decoder|prompt_encoder|"
@@ -29,18 +31,31 @@ _VISION: Final = re.compile(
     r"^(?:module\.|_orig_mod\.)*(?:visual|vision_model)\.|^(?:params/)?img/"
 )
 
+_WORDS: Final = re.compile(r"(?:.*[./])?(?:token_embedding|word_embeddings|Embed_0)[./]")
+
 # Each library's path of a block, and timm's. The order matters: the first match wins.
 _BLOCKS: Final = tuple(
     (re.compile(pattern), layer)
     for pattern, layer in (
         (r"(?:encoder\.)?layers\.(\d+)\.blocks\.(\d+)\.", "layers.{}.blocks.{}"),  # Swin
         (r"stages\.(\d+)\.blocks\.(\d+)\.", "stages.{}.blocks.{}"),
+        (r"(?:encoder\.)?stages\.(\d+)\.layers\.(\d+)\.", "stages.{}.blocks.{}"),  # HF's Hiera
+        (r"(?:encoder\.)?block\.(\d+)\.(\d+)\.", "stages.{}.blocks.{}"),  # HF's PVT
+        (r"block(\d+)\.(\d+)\.", "block{}.{}"),  # the original PVT
+        (r"transformers\.(\d+)\.blocks\.(\d+)\.", "transformers.{}.blocks.{}"),  # PiT
+        (  # NesT
+            r"levels\.(\d+)\.transformer_encoder\.(\d+)\.",
+            "levels.{}.transformer_encoder.{}",
+        ),
+        (r"network\.(\d+)\.(\d+)\.", "network.{}.{}"),  # VOLO
+        (r"blocks\.(\d+)\.blocks\.(\d+)\.(\d+)\.", "blocks.{}.blocks.{}.{}"),  # CrossViT
+        (r"blocks\.(\d+)\.layers\.(\d+)\.", "blocks.{}.layers.{}"),  # torchvision's MaxViT
         (r"blocks\.\d+\.(\d+)\.", "blocks.{}"),  # DINOv2 under FSDP: blocks.CHUNK.INDEX
         (r"blocks\.(\d+)\.", "blocks.{}"),
         (r"encoder\.layers\.encoder_layer_(\d+)\.", "blocks.{}"),  # torchvision
         (r"transformer\.resblocks\.(\d+)\.", "blocks.{}"),  # CLIP
         (r"transformer\.layers\.(\d+)\.", "blocks.{}"),  # lucidrains
-        (r"Transformer/encoderblock_(\d+)/", "blocks.{}"),  # vit_jax, big_vision
+        (r"(?:Transformer|Encoder_0)/encoderblock_(\d+)/", "blocks.{}"),  # vit_jax, big_vision
         (
             r"(?:encoder\.)?layers?\.(\d+)\.(?!downsample)",
             "blocks.{}",
@@ -56,6 +71,13 @@ _IN_BLOCK: Final = MappingProxyType(
         "layernorm_after": "norm2",
         "layer_norm1": "norm1",
         "layer_norm2": "norm2",
+        "layer_norm_1": "norm1",
+        "layer_norm_2": "norm2",
+        "rms_norm1": "norm1",
+        "rms_norm2": "norm2",
+        "attention_norm": "norm1",
+        "ffn_norm": "norm2",
+        "pre_norm": "norm1",
         "ln_1": "norm1",
         "ln_2": "norm2",
         "in_norm": "norm1",  # timm's parallel blocks have this one only
@@ -72,12 +94,20 @@ _IN_MODEL: Final = MappingProxyType(
         "layernorm": "norm",
         "post_layernorm": "norm",
         "encoder.ln": "norm",
+        "encoder.layer_norm": "norm",
+        "layer_norm": "norm",
+        "rms_norm": "norm",
+        "ln_final": "norm",
+        "final_layer_norm": "norm",
         "ln_post": "norm",
         "transformer.norm": "norm",
         "Transformer/encoder_norm": "norm",
+        "Encoder_0/encoder_norm": "norm",
+        "MAPHead_0/LayerNorm_0": "attn_pool.norm",
         "ln_pre": "norm_pre",
         "pre_layrnorm": "norm_pre",  # transformers spells it so
         "embeddings.norm": "patch_embed.norm",
+        "embeddings.rms_norm": "patch_embed.norm",
         "features.0.2": "patch_embed.norm",
     }
 )
@@ -100,6 +130,12 @@ def _trunk(keys: tuple[str, ...]) -> Mapping[str, str]:
         if not _OTHER_TOWERS.match(bare):
             names.setdefault(bare, key)
     return MappingProxyType(names)
+
+
+def is_text_tower(checkpoint: Checkpoint) -> bool:
+    """Whether the file is a text tower alone: it embeds words, and has no vision tower."""
+    keys = checkpoint.keys
+    return any(_WORDS.match(k) for k in keys) and not any(_VISION.match(k) for k in keys)
 
 
 def block_of(bare: str) -> tuple[str, str] | None:
@@ -136,7 +172,7 @@ def block_names(checkpoint: Checkpoint) -> list[str]:
 def depth(checkpoint: Checkpoint) -> int:
     """Return the number of blocks by parsed index; a gap in the file does not shorten it."""
     names = block_names(checkpoint)
-    flat = [in_order(name)[0] for name in names if name.startswith("blocks.")]
+    flat = [in_order(name)[0] for name in names if re.fullmatch(r"blocks\.\d+", name)]
     return max(flat) + 1 if flat else len(names)
 
 

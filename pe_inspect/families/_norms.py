@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from pe_inspect.families import _arch
-from pe_inspect.families._hints import is_flag, origin
-from pe_inspect.families._names import block_of, in_order, place, trunk
+from pe_inspect.families._eps import TORCH_EPS, epsilon
+from pe_inspect.families._hints import is_flag
+from pe_inspect.families._names import in_order, place, trunk
 from pe_inspect.families._read import read_float32
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import LayerNormParams
@@ -21,8 +20,6 @@ from pe_inspect.position_embedding import LayerNormParams
 __all__ = ["Norms", "read_norms"]
 
 BIAS_NORM: Final = "attn.pe_norm"
-TORCH_EPS: Final = 1e-5  # torch.nn.LayerNorm's default, which LaPE's norm over the bias uses
-
 _WEIGHT: Final = re.compile(r"(?P<stem>.+)(?P<join>[./])(?P<name>weight|scale|gamma)")
 _PARTNER: Final = {"weight": "bias", "scale": "bias", "gamma": "beta"}
 _SAYS_NORM: Final = re.compile(r"norm|(?:^|[._])ln(?:[._]|$)", re.IGNORECASE)
@@ -38,25 +35,6 @@ _IN_BLOCK_ORDER: Final = (
     "mlp.norm",
 )
 _BEFORE_BLOCKS: Final = ("patch_embed.norm", "norm_pre")
-
-# (what gives the library away, its eps): measured on the installed libraries, first match wins.
-_EPS: Final = tuple(
-    (re.compile(pattern), eps)
-    for pattern, eps in (
-        (r"(?:encoder\.)?layers\.\d+\.blocks\.\d+\.", 1e-5),  # Swin: timm, original, transformers
-        (r"features\.\d+\.\d+\.attn\.", 1e-5),  # torchvision's Swin
-        (r"(?:encoder\.)?layers?\.\d+\.layernorm_before\.", 1e-12),  # transformers' ViT family
-        (r"blocks\.\d+\.in_norm\.", 1e-6),  # timm's parallel blocks, with a norm_pre or without
-        (r"(?:pre_layrnorm|ln_pre|norm_pre)\.", 1e-5),  # CLIP
-        (r"patch_embed\.norm\.", 1e-5),  # AIMv2
-        (r"transformer\.resblocks\.", 1e-5),
-        (r"encoder\.\d+\.attention\.queries\.", 1e-5),  # s-chh
-        (r"transformer\.layers\.\d+\.0\.", 1e-5),  # lucidrains
-        (r"encoders\.\d+\.", 1e-8),  # nda111
-        (r"storage_tokens|rope_embed\.periods", 1e-5),  # DINOv3
-    )
-)
-_USUAL_EPS: Final = 1e-6  # timm, DeiT, LaPE, DINOv2, torchvision's ViT, SigLIP, Flax
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +76,7 @@ class _Found:
 
 def read_norms(checkpoint: Checkpoint) -> Norms:
     """Read every LayerNorm and RMSNorm of the vision trunk; only these tensors are read."""
-    eps, note = _epsilon(checkpoint)
+    eps, note = epsilon(checkpoint)
     found = _unique(_find(checkpoint))
     params = tuple(sorted((_read(checkpoint, f, eps) for f in found), key=_position))
     stored = checkpoint.stored_key
@@ -129,6 +107,8 @@ def _as_norm(checkpoint: Checkpoint, bare: str, match: re.Match[str]) -> _Found 
     if partner is None and (match["name"] == "gamma" or not _SAYS_NORM.search(stem)):
         return None
     layer, name = place(stem)
+    if name == "norm1" and f"{stem.removesuffix('norm1')}pre_norm.weight" in names:
+        name = "norm2"  # CCT's norm1 comes before the MLP, its pre_norm before attention
     return _Found(layer, name, names[bare], partner)
 
 
@@ -151,7 +131,7 @@ def _unique(found: list[_Found]) -> list[_Found]:
 def _read(checkpoint: Checkpoint, found: _Found, eps: float) -> LayerNormParams:
     bias = None if found.bias is None else read_float32(checkpoint, found.bias)
     if found.name == BIAS_NORM and not is_flag(checkpoint, "ln_eps"):
-        eps = TORCH_EPS
+        eps = TORCH_EPS  # which LaPE's norm over the bias uses
     weight = read_float32(checkpoint, found.weight)
     return LayerNormParams(found.layer, found.name, weight, bias, eps)
 
@@ -161,25 +141,3 @@ def _position(norm: LayerNormParams) -> tuple[int, tuple[int, ...], int, str]:
     rank = ranks.index(norm.name) if norm.name in ranks else len(ranks)
     where = 1 if norm.layer else (0 if norm.name in _BEFORE_BLOCKS else 2)
     return where, in_order(norm.layer), rank, norm.name
-
-
-def _epsilon(checkpoint: Checkpoint) -> tuple[float, str]:
-    """Return the eps of the trunk's norms, and the note that says where it comes from."""
-    hints, say = checkpoint.hints, partial("eps {:g} {}".format)
-    if hints.ln_eps is not None:
-        return hints.ln_eps, say(hints.ln_eps, f"from {origin(checkpoint, 'ln_eps')}")
-    if is_flag(checkpoint, "arch") and (eps := _arch.norm_eps(checkpoint)) is not None:
-        return eps, say(eps, f"from --arch {hints.arch}")
-    eps = _usual_eps(checkpoint)
-    return eps, say(eps, "assumed (no checkpoint stores it): --ln-eps")
-
-
-def _usual_eps(checkpoint: Checkpoint) -> float:
-    names = trunk(checkpoint)
-    for pattern, eps in _EPS:
-        if any(pattern.match(bare) for bare in names):
-            return eps
-    if not any(block_of(bare) for bare in names):
-        return TORCH_EPS
-    has_rms_norms = "blocks.0.norm1.weight" in names and "blocks.0.norm1.bias" not in names
-    return TORCH_EPS if _arch.looks_like_dinov3(names) and not has_rms_norms else _USUAL_EPS

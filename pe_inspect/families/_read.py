@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pe_inspect._typing import Float32
+from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["read_float32"]
 
+QUANTISED: Final = ("int8", "uint8")
+
 
 def read_float32(checkpoint: Checkpoint, key: str) -> Float32[np.ndarray, "..."]:
-    """Read a tensor as float32, whatever type the file stores."""
+    """Read a tensor as float32, whatever type the file stores.
+
+    Raises:
+        UnreadableCheckpoint: it holds small integers in place of its numbers.
+    """
+    if checkpoint.dtype(key) in QUANTISED:
+        raise UnreadableCheckpoint(
+            f"{checkpoint.stored_key(key)} of {checkpoint.source} holds {checkpoint.dtype(key)} "
+            "integers: the file is quantised, and this table with it. Give the file that it was "
+            "made from."
+        )
     return np.asarray(checkpoint.tensor(key), dtype=np.float32)

@@ -13,7 +13,7 @@ from pe_inspect.families._grid import Layout, patch_size, prefix_tokens
 from pe_inspect.families._hints import is_flag, origin
 from pe_inspect.families._names import depth, in_order, missing_blocks, trunk
 from pe_inspect.families._norms import Norms, read_norms
-from pe_inspect.families._tables import Table, find_tables, nonfinite_note
+from pe_inspect.families._tables import Table, find_groups, nonfinite_note
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
@@ -34,10 +34,10 @@ _DEIT_BLOCK: Final = {
 
 @dataclass(frozen=True, eq=False)
 class StoredVectors:
-    """The tables of a checkpoint and their values.
+    """The tables of one embedding and their values.
 
     Attributes:
-        tables: one at the input, or one a block.
+        tables: one, or one a block.
         values: of each table, (tokens, embed_dim).
     """
 
@@ -45,12 +45,12 @@ class StoredVectors:
     values: tuple[Float32[np.ndarray, "tokens embed_dim"], ...]
 
 
-def stored_vectors(checkpoint: Checkpoint) -> StoredVectors | None:
-    """Read the tables of a checkpoint; `None` where it has none."""
-    tables = find_tables(checkpoint)
-    if not tables:
-        return None
-    return StoredVectors(tables, tuple(table.read(checkpoint) for table in tables))
+def stored_vectors(checkpoint: Checkpoint) -> list[StoredVectors]:
+    """Read the tables of a checkpoint, embedding by embedding."""
+    return [
+        StoredVectors(tables, tuple(table.read(checkpoint) for table in tables))
+        for tables in find_groups(checkpoint)
+    ]
 
 
 def vectors(
@@ -78,7 +78,7 @@ def vectors(
     """
     norms = read_norms(checkpoint)
     join, join_notes = _join(checkpoint, stored, norms)
-    keys = [checkpoint.stored_key(table.key) for table in stored.tables]
+    keys = [checkpoint.stored_key(key) for table in stored.tables for key in table.keys]
     odd = [note for key, values in zip(keys, stored.values) for note in nonfinite_note(key, values)]
     own = ("pe_norm",) if join in ("lape", "pvg", "mpvg") else ()
     return PositionEmbedding(
@@ -86,15 +86,24 @@ def vectors(
         kind="vectors",
         join=join,
         layers=tuple(
-            LayerPE(_layer(table), values, where.grid_size, where.num_prefix_rows)
+            LayerPE(table.enters_at, values, where.grid_size, where.num_prefix_rows, table.part)
             for table, values in zip(stored.tables, stored.values)
         ),
         norms=norms.params,
-        notes=(*where.notes, *notes, *join_notes, *odd, *norms.notes, *missing_blocks(checkpoint)),
-        keys=(*keys, *(key for name in own for key in norms.stored_keys(name))),
+        notes=(
+            *where.notes,
+            *stored.tables[0].notes,
+            *_uncovered(checkpoint, where),
+            *notes,
+            *join_notes,
+            *odd,
+            *norms.notes,
+            *missing_blocks(checkpoint),
+        ),
+        keys=(*dict.fromkeys(keys), *(k for name in own for k in norms.stored_keys(name))),
         num_prefix_tokens=num_prefix_tokens(checkpoint, where),
         depth=depth(checkpoint),
-        num_parameters=learned * sum(v.size for v in stored.values)
+        num_parameters=learned * sum(_size(checkpoint, table) for table in stored.tables)
         + sum(norms.num_parameters(name) for name in own),
         patch_size=patch_size(checkpoint),
     )
@@ -105,11 +114,33 @@ def num_prefix_tokens(checkpoint: Checkpoint, where: Layout) -> int:
     said = checkpoint.hints.num_prefix_tokens
     if said is not None:
         return said
-    return max(prefix_tokens(checkpoint).total, where.num_prefix_rows)
+    tokens = prefix_tokens(checkpoint)
+    return tokens.total if _drops_cls(checkpoint) else max(tokens.total, where.num_prefix_rows)
 
 
-def _layer(table: Table) -> str:
-    return "input" if table.block is None else f"blocks.{table.block}"
+def _drops_cls(checkpoint: Checkpoint) -> bool:
+    """Whether this is a VitDet, which keeps the row of the class token that it does without."""
+    config = checkpoint.metadata.get("config")
+    said = config.get("model_type") if isinstance(config, dict) else None
+    return said == "vitdet" or any(name.endswith("attn.rel_pos_h") for name in trunk(checkpoint))
+
+
+def _size(checkpoint: Checkpoint, table: Table) -> int:
+    """How many scalars a table has; those of two axes make more rows than they have."""
+    if table.arrangement == "axes":
+        return sum(checkpoint.tensors[key].size for key in table.keys)
+    return (table.rows + table.trailing) * table.embed_dim
+
+
+def _uncovered(checkpoint: Checkpoint, where: Layout) -> tuple[str, ...]:
+    """Return a note where a table leaves out CLS and registers: CLS's row may have been folded."""
+    tokens = prefix_tokens(checkpoint)
+    if where.num_prefix_rows or not (tokens.cls and tokens.registers):
+        return ()
+    return (
+        f"the table covers none of the {tokens.total} prefix tokens; where CLS had a row (DINOv2 "
+        "with registers), timm adds it to cls_token",
+    )
 
 
 def _join(

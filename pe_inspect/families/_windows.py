@@ -1,54 +1,23 @@
-"""Which window a table of offsets belongs to, and which tables of offsets a file holds."""
+"""Which window a table of offsets belongs to: as said, as the file shows, else a square one."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from math import isqrt
-from typing import Final
 
 import numpy as np
 
+from pe_inspect._typing import Int
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families._bias import CLS_ROWS, cls_tokens, offset_index, windows_of
-from pe_inspect.families._grid import image_grid, x
+from pe_inspect.families._bias_tables import TABLE, BiasTable
+from pe_inspect.families._grid import image_grid, stated_by_image, x
 from pe_inspect.families._hints import is_flag, origin
-from pe_inspect.families._names import block_names, block_of, in_order, trunk
+from pe_inspect.families._names import in_order
 from pe_inspect.families._norms import BIAS_NORM
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["BiasTable", "Window", "find_bias_tables", "index_note", "window_of"]
-
-_TABLE: Final = "relative_position_bias_table"
-_INDEX: Final = "relative_position_index"
-_IN_BLOCK: Final = re.compile(
-    r"(?:attn\.|attention\.(?:self\.|attention\.)?)?(?:relative_position_bias\.)?" + _TABLE
-)
-_SHARED: Final = re.compile(
-    r"(?:encoder\.)?(?:rel_pos_bias|relative_position_bias|shared_position_bias)\." + _TABLE
-)
-
-
-@dataclass(frozen=True)
-class BiasTable:
-    """A stored table of offsets, and one of the blocks that add it.
-
-    Attributes:
-        layer: timm's name of the block.
-        key: the checkpoint's name of the table; one that blocks share occurs once a block.
-        rows: offsets, and three more where there is a CLS token.
-        heads: attention heads.
-    """
-
-    layer: str
-    key: str
-    rows: int
-    heads: int
-
-    @property
-    def index_key(self) -> str:
-        """Where a file that persists the index keeps it."""
-        return self.key.removesuffix(_TABLE) + _INDEX
+__all__ = ["Window", "index_note", "windows_for"]
 
 
 @dataclass(frozen=True)
@@ -59,49 +28,49 @@ class Window:
         grid_size: (H, W).
         num_prefix: 1 where the table has rows for CLS.
         notes: what was inferred.
+        was_said: whether a hint named it, or the larger window that this stage shrinks.
+        is_sequence: whether offsets are differences of patch numbers, row by row of the grid.
     """
 
     grid_size: tuple[int, int]
     num_prefix: int
     notes: tuple[str, ...] = ()
+    was_said: bool = False
+    is_sequence: bool = False
+
+    @property
+    def index(self) -> Int[np.ndarray, "tokens tokens"]:
+        """Which row of the table each (query, key) pair takes."""
+        strip = (1, self.grid_size[0] * self.grid_size[1])
+        return offset_index(strip if self.is_sequence else self.grid_size, self.num_prefix)
 
 
-def find_bias_tables(checkpoint: Checkpoint) -> tuple[BiasTable, ...]:
-    """Return the tables of offsets in block order; one that all blocks share, once a block."""
-    names = trunk(checkpoint)
-    own, shared = [], []
-    for bare, key in names.items():
-        found = block_of(bare)
-        if not bare.endswith(_TABLE) or not _is_table_of_offsets(checkpoint.shape(key)):
-            continue
-        if found and _IN_BLOCK.fullmatch(found[1]):
-            own.append(BiasTable(found[0], key, *checkpoint.shape(key)))
-        elif _SHARED.fullmatch(bare):
-            shared.append(key)
-    if own or not shared:
-        return tuple(sorted(own, key=lambda table: in_order(table.layer)))
-    shape = checkpoint.shape(shared[0])
-    return tuple(BiasTable(layer, shared[0], *shape) for layer in block_names(checkpoint))
-
-
-def _is_table_of_offsets(shape: tuple[int, ...]) -> bool:
-    """Whether (rows, heads) can be odd · odd offsets, with three rows more for CLS or without."""
-    return len(shape) == 2 and shape[1] > 0 and (shape[0] % 2 == 1 or shape[0] > CLS_ROWS)
-
-
-def window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
-    """Return the window of a table: as said, as the file shows, else the square one.
+def windows_for(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> list[Window]:
+    """Return the window of each table; what was said must fit one of a pyramid's stages.
 
     Raises:
         AmbiguousCheckpoint: several windows fit and none is square, or none that was said fits.
     """
+    once = {table.key: table for table in tables}
+    known = {key: _window_of(checkpoint, table) for key, table in once.items()}
+    windows = [known[table.key] for table in tables]
+    if is_flag(checkpoint, "grid_size") and not any(window.was_said for window in windows):
+        raise AmbiguousCheckpoint(_does_not_fit(checkpoint, tables[0]))
+    return windows
+
+
+def _window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
+    if table.window is not None:
+        note = f"window {x(table.window)} shown by the shape of the bias table"
+        return Window(table.window, 0, (note,), table.window == checkpoint.hints.grid_size)
+    if (sequence := _sequence(checkpoint, table)) is not None:
+        return sequence
     num_prefix = cls_tokens(table.rows)
-    tokens = _tokens(checkpoint, table)
-    options = windows_of(table.rows, tokens) or windows_of(table.rows)
+    options = _options(checkpoint, table)
     told = _said(checkpoint, table, options)
-    if told is None and is_flag(checkpoint, "grid_size"):
-        raise AmbiguousCheckpoint(_does_not_fit(checkpoint, table, options))
-    told = told or _shown(checkpoint, table, options)
+    if told is not None:
+        return Window(told[0], num_prefix, (told[1],), was_said=True)
+    told = _shown(checkpoint, table, options)
     if told is not None:
         return Window(told[0], num_prefix, (told[1],))
     if len(options) == 1 or options[0][0] == options[0][1]:
@@ -114,13 +83,37 @@ def window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
     )
 
 
+def _sequence(checkpoint: Checkpoint, table: BiasTable) -> Window | None:
+    """Return the grid of a table over 2·H·W − 1 differences of patch numbers, where it is said."""
+    for hint, grid in (
+        ("grid_size", checkpoint.hints.grid_size),
+        ("img_size", image_grid(checkpoint)),
+    ):
+        if grid is None or min(grid) == 1 or table.is_of_a_stage:
+            continue
+        if table.rows == 2 * grid[0] * grid[1] - 1:
+            note = (
+                f"{table.rows} offsets of one axis, patches numbered row by row of a {x(grid)} "
+                f"grid ({origin(checkpoint, hint)})"
+            )
+            return Window(grid, 0, (note,), was_said=True, is_sequence=True)
+    return None
+
+
+def _options(checkpoint: Checkpoint, table: BiasTable) -> list[tuple[int, int]]:
+    """Return the windows that a table may be of."""
+    if table.window is not None:
+        return [table.window]
+    return windows_of(table.rows, _tokens(checkpoint, table)) or windows_of(table.rows)
+
+
 def _tokens(checkpoint: Checkpoint, table: BiasTable) -> int | None:
     """Return a window's tokens where the width of LaPE's norm or a stored index tells them.
 
     Raises:
         AmbiguousCheckpoint: the norm over the keys has a width that no window of the table has.
     """
-    norm = table.key.removesuffix(_TABLE) + BIAS_NORM.removeprefix("attn.") + ".weight"
+    norm = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.") + ".weight"
     if norm in checkpoint:
         width = checkpoint.shape(norm)[0]
         if not windows_of(table.rows, width):
@@ -144,7 +137,7 @@ def _said(
         return None
     if said in options:
         return said, f"window {x(said)} from {origin(checkpoint, 'grid_size')}"
-    if not _is_swin(table):
+    if not table.is_of_a_stage:
         return None
     return _shrunk(said, _halved(image_grid(checkpoint), in_order(table.layer)[0]), options)
 
@@ -153,15 +146,19 @@ def _shown(
     checkpoint: Checkpoint, table: BiasTable, options: list[tuple[int, int]]
 ) -> tuple[tuple[int, int], str] | None:
     """Return (window, note) where the image size tells the window, or the stored index does."""
-    image = None if _is_swin(table) else image_grid(checkpoint)
-    if image is not None and image in options:
+    stated = None if table.is_of_a_stage else stated_by_image(checkpoint)
+    if stated is not None and stated.grid_size in options:
         who = origin(checkpoint, "img_size")
-        return image, f"grid {x(image)} from img_size and patch size ({who})"
+        return stated.grid_size, f"grid {x(stated.grid_size)} from img_size and patch size ({who})"
+    if stated is not None and stated.is_config:
+        raise AmbiguousCheckpoint(
+            f"{stated.who} gives a {x(stated.grid_size)} grid, and "
+            f"{checkpoint.stored_key(table.key)} has {table.rows} rows, those of "
+            f"{' or '.join(map(x, options[:6]))}: the config and the weights are of two models, "
+            "or of two image sizes. To go by the weights, pass --grid-size "
+            f"{'x'.join(map(str, options[0]))}."
+        )
     return _shown_by_index(checkpoint, table, options)
-
-
-def _is_swin(table: BiasTable) -> bool:
-    return table.layer.startswith("layers.")
 
 
 def _halved(image: tuple[int, int] | None, stage: int) -> tuple[int, int] | None:
@@ -179,6 +176,9 @@ def _shrunk(
         window = (min(said[0], stage[0]), min(said[1], stage[1]))
         note = f"window {x(window)} where the stage's grid is smaller than {x(said)}"
         return (window, note) if window in options else None
+    alike = [w for w in options if w[0] * said[1] == w[1] * said[0]]
+    if alike:
+        return alike[0], f"window {x(alike[0])}, as {x(said)} in its proportions"
     same_side = said[0] > said[1]
     inside = [w for w in options if w[0] <= said[0] and w[1] <= said[1]]
     fitting = [w for w in inside if (w[0] > w[1]) == same_side or w[0] == w[1]]
@@ -221,10 +221,10 @@ def _stored_index_is(
     return np.array_equal(checkpoint.tensor(table.index_key).reshape(index.shape), index)
 
 
-def _does_not_fit(checkpoint: Checkpoint, table: BiasTable, options: list[tuple[int, int]]) -> str:
+def _does_not_fit(checkpoint: Checkpoint, table: BiasTable) -> str:
     said = checkpoint.hints.grid_size or (0, 0)
     needs = (2 * said[0] - 1) * (2 * said[1] - 1)
-    fitting = ", ".join(map(x, options[:6]))
+    fitting = ", ".join(map(x, _options(checkpoint, table)[:6]))
     return (
         f"{checkpoint.stored_key(table.key)} has {table.rows} rows; a {x(said)} window has "
         f"{needs}, or {needs + CLS_ROWS} with CLS. Windows that fit: {fitting}."

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families._names import trunk
 from pe_inspect.families._sincos import is_sinusoidal
+from pe_inspect.families._twins import may_rotate
 from pe_inspect.families._vectors import stored_vectors, vectors
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import PositionEmbedding
@@ -21,31 +21,32 @@ NAME: Final = "learned_absolute"
 
 def detect(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint holds a table whose rows are not sines and cosines."""
-    stored = stored_vectors(checkpoint)
-    return stored is not None and not is_sinusoidal(stored.values[0])
+    return any(not is_sinusoidal(stored.values[0]) for stored in stored_vectors(checkpoint))
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
-    """Read the table, or the tables where every block has its own."""
-    stored = stored_vectors(checkpoint)
-    if stored is None:
-        return ()
-    where, notes = stored.tables[0].layout(checkpoint), _may_rotate(checkpoint)
-    return (vectors(checkpoint, stored, where, family=NAME, learned=True, notes=notes),)
-
-
-def _may_rotate(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a note where a rotary embedding, which no file stores, may act beside the table."""
-    if "blocks.0.attn.q_bias" not in trunk(checkpoint) or checkpoint.hints.arch is not None:
-        return ()
-    return ("EVA and EVA-02 have these keys; EVA-02 also rotates q and k (--arch timm:NAME)",)
+    """Read the table, the tables where every block has its own, or several at several places."""
+    notes = may_rotate(checkpoint)
+    return tuple(
+        vectors(
+            checkpoint,
+            stored,
+            stored.tables[0].layout(checkpoint),
+            family=NAME,
+            learned=True,
+            notes=notes,
+        )
+        for stored in stored_vectors(checkpoint)
+        if not is_sinusoidal(stored.values[0])
+    )
 
 
 families.register(NAME)(
     Family(
         name=NAME,
-        looks_for="a table of vectors, one a token, e.g. `pos_embed`, `pos_embedding`, "
-        "`position_embeddings` or `pos_embed0` … `pos_embed11`, with LaPE's "
+        looks_for="a table of vectors, one a token, e.g. `pos_embed` (tokens × D, H × W × D or "
+        "D × H × W), `position_embeddings`, `patch_pos`, one a block (`pos_embed0` …), a stage "
+        "(`levels.#.pos_embed`), a branch (`pos_embed_0`) or an axis (`pos_embed_y`), with LaPE's "
         "`blocks.#.pe_norm` where there are any",
         example="timm's vit_tiny_patch16_224, DeiT, DINOv2, CLIP; LaPE's deit_tiny_patch16_224",
         detect=detect,

@@ -1,6 +1,7 @@
-"""Learned biases by offset, added to the attention logits: Swin, BEiT, and LaPE's RPE models.
+"""Learned biases by offset, added to the attention logits: Swin, BEiT, MaxViT, LaPE's RPE models.
 
-Sources: arXiv:2103.14030 (Swin), arXiv:2106.08254 (BEiT), arXiv:2212.05262 (LaPE, Table 7).
+Sources: arXiv:2103.14030 (Swin), arXiv:2106.08254 (BEiT), arXiv:2106.04803 (CoAtNet),
+arXiv:2204.01697 (MaxViT), arXiv:2212.05262 (LaPE, Table 7).
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from typing import Final
 
 import numpy as np
 
+from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._bias import expand
+from pe_inspect.families._bias_tables import BiasTable, find_bias_tables
 from pe_inspect.families._grid import patch_size, prefix_tokens
 from pe_inspect.families._hints import is_flag
 from pe_inspect.families._names import depth, missing_blocks
 from pe_inspect.families._norms import BIAS_NORM, read_norms
-from pe_inspect.families._read import read_float32
 from pe_inspect.families._tables import nonfinite_note
-from pe_inspect.families._windows import BiasTable, Window, find_bias_tables, index_note, window_of
+from pe_inspect.families._windows import Window, index_note, windows_for
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding, frozen_array
+from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 
@@ -33,20 +34,20 @@ def detect(checkpoint: Checkpoint) -> bool:
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
-    """Read the tables and expand each to the bias of every pair of tokens, one a block."""
+    """Read the tables; each becomes the bias of every pair of tokens, one an attention."""
     tables = find_bias_tables(checkpoint)
     if not tables:
         return ()
     norms = read_norms(checkpoint)
-    windows = [window_of(checkpoint, table) for table in tables]
-    stored = {table.key: read_float32(checkpoint, table.key) for table in tables}
+    windows = windows_for(checkpoint, tables)
+    stored = {table.key: table.read(checkpoint) for table in tables}
     join: Join = "lape" if norms.norms_named(BIAS_NORM) else "layer"
     _refuse_other_join(checkpoint, join)
     pe = PositionEmbedding(
         family=NAME,
         kind="bias",
         join=join,
-        layers=_expanded(tables, windows, stored),
+        layers=_looked_up(tables, windows, stored),
         norms=norms.params,
         notes=(*_notes(checkpoint, tables, windows, stored), *norms.notes),
         keys=(*map(checkpoint.stored_key, stored), *norms.stored_keys(BIAS_NORM)),
@@ -68,18 +69,16 @@ def _refuse_other_join(checkpoint: Checkpoint, join: Join) -> None:
         )
 
 
-def _expanded(
+def _looked_up(
     tables: tuple[BiasTable, ...], windows: list[Window], stored: dict[str, np.ndarray]
 ) -> tuple[LayerPE, ...]:
-    """Expand every table; blocks that share one share its bias in memory too."""
+    """Return each block's bias, expanded on demand; blocks that share a table share its bias."""
     biases = {
-        (table.key, window.grid_size): frozen_array(
-            expand(stored[table.key], window.grid_size, window.num_prefix)
-        )
+        (table.key, window.grid_size): Lookup(stored[table.key], window.index)
         for table, window in zip(tables, windows)
     }
     return tuple(
-        LayerPE(t.layer, biases[t.key, w.grid_size], w.grid_size, w.num_prefix)
+        LayerPE.from_lookup(t.layer, biases[t.key, w.grid_size], w.grid_size, w.num_prefix, t.part)
         for t, w in zip(tables, windows)
     )
 
@@ -108,7 +107,7 @@ def _which_rpe(
     checkpoint: Checkpoint, tables: tuple[BiasTable, ...], windows: list[Window]
 ) -> tuple[str, ...]:
     """Return a note for LaPE's RPE models: a ViT with CLS whose bias covers patches only."""
-    covers_cls = any(window.num_prefix for window in windows)
+    covers_cls = any(window.num_prefix or window.is_sequence for window in windows)
     if covers_cls or not prefix_tokens(checkpoint).cls or not tables[0].layer.startswith("blocks."):
         return ()
     said = checkpoint.hints.pe
@@ -117,10 +116,10 @@ def _which_rpe(
 
 
 def _blocks_without(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> tuple[str, ...]:
-    blocks = depth(checkpoint)
-    if len(tables) == blocks:
+    blocks, holding = depth(checkpoint), len({table.layer for table in tables})
+    if holding == blocks:
         return ()
-    return (f"{len(tables)} of {blocks} blocks hold a bias table",)
+    return (f"{holding} of {blocks} blocks hold a bias table",)
 
 
 def _num_prefix_tokens(checkpoint: Checkpoint, windows: list[Window]) -> int:
@@ -134,8 +133,9 @@ families.register(NAME)(
     Family(
         name=NAME,
         looks_for="a `relative_position_bias_table` of (2H−1)(2W−1) offsets × heads in each block "
-        "(three rows more with CLS), or one that all blocks share",
-        example="Swin (timm, the original, torchvision, transformers), BEiT, LaPE's pe=2D_RPE",
+        "(three rows more with CLS), or heads × (2H−1) × (2W−1), or one that all blocks share",
+        example="Swin (timm, the original, torchvision, transformers), BEiT, CoAtNet, MaxViT, "
+        "GC-ViT, LaPE's pe=2D_RPE",
         detect=detect,
         extract=extract,
     )

@@ -6,25 +6,50 @@ Sources: arXiv:2104.09864 (RoFormer), arXiv:2403.13298 (RoPE-ViT), arXiv:2508.10
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
+from pe_inspect._values import frozen_array
 from pe_inspect.families import Family, families
 from pe_inspect.families._arch import rotary_model
 from pe_inspect.families._grid import patch_size, prefix_tokens
 from pe_inspect.families._names import depth, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
-from pe_inspect.families._rotation import READERS, Rotation, from_architecture
+from pe_inspect.families._rotation import Rotation
+from pe_inspect.families._rotation_computed import (
+    from_architecture,
+    from_config,
+    from_dinov3,
+    has_config,
+)
+from pe_inspect.families._rotation_stored import (
+    from_eva02,
+    from_mixed,
+    from_mixed_blocks,
+    from_schh,
+    from_swin,
+)
 from pe_inspect.families._tables import nonfinite_note
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding, frozen_array
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 
 NAME: Final = "rotary"
 
 _STORED: Final = re.compile(
-    r"(?:rope\.)?freqs|rope\.freqs_cos|rope_embed\.periods|"
-    r"encoder\.\d+\.attention\.rotary_embedding\.x_cos"
+    r"(?:rope\.)?freqs|(?:blocks\.\d+\.attn\.)?rope\.freqs_cos|rope_embed\.periods|"
+    r"encoder\.\d+\.attention\.rotary_embedding\.x_cos|"
+    r"(?:layers|blocks)\..+\.attn\.(?:rope_)?freqs"
+)
+_READERS: Final[tuple[Callable[[Checkpoint, Any], Rotation | None], ...]] = (
+    from_schh,
+    from_mixed,
+    from_mixed_blocks,
+    from_swin,
+    from_eva02,
+    from_dinov3,
+    from_config,
 )
 
 
@@ -32,7 +57,7 @@ def detect(checkpoint: Checkpoint) -> bool:
     """Whether the file holds a rotary embedding, or the named architecture computes one."""
     if any(_STORED.fullmatch(bare) for bare in trunk(checkpoint)):
         return True
-    return rotary_model(checkpoint) is not None
+    return has_config(checkpoint) or rotary_model(checkpoint) is not None
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
@@ -65,7 +90,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
 
 def _rotation(checkpoint: Checkpoint) -> Rotation | None:
     model = rotary_model(checkpoint)
-    for read in READERS:
+    for read in _READERS:
         if (rotation := read(checkpoint, model)) is not None:
             return rotation
     return None if model is None else from_architecture(checkpoint, model)
@@ -80,9 +105,10 @@ def _odd(rotation: Rotation) -> tuple[str, ...]:
 families.register(NAME)(
     Family(
         name=NAME,
-        looks_for="`rope.freqs` (RoPE-Mixed), `rotary_embedding.x_cos` …, `rope.freqs_cos` or "
-        "`rope_embed.periods`; most rotary models store nothing and need --arch timm:NAME",
-        example="timm's vit_small_patch16_rope_mixed_224, s-chh's pos_embed=rope, DINOv3",
+        looks_for="`rope.freqs` (RoPE-Mixed), `attn.rope_freqs` (Swin-RoPE), "
+        "`rotary_embedding.x_cos` …, `rope.freqs_cos` or `rope_embed.periods`; most rotary models "
+        "store nothing and need --arch timm:NAME, or transformers' config.json",
+        example="timm's vit_small_patch16_rope_mixed_224, s-chh's pos_embed=rope, EVA-02, DINOv3",
         detect=detect,
         extract=extract,
     )

@@ -12,7 +12,16 @@ import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._grid import Layout, layout, patch_size, period, prefix_tokens, x
+from pe_inspect.families._grid import (
+    Layout,
+    image_grid,
+    layout,
+    patch_size,
+    period,
+    prefix_tokens,
+    x,
+)
+from pe_inspect.families._hints import origin
 from pe_inspect.families._names import block_of, depth, in_order, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
 from pe_inspect.families._read import read_float32
@@ -25,7 +34,7 @@ __all__ = ["detect", "extract"]
 NAME: Final = "shaw_relative"
 
 _TABLE: Final = re.compile(
-    r"attention\.(query|value)_pos_embedding\.([xy])_relative_embedding_table\.weight"
+    r"att(?:entio)?n\.(query|value)_pos_embedding\.([xy])_relative_embedding_table\.weight"
 )
 _CLS_ROWS: Final = 1
 
@@ -57,7 +66,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         norms=norms.params,
         notes=(*notes, *norms.notes, *missing_blocks(checkpoint)),
         keys=keys,
-        num_prefix_tokens=max(prefix_tokens(checkpoint).total, _CLS_ROWS),
+        num_prefix_tokens=_num_prefix_tokens(checkpoint),
         depth=depth(checkpoint),
         num_parameters=sum(table.values.size for table in layers),
         patch_size=patch_size(checkpoint),
@@ -83,8 +92,8 @@ def _layout(checkpoint: Checkpoint) -> Layout:
     """
     key = next((key for key in trunk(checkpoint).values() if key.endswith("x_distances")), None)
     if key is None:
-        if checkpoint.hints.grid_size is not None:
-            return Layout(checkpoint.hints.grid_size, _CLS_ROWS, ("grid from --grid-size",))
+        for hint, grid in _stated(checkpoint):
+            return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} from {origin(checkpoint, hint)}",))
         raise AmbiguousCheckpoint(
             f"The relative tables of {checkpoint.source} say no grid, and the file holds no "
             "x_distances buffer. Pass --grid-size HxW."
@@ -100,12 +109,28 @@ def _layout(checkpoint: Checkpoint) -> Layout:
     return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} read from x_distances",))
 
 
+def _stated(checkpoint: Checkpoint) -> list[tuple[str, tuple[int, int]]]:
+    """Return (hint, grid) of what was said: of the grid itself, or of the image."""
+    said = (("grid_size", checkpoint.hints.grid_size), ("img_size", image_grid(checkpoint)))
+    return [(hint, grid) for hint, grid in said if grid is not None]
+
+
+def _num_prefix_tokens(checkpoint: Checkpoint) -> int:
+    """Return the model's prefix tokens; tables without any other tensor are taken to have CLS."""
+    said, tokens = checkpoint.hints.num_prefix_tokens, prefix_tokens(checkpoint)
+    if said is not None:
+        return said
+    is_trunk = any(name.startswith("patch_embed.") for name in trunk(checkpoint))
+    return tokens.total if is_trunk else max(tokens.total, _CLS_ROWS)
+
+
 families.register(NAME)(
     Family(
         name=NAME,
         looks_for="`{query,value}_pos_embedding.{x,y}_relative_embedding_table` in each block: "
         "2k+1 clipped offsets and one row for CLS",
-        example="s-chh/2D-Positional-Encoding-Vision-Transformer with pos_embed=relative",
+        example="s-chh/2D-Positional-Encoding-Vision-Transformer with pos_embed=relative; this "
+        "project's own scheme=relative",
         detect=detect,
         extract=extract,
     )

@@ -20,18 +20,20 @@ NAME: Final = "sinusoidal_1d"
 
 def detect(checkpoint: Checkpoint) -> bool:
     """Whether the table's values are those of a position count."""
-    stored = stored_vectors(checkpoint)
-    return stored is not None and one_dimensional(stored.values[0]) is not None
+    return any(one_dimensional(stored.values[0]) for stored in stored_vectors(checkpoint))
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     """Read the table; its rows count through the grid, row by row."""
-    stored = stored_vectors(checkpoint)
-    if stored is None:
-        return ()
-    where = stored.tables[0].layout(checkpoint)
-    notes = (f"fixed 1-D sines and cosines, {one_dimensional(stored.values[0])}",)
-    return (vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes),)
+    found = []
+    for stored in stored_vectors(checkpoint):
+        if variant := one_dimensional(stored.values[0]):
+            where = stored.tables[0].layout(checkpoint)
+            notes = (f"fixed 1-D sines and cosines, {variant}",)
+            found.append(
+                vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes)
+            )
+    return tuple(found)
 
 
 families.register(NAME)(

@@ -28,22 +28,26 @@ NAME: Final = "sinusoidal_2d"
 
 def detect(checkpoint: Checkpoint) -> bool:
     """Whether the table's values are sines and cosines, and not those of a position count."""
-    stored = stored_vectors(checkpoint)
-    return (
-        stored is not None
-        and is_sinusoidal(stored.values[0])
-        and one_dimensional(stored.values[0]) is None
-    )
+    return any(map(_is_of_two_axes, stored_vectors(checkpoint)))
+
+
+def _is_of_two_axes(stored: StoredVectors) -> bool:
+    return is_sinusoidal(stored.values[0]) and one_dimensional(stored.values[0]) is None
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     """Read the table; its own values tell a grid that nothing else does."""
-    stored = stored_vectors(checkpoint)
-    if stored is None:
-        return ()
+    return tuple(
+        _fixed(checkpoint, stored)
+        for stored in stored_vectors(checkpoint)
+        if _is_of_two_axes(stored)
+    )
+
+
+def _fixed(checkpoint: Checkpoint, stored: StoredVectors) -> PositionEmbedding:
     where, variant = _layout(checkpoint, stored)
     notes = (_describe(stored, where, variant),)
-    return (vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes),)
+    return vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes)
 
 
 def _layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layout, Variant | None]:

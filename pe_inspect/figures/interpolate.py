@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pe_inspect._typing import Float
 from pe_inspect.figures import drawings
+from pe_inspect.figures._interpolate_methods import frequencies, side_by_side
+from pe_inspect.figures._interpolate_parts import framed, percent, route
 from pe_inspect.figures._lines import (
     from_zero,
     layer_axis,
@@ -29,12 +31,9 @@ from pe_inspect.figures._style import (
     PALETTE,
     TICK_SIZE,
     axes_at,
-    caption,
     caption_height,
     diverging,
-    new_figure,
     sequential,
-    title,
 )
 
 if TYPE_CHECKING:
@@ -44,14 +43,13 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 LOST: Final = "‖back\u00a0−\u00a0source‖\u00a0/\u00a0‖source‖"  # not to be broken across lines
-TITLE: Final = 0.36
+AFFINITY: Final = {"bias": "attention bias", "phases": "mean phase cosine"}
+SIZES: Final = {"bias": "the size of an offset's bias over all heads"}
+LIKENESS: Final = {
+    "bias": "the bias of the outlined query patch on every key patch, mean over heads",
+    "phases": "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
+}
 LOWEST: Final = 2.1  # inches that the error profile needs for its label
-MEASURES: Final = (
-    ("norm_ratio", "norm after / before", 1.0, 1.0),
-    ("structure_correlation", "structure correlation", 1.0, 1.0),
-    ("error_interior", "round-trip error (%)", 0.0, 100.0),
-)
-"""Measure, axis label, the value of an unchanged table, units in one."""
 
 
 @drawings.register("interpolate")
@@ -66,17 +64,20 @@ def draw(
         table: which of the tables to show as maps.
 
     Returns:
-        `interpolate` and `interpolate_round_trip`; `interpolate_tables` where there are several
-        tables, `interpolate_methods` where several methods were asked for.
+        `interpolate`; `interpolate_spectrum` and `interpolate_round_trip`, of angles
+        `interpolate_frequencies`; `interpolate_tables` where there are several tables,
+        `interpolate_methods` where several methods were asked for.
     """
     figures = {
         "interpolate": _before_and_after(result, token, table),
-        "interpolate_round_trip": _round_trip(result, table),
+        **frequencies(result, table),
     }
-    if len(result.tables()) > 1:
+    if result.pe.kind != "phases":  # whose way back is exact, or there is none
+        figures["interpolate_round_trip"] = _round_trip(result, table)
+    if len(result.tables()) > 1 and result.pe.kind != "phases":
         figures["interpolate_tables"] = _tables(result)
     if len(result.methods) > 1:
-        figures["interpolate_methods"] = _methods(result)
+        figures["interpolate_methods"] = side_by_side(result)
     return figures
 
 
@@ -85,32 +86,42 @@ def _before_and_after(
 ) -> Figure:
     done = result.tables()[table]
     query = result.query_maps(token, table=table)
-    norms = (
-        Map(done.norms_before, f"before · {_sides(done.before)}", done.is_bias),
-        Map(done.norms_after, f"after · {_sides(done.after)}", done.is_bias),
-    )
-    row, column = query.token
-    likeness = (
-        Map(query.before, f"before · to patch ({row}, {column})"),
-        Map(query.after, f"after · to patch ({query.token_after[0]}, {query.token_after[1]})"),
+    likeness = tuple(
+        Map(values, f"{when} · to {_query(done)} ({row}, {column})")
+        for when, values, (row, column) in (
+            ("before", query.before, query.token),
+            ("after", query.after, query.token_after),
+        )
     )
     text = _caption(result, done)
-    heights = [map_height(maps, PAGE_WIDTH) for maps in (norms, likeness)]
-    figure = _figure(sum(heights) + 0.12, _headline(result, done), text)
+    room = 0.0 if done.kind == "phases" else map_height(_norms(done), PAGE_WIDTH) + 0.12
+    height = map_height(likeness, PAGE_WIDTH)
+    figure = framed(room + height, _headline(result, done), text)
     floor = caption_height(text, PAGE_WIDTH)
-    quantity = "size of the bias" if done.is_bias else "L2 norm"
-    maps_row(
-        figure, norms, floor + heights[1] + 0.12, cmap=sequential(),
-        norm=spread(norms[0].values, norms[1].values), label=quantity,
-        axis="offset" if done.is_bias else "patch",
-    )  # fmt: skip
+    if room:
+        _draw_norms(figure, done, floor + height + 0.12)
     panels = maps_row(
         figure, likeness, floor, cmap=diverging(), norm=_signed(query.before, query.after, done),
-        label="attention bias" if done.is_bias else "cosine similarity",
+        label=AFFINITY.get(done.kind, "cosine similarity"), axis=_query(done),
     )  # fmt: skip
     outlined(panels[0], query.token, likeness[0].values.shape)
     outlined(panels[1], query.token_after, likeness[1].values.shape)
     return figure
+
+
+def _norms(done: ResampledTable) -> tuple[Map, ...]:
+    return (
+        Map(done.norms_before, f"before · {_sides(done.before)}", done.is_by_offset),
+        Map(done.norms_after, f"after · {_sides(done.after)}", done.is_by_offset),
+    )
+
+
+def _draw_norms(figure: Figure, done: ResampledTable, bottom: float) -> None:
+    norms = _norms(done)
+    maps_row(
+        figure, norms, bottom, cmap=sequential(), norm=spread(norms[0].values, norms[1].values),
+        label="size of the bias" if done.is_bias else "L2 norm", axis=_place(done),
+    )  # fmt: skip
 
 
 def _signed(before: np.ndarray, after: np.ndarray, done: ResampledTable) -> Normalize:
@@ -123,20 +134,20 @@ def _signed(before: np.ndarray, after: np.ndarray, done: ResampledTable) -> Norm
 def _round_trip(result: InterpolationResult, table: int) -> Figure:
     done = result.tables()[table]
     panel = Map(
-        100 * done.error_map, f"error by {_place(done)} · {_sides(done.before)}", done.is_bias
+        100 * done.error_map, f"error by {_place(done)} · {_sides(done.before)}", done.is_by_offset
     )
     text = (
-        f"Resampled {_route(result, done)}, and back by the same method. Error: "
+        f"Resampled {route(result, done)}, and back by the same method. Error: "
         f"‖back − source‖ of each position, in % of the mean row norm. Border: the outermost ring, "
-        f"{_percent(done.measures['error_border'])}; interior: all others, "
-        f"{_percent(done.measures['error_interior'])}. Over all, {LOST} is "
-        f"{_percent(done.measures['round_trip_error'])}, and the mean cosine of a row with the row "
+        f"{percent(done.measures['error_border'])}; interior: all others, "
+        f"{percent(done.measures['error_interior'])}. Over all, {LOST} is "
+        f"{percent(done.measures['round_trip_error'])}, and the mean cosine of a row with the row "
         f"that comes back {done.measures['round_trip_cosine']:.3f}."
     )
     width = PAGE_WIDTH * 0.55
     map_room = map_height((panel,), width)
     height = max(map_room, LOWEST)
-    figure = _figure(height, f"{result.pe.family} · {done.layer} · what a round trip loses", text)
+    figure = framed(height, f"{result.pe.family} · {done.layer} · what a round trip loses", text)
     floor = caption_height(text, PAGE_WIDTH)
     _error_map(figure, panel, floor + height - map_room, width)
     _error_profile(figure, done, floor, height, width)
@@ -172,10 +183,10 @@ def _tables(result: InterpolationResult) -> Figure:
         "Norm: mean row norm after / before. Round-trip error: mean over the outermost ring "
         "(border) and over all other positions (interior), in % of the table's mean row norm."
     )
-    headline = f"{result.pe.family} · every table · {_route(result, tables[0])}"
+    headline = f"{result.pe.family} · every table · {route(result, tables[0])}"
     names = [table.layer for table in tables]
     room = layer_room(names)
-    figure = _figure(1.85 + room, headline, text)
+    figure = framed(1.85 + room, headline, text)
     floor = caption_height(text, PAGE_WIDTH) + room
     ratio, error = (axes_at(figure, left, floor, 2.6, 1.75) for left in (0.75, 4.25))
     for axes, label in ((ratio, "norm after / before"), (error, "round-trip error (%)")):
@@ -210,95 +221,39 @@ def _series(
     return values
 
 
-def _methods(result: InterpolationResult) -> Figure:
-    names, count = result.methods, len(result.tables())
-    text = (
-        f"Norm: mean row norm after / before{f', mean over {count} tables' if count > 1 else ''}. "
-        f"Structure correlation: {result.definitions['structure_correlation']}. Round-trip error, "
-        "in % of the mean row norm: filled, interior; open, the outermost ring. Dashed: unchanged."
-    )
-    height = 0.22 * len(names) + 0.75
-    route = _route(result, result.tables()[0], with_method=False)
-    figure = _figure(height, f"{result.pe.family} · methods side by side · {route}", text)
-    floor = caption_height(text, PAGE_WIDTH)
-    for k, (measure, label, ideal, unit) in enumerate(MEASURES):
-        axes = axes_at(figure, 1.0 + k * 2.02, floor + 0.45, 1.72, height - 0.55)
-        lined(axes, label, "")
-        _dots(axes, result, measure, colour=PALETTE[0], filled=True, unit=unit)
-        if measure == "error_interior":
-            _dots(axes, result, "error_border", colour=PALETTE[1], filled=False, unit=unit)
-        reference(axes, ideal, upright=True)
-        axes.set_yticks(range(len(names)), names if k == 0 else [""] * len(names))
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-    return figure
-
-
-def _dots(
-    axes: Axes,
-    result: InterpolationResult,
-    measure: str,
-    *,
-    colour: str,
-    filled: bool,
-    unit: float,
-) -> None:
-    means = [unit * result.means(name)[measure] for name in result.methods]
-    axes.plot(
-        means, range(len(means)), linestyle="none", marker="o", markersize=5,
-        markerfacecolor=colour if filled else "none", markeredgecolor=colour,
-    )  # fmt: skip
-
-
-def _figure(height: float, headline: str, text: str) -> Figure:
-    figure = new_figure(PAGE_WIDTH, TITLE + height + caption_height(text, PAGE_WIDTH))
-    title(figure, headline)
-    caption(figure, text)
-    return figure
-
-
 def _headline(result: InterpolationResult, done: ResampledTable) -> str:
-    return f"{result.pe.family} · {done.layer} · {_route(result, done)}"
+    return f"{result.pe.family} · {done.layer} · {route(result, done)}"
 
 
 def _caption(result: InterpolationResult, done: ResampledTable) -> str:
-    measures, several = done.measures, len(result.tables()) > 1
-    what = (
-        "the size of an offset's bias over all heads"
-        if done.is_bias
-        else "the L2 norm of each patch's row"
+    measures = done.measures
+    like = LIKENESS.get(
+        done.kind, f"the cosine of every row with that of the outlined {_query(done)}"
     )
-    like = (
-        "the bias of the outlined query patch on every key patch, mean over heads"
-        if done.is_bias
-        else "the cosine of every patch's row with that of the outlined patch"
-    )
-    return (
+    what = SIZES.get(done.kind, f"the L2 norm of each {_place(done)}'s row")
+    above = (
         f"Above: {what}; its mean goes from {measures['norm_before']:.3g} to "
-        f"{measures['norm_after']:.3g}, ×{measures['norm_ratio']:.2f}. Below: {like}; the "
-        f"structure correlation is {measures['structure_correlation']:.3f}. "
-        "Maps side by side share one scale."
-        + (f" One of {len(result.tables())} tables is shown." if several else "")
+        f"{measures['norm_after']:.3g}, ×{measures['norm_ratio']:.2f}, "
+        f"and {percent(measures['low_norm_share'])} of the new rows are shorter than every old "
+        "one. Below: "
     )
-
-
-def _route(result: InterpolationResult, done: ResampledTable, *, with_method: bool = True) -> str:
-    grid = done.before.shape[:2]
-    source = tuple((side + 1) // 2 for side in grid) if done.is_bias else grid
-    text = f"{source[0]}×{source[1]} → {result.grid_size[0]}×{result.grid_size[1]} patches"
-    rule = result.rules[result.method]
-    name = result.method if rule == result.method else f"{result.method} ({rule})"
-    return f"{text} by {name}" if with_method else text
+    shown = len(result.tables())
+    return (
+        f"{above if done.kind != 'phases' else 'Shown: '}{like}; the structure correlation is "
+        f"{measures['structure_correlation']:.3f}. Maps side by side share one scale."
+        + (f" One of {shown} tables is shown." if shown > 1 else "")
+    )
 
 
 def _sides(table: np.ndarray) -> str:
     return f"{table.shape[0]}×{table.shape[1]}"
 
 
+def _query(done: ResampledTable) -> str:
+    """What the positions of a cosine map are: a bias is drawn between patches."""
+    return "entry" if done.kind == "relative" else "patch"
+
+
 def _place(done: ResampledTable, *, many: bool = False) -> str:
-    one, several = ("offset", "offsets") if done.is_bias else ("patch", "patches")
+    one, several = ("offset", "offsets") if done.is_by_offset else ("patch", "patches")
     return several if many else one
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "undefined"

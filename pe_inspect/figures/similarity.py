@@ -101,10 +101,11 @@ def _draw_layers(result: SimilarityResult, finest: int) -> Figure:
         _sentences(result, _PAIRS, _thinning(overview.block, overview.thinned_from)),
         "key patch",
         "query patch",
-        result.affinity.name,
+        _scale_name(result),
     )
     extent = (overview.thinned_from[0],) * 2 if result.is_uniform else None
-    return draw_page(overview.maps, _labels(result), planned, result.limit, words, extent).figure
+    maps = [_about_centre(result, values) for values in overview.maps]
+    return draw_page(maps, _labels(result), planned, result.limit, words, extent).figure
 
 
 def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
@@ -115,11 +116,11 @@ def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
         _sentences(result, _QUERY),
         "patch column",
         "patch row",
-        result.affinity.name,
+        _scale_name(result),
     )
     planned = plan(len(found), lambda _: (height, width))
     extent = result.grid_size if result.is_uniform else None
-    maps = [values for _, values in found]
+    maps = [_about_centre(result, values) for _, values in found]
     page = draw_page(maps, _labels(result), planned, result.limit, words, extent)
     outline(page, [token or result.token or view.middle for view, _ in found])
     return page.figure
@@ -129,7 +130,7 @@ def _draw_tiles(result: SimilarityResult) -> Figure:
     longer = max(result.grid_size)
     gap = max(longer // 12, 1)
     tiles = result.fig7(max(min(MOST_TILES, LARGEST // (longer + gap)), 1))
-    values = list(tiles.values.reshape(-1, *tiles.grid_size))
+    values = list(_about_centre(result, tiles.values).reshape(-1, *tiles.grid_size))
     layout = mosaic(values, len(tiles.columns), gap=(gap, gap), filling=2 * result.limit)
     shape = (layout.image.shape[0], layout.image.shape[1])
     words = Words(
@@ -137,7 +138,7 @@ def _draw_tiles(result: SimilarityResult) -> Figure:
         _sentences(result, _TILES, _tile_thinning(tiles), about_layers=False),
         "patch column",
         "patch row",
-        result.affinity.name,
+        _scale_name(result),
     )
     page = draw_image(layout, plan(1, lambda _: shape), result.limit, words)
     tile_ticks(page, tiles.rows, tiles.columns, gap)
@@ -158,17 +159,19 @@ class _Singles:
         result = self.result
         text = f"{view.name}: {result.affinity.name} of all pairs"
         about = _sentences(result, _PAIRS, _thinning([block], [view.num_patches]), of=view)
-        words = Words(text, about, "key patch", "query patch", result.affinity.name)
-        return self._page(values, words, (view.num_patches,) * 2).redraw(values, text)
+        words = Words(text, about, "key patch", "query patch", _scale_name(result))
+        return self._page(values, words, (view.num_patches,) * 2).redraw(
+            _about_centre(result, values), text
+        )
 
     def query(self, view: View, values: np.ndarray, token: Token) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} with {_patch(result, token)}"
         about = _sentences(result, _QUERY, of=view)
-        words = Words(text, about, "patch column", "patch row", result.affinity.name)
+        words = Words(text, about, "patch column", "patch row", _scale_name(result))
         place = token or result.token or view.middle
         page = self._page(values, words, view.grid_size, lambda page: outline(page, [place]))
-        return page.redraw(values, text)
+        return page.redraw(_about_centre(result, values), text)
 
     def _page(
         self,
@@ -180,7 +183,8 @@ class _Singles:
         missing = bool(np.isnan(values).any())
         key = (values.shape, extent, words.caption, words.x, missing)
         if key not in self.pages:
-            self.pages[key] = draw_single(values, self.result.limit, words, extent)
+            shown = _about_centre(self.result, values)
+            self.pages[key] = draw_single(shown, self.result.limit, words, extent)
             finish(self.pages[key])
         return self.pages[key]
 
@@ -188,6 +192,23 @@ class _Singles:
 def _name(result: SimilarityResult) -> str:
     name = result.affinity.name
     return name[0].upper() + name[1:]
+
+
+def _about_centre(result: SimilarityResult, values: np.ndarray) -> np.ndarray:
+    """What is drawn: the affinity, less the middle of its scale where that is not 0."""
+    return values - np.float32(result.centre) if result.centre else values
+
+
+def _scale_name(result: SimilarityResult) -> str:
+    centre = f" less {result.centre:.3g}" if result.centre else ""
+    return f"{result.affinity.name}{centre}"
+
+
+def _scale(result: SimilarityResult) -> str:
+    about = (
+        f" about {result.centre:.3g}: a constant cancels in the softmax" if result.centre else ""
+    )
+    return f"One scale, −{result.limit:.3g}{NO_BREAK}to{NO_BREAK}{result.limit:.3g}{about}."
 
 
 def _patch(result: SimilarityResult, token: Token) -> str:
@@ -210,9 +231,8 @@ def _sentences(
     """The caption: what was drawn, by which definition, and all that was left out."""
     notions = dict.fromkeys(view.notion for view in ([of] if of else result.views))
     meanings = [_NOTIONS[notion] for notion in notions] if about_layers else []
-    scale = f"One scale, −{result.limit:.3g}{NO_BREAK}to{NO_BREAK}{result.limit:.3g}."
     prefix = ["Prefix tokens are left out."] if result.pe.num_prefix_rows else []
-    parts = (f"{result.pe.headline}.", *more, *meanings, *_heads(result), *prefix, scale)
+    parts = (f"{result.pe.headline}.", *more, *meanings, *_heads(result), *prefix, _scale(result))
     return " ".join(part for part in parts if part)
 
 

@@ -1,6 +1,8 @@
-"""The only place that opens weight files: a path becomes a `Checkpoint` of lazy tensors.
+"""The only place that opens weight files: a path or name becomes a `Checkpoint` of lazy tensors.
 
 formats/        one function a format, found by content
+_source         where bytes come from: files and folders, of this machine or not
+remote/         names and URLs: ranges of files on servers, kept in a cache
 _containers     which of a file's dictionaries is the state dict
 _prefixes       wrapper prefixes and towers, down to the vision trunk's own names
 _hints          what a config.json or saved arguments say
@@ -10,6 +12,16 @@ checkpoint      the container that families are handed
 from __future__ import annotations
 
 from pe_inspect.loading._load import load
+from pe_inspect.loading._source import ChangedMeanwhile
+from pe_inspect.loading._transfer import Transfer, is_remote
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor
 
-__all__ = ["Checkpoint", "Hints", "StoredTensor", "load"]
+__all__ = [
+    "ChangedMeanwhile",
+    "Checkpoint",
+    "Hints",
+    "StoredTensor",
+    "Transfer",
+    "is_remote",
+    "load",
+]

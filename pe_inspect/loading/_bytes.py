@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pe_inspect._typing import Shaped
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._dtypes import decode, is_known, itemsize
+from pe_inspect.loading._source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 __all__ = ["Span", "lazy_tensor", "unreadable_tensor"]
 
@@ -23,19 +26,22 @@ LARGEST_EXPANSION: Final = 1 << 30
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a file: plain bytes, or one compressed member of a zip archive.
+    """A stretch of a file: plain bytes, or bytes of one member of a zip archive.
 
     Attributes:
-        path: the file.
+        source: the file.
         offset: of the first byte; within the member where there is one.
         nbytes: how many bytes lie there.
-        member: the name of a compressed zip member; empty for plain bytes.
+        member: the name of a compressed zip member; empty for others.
+        header: where the local header of a zip member that is not compressed starts. Its length
+            is found when the bytes are read: on a server each look would be a request.
     """
 
-    path: Path
+    source: ByteSource
     offset: int
     nbytes: int
     member: str = ""
+    header: int | None = None
 
     def read(self, start: int, count: int) -> bytearray:
         """Return `count` bytes from `start` on.
@@ -48,13 +54,15 @@ class Span:
             got = self._read_into(buffer, self.offset + start)
         except MemoryError as error:
             raise UnreadableCheckpoint(
-                f"{self.path}: a tensor of {count} bytes does not fit into memory."
+                f"{self.source}: a tensor of {count} bytes does not fit into memory."
             ) from error
-        except (OSError, ValueError, EOFError) as error:
-            raise UnreadableCheckpoint(f"{self.path} cannot be read: {error}.") from error
+        except EOFError:
+            got = 0
+        except (OSError, ValueError) as error:
+            raise UnreadableCheckpoint(f"{self.source} cannot be read: {error}.") from error
         if got != count:
             raise UnreadableCheckpoint(
-                f"{self.path} ends {count - got} bytes early; copy or download it again."
+                f"{self.source} ends {count - got} bytes early; copy or download it again."
             )
         return buffer
 
@@ -62,10 +70,17 @@ class Span:
         if self.member:
             from pe_inspect.loading._zip import read_member
 
-            return read_member(self.path, self.member, position, buffer)
-        with self.path.open("rb") as file:
-            file.seek(position)
+            return read_member(self.source, self.member, position, buffer)
+        with self.source.open() as file:
+            file.seek(self._start(file) + position)
             return file.readinto(buffer)
+
+    def _start(self, file: BufferedReader) -> int:
+        if self.header is None:
+            return 0
+        from pe_inspect.loading._zip import after_local_header
+
+        return after_local_header(file, self.header)
 
 
 def lazy_tensor(

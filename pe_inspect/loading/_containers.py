@@ -55,7 +55,8 @@ def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateD
     Args:
         tree: what a format's reader returned.
         source: what messages call the file.
-        wanted: the dotted path of a container, or of a common prefix of names.
+        wanted: the dotted path of a container, or of a common prefix of names; or the name of the
+            tensor to take for the table.
 
     Raises:
         UnreadableCheckpoint: there are no tensors in the file.
@@ -176,12 +177,21 @@ def _wanted(root: dict[str, Any], source: str, wanted: str) -> StateDict:
     found = _lookup(root, wanted)
     if found is None or not _holds_tensors(found):
         chosen = _descend(root, {})
+        if wanted in chosen.tensors:
+            return _taken_for_table(chosen, wanted)
         group = _group(chosen.tensors, wanted)
         if group:
             return StateDict(group, chosen.beside)
         raise UsageError(_unknown(source, wanted, root, found is not None))
     beside = _without(root, _options(root))
     return _descend(_children(found), beside)
+
+
+def _taken_for_table(chosen: StateDict, wanted: str) -> StateDict:
+    """The state dict with one tensor, that the user named, in the place of its table."""
+    others = {name: t for name, t in chosen.tensors.items() if name not in (wanted, LONE_TENSOR)}
+    note = f"{wanted!r} is taken for {LONE_TENSOR} (--state-dict-key)"
+    return StateDict({LONE_TENSOR: chosen.tensors[wanted], **others}, chosen.beside, (note,))
 
 
 def _lookup(node: dict[str, Any], path: str) -> Any:

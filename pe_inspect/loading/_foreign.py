@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from pe_inspect.loading._source import suffix_of
 from pe_inspect.loading.formats import SourceFile
 
 __all__ = ["what_it_is"]
@@ -26,7 +27,7 @@ def _text(pattern: bytes) -> Callable[[SourceFile], bool]:
 
 def _is_tensorflow(file: SourceFile) -> bool:
     """Protocol buffers and tables without a magic of their own: only the names tell."""
-    return file.path.suffix in (".pb", ".index") or ".data-0000" in file.path.name
+    return suffix_of(file.source.name) in (".pb", ".index") or ".data-0000" in file.source.name
 
 
 def _is_onnx(file: SourceFile) -> bool:
@@ -90,7 +91,7 @@ _OTHERS: Final[tuple[tuple[Callable[[SourceFile], bool], str, str], ...]] = (
         "unpack it, and give the weight file in it",
     ),
     (
-        lambda file: file.path.suffix == ".safetensors",
+        lambda file: suffix_of(file.source.name) == ".safetensors",
         "is no safetensors file, or its start is damaged",
         _AGAIN,
     ),
@@ -101,5 +102,5 @@ def what_it_is(file: SourceFile) -> str:
     """Return one line: what the file is, what was expected, and what to do."""
     for is_it, what, remedy in _OTHERS:
         if is_it(file):
-            return f"{file.path} {what}. {EXPECTED}: {remedy}."
-    return f"{file.path} is of no kind that pe-inspect knows. {EXPECTED}: {_EXPORT}."
+            return f"{file} {what}. {EXPECTED}: {remedy}."
+    return f"{file} is of no kind that pe-inspect knows. {EXPECTED}: {_EXPORT}."

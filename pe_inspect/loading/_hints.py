@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pe_inspect.loading._config_grids import stated_grid
 from pe_inspect.loading.checkpoint import Hints
 
-__all__ = ["hints_from"]
+__all__ = ["hints_from", "outranked"]
 
-# Where settings lie, the most specific first: our trainer, timm, Hugging Face, open_clip
-_SECTIONS: Final = {
+# Where one tower's settings lie in a configuration of several; nothing else of it is that tower's.
+_TOWERS: Final = {
     "vision": (
-        "model",
-        "model_args",
-        "vision_config",
-        "model_cfg.vision_cfg",
-        "",
-        "pretrained_cfg",
+        *("vision_config", "thinker_config.vision_config", "model_cfg.vision_cfg", "vision_cfg"),
+        *("backbone_config", "encoder"),
     ),
-    "text": ("text_config", "model_cfg.text_cfg", ""),
+    "text": ("text_config", "model_cfg.text_cfg", "text_cfg"),
 }
+# Where they lie in a configuration of one, the most specific first: our trainer's, timm's, any.
+_WHOLE: Final = ("model", "model_args", "", "pretrained_cfg")
+
 JOINS: Final = {
     "basic": "input",
     "input": "input",
@@ -42,7 +42,7 @@ def hints_from(settings: Mapping[str, Any], origin: str, tower: str | None = Non
         origin: who says so, for notes: `"config.json"`, `"args in the file"`.
         tower: whose settings count where there are two.
     """
-    sections = [_section(settings, path) for path in _SECTIONS[tower or "vision"]]
+    sections = _sections(settings, tower or "vision")
     found = {
         name: value
         for name, (keys, read) in _FIELDS.items()
@@ -50,7 +50,15 @@ def hints_from(settings: Mapping[str, Any], origin: str, tower: str | None = Non
     }
     arch = _architecture(settings)
     found |= {"arch": arch} if arch else {}
+    grid = next((grid for grid in map(stated_grid, sections) if grid), None)
+    found |= {"grid_size": grid} if grid else {}
     return Hints(**found, origins=dict.fromkeys(found, origin))
+
+
+def _sections(settings: Mapping[str, Any], tower: str) -> list[Mapping[str, Any]]:
+    """The parts of a configuration that speak of one tower, the most specific first."""
+    own = [part for path in _TOWERS[tower] if (part := _section(settings, path))]
+    return own or [_section(settings, path) for path in _WHOLE]
 
 
 def _section(settings: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -114,7 +122,12 @@ _FIELDS: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]]] = {
     "img_size": (("img_size", "image_size", "input_size"), _size),
     "patch_size": (("patch_size",), _size),
     "num_heads": (("num_heads", "num_attention_heads"), _positive),
-    "ln_eps": (("ln_eps", "layer_norm_eps", "norm_eps"), _small),
+    "embed_dim": (("embed_dim", "hidden_size", "width"), _positive),
+    "depth": (("num_hidden_layers", "layers", "depth"), _positive),
+    "ln_eps": (
+        ("ln_eps", "layer_norm_eps", "rms_norm_eps", "norm_eps", "layernorm_eps"),
+        _small,
+    ),
     "join": (("join", "join_type"), _join),
     "pe": (("pe", "pe_type", "scheme"), _word),
     "rope_theta": (("rope_theta", "rope_parameters.rope_theta"), _real),
@@ -123,6 +136,34 @@ _FIELDS: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]]] = {
 
 def _architecture(settings: Mapping[str, Any]) -> str | None:
     """Return timm's name where timm wrote the file, else what the script called its model."""
-    keys = ("architecture", "pretrained_cfg.architecture", "arch", "model", "model_name")
+    keys = (
+        *("architecture", "pretrained_cfg.architecture", "arch"),
+        *("model_cfg.vision_cfg.timm_model_name", "model", "model_name"),
+    )
     names = (_word(_section_value(settings, key)) for key in keys)
     return next((name.removeprefix("timm:") for name in names if name), None)
+
+
+_TOLD: Final = ("grid_size", "img_size", "patch_size", "num_heads", "join", "ln_eps", "rope_theta")
+
+
+def outranked(stronger: Hints, weaker: Hints) -> list[str]:
+    """Return a note for every hint of which two sources say different things."""
+    notes = []
+    for name in _TOLD:
+        taken, left = getattr(stronger, name), getattr(weaker, name)
+        if None in (taken, left) or taken == left:
+            continue
+        first, second = _who(stronger, name), _who(weaker, name)
+        notes.append(f"{name} {_said(taken)} from {first}; {second} says {_said(left)}")
+    return notes
+
+
+def _who(hints: Hints, name: str) -> str:
+    return hints.origins.get(name, f"--{name.replace('_', '-')}")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -52,11 +52,12 @@ class StorageType:
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
-    """A storage by its key in the archive; none of it has been read."""
+    """A storage by its key in the archive, and its elements; none of it has been read."""
 
     key: str
     dtype: str | None
     start: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

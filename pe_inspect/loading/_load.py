@@ -5,21 +5,26 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pe_inspect.errors import UnreadableCheckpoint, UsageError
+from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._containers import StateDict, find_state_dict
-from pe_inspect.loading._hints import hints_from
+from pe_inspect.loading._hints import hints_from, outranked
 from pe_inspect.loading._prefixes import find_trunk
+from pe_inspect.loading._quantised import quantised_note
 from pe_inspect.loading._recognise import recognise, suffix_note
+from pe_inspect.loading._source import ByteSource, ChangedMeanwhile, Folder, at
+from pe_inspect.loading._stacked import unstacked
+from pe_inspect.loading._transfer import Progress, Reporter, is_remote
 from pe_inspect.loading._tree import is_scalar
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 from pe_inspect.loading.formats import Contents, SourceFile
 
 __all__ = ["load"]
 
-REMOTE: Final = ("timm:", "hf-hub:", "hf_hub:", "http://", "https://")
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
 
 
@@ -30,56 +35,101 @@ def load(
     state_dict_key: str | None = None,
     tower: str | None = None,
     trust_pickle: bool = False,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """Open a checkpoint: read its headers, choose its state dict, and leave the numbers alone.
 
     Args:
-        source: a weight file (PyTorch, safetensors, npz, npy; recognised by content) or a folder
-            that holds one.
+        source: a weight file (PyTorch, safetensors, npz, npy; recognised by content), a folder
+            that holds one, `timm:NAME`, `hf-hub:ORG/NAME[@rev]`, or the URL of a weight file.
+            Of a file that lies elsewhere only the bytes that are asked for are fetched.
         hints: what the caller knows; outranks a config.json, which outranks what the file says.
         state_dict_key: which of several state dicts: a dotted path, or a common prefix of names.
         tower: `"vision"` or `"text"`, where there are both.
         trust_pickle: let a pickle run code.
+        progress: is told of every transfer, also of those that reading a tensor begins later.
 
     Raises:
-        UnreadableCheckpoint: the file is missing, damaged, or of another kind.
+        UnreadableCheckpoint: the file is missing, damaged, or of another kind, or cannot be
+            reached.
         UnsafeCheckpoint: its pickle names globals that could run code. Nothing was run.
-        UsageError: `source` is no path, or the chosen state dict or tower is not there.
+        UsageError: timm knows no such name, or the chosen state dict or tower is not there.
         AmbiguousCheckpoint: the folder holds several weight files.
     """
-    file = SourceFile(_existing(os.fspath(source)), trust_pickle)
+    open_once = partial(
+        _open, os.fspath(source), hints or Hints(), state_dict_key, tower, trust_pickle, progress
+    )
+    try:
+        return open_once()
+    except ChangedMeanwhile:
+        return open_once()
+
+
+def _open(
+    given: str,
+    hints: Hints,
+    state_dict_key: str | None,
+    tower: str | None,
+    trust_pickle: bool,
+    progress: Progress | None,
+) -> Checkpoint:
+    reporter = Reporter(progress)
+    source, place, hints = _placed(given, hints, reporter)
+    file = SourceFile(place, trust_pickle)
     found_format = recognise(file)
     contents = _read(file, found_format.read)
     word = contents.format or found_format.name
-    notes = (*suffix_note(file.path, found_format), *contents.notes)
+    unhashed = contents.weights.unhashed
+    notes = (
+        *reporter.notes,
+        *suffix_note(file, found_format),
+        *contents.notes,
+        *((unhashed,) if unhashed else ()),
+    )
     if word == "pe":
-        return _saved_extraction(str(source), contents, hints or Hints(), notes)
-    state = find_state_dict(contents.tree, str(source), state_dict_key)
-    tensors, trunk_notes = find_trunk(state.tensors, tower)
+        return _saved_extraction(source, contents, hints, notes)
+    state = find_state_dict(contents.tree, source, state_dict_key)
+    trunk, trunk_notes = find_trunk(state.tensors, tower)
+    tensors, stack_notes = unstacked(trunk)
     metadata, config_note = _metadata(file, contents, state)
+    kept_as = quantised_note(state.tensors, metadata.get("config"))
+    known, rank_notes = _all_hints(hints, metadata, tower)
     return Checkpoint(
-        source=str(source),
-        path=contents.weights,
+        source=source,
+        path=contents.weights.path,
         format=word,
         tensors=tensors,
-        hints=_all_hints(hints or Hints(), metadata, tower),
-        notes=(*notes, *config_note, *state.notes, *trunk_notes),
+        hints=known,
+        notes=(
+            *(*notes, *config_note, *state.notes, *trunk_notes),
+            *(*stack_notes, *kept_as, *rank_notes),
+        ),
         metadata=metadata,
+        digest=contents.weights.sha256,
     )
+
+
+def _placed(given: str, hints: Hints, reporter: Reporter) -> tuple[str, ByteSource | Folder, Hints]:
+    """Return what the source is called, where it lies, and what its name says of it.
+
+    Raises:
+        UnreadableCheckpoint: there is nothing, or it cannot be reached.
+        UsageError: a name that timm does not know, or is no name.
+    """
+    if not is_remote(given):
+        return given, at(_existing(given)), hints
+    from pe_inspect.loading.remote import open_named
+
+    named = open_named(given, reporter)
+    return named.shown, named.place, hints.over(named.hints)
 
 
 def _existing(source: str) -> Path:
     """Return the path of a file or folder that is there.
 
     Raises:
-        UsageError: it is a name or a URL.
         UnreadableCheckpoint: there is nothing, or a device or pipe.
     """
-    if source.startswith(REMOTE):
-        raise UsageError(
-            f"{source}: names and URLs cannot be read by this version. "
-            "Download the weights, and give the file or folder."
-        )
     if not source:
         raise UnreadableCheckpoint("The path is empty. Give a weight file or a folder with one.")
     try:
@@ -111,7 +161,7 @@ def _read(file: SourceFile, read: Any) -> Contents:
         contents: Contents = read(file)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UnreadableCheckpoint(f"{file.path} cannot be read: {reason}.") from error
+        raise UnreadableCheckpoint(f"{file} cannot be read: {reason}.") from error
     return contents
 
 
@@ -119,8 +169,10 @@ def _saved_extraction(
     source: str, contents: Contents, hints: Hints, notes: tuple[str, ...]
 ) -> Checkpoint:
     """A `.pe.safetensors`: its tensors are ours already, nothing is to be chosen."""
-    tensors = contents.tree
-    return Checkpoint(source, contents.weights, "pe", tensors, hints, notes)
+    weights = contents.weights
+    return Checkpoint(
+        source, weights.whole(), "pe", contents.tree, hints, notes, digest=weights.sha256
+    )
 
 
 def _metadata(
@@ -137,7 +189,7 @@ def _metadata(
     if "config" in found:
         return found, ()
     config = _config_beside(file)
-    note = (f"config.json beside {file.path.name} was read",) if config else ()
+    note = (f"config.json beside {file.source.name} was read",) if config else ()
     return {**found, **({"config": config} if config else {})}, note
 
 
@@ -149,19 +201,28 @@ def _config_beside(file: SourceFile) -> dict[str, Any]:
     """The config.json of a file that lies in a folder of a usual layout."""
     from pe_inspect.loading.formats.huggingface import WEIGHT_NAMES, read_config
 
-    return read_config(file.path.parent) if file.path.name in WEIGHT_NAMES else {}
+    if file.is_folder or file.source.name not in WEIGHT_NAMES:
+        return {}
+    return read_config(file.source.folder)
 
 
-def _all_hints(passed: Hints, metadata: Mapping[str, Any], tower: str | None) -> Hints:
-    """Flags over config.json over arguments in the file over scalars beside the state dict."""
+def _all_hints(
+    passed: Hints, metadata: Mapping[str, Any], tower: str | None
+) -> tuple[Hints, tuple[str, ...]]:
+    """Flags over config.json over arguments in the file over scalars beside the state dict.
+
+    Where two of them disagree, a note says which was believed.
+    """
     config, arguments = metadata.get("config", {}), metadata.get("args", {})
     beside = {name: metadata[name] for name in ("arch", "architecture") if name in metadata}
-    known = passed
+    known, notes = replace(passed, tower=tower), list[str]()
     for settings, origin in (
         (config, "config.json"),
         (arguments, "args in the file"),
         (beside, "the file"),
     ):
         if isinstance(settings, Mapping):
-            known = known.over(hints_from(settings, origin, tower))
-    return known
+            weaker = hints_from(settings, origin, tower)
+            notes += outranked(known, weaker)
+            known = known.over(weaker)
+    return known, tuple(notes)

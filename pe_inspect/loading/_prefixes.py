@@ -11,30 +11,28 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pe_inspect.errors import UsageError
+from pe_inspect.loading._towers import Tower, choose_tower
 from pe_inspect.loading.checkpoint import StoredTensor
 
 __all__ = ["find_trunk"]
 
 Tensors = dict[str, StoredTensor]
 
-WRAPPERS: Final = tuple(
-    f"{name}."
-    for name in (
-        *("_orig_mod", "module", "_forward_module", "model", "state_dict", "timm_model"),
-        *("base_encoder", "encoder_q", "online_encoder", "teacher", "target_encoder"),
-        *("student", "momentum_encoder", "encoder_k", "model_ema", "ema_model", "ema"),
-        *("backbone", "image_encoder", "visual_encoder", "vision_encoder", "vision_tower"),
-        *("clip", "siglip", "visual", "trunk", "vision_model", "net", "network"),
-        *("vit", "deit", "beit", "swin", "swinv2", "dinov2", "dinov2_with_registers", "ijepa"),
-        *("dinov3_vit", "data2vec_vision", "vit_msn", "videomae", "hiera"),
-        *("encoder", "text", "text_model", "text_encoder"),
-    )
+_WORDS: Final = (
+    *("_orig_mod", "module", "_forward_module", "model", "state_dict", "timm_model"),
+    *("base_encoder", "encoder_q", "online_encoder", "teacher", "target_encoder"),
+    *("student", "momentum_encoder", "encoder_k", "model_ema", "ema_model", "ema"),
+    *("backbone", "image_encoder", "visual_encoder", "vision_encoder", "vision_tower"),
+    *("clip", "siglip", "visual", "trunk", "vision_model", "net", "network"),
+    *("vit", "deit", "beit", "swin", "swinv2", "dinov2", "dinov2_with_registers", "ijepa"),
+    *("dinov3_vit", "data2vec_vision", "vit_msn", "videomae", "hiera"),
+    *("base_model", "encoder", "text", "text_model", "text_encoder"),
 )
-"""Of two that hold the same names, the earlier is the ordinary one."""
+WRAPPERS: Final = (*(f"{word}." for word in _WORDS), "opt/target/", "target/", "img/", "txt/")
+"""Of two that hold the same names, the earlier is the ordinary one; the last are big_vision's."""
 
 TRUNK: Final = (
-    r"(^|\.)(patch_embed\w*|patch_projection|to_patch_embedding|conv_proj|conv1|stem|embeddings?|"
+    r"(^|[./])(patch_embed\w*|patch_projection|to_patch_embedding|conv_proj|conv1|stem|embeddings?|"
     r"cls_token|class_token|class_embedding|cls_embedding|dist_token|distillation_token|reg_token|"
     r"pos_embed\w*|absolute_pos_embed|position_embeddings?|positional_emb\w*|posembed_input|"
     r"relative_position_bias_table)(\.|/|$)"
@@ -43,15 +41,8 @@ NOT_TRUNK: Final = r"(^|\.)(decoder\w*|predictor\w*|prompt_encoder|mask_decoder|
 ENCODER_OF_ITS_OWN: Final = r"encoder\.(layers\.encoder_layer_|ln\.|layer\.\d|\d+\.)"
 """torchvision's, Hugging Face's and s-chh's `encoder.` is part of the trunk's names."""
 
-TEXT: Final = r"(text|text_model|text_encoder|textual|text_tower|language_model|bert)\."
-VISION: Final = (
-    r"(visual|vision_model|vision_tower|visual_encoder|vision_encoder|image_encoder|trunk)\."
-)
-OPENAI_TEXT: Final = (
-    r"(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection)"
-)
-OPENAI_MARK: Final = "token_embedding.weight"
-SHARED_BY_TOWERS: Final = r"(logit_scale|logit_bias|visual_projection|text_projection)"
+PARTS: Final = r"(encoder|embeddings?|features|layers?|blocks?|stages?|transformer|network)\."
+"""First words of names that belong to a trunk itself, or hold its parts."""
 
 
 def find_trunk(
@@ -66,52 +57,19 @@ def find_trunk(
     Raises:
         UsageError: `tower` is no tower, or the state dict has no such tower.
     """
-    if tower not in (None, "vision", "text"):
-        raise UsageError(f"Unknown tower {tower!r}. Known: text, vision.")
+    chosen = Tower(tower)
     found, notes, stripped = dict(tensors), list[str](), list[str]()
-    has_chosen = False
     while True:
-        text = set() if has_chosen else _text_keys(found)
-        if text:
-            found, has_chosen = _one_tower(found, text, tower, notes), True
+        found = choose_tower(found, chosen, notes)
         prefix = _next_prefix(found)
         if prefix is None:
             break
         found = _strip(found, prefix, notes)
         stripped.append(prefix)
-    if tower == "text" and not has_chosen:
-        raise UsageError("--tower text: the state dict has one tower only. Leave --tower out.")
+    chosen.refuse_missing()
     if stripped:
         notes.insert(0, f"stripped {' '.join(map(repr, stripped))} from the stored names")
     return found, tuple(notes)
-
-
-def _text_keys(tensors: Tensors) -> set[str]:
-    """The names of the text tower, where there is a vision tower too."""
-    text = {key for key in tensors if re.match(TEXT, key)}
-    if OPENAI_MARK in tensors:
-        text |= {key for key in tensors if re.match(OPENAI_TEXT, key)}
-    has_vision = any(re.match(VISION, key) for key in tensors)
-    return text if has_vision else set()
-
-
-def _one_tower(tensors: Tensors, text: set[str], tower: str | None, notes: list[str]) -> Tensors:
-    keep_text = tower == "text"
-    kept = {
-        key: tensor
-        for key, tensor in tensors.items()
-        if (key in text) == keep_text or re.match(SHARED_BY_TOWERS, key)
-    }
-    taken, other = ("text", "vision") if keep_text else ("vision", "text")
-    left = len(tensors) - len(kept)
-    if tower is None:
-        notes.append(
-            f"took the vision tower; {left} tensors of the text tower were left out "
-            "(--tower text takes them)"
-        )
-    else:
-        notes.append(f"took the {taken} tower; {left} tensors of the {other} tower were left out")
-    return kept
 
 
 def _next_prefix(tensors: Tensors) -> str | None:
@@ -120,10 +78,30 @@ def _next_prefix(tensors: Tensors) -> str | None:
     counts = {prefix: _count(anchors, prefix) for prefix in WRAPPERS}
     under = [prefix for prefix, count in counts.items() if count and _may_strip(prefix, tensors)]
     if not under or 2 * sum(counts[prefix] for prefix in under) < len(anchors):
-        return None
+        return _common_word(anchors)
     best = under[0] if _are_siblings(tensors, under) else max(under, key=lambda p: counts[p])
     is_whole = counts[best] == len(anchors)
     return best if best != "encoder." or is_whole else None
+
+
+def _common_word(anchors: list[str]) -> str | None:
+    """Return a wrapper of any name: the one word, with its dot, that all of the trunk lies under.
+
+    What follows it must begin the trunk's names or be a wrapper again.
+    """
+    words = {anchor.partition(".")[0] for anchor in anchors}
+    word = f"{min(words)}." if len(words) == 1 else ""
+    if not re.fullmatch(r"[A-Za-z_]\w*\.", word):
+        return None
+    if re.match(PARTS, word) or re.match(TRUNK, word) or re.match(NOT_TRUNK, word):
+        return None
+    return word if any(_begins_trunk(anchor[len(word) :]) for anchor in anchors) else None
+
+
+def _begins_trunk(name: str) -> bool:
+    while wrapper := next((w for w in WRAPPERS if name.startswith(w)), None):
+        name = name[len(wrapper) :]
+    return re.match(TRUNK, name) is not None
 
 
 def _anchors(tensors: Iterable[str]) -> list[str]:

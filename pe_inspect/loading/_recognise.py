@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading._source import suffix_of
 from pe_inspect.loading.formats import Format, SourceFile, formats
 
 __all__ = ["recognise", "suffix_note"]
@@ -19,7 +18,7 @@ def recognise(file: SourceFile) -> Format:
     try:
         claimed = next((f for f in formats.values() if f.recognises(file)), None)
     except OSError as error:
-        raise UnreadableCheckpoint(f"{file.path} cannot be read: {error.strerror}.") from error
+        raise UnreadableCheckpoint(f"{file} cannot be read: {error.strerror}.") from error
     if claimed is None:
         from pe_inspect.loading._foreign import what_it_is
 
@@ -27,10 +26,13 @@ def recognise(file: SourceFile) -> Format:
     return claimed
 
 
-def suffix_note(path: Path, read_as: Format) -> tuple[str, ...]:
+def suffix_note(file: SourceFile, read_as: Format) -> tuple[str, ...]:
     """Say so where the extension promises another format than the content."""
-    suffix = path.suffix.lower()
+    if file.is_folder:
+        return ()
+    suffix = suffix_of(file.source.name)
     promised = sorted({f.name for f in formats.values() if suffix in f.suffixes})
     if not promised or suffix in read_as.suffixes:
         return ()
-    return (f"{path.name} is {read_as.name} by content, not {' or '.join(promised)}; read as that",)
+    name, words = file.source.name, " or ".join(promised)
+    return (f"{name} is {read_as.name} by content, not {words}; read as that",)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._bytes import Span, lazy_tensor, unreadable_tensor
 from pe_inspect.loading._inert import StorageRef, TensorRef
+from pe_inspect.loading._source import ByteSource
 from pe_inspect.loading._tree import plain_leaf
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import damaged
@@ -22,12 +22,12 @@ class TensorResolver:
     """Resolves what `_unpickler.load_plain` returns, leaf by leaf.
 
     Attributes:
-        path: the file, for messages.
+        source: the file.
         span_of: where the storage of that key lies; raises where there is none.
         is_big_endian: the byte order of the machine that wrote the file.
     """
 
-    path: Path
+    source: ByteSource
     span_of: Callable[[str], Span]
     is_big_endian: bool = False
 
@@ -48,8 +48,8 @@ class TensorResolver:
                 strides=ref.strides,
                 start=ref.start,
                 big_endian=self.is_big_endian,
-                storage=(str(self.path), storage.key),
+                storage=(str(self.source), storage.key),
             )
         except UnreadableCheckpoint as error:
             what = f"is truncated or damaged: storage {storage.key!r}: {error}"
-            raise damaged(self.path, what) from error
+            raise damaged(self.source, what) from error

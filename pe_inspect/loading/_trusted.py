@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pe_inspect.errors import UnreadableCheckpoint
@@ -25,22 +26,23 @@ def read_trusted(file: SourceFile, *, is_torch: bool = True) -> Contents:
     Raises:
         UnreadableCheckpoint: unpickling failed; the message carries the reason.
     """
+    path = file.source.whole()
     try:
-        value = _torch_load(file) if is_torch else pickle.loads(file.path.read_bytes())  # noqa: S301
+        value = _torch_load(path, file.is_zip) if is_torch else pickle.loads(path.read_bytes())  # noqa: S301
     except Exception as error:  # the file's own code ran: it may raise anything
         raise UnreadableCheckpoint(
-            f"{file.path} was trusted, and cannot be unpickled: "
+            f"{file} was trusted, and cannot be unpickled: "
             f"{type(error).__name__}: {reason(error)}. "
             "The code that its classes come from must be importable."
         ) from error
     note = "--trust-pickle: the file's pickle was allowed to run code"
-    return Contents(plain_tree(value, _reduced), file.path, notes=(note,))
+    return Contents(plain_tree(value, _reduced), file.source, notes=(note,))
 
 
-def _torch_load(file: SourceFile) -> Any:
+def _torch_load(path: Path, is_zip: bool) -> Any:
     import torch
 
-    return torch.load(file.path, map_location="cpu", weights_only=False, mmap=file.is_zip)
+    return torch.load(path, map_location="cpu", weights_only=False, mmap=is_zip)
 
 
 def _reduced(value: Any) -> Any:

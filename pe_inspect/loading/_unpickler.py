@@ -69,7 +69,7 @@ class _PlainUnpickler(pickle._Unpickler):
         if pid[0] != "storage" or not isinstance(kind, StorageType) or type(key) is not str:
             raise pickle.UnpicklingError("a persistent id that is no storage")
         view = rest[2] if len(rest) > 2 and rest[2] is not None else (key, 0, 0)
-        self.storages[key] = StorageRef(key, kind.dtype, int(view[1]))
+        self.storages[key] = StorageRef(key, kind.dtype, int(view[1]), int(rest[1]))
         return self.storages[key]
 
     def _hole(self, name: str) -> _Hole:

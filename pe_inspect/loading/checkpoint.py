@@ -13,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect._typing import Shaped
+from pe_inspect.loading._source import hash_of
 
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
-
-HASH_BLOCK: Final = 1 << 20
 
 BUFFERS: Final = frozenset({
     "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
@@ -66,12 +65,15 @@ class Hints:
     patch_size: tuple[int, int] | None = None
     num_prefix_tokens: int | None = None
     num_heads: int | None = None
+    embed_dim: int | None = None
+    depth: int | None = None
     family: str | None = None
     join: str | None = None
     pe: str | None = None
     ln_eps: float | None = None
     arch: str | None = None
     rope_theta: float | None = None
+    tower: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def over(self, weaker: Hints) -> Hints:
@@ -97,6 +99,7 @@ class Checkpoint:
         hints: what is known beside the tensors.
         notes: which container was taken, what was stripped, what was left out.
         metadata: harmless plain values that the file or its config.json carries.
+        digest: returns the weight file's hash; left out, `path` is hashed.
     """
 
     source: str
@@ -106,6 +109,7 @@ class Checkpoint:
     hints: Hints = field(default_factory=Hints)
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    digest: Callable[[], str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -161,16 +165,13 @@ class Checkpoint:
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of the weight file, hexadecimal; empty for a state dict in memory."""
-        import hashlib
+        """The hash of the weight file, hexadecimal.
 
-        if self.path is None or not self.path.is_file():
-            return ""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while block := file.read(HASH_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+        Empty for a state dict in memory, and for a file elsewhere that would have to be downloaded.
+        """
+        if self.digest is not None:
+            return self.digest()
+        return hash_of(self.path) if self.path is not None and self.path.is_file() else ""
 
 
 def _is_buffer(key: str) -> bool:

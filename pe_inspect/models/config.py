@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from types import MappingProxyType
 from typing import Any, Final
 
 from pe_inspect.errors import UsageError
+from pe_inspect.models import _counts
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["JOINS", "SCHEMES", "ViTConfig"]
 
-SCHEMES: Final = ("learned",)
-JOINS: Final = ("input", "lape")
+_LEARNED: Final = ("input", "share", "unshare", "lape", "pvg", "mpvg")
+_FIXED: Final = tuple(join for join in _LEARNED if join != "unshare")
+
+# Each scheme, and the joins that it can have; the first is its ordinary one.
+SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "none": ("none",),
+        "learned": _LEARNED,
+        "sincos1d": _FIXED,
+        "sincos2d": _FIXED,
+        "fourier": ("input",),
+        "relative": ("layer",),
+        "rel_bias_1d": ("layer", "lape"),
+        "rel_bias_2d": ("layer", "lape"),
+        "rel_bias_mlp": ("layer",),
+        "rope_axial": ("layer",),
+        "rope_mixed": ("layer",),
+        "peg": ("layer",),
+    }
+)
+JOINS: Final = (*_LEARNED, "layer", "none")
+POOLS: Final = ("token", "avg")
+
+_TABLES: Final = ("learned", "sincos1d", "sincos2d")
+_ROTARY: Final = {"rope_axial": 10_000.0, "rope_mixed": 10.0}
+_RATES: Final = ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")
 
 
 @dataclass(frozen=True)
@@ -28,10 +54,30 @@ class ViTConfig:
         depth: transformer blocks.
         num_heads: attention heads a block.
         mlp_ratio: hidden width of a block's MLP over `embed_dim`.
-        scheme: where positions come from: `"learned"`, one table row a token, CLS included.
-        join: how they enter: `"input"`, added once to the tokens; `"lape"`, normalised anew
-            before every block's attention and never added to the residual stream.
+        scheme: where positions come from: a name in `SCHEMES`.
+        join: how they enter: `"input"`, added once to the tokens; `"share"`, the same table before
+            every block; `"unshare"`, a table of its own before each; `"lape"`, normalised anew
+            beside every block's norm1 and never added to the residual stream; `"pvg"`, at the
+            input and as LaPE from block 1 on; `"mpvg"`, beside the last norm too; `"layer"`,
+            inside the blocks. The scheme's ordinary one unless given.
         ln_eps: ε of every LayerNorm.
+        class_token: whether a CLS token leads the patches.
+        distilled: whether DeiT's DIST token follows it, with a head of its own.
+        reg_tokens: registers between those and the patches.
+        no_embed_class: whether the table leaves the prefix tokens out.
+        global_pool: what the head reads: `"token"` (CLS), or `"avg"`, the mean of the patches.
+        patch_projection: whether patches are projected; without, `embed_dim` is the size of one.
+        init_values: where LayerScale starts; 0 for none.
+        max_relative_distance: of `relative`, in patches; offsets beyond it are clipped.
+        rope_theta: base of the rotary frequencies; 0 for the scheme's own (10000 axial, 10 mixed).
+        schh_compat: turn by s-chh's angles instead of RoFormer's: their exponents count from 1,
+            so that the fastest frequency is √10 lower at 16 channels an axis, and positions too.
+        peg_position: after which block `peg` convolves; −1 is ahead of the first.
+        peg_kernel: its side, odd.
+        pos_drop_rate: dropout of the tokens that enter the first block, in training.
+        proj_drop_rate: dropout of what attention and MLP give.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: how often the last block's branches are skipped; from 0 on, linearly.
     """
 
     img_size: tuple[int, int] = (224, 224)
@@ -43,16 +89,37 @@ class ViTConfig:
     num_heads: int = 3
     mlp_ratio: float = 4.0
     scheme: str = "learned"
-    join: str = "input"
+    join: str = ""
     ln_eps: float = 1e-6
+    class_token: bool = True
+    distilled: bool = False
+    reg_tokens: int = 0
+    no_embed_class: bool = False
+    global_pool: str = "token"
+    patch_projection: bool = True
+    init_values: float = 0.0
+    max_relative_distance: int = 2
+    rope_theta: float = 0.0
+    schh_compat: bool = False
+    peg_position: int = 0
+    peg_kernel: int = 3
+    pos_drop_rate: float = 0.0
+    proj_drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_name("scheme", self.scheme, SCHEMES)
-        _check_name("join", self.join, JOINS)
+        _check_name("scheme", self.scheme, tuple(SCHEMES))
+        if not self.join:
+            object.__setattr__(self, "join", SCHEMES[self.scheme][0])
+        _check_join(self.scheme, self.join, self.depth)
         for name in ("in_chans", "num_classes", "embed_dim", "depth", "num_heads"):
             _check_positive(name, getattr(self, name))
         _check_patches(self.img_size, self.patch_size)
         _check_heads(self.embed_dim, self.num_heads)
+        _check_widths(self)
+        _check_tokens(self)
+        _check_ranges(self)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> ViTConfig:
@@ -64,8 +131,9 @@ class ViTConfig:
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        plain = asdict(self)
+        """Return plain values, ready for JSON: the shape, and whatever else is not as usual."""
+        usual = {f.name: f.default for f in fields(self) if f.name not in _ALWAYS_WRITTEN}
+        plain = {k: v for k, v in asdict(self).items() if v != usual.get(k, MISSING)}
         return {**plain, "img_size": list(self.img_size), "patch_size": list(self.patch_size)}
 
     @property
@@ -74,37 +142,73 @@ class ViTConfig:
         return (self.img_size[0] // self.patch_size[0], self.img_size[1] // self.patch_size[1])
 
     @property
+    def num_patches(self) -> int:
+        """H·W."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
     def num_prefix_tokens(self) -> int:
-        """Tokens ahead of the patches: CLS."""
-        return 1
+        """Tokens ahead of the patches: CLS, DIST, registers."""
+        return self.class_token + self.distilled + self.reg_tokens
+
+    @property
+    def num_prefix_rows(self) -> int:
+        """How many of them a table has rows for: all or none."""
+        return 0 if self.no_embed_class else self.num_prefix_tokens
 
     @property
     def num_tokens(self) -> int:
         """Prefix tokens and patches together."""
-        return self.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
+        return self.num_prefix_tokens + self.num_patches
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of an attention head."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def has_table(self) -> bool:
+        """Whether positions are a table of vectors, one a token."""
+        return self.scheme in _TABLES
+
+    @property
+    def rope_base(self) -> float:
+        """The base of the rotary frequencies: as said, else the scheme's own."""
+        return self.rope_theta or _ROTARY.get(self.scheme, 0.0)
 
     @property
     def num_position_parameters(self) -> int:
-        """Learned scalars that exist for positions only: the table, and LaPE's γ and β."""
-        norms = 2 * self.embed_dim * self.depth if self.join == "lape" else 0
-        return self.num_tokens * self.embed_dim + norms
+        """Learned scalars that exist for positions only: tables, kernels, position norms."""
+        return _counts.of_positions(self)
 
     @property
     def num_parameters(self) -> int:
         """All learned scalars of the model."""
-        width, hidden = self.embed_dim, int(self.embed_dim * self.mlp_ratio)
-        patches = (self.in_chans * self.patch_size[0] * self.patch_size[1] + 1) * width
-        attention = (width + 1) * 3 * width + (width + 1) * width
-        mlp = (width + 1) * hidden + (hidden + 1) * width
-        block = attention + mlp + 2 * 2 * width
-        head = 2 * width + (width + 1) * self.num_classes
-        cls_token = width
-        return patches + cls_token + self.num_position_parameters + self.depth * block + head
+        return _counts.of_content(self) + self.num_position_parameters
+
+
+_ALWAYS_WRITTEN: Final = tuple(f.name for f in fields(ViTConfig))[:11]  # as far as ln_eps
 
 
 def _check_name(what: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         raise UsageError(did_you_mean(what, given, list(known)))
+
+
+def _check_join(scheme: str, join: str, depth: int) -> None:
+    fitting = SCHEMES[scheme]
+    if join not in JOINS:
+        raise UsageError(did_you_mean("join", join, list(fitting)))
+    if join not in fitting:
+        why = " (it has one table for all)" if join == "unshare" and scheme in _TABLES else ""
+        raise UsageError(
+            f"scheme {scheme!r} cannot have join {join!r}{why}; it can have {' or '.join(fitting)}."
+        )
+    if join in ("pvg", "mpvg") and depth < 2:
+        raise UsageError(
+            f"join {join!r} begins in the second block and depth is {depth}; choose depth=2 or "
+            "more, or join=input."
+        )
 
 
 def _check_positive(name: str, given: int) -> None:
@@ -128,4 +232,58 @@ def _check_heads(embed_dim: int, num_heads: int) -> None:
         raise UsageError(
             f"embed_dim {embed_dim} cannot be split over num_heads {num_heads}; "
             f"choose a multiple, e.g. embed_dim={num_heads * max(1, round(embed_dim / num_heads))}."
+        )
+
+
+def _check_widths(config: ViTConfig) -> None:
+    """Stop where the channels do not divide as the scheme divides them."""
+    divisor = {"sincos1d": 2, "sincos2d": 4}.get(config.scheme, 1)
+    if config.embed_dim % divisor:
+        raise UsageError(
+            f"scheme {config.scheme!r} pairs its channels; embed_dim {config.embed_dim} must be a "
+            f"multiple of {divisor}."
+        )
+    divisor = {"relative": 2, "rope_axial": 4, "rope_mixed": 4}.get(config.scheme, 1)
+    if config.head_dim % divisor:
+        raise UsageError(
+            f"scheme {config.scheme!r} divides a head's channels over two axes; embed_dim "
+            f"{config.embed_dim} over num_heads {config.num_heads} is {config.head_dim}, which "
+            f"must be a multiple of {divisor}."
+        )
+    size = config.in_chans * config.patch_size[0] * config.patch_size[1]
+    if not config.patch_projection and config.embed_dim != size:
+        raise UsageError(
+            f"patch_projection is false and embed_dim is {config.embed_dim}; a raw patch of "
+            f"{config.patch_size[0]}×{config.patch_size[1]}×{config.in_chans} has embed_dim={size}."
+        )
+
+
+def _check_tokens(config: ViTConfig) -> None:
+    _check_name("global_pool", config.global_pool, POOLS)
+    if config.distilled and (not config.class_token or config.global_pool != "token"):
+        raise UsageError("distilled needs class_token=true and global_pool=token: it is two heads.")
+    if config.global_pool == "token" and not config.class_token:
+        raise UsageError(
+            "class_token is false, and global_pool=token reads it; choose global_pool=avg."
+        )
+    if config.reg_tokens > config.num_patches:
+        raise UsageError(
+            f"reg_tokens is {config.reg_tokens}, more than the {config.num_patches} patches."
+        )
+
+
+def _check_ranges(config: ViTConfig) -> None:
+    for name in _RATES:
+        if not 0 <= getattr(config, name) < 1:
+            raise UsageError(f"{name} is {getattr(config, name)}; it must be from 0 to below 1.")
+    for name in ("reg_tokens", "init_values", "rope_theta"):
+        if getattr(config, name) < 0:
+            raise UsageError(f"{name} is {getattr(config, name)}; it must be 0 or more.")
+    _check_positive("max_relative_distance", config.max_relative_distance)
+    if config.peg_kernel < 1 or not config.peg_kernel % 2:
+        raise UsageError(f"peg_kernel is {config.peg_kernel}; it must be odd, e.g. 3.")
+    if not -1 <= config.peg_position < config.depth:
+        raise UsageError(
+            f"peg_position is {config.peg_position}; it must be from -1, ahead of the first block, "
+            f"to {config.depth - 1}."
         )

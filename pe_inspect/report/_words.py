@@ -84,7 +84,7 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
 def _width(pe: PositionEmbedding) -> Fact:
     if pe.num_heads is None:
         return Fact("Channels", pe.embed_dim)
-    heads = list(dict.fromkeys(len(table.values) for table in pe.layers))
+    heads = list(dict.fromkeys(table.shape[0] for table in pe.layers))
     if len(heads) == 1:
         return Fact("Heads", heads[0])
     return Fact("Heads", ", ".join(map(str, heads)), "from first to last layer")

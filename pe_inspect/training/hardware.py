@@ -60,7 +60,7 @@ def suit_attention(model: VisionTransformer, device: torch.device, dtype: torch.
     """
     fused = not (device.type == "cpu" and dtype == torch.bfloat16)
     for block in model.each_block():
-        block.attn.fused_attn = fused  # type: ignore[misc]  # final for TorchScript only
+        setattr(block.attn, "fused_attn", fused)  # noqa: B010  # final, for TorchScript only
 
 
 def describe_machine(device: torch.device) -> str:

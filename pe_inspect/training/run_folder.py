@@ -32,6 +32,7 @@ class RunFolder:
         path: the folder.
         force: overwrite files that pe-inspect did not make, too.
         rows: the metrics so far, one mapping an epoch.
+        is_begun: whether an earlier run's history was cleared for this one.
 
     Raises:
         OutputError: the folder cannot be written, or a file would be overwritten that is not ours.
@@ -40,6 +41,7 @@ class RunFolder:
     path: Path
     force: bool = False
     rows: list[Mapping[str, Any]] = field(default_factory=list)
+    is_begun: bool = False
 
     def __post_init__(self) -> None:
         self._folder = OutputFolder(self.path, force=self.force)
@@ -71,8 +73,15 @@ class RunFolder:
         """Write `evolution/epoch_003.pe.safetensors`."""
         return pe.save(self.path / SNAPSHOTS / f"epoch_{epoch:03d}.pe.safetensors")
 
-    def drop_old_snapshots(self) -> None:
-        """Remove what an earlier run left in `evolution/`: two runs are not one history."""
+    @property
+    def holds_an_earlier_run(self) -> bool:
+        """Whether another run's checkpoint lies here, untouched so far."""
+        return not self.is_begun and (self.path / WEIGHTS).exists()
+
+    def begin(self) -> None:
+        """Remove the metrics and snapshots of an earlier run: two runs are not one history."""
+        self.is_begun = True
+        (self.path / METRICS).unlink(missing_ok=True)
         for old in (self.path / SNAPSHOTS).glob("epoch_*.pe.safetensors"):
             old.unlink()
 

@@ -14,6 +14,7 @@ import torch
 
 from pe_inspect.data.dataset import Dataset, load
 from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.training.hardware import describe_machine, find_device, versions
 from pe_inspect.training.interrupt import deferred_interrupt
 from pe_inspect.training.loop import Evaluation, Loop
@@ -74,7 +75,8 @@ def train(
 
     After every epoch `model.safetensors` holds that epoch's weights: always the last finished
     ones, never a choice made on the test images. Beside it are `config.json`, `metrics.csv` and
-    `evolution/`. The same recipe gives the same weights, to the byte, on one kind of CPU.
+    `evolution/`. What an earlier run left in the folder is replaced at the end of the first epoch.
+    The same recipe gives the same weights, to the byte, on one kind of CPU.
 
     Args:
         recipe: what to train.
@@ -86,7 +88,7 @@ def train(
         clock: seconds; the same clock times the run and dates it.
 
     Raises:
-        UsageError: the data is missing or has another shape than the recipe's model.
+        UsageError: the device or the data is not there, or the images are not the model's.
         OutputError: the folder cannot be written.
         TrainingDiverged: the loss is no longer a number.
         TrainingInterrupted: Ctrl-C; the step was finished, and what there is was saved.
@@ -97,7 +99,6 @@ def train(
     _check_fits(recipe, dataset)
     run = _Run(recipe, dataset, Loop(recipe, dataset, place), folder, clock, progress)
     with deferred_interrupt() as interrupt:
-        run.start()
         for epoch in range(1, recipe.epochs + 1):
             run.epoch(epoch, interrupt)
     return folder.path
@@ -113,15 +114,12 @@ class _Run:
     folder: RunFolder
     clock: Callable[[], float]
     progress: Callable[[Progress], object] | None
-    started: float = 0.0
     evaluation: Evaluation | None = None
     unseen: list[torch.Tensor] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Make the folder as new, and keep the embedding as it was initialised."""
+    def __post_init__(self) -> None:
         self.started = self.clock()
-        self.folder.drop_old_snapshots()
-        self._save_snapshot(0)
+        self.initial = self._snapshot(0)
 
     def epoch(self, number: int, interrupt: threading.Event) -> None:
         """Train, evaluate and save one epoch."""
@@ -162,10 +160,11 @@ class _Run:
         weights = stored_weights(self.loop.model, self.recipe.stored_as)
         self.evaluation = self.loop.evaluate(weights)
         is_last = epoch == self.recipe.epochs
+        self._begin()
         self.folder.save_weights(weights)
         self.folder.add_metrics(self._row(epoch, train_loss, self.evaluation))
         if is_last or epoch % self.recipe.snapshot_every == 0:
-            self._save_snapshot(epoch)
+            self.folder.save_snapshot(self._snapshot(epoch), epoch)
         self._save_config("finished" if is_last else "in training", epoch)
 
     def _row(self, epoch: int, train_loss: float, evaluation: Evaluation) -> dict[str, Any]:
@@ -179,9 +178,14 @@ class _Run:
             "seconds": f"{self.clock() - self.started:.1f}",
         }
 
-    def _save_snapshot(self, epoch: int) -> None:
-        pe = snapshot(self.loop.model, f"{self.recipe.name}, epoch {epoch}")
-        self.folder.save_snapshot(pe, epoch)
+    def _begin(self) -> None:
+        """Clear what an earlier run left, once there is something to put in its place."""
+        if not self.folder.is_begun:
+            self.folder.begin()
+            self.folder.save_snapshot(self.initial, 0)
+
+    def _snapshot(self, epoch: int) -> PositionEmbedding:
+        return snapshot(self.loop.model, f"{self.recipe.name}, epoch {epoch}")
 
     def _save_config(self, status: str, epochs: int) -> None:
         metrics: dict[str, Any] = {"epochs": epochs, "steps": self.loop.step_number}
@@ -195,16 +199,22 @@ class _Run:
         self.folder.save_config(facts | _circumstances(self.recipe, self.dataset, self.loop))
 
     def _stop(self, epoch: int) -> NoReturn:
-        """Save the weights of this very step (not evaluated), and leave."""
+        """Save the weights of this very step, not evaluated, and leave.
+
+        An earlier run's checkpoint is worth more than the beginning of an epoch, and stays.
+        """
         self._look(epoch)
-        step = self.loop.step_number
+        epochs, step = self.recipe.epochs, self.loop.step_number
+        where = f"Stopped in epoch {epoch} of {epochs}, after step {step}."
+        if self.folder.holds_an_earlier_run:
+            raise TrainingInterrupted(
+                f"{where} The earlier run in {self.folder.path} is as it was."
+            )
+        self._begin()
         self.evaluation = None
         self.folder.save_weights(stored_weights(self.loop.model, self.recipe.stored_as))
         self._save_config(f"interrupted in epoch {epoch}", epoch - 1)
-        raise TrainingInterrupted(
-            f"Stopped in epoch {epoch} of {self.recipe.epochs}, after step {step}. "
-            f"The weights of that step are in {self.folder.path}."
-        )
+        raise TrainingInterrupted(f"{where} The weights of that step are in {self.folder.path}.")
 
     def _diverge(self, step: int, epoch: int) -> NoReturn:
         good = self.folder.path / WEIGHTS

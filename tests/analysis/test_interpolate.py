@@ -11,8 +11,9 @@ import torch
 from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis import _target_grid
+from pe_inspect.analysis._measures import DEFINITIONS
 from pe_inspect.analysis._offsets import offset_table
-from pe_inspect.analysis._resampled import DEFINITIONS
+from pe_inspect.analysis._resampling import methods
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
@@ -110,7 +111,7 @@ def test_a_stretched_ramp_keeps_its_axes_apart():
 def test_a_bias_is_resampled_as_a_table_of_offsets_and_its_cls_values_are_kept(prefix):
     pe, target = bias(prefix=prefix), (4, 7)
 
-    result = interpolate(pe, grid=target)
+    result = interpolate(pe, grid=target, method="swin")
 
     for layer, found in enumerate(result.values()):
         old, new = timm_bias(GRID, prefix, seed=layer), timm_bias(target, prefix)
@@ -177,7 +178,7 @@ def test_pixels_become_patches_by_the_checkpoints_patch_size():
         ({"grid": (0, 4)}, "--grid is 0x4; both sides must be at least 1."),
         ({"res": -16}, "--res is -16; both sides must be at least 1."),
         ({"grid": (2, 2), "method": "bicubc"}, "Unknown method 'bicubc'. Did you mean 'bicubic'"),
-        ({"grid": (2, 2), "method": " , "}, "--method names no method. Known: bicubic,"),
+        ({"grid": (2, 2), "method": " , "}, "--method names no method. Known: native, bicubic,"),
     ],
 )  # fmt: skip
 def test_an_impossible_target_is_explained(request_, message):
@@ -216,13 +217,16 @@ def test_available_memory_is_a_plausible_number(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        ("phases", (1, 15, 8), "Rotary phases are computed from positions"),
-        ("relative", (9, 8), "clipped, not resampled"),
+        ("relative", (3, 8), "clipped, not resampled: its 3 offsets serve any grid"),
+        ("relative", (9, 8), "it reaches beyond the grid (HaloNet)"),
         ("function", (15, 8), "computed from the input"),
+        ("function", (2, 15, 15), "computed by a small network for any window"),
     ],
 )
-def test_kinds_without_a_table_by_position_are_refused(kind, shape, message):
-    pe = PositionEmbedding("x", kind, "layer", (LayerPE("blocks.0", np.zeros(shape), GRID),))
+def test_embeddings_without_a_table_by_position_are_refused(kind, shape, message):
+    part = "y" if kind == "relative" else ""
+    table = LayerPE("blocks.0", np.zeros(shape), GRID, part=part)
+    pe = PositionEmbedding("x", kind, "layer", (table,))
 
     assert message in refusal(pe, grid=(4, 4))
 
@@ -372,8 +376,10 @@ def test_all_methods_come_with_the_chosen_one_first(make):
     result = interpolate(make(), grid=(4, 2), method="all")
 
     assert result.methods[0] == "native"
-    assert set(result.methods) == set(METHODS)
-    assert any(note.startswith("native resamples this embedding by") for note in result.notes)
+    assert set(result.methods) == {
+        name for name in METHODS if result.pe.kind in methods[name].kinds and name != "levit"
+    }
+    assert any(note.startswith("native is the rule of ") for note in result.notes)
     frame = result.to_frame()
     assert len(frame) == len(result.methods) * len(result.pe.layers)
     assert frame["norm_ratio"].notna().all()
@@ -411,7 +417,7 @@ def test_notes_say_when_norms_follow_and_when_a_formula_would_do():
 
     assert any("the stored bias was resampled" in note for note in normed.notes)
     assert any("before the norms of the layers" in note for note in lape.notes)
-    assert any("LaPE's own loader" in note for note in lape.notes)
+    assert any("LaPE's loader has it, and this is join=lape" in note for note in lape.notes)
     assert any("computed anew" in note for note in fixed.notes)
 
 

@@ -35,9 +35,13 @@ QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
 
 # A frozen list: an option that comes or goes changes the contract, and this test.
 OFFERED = {
+    "doctor": OPENING
+    | READING
+    | TERMINAL
+    | {"--expect", "--expect-res", "--against", "--allow", "--ask-timm"},
     "families": TERMINAL,
     "info": OPENING | READING | TERMINAL,
-    "interpolate": QUESTION | {"--res", "--grid", "--method", "--token"},
+    "interpolate": QUESTION | {"--res", "--grid", "--method", "--matrix", "--token"},
     "layernorm": QUESTION,
     "recipes": TERMINAL,
     "report": OPENING | READING | TERMINAL | OUTPUT | {"--res", "--grid", "--title"},

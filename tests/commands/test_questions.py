@@ -217,6 +217,44 @@ def test_interpolate_saves_the_contracts_arrays(run, checkpoint, here):
     np.testing.assert_array_equal(saved["values"], saved["values/bicubic"])
 
 
+def test_matrix_saves_the_separable_matrices(run, checkpoint, here):
+    run("interpolate", checkpoint, *GRID, "--grid", "5x6", "--matrix", "--no-figures",
+        "--method", "jax,mae-decoder,bicubic")  # fmt: skip
+    folder = here / "reports/tiny"
+    saved = arrays(folder / "interpolate_matrices.npz")
+    assert not (folder / "interpolate.npz").exists()
+    assert (saved["W_h"].shape, saved["W_w"].shape) == ((5, 3), (6, 4))
+    np.testing.assert_array_equal(saved["W_h"], saved["W_h/jax"])
+    assert saved["not_separable"].tolist() == ["mae-decoder"]
+    assert "W_w/bicubic" in saved
+
+
+def test_a_method_without_matrices_is_code_2(run, checkpoint):
+    options = ("--grid", "5x6", "--matrix", "--no-figures", "--method", "mae-decoder")
+    done = run("interpolate", checkpoint, *GRID, *options)
+    assert done.code == 2
+    assert "--matrix: mae-decoder cannot be written as one matrix for rows and one" in done.err
+
+
+def test_several_methods_are_compared_on_the_terminal_and_in_json(run, checkpoint):
+    options = ("--grid", "5x6", "--no-figures", "--method", "bicubic,deit,bilinear")
+    lines = run("interpolate", checkpoint, *GRID, *options).out.splitlines()
+    head = next(k for k, line in enumerate(lines) if line.split()[:1] == ["method"])
+    assert lines[head].split() == [
+        "method", "norm", "ratio", "structure", "round", "trip", "off", "native", "also",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["bicubic", "bilinear"]
+    assert lines[head + 1].endswith("deit")
+    methods = run("interpolate", checkpoint, *GRID, *options, "--json").json["embeddings"][0]
+    assert methods["methods"]["deit"]["rule"] == "bicubic"
+    assert methods["methods"]["bilinear"]["norm_ratio"] < 1.2
+
+
+def test_the_native_rule_is_named_with_what_told_so(run, checkpoint):
+    done = run("interpolate", checkpoint, *GRID, "--grid", "5x6", "--no-figures")
+    assert "Note: native is the rule of " in done.err
+
+
 def test_layernorm_saves_the_contracts_table(run, checkpoint, here):
     run("layernorm", checkpoint, *GRID, "--save-data", "--no-figures")
     rows = (here / "reports/tiny/layernorm.csv").read_text().splitlines()

@@ -8,6 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from pe_inspect.data import Dataset, Split, load
+from pe_inspect.data.datasets import datasets
 from pe_inspect.errors import UsageError
 
 
@@ -170,3 +171,8 @@ def test_a_split_refuses_labels_of_another_length() -> None:
 def test_a_dataset_knows_its_shape() -> None:
     split = Split(np.zeros((2, 1, 3, 4), dtype=np.uint8), np.zeros(2, dtype=np.int64))
     assert Dataset("x", "X", split, split, ("a",)).img_size == (3, 4)
+
+
+def test_every_file_of_the_folder_registers_a_dataset() -> None:
+    modules = {module.rpartition(".")[2].replace("_", "-") for module in datasets.modules()}
+    assert modules == set(datasets)

@@ -104,8 +104,12 @@ def test_the_message_says_what_was_looked_for_and_what_the_file_holds(make):
     lines = refusal(make, {"conv.weight": make.rand(4, 3, 3, 3), "bn.running_mean": make.rand(4)})
 
     first, verdict, contents = lines.splitlines()
-    assert first.startswith("No position embedding in x.pth (2 tensors). Looked for: learned_abs")
-    assert first.endswith("; `pe-inspect families` says what each looks for.")
+    listed = re.escape(", ".join(sorted(families)))
+    assert re.fullmatch(
+        rf"No position embedding in x\.pth \(2 tensors\)\. Looked for: {listed}; "
+        r"`pe-inspect families` says what each looks for\.",
+        first,
+    )
     assert (
         verdict == "None: this looks like a convolutional network, which has no position embedding."
     )
@@ -127,7 +131,11 @@ def test_the_message_says_what_was_looked_for_and_what_the_file_holds(make):
             "vit_medium_patch16_rope_reg1_gap_256",
             "Not stored: it looks like a rotary model, with register tokens",
         ),
-        ("swinv2_tiny_window8_256", "Position is kept here in a scheme that this version does not"),
+        ("convnext_atto", "None: this looks like a convolutional network"),
+        ("vgg11", "None: this looks like a convolutional network"),
+        ("caformer_s18", "None: attention over convolutional features, without a position"),
+        ("mobilevit_xxs", "None: attention over convolutional features, without a position"),
+        ("sequencer2d_s", "None: this looks like a mixing network"),
     ],
 )
 def test_not_stored_is_told_from_none(make, name, verdict):
@@ -138,6 +146,14 @@ def test_not_stored_is_told_from_none(make, name, verdict):
     state = {key: np.empty(tuple(value.shape), dtype=bool) for key, value in state.items()}
 
     assert verdict in refusal(make, state)
+
+
+def test_a_scheme_that_is_not_read_is_not_called_none(make):
+    state = make.deit() | {"blocks.0.attn.relative_position_wave": make.rand(3, 3)}
+
+    assert "Position is kept here in a scheme that this version does not read" in refusal(
+        make, state
+    )
 
 
 def test_hugging_face_s_dinov3_stores_nothing(make):

@@ -75,14 +75,39 @@ def test_the_image_size_and_the_patch_kernel_give_a_grid(make):
     assert "grid 3×5 from img_size 48×80 (config.json)" in pe.notes
 
 
-def test_a_config_that_does_not_fit_gives_way_to_the_ordinary_reading_with_a_note(make):
-    pe = read(make, 197, img_size=(384, 384), origins={"img_size": "config.json"})
+def test_a_config_that_contradicts_the_weights_is_told_with_both_sides(make):
+    message = (
+        "img_size 384×384 (config.json) gives a 24×24 grid of 576, and pos_embed has 197 rows: "
+        "the config and the weights are of two models, or of two image sizes. To go by the "
+        "weights: 1 prefix + 14×14, or 0 + 1×197. Pass --grid-size 14x14 --num-prefix-tokens 1."
+    )
+    with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
+        read(make, 197, img_size=(384, 384), origins={"img_size": "config.json"})
+
+
+def test_a_flag_settles_what_a_config_contradicts(make):
+    said = {"img_size": (384, 384), "origins": {"img_size": "config.json"}}
+    pe = read(make, 197, grid_size=(14, 14), **said)
+
+    assert pe.grid_size == (14, 14)
+    note = "grid 14×14 from --grid-size; img_size 384×384 (config.json) gives 24×24"
+    assert note in pe.notes
+
+
+def test_saved_arguments_may_be_out_of_date_and_give_way_with_a_note(make):
+    pe = read(make, 197, img_size=(384, 384), origins={"img_size": "args in the file"})
 
     assert pe.grid_size == (14, 14)
     assert (
-        "img_size 384×384 (config.json) gives a 24×24 grid, which does not fit the 197 rows of "
-        "pos_embed" in pe.notes
+        "img_size 384×384 (args in the file) gives a 24×24 grid, which does not fit the 197 rows "
+        "of pos_embed" in pe.notes
     )
+
+
+def test_a_stride_smaller_than_the_kernel_explains_more_patches(make):
+    pe = read(make, 28 * 28 + 1, img_size=(224, 224), origins={"img_size": "config.json"})
+
+    assert pe.grid_size == (28, 28)
 
 
 @pytest.mark.parametrize(

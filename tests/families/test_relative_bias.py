@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 
+from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
 
@@ -257,3 +258,119 @@ def test_swin_with_a_table_at_the_input_has_two_embeddings(make):
 
     assert (table.family, table.grid_size, table.depth) == ("learned_absolute", (12, 12), 3)
     assert (bias.family, bias.grid_size) == ("relative_bias", (3, 3))
+
+
+def timm_windows(model):
+    """The bias that each of timm's own bias modules computes for itself."""
+    kinds = ("RelPosBias", "RelPosBiasTf")
+    modules = [m for m in model.modules() if type(m).__name__ in kinds]
+    biases = [module.get_bias().detach().numpy() for module in modules]
+    return [bias[0] if bias.ndim == 4 else bias for bias in biases]
+
+
+@pytest.mark.parametrize("name", ["maxvit_tiny_tf_224", "maxvit_tiny_rw_224", "maxvit_tiny_pm_256"])
+def test_maxvit_has_two_biases_a_block_within_windows_and_across_them(make, name):
+    from timm.layers import RelPosBias, RelPosBiasTf
+
+    torch.manual_seed(0)
+    kind = RelPosBiasTf if name == "maxvit_tiny_tf_224" else RelPosBias
+    bias = {at: randomised(kind((3, 5), 2)) for at in ("attn_block", "attn_grid")}
+    inside = "attn.{}.rel_pos" if "_pm_" in name else "{}.attn.rel_pos"
+    state = {
+        f"stages.0.blocks.0.{inside.format(at)}.{key}": value
+        for at, module in reversed(bias.items())
+        for key, value in module.state_dict().items()
+    }
+
+    (pe,) = extract(make.checkpoint(state, grid_size=(3, 5)))
+
+    assert [table.name for table in pe.layers] == [
+        "stages.0.blocks.0.attn_block",
+        "stages.0.blocks.0.attn_grid",
+    ]
+    assert pe.layer_names == ("stages.0.blocks.0",)
+    for table, module in zip(pe.layers, bias.values(), strict=True):
+        assert table.grid_size == (3, 5)
+        wanted = module.get_bias().detach().numpy().reshape(2, 15, 15)
+        np.testing.assert_allclose(table.values, wanted, atol=1e-6)
+
+
+def test_heads_first_tables_say_their_window_themselves(make):
+    from timm.layers import RelPosBiasTf
+
+    state = RelPosBiasTf((3, 5), 2).state_dict()
+    state = {f"stages.0.blocks.0.attn_block.attn.rel_pos.{k}": v for k, v in state.items()}
+
+    (pe,) = extract(make.checkpoint(state))
+
+    assert pe.grid_size == (3, 5)
+    assert "window 3×5 shown by the shape of the bias table" in pe.notes
+    with pytest.raises(AmbiguousCheckpoint, match=r"a 7×7 window has 169, .* that fit: 3×5"):
+        extract(make.checkpoint(state, grid_size=(7, 7)))
+
+
+@pytest.mark.parametrize("name", ["test_coatnet", "test_maxvit"])
+def test_coatnet_and_maxvit_as_timm_builds_them(make, name):
+    model = randomised(timm.create_model(name))
+
+    (pe,) = extract(make.checkpoint(make.shuffled(model.state_dict())))
+
+    wanted = timm_windows(model)
+    assert len(pe.layers) == len(wanted)
+    for table, bias in zip(pe.layers, wanted, strict=True):
+        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+
+
+def test_gc_vit_s_stages_differ_in_window_and_a_flag_need_only_fit_one(make):
+    from timm.models.gcvit import GlobalContextVit
+
+    model = randomised(
+        GlobalContextVit(
+            img_size=(96, 160), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2), embed_dim=8,
+            window_size=((3, 5), (3, 5), (6, 10), (3, 5)), num_classes=0,
+        )
+    )  # fmt: skip
+    state = model.state_dict()
+
+    (pe,) = extract(make.checkpoint(state, grid_size=(6, 10)))
+
+    assert [table.grid_size for table in pe.layers] == [(3, 5), (3, 5), (6, 10), (3, 5)]
+    for table, bias in zip(pe.layers, timm_windows(model), strict=True):
+        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+
+
+def test_torchvision_s_maxvit(make):
+    from torchvision.models import MaxVit
+
+    model = randomised(
+        MaxVit(
+            input_size=(64, 64),
+            stem_channels=8,
+            partition_size=2,
+            block_channels=[8, 16],
+            block_layers=[1, 2],
+            head_dim=4,
+            stochastic_depth_prob=0.0,
+        )
+    )
+
+    (pe,) = extract(make.checkpoint(model.state_dict()))
+
+    modules = [m for m in model.modules() if hasattr(m, "get_relative_positional_bias")]
+    assert len(pe.layers) == len(modules) == 6
+    assert [table.part for table in pe.layers[:2]] == ["window_attention", "grid_attention"]
+    for table, module in zip(pe.layers, modules, strict=True):
+        bias = module.get_relative_positional_bias().detach().numpy()
+        np.testing.assert_allclose(table.values, bias[0], atol=1e-6)
+
+
+def test_a_bias_is_expanded_only_where_somebody_looks(make):
+    state = make.lape_rpe(grid=(3, 4), depth=2)
+
+    (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
+
+    assert all(isinstance(table.held, Lookup) for table in pe.layers)
+    assert pe.layers[0].held.index is pe.layers[1].held.index
+    assert pe.headline.startswith("relative_bias · 3×4 · 3 heads")
+    assert not any(table.held._held for table in pe.layers)
+    assert pe.layers[0].values.shape == pe.layers[0].shape == (3, 12, 12)

@@ -73,9 +73,13 @@ def test_the_query_patch_is_outlined_before_and_after():
 
 
 def test_the_title_names_the_rule_that_native_comes_down_to():
-    figure = draw(interpolate(vectors(), grid=(7, 4)))["interpolate"]
+    drawn = draw(interpolate(vectors(), grid=(7, 4)))["interpolate"]
+    plain = draw(interpolate(vectors(), grid=(7, 4), method="bicubic"))["interpolate"]
+    library = draw(interpolate(vectors(), grid=(7, 4), method="jax"))["interpolate"]
 
-    assert "3×5 → 7×4 patches by native (bicubic-aa)" in words(figure)
+    assert "3×5 → 7×4 patches by native (deit: bicubic)" in words(drawn)
+    assert "3×5 → 7×4 patches by bicubic Above" in words(plain)
+    assert "by jax (bilinear-align-corners)" in words(library)
 
 
 def test_a_bias_is_drawn_by_offset_and_on_a_scale_that_keeps_its_sign():
@@ -116,13 +120,85 @@ def test_several_methods_are_put_side_by_side():
     result = interpolate(vectors(), grid=(2, 3), method="all")
     figure = draw(result)["interpolate_methods"]
 
-    assert len(figure.axes) == 3
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(result.methods)
+    labels = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_yticklabels()]
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "norm ratio", "structure corr.", "round trip (%)", "off native (%)",
+    ]  # fmt: skip
+    assert len(labels) == len(set(result.rules.values()))
+    assert labels[0].startswith("bicubic (native, deit, mae, hf, clip")
+    norms = figure.axes[0].lines[0].get_xdata()
+    assert norms[0] == pytest.approx(result.means("native")["norm_ratio"])
 
 
-def test_one_table_and_one_method_have_two_figures():
+def test_labels_of_methods_stay_on_the_page():
+    figure = draw(interpolate(vectors(), grid=(2, 3), method="all"))["interpolate_methods"]
+    figure.canvas.draw()
+
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert min(box.x0 for box in boxes) >= 0
+    assert all(above.y0 >= below.y1 for above, below in pairwise(boxes))
+
+
+def test_the_spectrum_has_the_source_the_chosen_method_and_the_others():
+    result = interpolate(vectors((6, 8)), grid=(9, 12), method="bicubic,nearest,fourier")
+    axes = draw(result)["interpolate_spectrum"].axes[0]
+    before, after = result.tables()[0].spectra
+
+    by_label = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(by_label["source"], before[1:])
+    np.testing.assert_allclose(by_label["bicubic"], after[1:])
+    assert axes.get_yscale() == "log"
+    assert len(axes.lines) == 5  # two others, and the mark of the highest frequency
+    assert before.sum() == pytest.approx(np.mean(result.tables()[0].before ** 2) * 6, rel=0.4)
+
+
+def test_a_table_that_does_not_vary_has_no_spectrum():
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", np.ones((15, 4)), (3, 5)),))
+
+    axes = draw(interpolate(pe, grid=(6, 7)))["interpolate_spectrum"].axes[0]
+
+    assert axes.texts[0].get_text() == "nothing varies over positions"
+
+
+def test_angles_are_drawn_as_likeness_and_as_turns():
+    speeds = np.array([1.0, 0.1])
+    y, x = np.indices((4, 6)).reshape(2, 24, 1)
+    table = LayerPE("blocks.0", np.concatenate([y * speeds, x * speeds], axis=1)[None], (4, 6))
+    pe = PositionEmbedding("rotary", "phases", "layer", (table,))
+
+    result = interpolate(pe, grid=(8, 6), method="all")
+    figures = draw(result)
+
+    assert list(figures) == ["interpolate", "interpolate_frequencies", "interpolate_methods"]
+    rows, columns = figures["interpolate_frequencies"].axes
+    by_label = {line.get_label(): line.get_ydata() for line in rows.lines}
+    np.testing.assert_allclose(by_label["source"], 4 * speeds / (2 * np.pi), rtol=1e-5)
+    native = by_label["native (rope-vit: extrapolate)"]
+    np.testing.assert_allclose(native, 8 * speeds / (2 * np.pi), rtol=1e-5)
+    assert len(columns.lines) == len(rows.lines)
+    assert [axes.get_xlabel() for axes in figures["interpolate_methods"].axes] == [
+        "structure corr.", "neighbour cosine", "off native (%)",
+    ]  # fmt: skip
+
+
+def test_relative_vectors_are_drawn_by_offset():
+    layers = tuple(
+        LayerPE("blocks.0", np.random.default_rng(0).standard_normal((2 * n - 1, 6)), (4, 6),
+                part=part)
+        for part, n in (("y", 4), ("x", 6))
+    )  # fmt: skip
+    figures = draw(interpolate(PositionEmbedding("x", "relative", "layer", layers), grid=(7, 9)))
+
+    assert [axes.images[0].get_array().shape for axes in figures["interpolate"].axes[:2]] == [
+        (7, 1), (13, 1),
+    ]  # fmt: skip
+    profile = next(axes for axes in figures["interpolate_round_trip"].axes if axes.lines)
+    assert len(profile.lines[0].get_ydata()) == 4
+
+
+def test_one_table_and_one_method_have_three_figures():
     assert list(draw(interpolate(vectors(), grid=(2, 3)))) == [
-        "interpolate", "interpolate_round_trip",
+        "interpolate", "interpolate_spectrum", "interpolate_round_trip",
     ]  # fmt: skip
 
 

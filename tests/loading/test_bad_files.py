@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint
 from pe_inspect.loading import load
 
 
@@ -132,23 +132,6 @@ def test_a_missing_file_is_answered_with_near_names(saved, vit, tmp_path):
 def test_what_can_be_no_path_is_one_line(source):
     with pytest.raises(UnreadableCheckpoint):
         load(source)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "timm:vit_tiny_patch16_224",
-        "hf-hub:org/name",
-        "https://example.org/x.pth",
-        "http://example.org/x.pth",
-    ],
-)
-def test_names_and_urls_are_refused_with_the_way_out(name):
-    with pytest.raises(
-        UsageError, match=r"cannot be read by this version\. .*give the file"
-    ) as error:
-        load(name)
-    assert error.value.exit_code == 2
 
 
 def test_a_pipe_is_no_file(tmp_path):

@@ -87,6 +87,7 @@ def test_every_module_of_the_formats_folder_registers_a_format():
 def test_at_most_one_format_claims_a_file(saved, vit, tmp_path):
     from safetensors.torch import save_file
 
+    from pe_inspect.loading._source import at
     from pe_inspect.loading.formats import SourceFile
 
     save_file(vit, tmp_path / "a.safetensors")
@@ -95,5 +96,5 @@ def test_at_most_one_format_claims_a_file(saved, vit, tmp_path):
     saved(vit, "zip.pth")
     saved(vit, "legacy.pth", _use_new_zipfile_serialization=False)
     for path in [*tmp_path.iterdir(), tmp_path]:
-        claims = [f.name for f in formats.values() if f.recognises(SourceFile(path))]
+        claims = [f.name for f in formats.values() if f.recognises(SourceFile(at(path)))]
         assert len(claims) == 1, path

@@ -108,7 +108,7 @@ def test_a_config_survives_json() -> None:
     ("change", "message"),
     [
         ({"join": "lap"}, "Unknown join 'lap'. Did you mean 'lape'?"),
-        ({"scheme": "rotary"}, "Unknown scheme 'rotary'. Known: learned."),
+        ({"scheme": "rotary"}, "Unknown scheme 'rotary'. Known: fourier, learned, none"),
         ({"depth": 0}, "depth is 0; it must be at least 1."),
         (
             {"patch_size": (5, 8)},

@@ -103,7 +103,7 @@ def test_layernorm_says_what_the_norms_do_to_the_table(embedding, page):
 
 def test_interpolation_goes_from_224_to_384_pixels_unless_told_otherwise(embedding, page):
     section = by_stem(page)["interpolate"]
-    assert section.finding.startswith("Resampled from 3×4 to 5×7 patches (native), rows keep")
+    assert section.finding.startswith("Resampled from 3×4 to 5×7 patches (native, which is ")
     chosen = report(embedding(), options={"interpolate": {"res": 128, "method": "bilinear"}})
     finding = by_stem(chosen)["interpolate"].finding
     assert finding.startswith("Resampled from 3×4 to 8×8 patches (bilinear), rows keep")
@@ -117,14 +117,26 @@ def test_interpolation_says_what_its_result_says(embedding, page):
 
 
 def test_a_kind_that_is_not_resampled_has_a_reason_instead_of_a_section(embedding):
-    angles = LayerPE("blocks.0", np.random.default_rng(0).normal(size=(2, 12, 4)), (3, 4))
-    rotary = embedding(family="rotary", kind="phases", join="layer", layers=(angles,), stored=False)
-    page = report(rotary)
+    computed = LayerPE("blocks.0", np.random.default_rng(0).normal(size=(12, 4)), (3, 4))
+    peg = embedding(family="peg", kind="function", join="layer", layers=(computed,), stored=False)
+    page = report(peg)
     assert "interpolate" not in by_stem(page)
     (omission,) = page.chapters[0].omissions
     assert omission.stem == "interpolate"
-    assert "Rotary phases are computed from positions" in omission.reason
+    assert "computed from the input, so there is no table to resample" in omission.reason
     assert page.chapters[0].lede.endswith("It is not in the file: its values were computed.")
+
+
+def test_angles_are_computed_anew_and_have_no_lengths(embedding):
+    y, x = np.indices((3, 4)).reshape(2, 12, 1)
+    angles = np.concatenate([y * [1, 0.1], x * [1, 0.1]], axis=1)[None]
+    layers = (LayerPE("blocks.0", angles, (3, 4)),)
+    page = report(embedding(family="rotary", kind="phases", join="layer", layers=layers))
+    section = by_stem(page)["interpolate"]
+    assert section.finding.startswith(
+        "Computed anew from 3×4 to 5×7 patches (native, which is rope-vit's rule: extrapolate)"
+    )
+    assert [len(table.rows) for table in section.tables] == [4]
 
 
 def test_a_checkpoint_without_norms_says_so(embedding):

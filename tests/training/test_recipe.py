@@ -91,7 +91,7 @@ def test_one_number_is_a_square(tiny: Recipe) -> None:
         ("precision=half", "precision is 'half'; it must be one of auto, float32, bfloat16."),
         ("stored_as=int8", "stored_as is 'int8'; it must be one of float32, float16."),
         ("patch_size=5x2", "img_size 6×8 is not a whole number of 5×2 patches"),
-        ("join=lap", "Unknown join 'lap'. Did you mean 'lape'?"),
+        ("join=lap", "Unknown join 'lap'. Did you mean 'lape'"),
     ],
 )
 def test_an_override_that_makes_no_sense_says_why(

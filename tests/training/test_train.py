@@ -243,6 +243,42 @@ def test_ctrl_c_finishes_the_step_and_saves_it(
     assert signal.getsignal(signal.SIGINT) is usual
 
 
+def test_ctrl_c_in_the_first_epoch_spares_an_earlier_run(
+    tiny: Recipe, run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(tiny)
+    before = content_of(folder)
+    step = Loop.step
+
+    def interrupted(self: Loop, *batch: torch.Tensor) -> torch.Tensor:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *batch)
+
+    monkeypatch.setattr(Loop, "step", interrupted)
+    with pytest.raises(TrainingInterrupted) as caught:
+        run(tiny)
+    assert str(caught.value) == (
+        f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was."
+    )
+    assert content_of(folder) == before
+
+
+def test_ctrl_c_in_the_first_epoch_saves_the_step_where_there_is_nothing_else(
+    tiny: Recipe, run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step = Loop.step
+
+    def interrupted(self: Loop, *batch: torch.Tensor) -> torch.Tensor:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *batch)
+
+    monkeypatch.setattr(Loop, "step", interrupted)
+    with pytest.raises(TrainingInterrupted, match="weights of that step"):
+        run(tiny)
+    assert config_of(tmp_path / "run")["metrics"]["steps"] == 1
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
 def test_the_second_ctrl_c_does_not_wait() -> None:
     with deferred_interrupt() as asked:
         signal.raise_signal(signal.SIGINT)

@@ -1,32 +1,23 @@
-"""Resampling methods by name: each is one function in this folder.
+"""Resampling methods by name, each with its exact arguments and the place that defines it.
 
-A plain method maps a table on one grid to a table on another. A rule is what a library or a family
-does, and may depend on the embedding: it returns the plain method to use.
-
-    @resampling("nearest", call="mode='nearest'", source="torch.nn.functional.interpolate")
-    def nearest(values, grid_size): ...
-
-    @rule("timm", call="…", source="timm.layers.resample_abs_pos_embed")
-    def timm(pe): return bicubic_aa
+A method picks, for one embedding, the `Resampler` that does the work: a plain method is always the
+same one, a library's rule depends on the kind of scheme, and `native` on whose weights they are.
+New plain methods and rules are entered with the functions of `_register`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.position_embedding import Kind, PositionEmbedding
 from pe_inspect.registry import Registry
 
-__all__ = ["Method", "Resample", "methods", "resampling", "rule"]
+if TYPE_CHECKING:
+    from pe_inspect.analysis._resampling._resampler import Resampler
 
-Resample: TypeAlias = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
-Rule: TypeAlias = Callable[[PositionEmbedding], Resample]
-AnyResample = TypeVar("AnyResample", bound=Resample)
-AnyRule = TypeVar("AnyRule", bound=Rule)
+__all__ = ["Method", "methods"]
 
 
 @dataclass(frozen=True)
@@ -37,37 +28,19 @@ class Method:
         name: as typed after `--method`.
         call: the exact arguments, in the words of the library that defines it.
         source: where it is defined.
-        rule: embedding → the function (H, W, C), (H′, W′) → (H′, W′, C) that resamples it.
+        kinds: the kinds of scheme that it applies to.
+        choose: embedding → what resamples its tables.
     """
 
     name: str
     call: str
     source: str
-    rule: Rule
+    kinds: tuple[Kind, ...]
+    choose: Callable[[PositionEmbedding], Resampler]
 
     def __str__(self) -> str:
         """The line of `--method list`."""
-        return f"{self.call} · {self.source}"
+        return f"{self.call} · {self.source} · for {', '.join(self.kinds)}"
 
 
 methods: Registry[Method] = Registry("method", "pe_inspect.analysis._resampling")
-
-
-def resampling(name: str, *, call: str, source: str) -> Callable[[AnyResample], AnyResample]:
-    """Register a plain method: one function (H, W, C), (H′, W′) → (H′, W′, C)."""
-
-    def enter(function: AnyResample) -> AnyResample:
-        methods.register(name)(Method(name, call, source, lambda _: function))
-        return function
-
-    return enter
-
-
-def rule(name: str, *, call: str, source: str) -> Callable[[AnyRule], AnyRule]:
-    """Register a rule: one function embedding → plain method."""
-
-    def enter(function: AnyRule) -> AnyRule:
-        methods.register(name)(Method(name, call, source, function))
-        return function
-
-    return enter

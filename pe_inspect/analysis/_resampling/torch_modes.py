@@ -1,4 +1,4 @@
-"""The modes of `torch.nn.functional.interpolate(size=…)`, restated as matrices.
+"""The modes of `torch.nn.functional.interpolate`, restated as matrices.
 
 Keys' cubic convolution has a = −0.75 in PyTorch without antialiasing, and a = −0.5 with it.
 Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, Eq. 15.
@@ -6,88 +6,132 @@ Source: R. Keys, "Cubic convolution interpolation for digital image processing",
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from pe_inspect._typing import Float
-from pe_inspect.analysis._resampling import resampling
-from pe_inspect.analysis._resampling._matrices import separable, taps_matrix, windowed_matrix
+from pe_inspect.analysis._resampling._matrices import (
+    centres,
+    corners,
+    taps_matrix,
+    triangle,
+    windowed_matrix,
+)
+from pe_inspect.analysis._resampling._register import separable
 
-__all__ = ["bicubic", "bicubic_aa", "bilinear", "bilinear_aa"]
+__all__ = [
+    "align_corners", "area", "bicubic", "bicubic_aa", "bilinear", "bilinear_aa",
+    "bilinear_align_corners", "cubic", "cubic_antialiased", "nearest", "nearest_exact",
+]  # fmt: skip
 
 SOURCE: Final = "torch.nn.functional.interpolate"
-CUBIC: Final = -0.75
-CUBIC_ANTIALIASED: Final = -0.5
 
 
-@resampling(
+@separable(
     "bicubic",
     call="size=(H, W), mode='bicubic', align_corners=False, antialias=False",
-    source=f"{SOURCE}; DeiT, MAE and LaPE's loaders; Swin's for its bias",
+    source=SOURCE,
 )
-def bicubic(
-    values: Float[np.ndarray, "rows columns channels"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "new_rows new_columns channels"]:
-    """Cubic convolution of the 4×4 nearest patches, edges repeated; no antialiasing."""
-    return separable(values, *(_cubic_taps(*axis) for axis in zip(values.shape, grid_size)))
+def bicubic(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """Cubic convolution of the 4×4 nearest cells, edges repeated; no antialiasing."""
+    return taps_matrix(cubic, 2, centres(source, target, exact=exact), source)
 
 
-@resampling(
+@separable(
     "bicubic-aa",
     call="size=(H, W), mode='bicubic', align_corners=False, antialias=True",
-    source=f"{SOURCE}; timm.layers.resample_abs_pos_embed's default",
+    source=SOURCE,
 )
-def bicubic_aa(
-    values: Float[np.ndarray, "rows columns channels"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "new_rows new_columns channels"]:
+def bicubic_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     """Cubic convolution whose kernel widens when the grid shrinks."""
-    return separable(values, *(_cubic_window(*axis) for axis in zip(values.shape, grid_size)))
+    places = centres(source, target, exact=exact)
+    return windowed_matrix(cubic_antialiased, 2, places, source, source / target)
 
 
-@resampling(
+@separable(
     "bilinear",
     call="size=(H, W), mode='bilinear', align_corners=False, antialias=False",
-    source=f"{SOURCE}; timm's loader of Google's .npz files",
+    source=SOURCE,
 )
-def bilinear(
-    values: Float[np.ndarray, "rows columns channels"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "new_rows new_columns channels"]:
-    """The 2×2 nearest patches, weighted by distance, edges repeated; no antialiasing."""
-    return separable(values, *(_linear_taps(*axis) for axis in zip(values.shape, grid_size)))
+def bilinear(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """The 2×2 nearest cells, weighted by distance, edges repeated; no antialiasing."""
+    return taps_matrix(triangle, 1, centres(source, target, exact=exact), source)
 
 
-@resampling(
+@separable(
     "bilinear-aa",
     call="size=(H, W), mode='bilinear', align_corners=False, antialias=True",
-    source=f"{SOURCE}; SigLIP 2",
+    source=SOURCE,
 )
-def bilinear_aa(
-    values: Float[np.ndarray, "rows columns channels"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "new_rows new_columns channels"]:
+def bilinear_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     """A triangle kernel that widens when the grid shrinks."""
-    return separable(values, *(_linear_window(*axis) for axis in zip(values.shape, grid_size)))
+    places = centres(source, target, exact=exact)
+    return windowed_matrix(triangle, 1, places, source, source / target)
 
 
-@lru_cache(maxsize=64)
-def _cubic_taps(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    return taps_matrix(lambda x: _keys(x, CUBIC), 2, source, target)
+@separable(
+    "align-corners", call="size=(H, W), mode='bicubic', align_corners=True", source=SOURCE
+)  # fmt: skip
+def align_corners(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """Cubic convolution with the corner cells of both grids on each other."""
+    return taps_matrix(cubic, 2, corners(source, target, exact=exact), source)
 
 
-@lru_cache(maxsize=64)
-def _cubic_window(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    return windowed_matrix(lambda x: _keys(x, CUBIC_ANTIALIASED), 2, source, target)
+@separable(
+    "bilinear-align-corners",
+    call="size=(H, W), mode='bilinear', align_corners=True",
+    source=f"{SOURCE}; equal to scipy.ndimage.zoom(order=1)",
+)
+def bilinear_align_corners(
+    source: int, target: int, exact: bool
+) -> Float[np.ndarray, "target source"]:
+    """Linear, with the corner cells of both grids on each other."""
+    return taps_matrix(triangle, 1, corners(source, target, exact=exact), source)
 
 
-@lru_cache(maxsize=64)
-def _linear_taps(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    return taps_matrix(_triangle, 1, source, target)
+@separable("area", call="size=(H, W), mode='area'", source=SOURCE)
+def area(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """The mean of every source cell that a target cell touches, each counted whole."""
+    del exact  # whole cells only
+    target_cell, cell = np.arange(target)[:, None], np.arange(source)
+    touched = (cell >= target_cell * source // target) & (
+        cell < -(-(target_cell + 1) * source // target)
+    )
+    matrix: np.ndarray = touched / touched.sum(axis=1, keepdims=True)
+    return matrix
 
 
-@lru_cache(maxsize=64)
-def _linear_window(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    return windowed_matrix(_triangle, 1, source, target)
+@separable("nearest", call="size=(H, W), mode='nearest'", source=SOURCE)
+def nearest(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """The cell under a target cell's upper left corner: half a cell off the centre."""
+    return _picked(np.arange(target), source, target, exact=exact)
+
+
+@separable("nearest-exact", call="size=(H, W), mode='nearest-exact'", source=SOURCE)
+def nearest_exact(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    """The cell under a target cell's centre."""
+    return _picked(np.arange(target) + 0.5, source, target, exact=exact)
+
+
+def _picked(
+    places: Float[np.ndarray, " target"], source: int, target: int, *, exact: bool
+) -> Float[np.ndarray, "target source"]:
+    real = np.dtype(np.float64 if exact else np.float32)
+    sides = np.array([source, target], real)
+    cells = np.floor(places.astype(real) * (sides[0] / sides[1])).astype(int)
+    chosen: np.ndarray = np.eye(source)[np.minimum(cells, source - 1)]
+    return chosen
+
+
+def cubic(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """PyTorch's kernel without antialiasing."""
+    return _keys(x, -0.75)
+
+
+def cubic_antialiased(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """PyTorch's kernel with antialiasing, and Pillow's."""
+    return _keys(x, -0.5)
 
 
 def _keys(x: Float[np.ndarray, "..."], a: float) -> Float[np.ndarray, "..."]:
@@ -95,8 +139,3 @@ def _keys(x: Float[np.ndarray, "..."], a: float) -> Float[np.ndarray, "..."]:
     near = ((a + 2) * x - (a + 3)) * x**2 + 1
     far = a * (((x - 5) * x + 8) * x - 4)
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
-
-
-def _triangle(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    height: np.ndarray = np.maximum(1 - np.abs(x), 0.0)
-    return height

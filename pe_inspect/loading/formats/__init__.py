@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading._source import ByteSource, Folder
 from pe_inspect.registry import Registry
 
 __all__ = ["Contents", "Format", "SourceFile", "formats", "reads"]
@@ -22,32 +22,49 @@ HEAD: Final = 1024
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file or folder that is to be recognised and read.
+    """A file or folder that is to be recognised and read. `str()` is what messages call it.
 
     Attributes:
-        path: where it is.
+        place: the file or folder.
         trust_pickle: whether a pickle in it may run code.
     """
 
-    path: Path
+    place: ByteSource | Folder
     trust_pickle: bool = False
 
-    @cached_property
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @property
     def is_folder(self) -> bool:
         """Whether it is a folder."""
-        return self.path.is_dir()
+        return isinstance(self.place, Folder)
 
-    @cached_property
+    @property
+    def folder(self) -> Folder:
+        """The folder, where it is one."""
+        if not isinstance(self.place, Folder):
+            raise TypeError(f"{self} is no folder")
+        return self.place
+
+    @property
+    def source(self) -> ByteSource:
+        """The file, where it is one."""
+        if isinstance(self.place, Folder):
+            raise TypeError(f"{self} is a folder")
+        return self.place
+
+    @property
     def size(self) -> int:
         """Bytes."""
-        return self.path.stat().st_size
+        return self.source.size
 
     @cached_property
     def head(self) -> bytes:
         """The first bytes; none for a folder."""
         if self.is_folder:
             return b""
-        with self.path.open("rb") as file:
+        with self.source.open() as file:
             return file.read(HEAD)
 
     @cached_property
@@ -64,7 +81,7 @@ class SourceFile:
         """
         from pe_inspect.loading._zip import names_in
 
-        return names_in(self.path) if self.is_zip else ()
+        return names_in(self.source) if self.is_zip else ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class Contents:
     """
 
     tree: Any
-    weights: Path
+    weights: ByteSource
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     format: str = ""
@@ -128,6 +145,6 @@ def reads(
     return enter
 
 
-def damaged(path: Path, what: str) -> UnreadableCheckpoint:
+def damaged(source: object, what: str) -> UnreadableCheckpoint:
     """The error for a file whose header does not fit its content."""
-    return UnreadableCheckpoint(f"{path} {what}. Copy or download it again.")
+    return UnreadableCheckpoint(f"{source} {what}. Copy or download it again.")

@@ -6,11 +6,12 @@ Hugging Face's layout, open_clip's, and that of our own trainer are the same thi
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
-from pe_inspect.loading._wording import reason
+from pe_inspect.loading._source import ByteSource, Folder, suffix_of
+from pe_inspect.loading._wording import printable, reason
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
 
@@ -21,11 +22,14 @@ WEIGHT_NAMES: Final = (
     "pytorch_model.bin",
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
 )
 INDEX_NAMES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-CONFIG_NAMES: Final = ("config.json", "open_clip_config.json")
+CONFIG_NAMES: Final = ("config.json", "open_clip_config.json", "adapter_config.json")
 _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz", ".npy")
 LARGEST_JSON: Final = 64 << 20
+MOST_NAMED: Final = 8
 
 
 def is_folder(file: SourceFile) -> bool:
@@ -41,43 +45,47 @@ def read_folder(file: SourceFile) -> Contents:
         UnreadableCheckpoint: the folder holds no weights, or a shard is missing.
         AmbiguousCheckpoint: it holds several weight files, none under a usual name.
     """
-    index = _first(file.path, INDEX_NAMES)
-    weights = _first(file.path, WEIGHT_NAMES) or index or _only_weight_file(file.path)
-    found = _read_shards(weights, file) if weights == index else _read_one(weights, file)
-    config = read_config(file.path)
+    single, index = _first(file.folder, WEIGHT_NAMES), None
+    if single is None:
+        index = _first(file.folder, INDEX_NAMES)
+    weights = single or index or _only_weight_file(file.folder)
+    found = _read_shards(index, file) if index is not None else _read_one(weights, file)
+    config = read_config(file.folder)
     metadata = {**found.metadata, **({"config": config} if config else {})}
     return Contents(found.tree, weights, metadata, found.notes)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Folder) -> dict[str, Any]:
     """Return the folder's config.json; empty where it has none.
 
     Raises:
         UnreadableCheckpoint: it is there, and is no JSON object.
     """
-    path = _first(folder, CONFIG_NAMES)
-    return _read_json(path) if path else {}
+    config = _first(folder, CONFIG_NAMES)
+    return _read_json(config) if config is not None else {}
 
 
-def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _first(folder: Folder, names: tuple[str, ...]) -> ByteSource | None:
+    found = (folder.find(name) for name in names)
+    return next((source for source in found if source is not None), None)
 
 
-def _only_weight_file(folder: Path) -> Path:
+def _only_weight_file(folder: Folder) -> ByteSource:
     """Return the folder's one weight file, whatever it is called."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
-    if len(files) == 1:
-        return files[0]
+    files = [name for name in folder.names() if suffix_of(name) in _SUFFIXES]
+    only = folder.find(files[0]) if len(files) == 1 else None
+    if only is not None:
+        return only
     if files:
         raise AmbiguousCheckpoint(
-            f"{folder} holds {len(files)} weight files ({', '.join(f.name for f in files[:6])}), "
+            f"{folder} holds {len(files)} weight files ({', '.join(files[:6])}), "
             f"none of them called {WEIGHT_NAMES[0]}. Give the one that you mean."
         )
     raise UnreadableCheckpoint(_nothing(folder))
 
 
-def _nothing(folder: Path) -> str:
-    if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
+def _nothing(folder: Folder) -> str:
+    if any(name == ".metadata" or name.endswith(".distcp") for name in folder.names()):
         return (
             f"{folder} is a distributed checkpoint of torch.distributed. Expected one file: "
             "make it with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
@@ -89,52 +97,67 @@ def _nothing(folder: Path) -> str:
     )
 
 
-def _read_one(path: Path, folder: SourceFile) -> Contents:
+def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:
     from pe_inspect.loading._recognise import recognise
 
-    file = SourceFile(path, folder.trust_pickle)
+    file = SourceFile(weights, folder.trust_pickle)
     found = recognise(file).read(file)
-    note = f"{path.name} of the folder was read"
-    return Contents(found.tree, path, found.metadata, (*found.notes, note))
+    note = f"{weights.name} of the folder was read"
+    return Contents(found.tree, weights, found.metadata, (*found.notes, note))
 
 
-def _read_shards(index: Path, folder: SourceFile) -> Contents:
+def _read_shards(index: ByteSource, folder: SourceFile) -> Contents:
     """Read every shard that the index names, and of each the tensors that it assigns to it."""
     weight_map = _read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise damaged(index, "is an index without a weight_map")
     names = dict.fromkeys(str(name) for name in weight_map.values())
-    shards = {name: _shard(index, name, folder) for name in names}
+    found = {name: _beside(index, name) for name in names}
+    present = {name: shard for name, shard in found.items() if shard is not None}
+    if len(present) < len(names):
+        raise UnreadableCheckpoint(_missing(index, [n for n in names if n not in present]))
+    shards = {name: _shard(shard, folder) for name, shard in present.items()}
     tree = {key: _assigned(index, shards[name], key, name) for key, name in weight_map.items()}
     notes = (f"{len(shards)} shards were read", f"sha256 is that of {index.name}")
     return Contents(tree, index, notes=notes)
 
 
-def _shard(index: Path, name: str, folder: SourceFile) -> dict[str, Any]:
-    path = index.parent / name
-    if Path(name).name != name or not path.is_file():
-        raise UnreadableCheckpoint(
-            f"{index.name} names the shard {name!r}, which is not in {index.parent}. "
-            "Download the missing file into the same folder."
-        )
-    tree = _read_one(path, folder).tree
+def _beside(index: ByteSource, name: str) -> ByteSource | None:
+    """The shard in the index's own folder; a name that leads elsewhere is none."""
+    return index.folder.find(name) if name and PurePath(name).name == name else None
+
+
+def _missing(index: ByteSource, names: list[str]) -> str:
+    listed = ", ".join(map(repr, map(printable, names[:MOST_NAMED])))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    one = len(names) == 1
+    return (
+        f"{index.name} names the shard{'' if one else 's'} {listed}{more}, which "
+        f"{'is' if one else 'are'} not in {index.folder}. "
+        f"Download the missing file{'' if one else 's'} into the same folder."
+    )
+
+
+def _shard(shard: ByteSource, folder: SourceFile) -> dict[str, Any]:
+    tree = _read_one(shard, folder).tree
     return tree if isinstance(tree, dict) else {}
 
 
-def _assigned(index: Path, shard: dict[str, Any], key: str, name: str) -> StoredTensor:
+def _assigned(index: ByteSource, shard: dict[str, Any], key: str, name: str) -> StoredTensor:
     if not isinstance(shard.get(key), StoredTensor):
         raise damaged(index, f"says that {name} holds {key}; it does not")
     tensor: StoredTensor = shard[key]
     return tensor
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(file: ByteSource) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_JSON:
+        if file.size > LARGEST_JSON:
             raise ValueError("it is larger than any configuration")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with file.open() as stream:
+            content = json.loads(stream.read().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, f"is no JSON ({reason(error)})") from error
+        raise damaged(file, f"is no JSON ({reason(error)})") from error
     if not isinstance(content, dict):
-        raise damaged(path, "is JSON, and no object")
+        raise damaged(file, "is JSON, and no object")
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -32,13 +31,13 @@ def read_npy(file: SourceFile) -> Contents:
     Raises:
         UnreadableCheckpoint: the file is truncated, or holds Python objects.
     """
-    with file.path.open("rb") as stream:
-        shape, is_fortran, dtype = array_header(stream, str(file.path))
+    with file.source.open() as stream:
+        shape, is_fortran, dtype = array_header(stream, str(file))
         start = stream.tell()
-    span = Span(file.path, start, file.size - start)
-    tensor = named(lazy_array(span, shape, is_fortran, dtype, str(file.path)), ONLY_NAME)
+    span = Span(file.source, start, file.size - start)
+    tensor = named(lazy_array(span, shape, is_fortran, dtype, str(file)), ONLY_NAME)
     note = f"a .npy file holds one array without a name; it is taken for {ONLY_NAME}"
-    return Contents({ONLY_NAME: tensor}, file.path, notes=(note,))
+    return Contents({ONLY_NAME: tensor}, file.source, notes=(note,))
 
 
 def array_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -54,7 +53,7 @@ def array_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, n
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, is_fortran, dtype = read(stream)
     except Exception as error:  # numpy evaluates a stranger's text as a Python literal
-        raise damaged(Path(what), f"is truncated or damaged: {reason(error)}") from error
+        raise damaged(what, f"is truncated or damaged: {reason(error)}") from error
     if dtype.hasobject:
         raise UnreadableCheckpoint(
             f"{what} holds pickled Python objects, which could run code; expected an array of "
@@ -78,4 +77,4 @@ def lazy_array(
     try:
         return lazy_tensor(span, name, shape, strides=strides, big_endian=dtype.byteorder == ">")
     except UnreadableCheckpoint as error:
-        raise damaged(Path(what), f"is truncated or damaged: {error}") from error
+        raise damaged(what, f"is truncated or damaged: {error}") from error

@@ -27,21 +27,21 @@ def read_npz(file: SourceFile) -> Contents:
     Raises:
         UnreadableCheckpoint: the archive is damaged, or a member holds Python objects.
     """
-    with open_zip(file.path) as archive:
+    with open_zip(file.source) as archive:
         tensors = {
             info.filename.removesuffix(".npy"): _member(archive, info, file)
             for info in archive.infolist()
         }
     found = {key: named(tensor, key) for key, tensor in tensors.items()}
-    return Contents(found, file.path, notes=_notes(found))
+    return Contents(found, file.source, notes=_notes(found))
 
 
 def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
-    what = f"{file.path} ({info.filename})"
+    what = f"{file} ({info.filename})"
     with archive.open(info) as stream:
         shape, is_fortran, dtype = array_header(stream, what)
         start = stream.tell()
-    span = member_span(archive, info, file.path)
+    span = member_span(info, file.source)
     numbers = replace(span, offset=span.offset + start, nbytes=span.nbytes - start)
     return lazy_array(numbers, shape, is_fortran, dtype, what)
 

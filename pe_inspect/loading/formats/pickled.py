@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from typing import Final
 
+from pe_inspect.loading._source import for_unpickling
 from pe_inspect.loading._tree import plain_leaf, plain_tree
 from pe_inspect.loading._trusted import read_trusted
 from pe_inspect.loading._unpickler import load_plain
@@ -37,10 +37,7 @@ def read_pickle(file: SourceFile) -> Contents:
     """
     if file.trust_pickle:
         return read_trusted(file, is_torch=False)
-    with (
-        file.path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pickled,
-    ):
-        value = load_plain(pickled, str(file.path))
+    with for_unpickling(file.source) as pickled:
+        value = load_plain(pickled, str(file))
     note = "a bare pickle, not a file of torch.save: the numpy arrays in it were read"
-    return Contents(plain_tree(value, plain_leaf), file.path, notes=(note,))
+    return Contents(plain_tree(value, plain_leaf), file.source, notes=(note,))

@@ -6,7 +6,6 @@ Source: `torch.serialization._legacy_save`, whose order of parts this follows.
 
 from __future__ import annotations
 
-import mmap
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._bytes import Span
 from pe_inspect.loading._dtypes import is_known, itemsize
 from pe_inspect.loading._inert import StorageRef
+from pe_inspect.loading._source import for_unpickling
 from pe_inspect.loading._tensor_refs import TensorResolver
 from pe_inspect.loading._tree import plain_tree
 from pe_inspect.loading._trusted import read_trusted
@@ -40,34 +40,40 @@ def read_pytorch_legacy(file: SourceFile) -> Contents:
     """
     if file.trust_pickle:
         return read_trusted(file)
-    with file.path.open("rb") as stream, _mapped(stream) as pickled:
-        source, storages = str(file.path), dict[str, StorageRef]()
+    with for_unpickling(file.source) as pickled:
+        source, storages = str(file), dict[str, StorageRef]()
         _magic, _version, system = (load_plain(pickled, source) for _ in range(3))
         tree = load_plain(pickled, source, storages)
         order = load_plain(pickled, source)
         spans = _spans(file, pickled, order, storages)
     is_big_endian = isinstance(system, dict) and system.get("little_endian") is False
-    resolver = TensorResolver(file.path, partial(_span, spans), is_big_endian)
-    return Contents(plain_tree(tree, resolver), file.path)
-
-
-def _mapped(stream: Any) -> mmap.mmap:
-    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    resolver = TensorResolver(file.source, partial(_span, spans), is_big_endian)
+    return Contents(plain_tree(tree, resolver), file.source)
 
 
 def _spans(
-    file: SourceFile, pickled: mmap.mmap, order: Any, storages: dict[str, StorageRef]
+    file: SourceFile, pickled: Any, order: Any, storages: dict[str, StorageRef]
 ) -> dict[str, Span]:
-    """Follow the storages: each is its number of elements (eight bytes), then its elements."""
+    """Follow the storages: each is its number of elements (eight bytes), then its elements.
+
+    The pickle states the number too. It is believed where each look would be a request.
+    """
     spans: dict[str, Span] = {}
+    is_near = file.source.path is not None
     for key in order if isinstance(order, list) else []:
-        dtype = storages[key].dtype if key in storages else None
-        count = int.from_bytes(pickled.read(COUNT_BYTES), "little")
+        storage = storages.get(key, StorageRef(str(key), None))
+        dtype, count = storage.dtype, storage.count
+        if is_near:
+            count = int.from_bytes(pickled.read(COUNT_BYTES), "little")
+        else:
+            pickled.seek(COUNT_BYTES, 1)
         nbytes = count * _element_size(dtype)
         if pickled.tell() + nbytes > file.size:
-            raise damaged(file.path, f"is truncated: storage {key!r} needs {nbytes} bytes")
-        spans[key] = Span(file.path, pickled.tell(), nbytes)
+            raise damaged(file, f"is truncated: storage {key!r} needs {nbytes} bytes")
+        spans[key] = Span(file.source, pickled.tell(), nbytes)
         pickled.seek(nbytes, 1)
+    if not is_near and pickled.tell() != file.size:
+        raise damaged(file, f"is damaged: its storages end at byte {pickled.tell()}, not its last")
     return spans
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._bytes import Span
+from pe_inspect.loading._source import ByteSource
 from pe_inspect.loading._tensor_refs import TensorResolver
 from pe_inspect.loading._tree import plain_tree
 from pe_inspect.loading._trusted import read_trusted
@@ -43,13 +43,13 @@ def read_pytorch_zip(file: SourceFile) -> Contents:
     _refuse_torchscript(file)
     if file.trust_pickle:
         return read_trusted(file)
-    with open_zip(file.path) as archive:
+    with open_zip(file.source) as archive:
         folder = _folder(file)
         pickled = read_small_member(archive, f"{folder}/data.pkl", LARGEST_PICKLE)
-        value = load_plain(io.BytesIO(pickled), str(file.path))
-        spans = _spans(archive, file.path, folder)
-        resolver = TensorResolver(file.path, spans, _is_big_endian(archive, folder))
-        return Contents(plain_tree(value, resolver), file.path)
+        value = load_plain(io.BytesIO(pickled), str(file))
+        spans = _spans(archive, file.source, folder)
+        resolver = TensorResolver(file.source, spans, _is_big_endian(archive, folder))
+        return Contents(plain_tree(value, resolver), file.source)
 
 
 def _folder(file: SourceFile) -> str:
@@ -59,8 +59,8 @@ def _folder(file: SourceFile) -> str:
 def _refuse_torchscript(file: SourceFile) -> None:
     if any(name.split("/")[1:2] in (["code"], ["constants.pkl"]) for name in file.members):
         raise UnreadableCheckpoint(
-            f"{file.path} is a TorchScript archive (a program, not a state dict). Save its weights "
-            f'and give those: torch.save(torch.jit.load("{file.path.name}").state_dict(), '
+            f"{file} is a TorchScript archive (a program, not a state dict). Save its weights "
+            f'and give those: torch.save(torch.jit.load("{file.source.name}").state_dict(), '
             '"weights.pth").'
         )
 
@@ -71,7 +71,7 @@ def _is_big_endian(archive: ZipFile, folder: str) -> bool:
     return is_said and read_small_member(archive, name, limit=16) == b"big"
 
 
-def _spans(archive: ZipFile, path: Path, folder: str) -> Callable[[str], Span]:
+def _spans(archive: ZipFile, source: ByteSource, folder: str) -> Callable[[str], Span]:
     """Return a function that finds a storage by its key, and remembers where."""
 
     @cache
@@ -79,6 +79,6 @@ def _spans(archive: ZipFile, path: Path, folder: str) -> Callable[[str], Span]:
         info = archive.NameToInfo.get(f"{folder}/data/{key}")
         if info is None:
             raise UnreadableCheckpoint("the archive has no such member")
-        return member_span(archive, info, path)
+        return member_span(info, source)
 
     return span_of

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._bytes import Span, lazy_tensor, unreadable_tensor
 from pe_inspect.loading._dtypes import is_known, itemsize
+from pe_inspect.loading._source import ByteSource
 from pe_inspect.loading._tree import named
 from pe_inspect.loading._wording import reason
 from pe_inspect.loading.checkpoint import StoredTensor
@@ -62,33 +62,33 @@ def read_safetensors(file: SourceFile) -> Contents:
     header, data = _header(file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
-        raise damaged(file.path, "has a __metadata__ that is no dictionary")
+        raise damaged(file, "has a __metadata__ that is no dictionary")
     tensors = {
-        key: named(_tensor(file.path, key, entry, data), key) for key, entry in header.items()
+        key: named(_tensor(file.source, key, entry, data), key) for key, entry in header.items()
     }
-    _check_layout(file.path, header, data)
+    _check_layout(file, header, data)
     word = "pe" if "pe_inspect" in metadata else "safetensors"
-    return Contents(tensors, file.path, metadata, format=word)
+    return Contents(tensors, file.source, metadata, format=word)
 
 
 def _header(file: SourceFile) -> tuple[dict[str, Any], Span]:
     length = int.from_bytes(file.head[:8], "little")
     if length > min(file.size - 8, LONGEST_HEADER):
         raise damaged(
-            file.path,
+            file,
             f"is truncated or no safetensors file: its header claims {length} bytes, the file has "
             f"{file.size}",
         )
-    with file.path.open("rb") as stream:
+    with file.source.open() as stream:
         stream.seek(8)
         text = stream.read(length)
     try:
         header = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise damaged(
-            file.path, f"has a safetensors header that is no JSON ({reason(error)})"
+            file, f"has a safetensors header that is no JSON ({reason(error)})"
         ) from error
-    return header, Span(file.path, 8 + length, file.size - 8 - length)
+    return header, Span(file.source, 8 + length, file.size - 8 - length)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,27 +99,27 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _tensor(path: Path, key: str, entry: Any, data: Span) -> StoredTensor:
-    code, shape, begin, end = _fields(path, key, entry)
+def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTensor:
+    code, shape, begin, end = _fields(source, key, entry)
     if not begin <= end <= data.nbytes:
-        raise damaged(path, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
+        raise damaged(source, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
     dtype = _DTYPES.get(code, code.lower())
     if not is_known(dtype):
         return unreadable_tensor(shape, dtype, f"numbers of type {code}")
     if math.prod(shape) * itemsize(dtype) != end - begin:
         raise damaged(
-            path,
+            source,
             f"has a header that lies: {key} is {code} of shape {list(shape)}, "
             f"which is not {end - begin} bytes",
         )
-    span = Span(path, data.offset + begin, end - begin)
+    span = Span(source, data.offset + begin, end - begin)
     try:
         return lazy_tensor(span, dtype, shape)
     except UnreadableCheckpoint as error:
-        raise damaged(path, f"has a header that lies: {key} has {error}") from error
+        raise damaged(source, f"has a header that lies: {key} has {error}") from error
 
 
-def _fields(path: Path, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+def _fields(source: object, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     try:
         code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         numbers = [begin, end, *shape]
@@ -127,11 +127,11 @@ def _fields(path: Path, key: str, entry: Any) -> tuple[str, tuple[int, ...], int
     except (KeyError, TypeError, ValueError):
         is_sane = False
     if not is_sane:
-        raise damaged(path, f"has a header that makes no sense for {key!r}")
+        raise damaged(source, f"has a header that makes no sense for {key!r}")
     return code, tuple(shape), begin, end
 
 
-def _check_layout(path: Path, header: dict[str, Any], data: Span) -> None:
+def _check_layout(source: object, header: dict[str, Any], data: Span) -> None:
     """The tensors must tile the data: no overlap, no hole, nothing after the last."""
     position = 0
     for begin, end, key in sorted((*entry["data_offsets"], key) for key, entry in header.items()):
@@ -139,9 +139,9 @@ def _check_layout(path: Path, header: dict[str, Any], data: Span) -> None:
             kind = (
                 "overlaps the tensor before it" if begin < position else "leaves a hole before it"
             )
-            raise damaged(path, f"has a header that lies: {key} {kind}")
+            raise damaged(source, f"has a header that lies: {key} {kind}")
         position = end
     if position != data.nbytes:
         raise damaged(
-            path, f"holds {data.nbytes - position} bytes after the last tensor of its header"
+            source, f"holds {data.nbytes - position} bytes after the last tensor of its header"
         )

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 # From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
 _STEP: Final = (12, 7)
-_METHODS: Final = "native,bilinear,bicubic"
+_METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
+_METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
 
 _READING: Final = (
     "A method that fits leaves the length of rows and the likeness of neighbours as they were: "
@@ -36,6 +37,22 @@ _READING: Final = (
 _STORED: Final = (
     "Tables are resampled as stored, before the norms of the layers, as models do it; a norm "
     "afterwards evens out lengths."
+)
+_READING_ANGLES: Final = (
+    "Angles are functions of the position, so that every rule gives a whole embedding, and none is "
+    "nearer to the truth. Rules that go on keep the likeness of patches so many steps apart; rules "
+    "that rescale keep the likeness of places so far apart on the image."
+)
+_UNTRAINED: Final = (
+    "Which of the two a model needs depends on how it was trained: the numbers here cannot tell."
+)
+_HOW: Final = {
+    "phases": "The slopes of the angles are read back from the table and evaluated at the new "
+    "positions.",
+}
+_HOW_OF_TABLES: Final = (
+    "Each stored table is laid out on its grid and resampled channel by channel; prefix rows are "
+    "kept. A bias is resampled as a table of offsets, relative vectors along their axis."
 )
 _INVERTIBLE: Final = (
     "A small round-trip error says that the method can be undone, not that a model keeps its "
@@ -49,7 +66,9 @@ def interpolate(subject: Subject) -> Section:
     chosen = subject.options.get("interpolate", {})
     has_target = "res" in chosen or "grid" in chosen
     target = {} if has_target else {"grid": _larger(subject.embedding)}
-    result: InterpolationResult = subject.ask("interpolate", method=_METHODS, **target)
+    kind = subject.embedding.kind if subject.embedding else ""
+    methods = _METHODS.get(kind, _METHODS_OF_TABLES)
+    result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
     finding = _finding(result)
     return Section(
         stem="interpolate",
@@ -57,11 +76,11 @@ def interpolate(subject: Subject) -> Section:
         question="What becomes of it at another resolution?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline),
-        how_to_read=_READING,
+        how_to_read=_READING_ANGLES if result.pe.kind == "phases" else _READING,
         definition=_definition(result),
         tables=(table_of("resampling by method and table", _rows(result)),),
         facts=_facts(result),
-        caveats=(_STORED, _INVERTIBLE),
+        caveats=(_UNTRAINED,) if result.pe.kind == "phases" else (_STORED, _INVERTIBLE),
         notes=result.notes,
         parameters=parameters_of(result),
     )
@@ -76,12 +95,25 @@ def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
 
 def _finding(result: InterpolationResult) -> str:
     numbers = result.summary()
-    source, target = (f"{h}×{w}" for h, w in (result.pe.grid_size, result.grid_size))
-    start = f"Resampled from {source} to {target} patches ({result.method}), rows "
+    source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
+    way = f"from {source} to {target} patches ({_rule(result)})"
+    if result.pe.kind == "phases":
+        alike = said(numbers["structure_correlation"])
+        kept = f"the likeness of places correlates with the old one by {alike}"
+        return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
+    start = f"Resampled {way}, rows "
     if math.isnan(numbers["norm_ratio"]):
         return f"{start}have no length to compare."
     kept = f"{start}keep {percent(numbers['norm_ratio'])} of their length"
     return sentence([kept, _neighbours(numbers), _way_back(numbers)])
+
+
+def _rule(result: InterpolationResult) -> str:
+    """The chosen method; of `native`, whose rule that is."""
+    plain = result.rules[result.method]
+    if result.method == "native":
+        return f"native, which is {result.native}'s rule: {plain}"
+    return result.method if plain == result.method else f"{result.method}: {plain}"
 
 
 def _neighbours(numbers: dict[str, float]) -> str:
@@ -103,12 +135,11 @@ def _definition(result: InterpolationResult) -> Definition:
     from pe_inspect.analysis.interpolate import METHODS
 
     return Definition(
-        "Each stored table is laid out on its grid and resampled channel by channel; prefix rows "
-        "are kept. A bias is resampled as a table of offsets.",
-        source="timm's resample_abs_pos_embed, and the rule of each family",
+        _HOW.get(result.pe.kind, _HOW_OF_TABLES),
+        source="the library that each method is named after",
         terms=(
             *((f"method {name}", METHODS[name]) for name in result.methods),
-            *((name, text) for name, text in result.definitions.items()),
+            *((name, result.definitions[name]) for name in result.summary()),
         ),
     )
 
@@ -123,6 +154,9 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     numbers = result.summary()
     rows, columns = result.grid_size
     where = f"at {rows}×{columns}, {result.method}"
+    if result.pe.kind == "phases":
+        after = numbers["neighbour_cosine_after"]
+        return defined(Fact("Likeness of neighbours", after, f"mean phase cosine; {where}"))
     return defined(
         Fact("Length kept", numbers["norm_ratio"], f"mean row norm, after / before; {where}"),
         Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}"),

@@ -1,0 +1,97 @@
+"""What resamples one table: two matrices where rows and columns part, else a function of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from pe_inspect._typing import Float
+from pe_inspect.analysis._resampling._apply import apply
+
+__all__ = ["AxisMatrix", "Matrices", "Resampler", "Separable", "Size", "Table", "Whole"]
+
+Size: TypeAlias = tuple[int, int]
+Table: TypeAlias = np.ndarray  # (rows, columns, channels)
+Check: TypeAlias = Callable[[Table, Size], None]
+Matrices: TypeAlias = tuple[np.ndarray, np.ndarray]
+AxisMatrix: TypeAlias = Callable[[int, int, bool], np.ndarray]
+"""(source, target, exactly) → the weights of every source cell for every target cell."""
+
+
+class Resampler(Protocol):
+    """A table (rows, columns, channels) on one grid → on another, in the table's own precision."""
+
+    @property
+    def name(self) -> str:
+        """The plain method that it is."""
+        ...
+
+    def __call__(self, table: Table, size: Size) -> Table:
+        """Resample; the same size returns the table as it is."""
+        ...
+
+    def check(self, table: Table, size: Size) -> None:
+        """Raise a UsageError for a table or a size that it does not take."""
+        ...
+
+    def matrices(self, source: Size, size: Size) -> Matrices | None:
+        """(W_h, W_w) in float64, new = W_h · table · W_wᵀ; `None` where there are no such two."""
+        ...
+
+
+def _takes_all(_table: Table, _size: Size) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
+class Separable:
+    """A method that treats rows and columns alike and apart."""
+
+    name: str
+    axis: AxisMatrix
+    check: Check = _takes_all
+
+    def __call__(self, table: Table, size: Size) -> Table:
+        """Resample; the same size returns the table as it is."""
+        if table.shape[:2] == size:
+            return table
+        exact = table.dtype == np.float64
+        rows, columns = (_matrix(self.axis, *sides, exact) for sides in zip(table.shape, size))
+        return apply(table, rows, columns)
+
+    def matrices(self, source: Size, size: Size) -> Matrices:
+        """W_h (new_rows, rows) and W_w (new_columns, columns), in float64."""
+        rows, columns = (_matrix(self.axis, *sides, True) for sides in zip(source, size))
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A method that is a function of the whole table."""
+
+    name: str
+    resample: Callable[[Table, Size], Table]
+    check: Check = _takes_all
+
+    def __call__(self, table: Table, size: Size) -> Table:
+        """Resample; the same size returns the table as it is."""
+        return table if table.shape[:2] == size else self.resample(table, size)
+
+    def matrices(self, source: Size, size: Size) -> Matrices | None:
+        """It has none."""
+        del source, size
+        return None
+
+
+@lru_cache(maxsize=256)
+def _matrix(
+    axis: AxisMatrix, source: int, target: int, exact: bool
+) -> Float[np.ndarray, "target source"]:
+    made = axis(source, target, exact)
+    matrix = made if exact else made.astype(np.float32)
+    matrix.flags.writeable = False
+    return matrix

@@ -1,0 +1,129 @@
+"""A bias that a small network computes from the offset: Swin v2, Swin v2-CR, timm's RelPosMlp.
+
+Such a bias exists for any window. No file says which one the model was built with, unless it
+persists the coordinates; so the window is asked for, and every evaluation is noted.
+
+Sources: arXiv:2111.09883 (Swin v2), section 3.3; timm's vit_relpos, CoAtNet-RMLP and MaxViT-RMLP.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from pe_inspect._values import Lookup
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._bias import offset_index
+from pe_inspect.families._computed_window import Evaluation, evaluation_of
+from pe_inspect.families._embedding import Place, num_prefix_tokens, places, scheme
+from pe_inspect.families._log_coordinates import Network
+from pe_inspect.families._names import block_names
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "bias_network"
+
+_FIRST_LAYER: Final = re.compile(
+    r"(?P<at>.+)\.(?:"
+    r"(?:attn|attention\.self)\.(?:cpb_mlp|continuous_position_bias_mlp)\.0"
+    r"|attn\.meta_mlp\.fc1|attn\.rel_pos\.mlp\.fc1)\.weight"
+)
+_SHARED: Final = re.compile(r"(?P<at>shared_rel_pos)\.mlp\.fc1\.weight")
+_LAST_LAYER: Final = {"0": "2", "fc1": "fc2"}
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds such a network."""
+    return bool(_found(checkpoint))
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Evaluate the network of every block on its window, (heads, tokens, tokens).
+
+    Raises:
+        AmbiguousCheckpoint: nothing says a window.
+    """
+    found = _found(checkpoint)
+    if not found:
+        return ()
+    keys = {place.stem: _keys(checkpoint, place) for place in found}
+    networks = {stem: _network(checkpoint, own) for stem, own in keys.items()}
+    evaluations = [evaluation_of(checkpoint, p, networks[p.stem].is_bounded) for p in found]
+    layers = [
+        layer
+        for place, evaluation in zip(found, evaluations)
+        for layer in _layers(checkpoint, place, networks[place.stem], evaluation)
+    ]
+    notes = [note for evaluation in evaluations for note in evaluation.notes]
+    notes += [note for own in keys.values() for key in own for note in _odd(checkpoint, key)]
+    if found[0].layer == "shared_rel_pos":
+        notes.append(f"one network, shared by all {len(layers)} blocks")
+    stored = (key for own in keys.values() for key in own)
+    return (scheme(checkpoint, NAME, "function", layers, stored, notes),)
+
+
+def _odd(checkpoint: Checkpoint, key: str) -> tuple[str, ...]:
+    return nonfinite_note(checkpoint.stored_key(key), read_float32(checkpoint, key))
+
+
+def _found(checkpoint: Checkpoint) -> list[Place]:
+    return places(checkpoint, _FIRST_LAYER) or places(checkpoint, _SHARED)
+
+
+def _keys(checkpoint: Checkpoint, place: Place) -> tuple[str, ...]:
+    """Return the keys of both layers: weights and, where there are, biases."""
+    first = f"{place.stem}{place.match.string[place.match.end('at') :]}".removesuffix(".weight")
+    stem, _, name = first.rpartition(".")
+    last = f"{stem}.{_LAST_LAYER[name]}"
+    wanted = [f"{layer}.{part}" for layer in (first, last) for part in ("weight", "bias")]
+    for key in wanted[:3]:
+        if key not in checkpoint:
+            raise AmbiguousCheckpoint(
+                f"{checkpoint.source} holds {first}.weight and no {key}: the network needs both "
+                "of its layers. The file is not whole."
+            )
+    return tuple(key for key in wanted if key in checkpoint)
+
+
+def _network(checkpoint: Checkpoint, keys: tuple[str, ...]) -> Network:
+    first, bias, second, *last = (read_float32(checkpoint, key) for key in keys)
+    return Network((first, second), (bias, last[0] if last else None))
+
+
+def _layers(
+    checkpoint: Checkpoint, place: Place, network: Network, evaluation: Evaluation
+) -> list[LayerPE]:
+    """Return the bias of the place's block, or of every block that shares the network."""
+    is_shared = place.layer == "shared_rel_pos"
+    blocks = block_names(checkpoint) if is_shared else [place.layer]
+    prefix = num_prefix_tokens(checkpoint) if blocks[0].startswith("blocks.") else 0
+    by_offset = network(evaluation.coordinates).T
+    table = np.pad(by_offset, ((0, 0), (0, 1)))  # the last column: a prefix token gets no bias
+    pairs = offset_index(evaluation.window)
+    index = np.pad(pairs, ((prefix, 0), (prefix, 0)), constant_values=table.shape[1] - 1)
+    bias = Lookup(table, index if prefix else pairs)
+    return [
+        LayerPE.from_lookup(block, bias, evaluation.window, prefix, place.module)
+        for block in blocks
+    ]
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="`attn.cpb_mlp.0.weight`, `attn.meta_mlp.fc1.weight` or `rel_pos.mlp.fc1.weight` "
+        "(hidden × 2): a network from an offset to a bias a head; the window must be said, unless "
+        "`relative_coords_table` is stored",
+        example="Swin v2 (timm, the original, torchvision, transformers), timm's "
+        "swinv2_cr_tiny_224, vit_relpos_small_patch16_224, coatnet_rmlp_nano_rw_224",
+        detect=detect,
+        extract=extract,
+    )
+)

@@ -1,0 +1,154 @@
+"""Relative vectors per axis that queries are multiplied with: SAM, MViTv2, BoTNet, HaloNet.
+
+The logit of query q and key k gains q·(R_h[Δy] + R_w[Δx]): it depends on the content of the query,
+so that there is a vector a pair and no bias.
+
+Sources: arXiv:2112.01526 (MViTv2), Eq. 4; arXiv:2304.02643 (SAM); arXiv:2101.11605 (BoTNet);
+arXiv:2103.12731 (HaloNet).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._embedding import Place, places, scheme
+from pe_inspect.families._grid import x
+from pe_inspect.families._named_model import module_at
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding, Relation
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "decomposed_relative"
+
+_SAM: Final = re.compile(r"(?P<at>.+)\.(?:attn|attention)\.rel_pos_h")
+_BOTNET: Final = re.compile(r"(?P<at>.+)\.self_attn\.pos_embed\.height_rel")
+_AXES: Final = {"rel_pos_h": "rel_pos_w", "height_rel": "width_rel"}
+_POOLED: Final = (
+    "where queries or keys are pooled, offsets count in steps of the finer of the two grids"
+)
+_USUAL_BLOCK: Final = 8  # HaloNet's block of queries, in patches
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds a pair of tables of relative vectors, one an axis."""
+    return bool(places(checkpoint, _SAM) or places(checkpoint, _BOTNET))
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read two tables a block, parts `y` and `x`.
+
+    Raises:
+        AmbiguousCheckpoint: a table lacks its partner, or has an even number of rows.
+    """
+    found = []
+    if sam := places(checkpoint, _SAM):
+        found.append(_embedding(checkpoint, sam, "query-key"))
+    if botnet := places(checkpoint, _BOTNET):
+        found.append(_embedding(checkpoint, botnet, "key-query"))
+    return tuple(found)
+
+
+def _embedding(
+    checkpoint: Checkpoint, found: list[Place], offset: Literal["key-query", "query-key"]
+) -> PositionEmbedding:
+    keys: list[str] = []
+    layers: list[LayerPE] = []
+    notes = ["grids read from the rows of the tables, 2S−1 an axis"]
+    for place in found:
+        pair = _pair(checkpoint, place)
+        tables, said = _tables(checkpoint, place, pair)
+        keys, layers, notes = [*keys, *pair], [*layers, *tables], [*notes, *said]
+    notes += [note for table in layers for note in nonfinite_note(table.name, table.values)]
+    relation = Relation("sum", offset)
+    return scheme(checkpoint, NAME, "relative", layers, keys, notes, relation=relation)
+
+
+def _pair(checkpoint: Checkpoint, place: Place) -> tuple[str, str]:
+    """Return the keys of the tables of rows and of columns."""
+    attention = place.match.string[place.match.end("at") :]
+    name = attention.rpartition(".")[2]
+    rows = f"{place.stem}{attention}"
+    columns = f"{rows.removesuffix(name)}{_AXES[name]}"
+    shape = checkpoint.shape(rows)
+    other = checkpoint.shape(columns) if columns in checkpoint else ()
+    if len(shape) != 2 or len(other) != 2 or shape[1] != other[1]:
+        raise AmbiguousCheckpoint(
+            f"{checkpoint.stored_key(rows)} has shape {shape}, {_AXES[name]} beside it "
+            f"{other or 'is missing'}: each block needs a table an axis, of one width. "
+            "The file is not whole."
+        )
+    if shape[0] % 2 == 0 or other[0] % 2 == 0:
+        raise AmbiguousCheckpoint(
+            f"{checkpoint.stored_key(rows)} has {shape[0]} rows, {_AXES[name]} {other[0]}: a table "
+            "of the offsets 1−S … S−1 has an odd number. The file is of another scheme."
+        )
+    return rows, columns
+
+
+def _tables(
+    checkpoint: Checkpoint, place: Place, pair: tuple[str, str]
+) -> tuple[list[LayerPE], tuple[str, ...]]:
+    """Read a block's tables whole; of HaloNet's, the rows that a block of queries can reach."""
+    height, width = ((checkpoint.shape(key)[0] + 1) // 2 for key in pair)
+    tables = [
+        LayerPE(place.layer, read_float32(checkpoint, key), (height, width), part=part)
+        for key, part in zip(pair, "yx")
+    ]
+    if _is_halo(checkpoint, place):
+        return _reached(checkpoint, place, tables)
+    return tables, (_POOLED,) if place.layer.startswith("stages.") and "rel_pos" in pair[0] else ()
+
+
+def _is_halo(checkpoint: Checkpoint, place: Place) -> bool:
+    """HaloNet projects queries and keys apart: keys come from a larger window."""
+    return f"{place.stem}.self_attn.kv.weight" in checkpoint
+
+
+def _reached(
+    checkpoint: Checkpoint, place: Place, tables: list[LayerPE]
+) -> tuple[list[LayerPE], tuple[str, ...]]:
+    """Cut a table of 2·window − 1 rows to the offsets that occur, with offset 0 in the middle.
+
+    Row window − 1 + halo is offset 0: positions in the window start at −halo.
+    """
+    window = tables[0].grid_size[0]
+    block, who = _block_size(checkpoint, place, window)
+    halo, unused = (window - block) // 2, window - block
+    cut = [
+        LayerPE(table.layer, table.values[unused:], (block, block), part=table.part)
+        for table in tables
+    ]
+    note = (
+        f"queries in blocks of {x((block, block))} ({who}), keys up to {halo} patches beyond; the "
+        f"first {unused} of {2 * window - 1} rows of each table are never used and were left out"
+    )
+    return cut, (note,)
+
+
+def _block_size(checkpoint: Checkpoint, place: Place, window: int) -> tuple[int, str]:
+    module = module_at(checkpoint, f"{place.path}.self_attn")
+    if module is not None and hasattr(module, "block_size"):
+        return module.block_size, f"from {checkpoint.hints.arch}"
+    said = checkpoint.hints.grid_size
+    if said is not None and said[0] == said[1] <= window and (window - said[0]) % 2 == 0:
+        return said[0], "from --grid-size"
+    is_usual = window > _USUAL_BLOCK and (window - _USUAL_BLOCK) % 2 == 0
+    return (_USUAL_BLOCK if is_usual else window - 4), "assumed (--grid-size, --arch)"
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="`attn.rel_pos_h` and `rel_pos_w`, or `self_attn.pos_embed.height_rel` and "
+        "`width_rel`: 2S−1 offsets × head_dim an axis, in each block",
+        example="SAM and ViTDet, MViTv2 (timm's mvitv2_tiny), BoTNet, HaloNet",
+        detect=detect,
+        extract=extract,
+    )
+)

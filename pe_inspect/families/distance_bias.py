@@ -1,0 +1,141 @@
+"""Learned biases by distance, added to the attention logits: LeViT, TinyViT, EfficientFormer.
+
+The bias of a query on a key depends on |Δy| and |Δx| alone, so a table has one entry a patch.
+
+Sources: arXiv:2104.01136 (LeViT), section 4.2; arXiv:2207.10666 (TinyViT); arXiv:2206.01191 and
+arXiv:2212.08059 (EfficientFormer); arXiv:2305.07027 (EfficientViT).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from math import isqrt, log
+from typing import Final
+
+import numpy as np
+
+from pe_inspect._typing import Float32
+from pe_inspect._values import Lookup
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families import Family, families
+from pe_inspect.families._bias import distance_index
+from pe_inspect.families._embedding import Place, places, scheme
+from pe_inspect.families._grid import factor_pairs, x
+from pe_inspect.families._hints import origin
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+
+__all__ = ["detect", "extract"]
+
+NAME: Final = "distance_bias"
+
+_TABLE: Final = re.compile(
+    r"(?P<at>.+?)(?:\.(?:attn|attn_downsample|token_mixer|mixer\.m\.attn|m))?\.attention_biases"
+)
+
+
+def detect(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds tables of distances."""
+    return bool(_found(checkpoint))
+
+
+def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    """Read the tables; each becomes the bias of every pair of patches.
+
+    Where a block halves the grid, only every second row and column asks; the bias is given for
+    all of them, and a note says so.
+
+    Raises:
+        AmbiguousCheckpoint: a table is of no square grid, and nothing says which.
+    """
+    found = _found(checkpoint)
+    grids = [_grid(checkpoint, place) for place in found]
+    stored = {place.stem: read_float32(checkpoint, _key(place)) for place in found}
+    layers = [
+        LayerPE.from_lookup(place.layer, Lookup(stored[place.stem], distance_index(grid)), grid)
+        for place, (grid, _) in zip(found, grids)
+    ]
+    notes = (
+        *(note for _, note in grids),
+        *_halving(checkpoint, found),
+        *_odd(checkpoint, found, stored),
+        "the bias depends on distance alone: left is as right, and up as down",
+    )
+    return (scheme(checkpoint, NAME, "bias", layers, map(_key, found), notes),)
+
+
+def _found(checkpoint: Checkpoint) -> list[Place]:
+    return [p for p in places(checkpoint, _TABLE) if len(checkpoint.shape(_key(p))) == 2]
+
+
+def _key(place: Place) -> str:
+    return place.stem + place.match.string[place.match.end("at") :]
+
+
+def _grid(checkpoint: Checkpoint, place: Place) -> tuple[tuple[int, int], str]:
+    """Return the grid of a table and what it was taken from: the square one, or the likest."""
+    entries = checkpoint.shape(_key(place))[1]
+    hints = checkpoint.hints
+    for hint, said in (("grid_size", hints.grid_size), ("img_size", hints.img_size)):
+        if said is not None:
+            grid = _likest(entries, said)
+            return grid, f"grid {x(grid)} of {entries} distances, by the shape of " + origin(
+                checkpoint, hint
+            )
+    side = isqrt(entries)
+    if side * side == entries:
+        return (side, side), f"grid {x((side, side))} inferred from {entries} distances"
+    pairs = [x(pair) for pair in factor_pairs(entries)]
+    raise AmbiguousCheckpoint(
+        f"{checkpoint.stored_key(_key(place))} has {entries} distances, which are no square: "
+        f"{', '.join(pairs)}, or those turned. Pass --grid-size HxW; the other stages follow its "
+        "shape."
+    )
+
+
+def _likest(entries: int, said: tuple[int, int]) -> tuple[int, int]:
+    """Return the grid of so many patches whose sides are nearest in proportion to those said."""
+    turned = ((b, a) for a, b in factor_pairs(entries))
+    return min(
+        (*factor_pairs(entries), *turned),
+        key=lambda grid: abs(log(grid[0] / grid[1]) - log(said[0] / said[1])),
+    )
+
+
+def _halving(checkpoint: Checkpoint, found: Iterable[Place]) -> Iterator[str]:
+    halving = [place.layer for place in found if _halves(checkpoint, place)]
+    if halving:
+        yield (
+            f"in {', '.join(halving)} only every second row and column of patches asks; the bias "
+            "is given for all of them"
+        )
+
+
+def _halves(checkpoint: Checkpoint, place: Place) -> bool:
+    """Whether fewer patches ask than are asked: by the name, or by the index that a file keeps."""
+    index = _key(place).replace("attention_biases", "attention_bias_idxs")
+    shape = checkpoint.shape(index) if index in checkpoint else ()
+    return "downsample" in place.path or (len(shape) == 2 and shape[0] < shape[1])
+
+
+def _odd(
+    checkpoint: Checkpoint,
+    found: Iterable[Place],
+    stored: dict[str, Float32[np.ndarray, "heads entries"]],
+) -> Iterator[str]:
+    for place in found:
+        yield from nonfinite_note(checkpoint.stored_key(_key(place)), stored[place.stem])
+
+
+families.register(NAME)(
+    Family(
+        name=NAME,
+        looks_for="`attention_biases` of heads × H·W distances (|Δy|, |Δx|) in each attention",
+        example="timm's levit_128s, tiny_vit_5m_224, efficientformer_l1, efficientvit_m0",
+        detect=detect,
+        extract=extract,
+    )
+)

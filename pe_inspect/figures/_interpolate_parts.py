@@ -1,0 +1,60 @@
+"""What the figures of `interpolate` share: their frame, and the words for a route and a method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pe_inspect.figures._style import (
+    PAGE_WIDTH,
+    caption,
+    caption_height,
+    new_figure,
+    title,
+)
+from pe_inspect.figures._style import headline as headline_of
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis._resampled import ResampledTable
+    from pe_inspect.analysis.interpolate import InterpolationResult
+
+__all__ = ["framed", "method_name", "percent", "route"]
+
+TITLE: Final = 0.36
+LINE: Final = 0.16  # each further line of a title
+
+
+def framed(height: float, headline: str, text: str) -> Figure:
+    """Return a page-wide figure with a title, a caption, and `height` inches between them."""
+    more = LINE * headline_of(headline, PAGE_WIDTH).count("\n")
+    figure = new_figure(PAGE_WIDTH, TITLE + more + height + caption_height(text, PAGE_WIDTH))
+    title(figure, headline)
+    caption(figure, text)
+    return figure
+
+
+def route(result: InterpolationResult, done: ResampledTable, *, with_method: bool = True) -> str:
+    """Say whence and whither a table goes: `14×14 → 24×24 patches by native (timm: bicubic-aa)`."""
+    sides = [values.shape[:2] for values in (done.before, done.after)]
+    if done.is_by_offset:
+        unit = "patches" if done.is_bias else "offsets"
+        sides = [tuple((n + 1) // 2 for n in each) for each in sides] if done.is_bias else sides
+    else:
+        unit = "patches"
+    text = " → ".join("×".join(map(str, each)) for each in sides) + f" {unit}"
+    return f"{text} by {method_name(result, result.method)}" if with_method else text
+
+
+def method_name(result: InterpolationResult, method: str) -> str:
+    """A method, and in brackets what it comes down to."""
+    plain = result.rules[method]
+    if method == "native":
+        return f"native ({result.native}: {plain})"
+    return method if plain == method else f"{method} ({plain})"
+
+
+def percent(value: float) -> str:
+    """A share of one, in per cent with one decimal."""
+    return f"{100 * value:.1f} %" if np.isfinite(value) else "undefined"

@@ -1,0 +1,12 @@
+"""No position at all: the tokens are a set."""
+
+from __future__ import annotations
+
+from pe_inspect.models.schemes import Scheme, schemes
+
+__all__ = ["NoPosition"]
+
+
+@schemes.register("none")
+class NoPosition(Scheme):
+    """Fills no slot."""

@@ -1,0 +1,298 @@
+"""Whose rule an embedding follows, and what a new grid means for each kind of scheme."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pe_inspect.analysis.interpolate import interpolate
+from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding, Relation
+
+GRID = (3, 5)
+
+
+def vectors(**fields):
+    values = np.random.default_rng(0).standard_normal((15, 6)) * 0.05
+    given = {"join": "input", **fields}
+    return PositionEmbedding(
+        "learned_absolute", "vectors", layers=(LayerPE("input", values, GRID),), **given
+    )
+
+
+def bias(prefix=0, **fields):
+    y, x = np.divmod(np.arange(15), 5)
+    apart = np.hypot(y[:, None] - y, x[:, None] - x)
+    values = np.pad(np.stack([-apart, np.exp(-apart)]), ((0, 0), (prefix, 0), (prefix, 0)))
+    table = LayerPE("blocks.0", values, GRID, prefix)
+    return PositionEmbedding("relative_bias", "bias", "layer", (table,), **fields)
+
+
+def relative(*sides, layer="blocks.{}", prefix=0, **fields):
+    """One pair of tables for each square grid."""
+    rng = np.random.default_rng(0)
+    layers = tuple(
+        LayerPE(
+            layer.format(k), rng.standard_normal((prefix + 2 * side - 1, 4)) * 0.05, (side, side),
+            prefix, part,
+        )
+        for k, side in enumerate(sides)
+        for part in "yx"
+    )  # fmt: skip
+    relation = Relation("sum", "query-key")
+    return PositionEmbedding(
+        "decomposed_relative", "relative", "layer", layers, relation=relation, **fields
+    )
+
+
+# --- whose rule
+
+
+@pytest.mark.parametrize(
+    ("pe", "library", "rule", "why"),
+    [
+        (vectors(), "timm", "bicubic-aa", "nothing names another"),
+        (vectors(source="timm:vit_small_patch14_dinov2"), "timm", "bicubic-aa", "it comes from"),
+        (vectors(join="lape", source="timm.pth"), "deit", "bicubic", "LaPE's loader has it"),
+        (vectors(architecture="vit_small_patch14_reg4_dinov2"), "dinov2-reg", "bicubic-aa",
+         "the architecture is vit_small_patch14_reg4_dinov2"),
+        (vectors(architecture="dinov2-with-registers-base"), "dinov2-reg", "bicubic-aa", ""),
+        (vectors(architecture="flexivit_small"), "flexivit", "bilinear-aa", ""),
+        (vectors(source="/mae/dinov2_vitb14_pretrain.pth"), "dinov2", "scale-factor+0.1",
+         "the file is called dinov2_vitb14_pretrain.pth"),
+        (vectors(source="dino_deitsmall16_pretrain.pth"), "dino", "scale-factor+0.1", ""),
+        (vectors(source="mae_pretrain_vit_base.pth"), "mae", "bicubic", ""),
+        (vectors(source="deit_tiny_patch16_224.pth"), "deit", "bicubic", ""),
+        (vectors(source="maestro.pth"), "timm", "bicubic-aa", ""),
+        (vectors(keys=("encoder.pos_embedding",)), "torchvision", "align-corners",
+         "the table is called encoder.pos_embedding"),
+        (vectors(keys=("Transformer/posembed_input/pos_embedding",)), "jax",
+         "bilinear-align-corners", ""),
+        (vectors(keys=("vit.embeddings.position_embeddings",)), "hf", "bicubic", ""),
+        (vectors(keys=("visual.positional_embedding",)), "open_clip", "bicubic-aa", ""),
+        (vectors(keys=("vision_model.embeddings.position_embedding.weight",)), "clip", "bicubic",
+         ""),
+        (bias(), "swin", "bicubic", "the usual one"),
+        (bias(prefix=1), "beit", "geometric-cubic", "the bias has rows for CLS"),
+        (bias(source="timm:swin_tiny_patch4_window7_224"), "timm", "geometric-linear", ""),
+        (bias(keys=("stages.0.blocks.0.attn.attention_biases",)), "levit", "distances-bicubic-aa",
+         ""),
+        (bias(source="swin_tiny.pth", prefix=1), "swin", "bicubic", ""),
+        (relative(4), "sam", "bilinear", "the usual one"),
+        (relative(4, architecture="mvitv2_tiny"), "mvitv2", "bilinear", ""),
+    ],
+)  # fmt: skip
+def test_the_native_rule_is_that_of_the_first_telling_name(pe, library, rule, why):
+    result = interpolate(pe, grid=(6, 7) if pe.kind != "relative" else (7, 7))
+
+    assert result.native == result.parameters["native"] == library
+    assert result.rules == {"native": rule}
+    assert result.notes[0].startswith(f"native is the rule of {library} ({rule}): ")
+    assert why in result.notes[0]
+
+
+def test_rules_for_square_tables_are_given_the_sides_and_that_is_said():
+    result = interpolate(vectors(source="dinov2.pth"), grid=(6, 7), method="native,hf,bicubic")
+
+    assert any(
+        note.startswith("the code of dinov2, hf is written for square") for note in result.notes
+    )
+    assert not any("written for square" in note for note in interpolate(vectors(), grid=4).notes)
+
+
+# --- methods that fit, and that do not
+
+
+@pytest.mark.parametrize(
+    ("pe", "method", "message"),
+    [
+        (vectors(), "levit", "--method levit is for bias, and this embedding (learned_absolute) "
+         "is vectors. For it: native"),
+        (bias(), "mae-decoder", "--method mae-decoder is for vectors"),
+        (relative(4), "bicubic,dinov3", "--method dinov3 is for phases"),
+    ],
+)  # fmt: skip
+def test_a_method_of_another_kind_is_refused_with_those_that_fit(pe, method, message):
+    with pytest.raises(UsageError) as caught:
+        interpolate(pe, grid=(6, 6), method=method)
+
+    assert message in str(caught.value)
+
+
+def test_all_leaves_out_what_a_table_does_not_allow_and_says_why():
+    result = interpolate(vectors(), grid=(3, 77), method="all")
+    odd = interpolate(vectors(), grid=(3, 13), method="all")
+
+    missed = [note for note in result.notes if note.startswith("scale-factor was left out")]
+    assert ("scale-factor" in result.methods) == (not missed)
+    assert "scale-factor" in odd.methods
+
+
+def test_what_was_asked_for_by_name_is_not_left_out():
+    square = LayerPE("input", np.zeros((14 * 14, 2)), (14, 14))
+    pe = PositionEmbedding("x", "vectors", "input", (square,))
+
+    with pytest.raises(UsageError, match="makes 60 rows of 14, not 61"):
+        interpolate(pe, grid=(61, 14), method="bicubic,scale-factor")
+    everything = interpolate(pe, grid=(61, 14), method="all")
+    assert "scale-factor" not in everything.methods
+    assert any(note.startswith("scale-factor was left out: ") for note in everything.notes)
+
+
+def test_methods_that_are_one_share_their_tables():
+    result = interpolate(vectors(), grid=(6, 7), method="deit,mae,bicubic")
+
+    assert result.tables("deit") is result.tables("mae") is result.tables("bicubic")
+    assert result.rules == dict.fromkeys(("deit", "mae", "bicubic"), "bicubic")
+
+
+def test_the_difference_to_native_is_relative_to_native():
+    result = interpolate(vectors(), grid=(6, 7), method="all")
+    native, other = result.values("native"), result.values("fourier")
+
+    expected = np.linalg.norm(other - native) / np.linalg.norm(native)
+    assert result.means("fourier")["difference_to_native"] == pytest.approx(expected, rel=1e-5)
+    assert result.means("timm")["difference_to_native"] == 0
+
+
+# --- measures
+
+
+def test_rows_shorter_than_every_old_one_are_counted():
+    table = LayerPE("input", np.tile([[1.0], [-1.0]], (6, 1)), (12, 1))
+    pe = PositionEmbedding("x", "vectors", "input", (table,))
+
+    summary = interpolate(pe, grid=(24, 1), method="bilinear").summary()
+
+    assert summary["low_norm_share"] == pytest.approx(22 / 24)  # all but the two ends
+    assert interpolate(pe, grid=(24, 1), method="nearest").summary()["low_norm_share"] == 0
+
+
+def test_norms_are_compared_on_the_border_and_inside():
+    pe = vectors()
+    result = interpolate(pe, grid=(6, 10), method="bilinear")
+    before = np.linalg.norm(pe.layers[0].values, axis=1).reshape(3, 5)
+    after = np.linalg.norm(result.values()[0], axis=1).reshape(6, 10)
+
+    expected = after[1:-1, 1:-1].mean() / before[1:-1, 1:-1].mean()
+    assert result.summary()["norm_ratio_interior"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_spectrum_says_how_much_is_fast():
+    wave = np.cos(2 * np.pi * 3 * np.arange(8) / 8)  # 3 of at most 4 cycles
+    slow = np.cos(2 * np.pi * np.arange(8) / 8)
+    values = (2 * slow + wave)[:, None] * np.ones(8)
+    table = LayerPE("input", values.reshape(64, 1), (8, 8))
+    pe = PositionEmbedding("x", "vectors", "input", (table,))
+
+    result = interpolate(pe, grid=(16, 16), method="fourier,bilinear")
+
+    assert result.summary()["high_frequency_before"] == pytest.approx(1 / 5)
+    assert result.summary()["high_frequency_after"] == pytest.approx(1 / 5, abs=1e-5)
+    before, after = result.tables()[0].spectra
+    np.testing.assert_allclose(after[:4], before[:4], atol=1e-6)
+    assert result.means("bilinear")["high_frequency_after"] < 0.16
+
+
+# --- relative vectors
+
+
+def test_relative_vectors_are_resampled_along_their_axis_and_windows_stay():
+    pe = relative(14, 32, patch_size=(16, 16))
+    result = interpolate(pe, res=(768, 640))
+    resized = result.embedding()
+
+    assert result.parameters["from"] == [32, 32]
+    assert any("windows of 14×14 patches stay" in note for note in result.notes)
+    for k, (old, new) in enumerate(zip(pe.layers, resized.layers)):
+        side = (14, 14, 48, 40)[k]
+        columns = torch.tensor(old.values.T)[None]
+        expected = F.interpolate(columns, size=2 * side - 1, mode="linear")[0].T.numpy()
+        np.testing.assert_allclose(new.values, expected, rtol=0, atol=1e-6)
+        assert new.part == old.part
+    assert [table.grid_size for table in resized.layers[::2]] == [(14, 14), (48, 40)]
+    assert result.values().shape == (4, 95, 4)
+    assert np.isnan(result.values()[0, 27:]).all()
+
+
+def test_the_stages_of_a_pyramid_keep_their_proportion():
+    pe = relative(8, 4, 2, layer="stages.{}.blocks.0")
+
+    resized = interpolate(pe, grid=(12, 16)).embedding()
+
+    assert [table.grid_size for table in resized.layers[::2]] == [(12, 16), (6, 8), (3, 4)]
+    assert [len(table.values) for table in resized.layers] == [23, 31, 11, 15, 5, 7]
+
+
+def test_a_bias_of_stages_keeps_its_proportion_and_says_so():
+    def stage(side):
+        y, x = np.divmod(np.arange(side * side), side)
+        apart = np.hypot(y[:, None] - y, x[:, None] - x)
+        return LayerPE(f"stages.{side}.blocks.0", -apart[None], (side, side))
+
+    pe = PositionEmbedding("distance_bias", "bias", "layer", (stage(8), stage(4)))
+
+    result = interpolate(pe, grid=(12, 16), method="levit")
+
+    assert [table.grid_size for table in result.embedding().layers] == [(12, 16), (6, 8)]
+    assert result.values().shape == (2, 1, 192, 192)
+    assert any("keep their proportion: 4×4 to 6×8" in note for note in result.notes)
+
+
+def test_prefix_rows_of_relative_tables_are_kept():
+    pe = relative(4, prefix=1)
+
+    result = interpolate(pe, grid=(6, 5))
+
+    assert result.values().shape == (2, 11, 4)
+    np.testing.assert_array_equal(result.prefix[:, 0], [t.values[0] for t in pe.layers])
+    np.testing.assert_array_equal(result.embedding().layers[1].values[0], pe.layers[1].values[0])
+
+
+def test_a_joint_table_of_both_axes_is_resampled_in_both():
+    values = np.random.default_rng(0).standard_normal((5 * 9, 4)) * 0.05
+    table = LayerPE("stages.0", values, GRID, part="yx")
+    pe = PositionEmbedding("x", "relative", "layer", (table,))
+
+    result = interpolate(pe, grid=(4, 7), method="bicubic")
+
+    grid = torch.tensor(values.reshape(5, 9, 4)).permute(2, 0, 1)[None].float()
+    expected = F.interpolate(grid, size=(7, 13), mode="bicubic")[0].permute(1, 2, 0)
+    np.testing.assert_allclose(
+        result.values()[0], expected.reshape(-1, 4).numpy(), rtol=0, atol=1e-6
+    )
+
+
+# --- matrices
+
+
+@pytest.mark.parametrize("make", [vectors, bias])
+def test_the_matrices_of_a_result_make_its_tables(make):
+    result = interpolate(make(), grid=(6, 7), method="all")
+
+    for method in result.methods:
+        done, pair = result.tables(method)[0], result.matrices(method)
+        if pair is not None:
+            found = np.einsum("ri,cj,ijd->rcd", *pair, done.before)
+            np.testing.assert_allclose(found, done.after, rtol=0, atol=2e-6, err_msg=method)
+    none = [name for name in result.methods if result.matrices(name) is None]
+    assert none == (["mae-decoder"] if make is vectors else ["hf"])
+
+
+def test_matrices_are_saved_by_method_and_what_has_none_is_named():
+    buffer = io.BytesIO()
+    interpolate(vectors(), grid=(6, 7), method="mae-decoder,area").save_matrices(buffer)
+    saved = np.load(io.BytesIO(buffer.getvalue()))
+
+    assert set(saved) == {"not_separable", "grid_size", "W_h/area", "W_w/area"}
+    assert saved["not_separable"].tolist() == ["mae-decoder"]
+    assert saved["W_h/area"].shape == (6, 3)
+
+
+def test_matrices_of_methods_that_have_none_are_refused():
+    with pytest.raises(UsageError, match="--matrix: mae-decoder cannot be written as one matrix"):
+        interpolate(vectors(), grid=(6, 7), method="mae-decoder").save_matrices(io.BytesIO())

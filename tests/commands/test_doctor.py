@@ -1,0 +1,291 @@
+"""`pe-inspect doctor`: what it prints, and the code that it ends with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.numpy import load_file, save_file
+
+from pe_inspect.commands._examination import Expected, examine
+from pe_inspect.loading import Checkpoint
+
+SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/model.safetensors"))
+
+
+def smooth(grid, width=32, seed=0):
+    """A table as training makes it: low frequencies and noise."""
+    random = np.random.default_rng(seed)
+    y, x = np.indices(grid)
+    waves = np.stack(
+        [
+            np.cos(np.pi * i * (y + 0.5) / grid[0]) * np.cos(np.pi * j * (x + 0.5) / grid[1])
+            for i in range(4)
+            for j in range(4)
+        ],
+        axis=-1,
+    ).reshape(-1, 16)
+    table = waves @ random.normal(size=(16, width)) + 0.3 * random.normal(size=(len(waves), width))
+    return (0.05 * table).astype(np.float32)
+
+
+def trained(grid=(14, 14), width=32, depth=2, prefix=1, patch=16):
+    random = np.random.default_rng(1)
+    rows = 0.02 * random.normal(size=(prefix, width)).astype(np.float32)
+    state = {
+        "cls_token": random.normal(size=(1, 1, width)),
+        "pos_embed": np.concatenate([rows, smooth(grid, width)])[None],
+        "patch_embed.proj.weight": random.normal(size=(width, 3, patch, patch)),
+        "norm.weight": random.normal(1, 0.1, width),
+        "norm.bias": random.normal(0, 0.1, width),
+    }
+    for block, name in ((b, n) for b in range(depth) for n in ("norm1", "norm2")):
+        state[f"blocks.{block}.{name}.weight"] = random.normal(1, 0.1, width)
+        state[f"blocks.{block}.{name}.bias"] = random.normal(0, 0.1, width)
+    return {key: values.astype(np.float32) for key, values in state.items()}
+
+
+@pytest.fixture
+def save(here):
+    def write(name="vit.safetensors", **shape):
+        save_file(trained(**shape), here / name)
+        return name
+
+    return write
+
+
+def edit(name, **tensors):
+    save_file({**load_file(name), **tensors}, name)
+
+
+def test_a_healthy_checkpoint_ends_with_0(run, save):
+    done = run("doctor", save())
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "learned_absolute · 14×14 + 1 prefix · D=32 · 2 layers · join=input"
+    assert lines[2] == "pos_embed: 197 rows can be read as"
+    assert lines[3].startswith(
+        "  1 prefix + 14×14  taken · square, with the model's own prefix tokens · neighbours correl"
+    )
+    assert lines[-1].startswith("Healthy: ")
+    assert lines[-1].endswith(" checks found nothing.")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_the_shipped_checkpoints_are_healthy(run, here, path):
+    done = run("doctor", path, "--json")
+    assert [each["message"] for each in done.json["findings"]] == []
+    assert done.code == 0
+
+
+def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
+    name = save()
+    edit(name, pos_embed=np.zeros((1, 197, 32), np.float32))
+    done = run("doctor", name)
+    assert done.code == 5
+    start = done.out.index("constant (error)")
+    assert done.out[start:].splitlines() == [
+        "constant (error)",
+        "  pos_embed is zero everywhere.",
+        "  It adds the same to every token, and so tells the model nothing of position.",
+        "  → If the model was meant to learn it, check that the parameter is given to the "
+        "optimiser and does not decay to zero; if it was loaded, that its name matched.",
+        "",
+        "1 finding.",
+    ]
+
+
+def test_quiet_prints_a_line_a_finding(run, save):
+    name = save()
+    edit(name, pos_embed=np.zeros((1, 197, 32), np.float32))
+    done = run("doctor", name, "-q")
+    assert done.out.splitlines()[1:] == ["constant: pos_embed is zero everywhere."]
+    assert done.err == ""
+
+
+def test_the_json_is_for_scripts(run, save):
+    name = save()
+    table = load_file(name)["pos_embed"].copy()
+    table[0, 5, 1] = np.nan
+    edit(name, pos_embed=table)
+    done = run("doctor", name, "--json")
+    assert done.code == 5
+    assert done.json["healthy"] is False
+    (finding,) = done.json["findings"]
+    assert set(finding) == {"code", "severity", "where", "message", "why", "evidence", "mend"}
+    assert finding["code"] == "non-finite"
+    assert finding["evidence"] == {"nan": 1, "infinite": 0, "tensors": ["pos_embed"]}
+    first = done.json["readings"][0]
+    assert first == {
+        "key": "pos_embed",
+        "rows": 197,
+        "grid_size": [14, 14],
+        "num_prefix_rows": 1,
+        "taken": True,
+        "why": "square, with the model's own prefix tokens",
+        "neighbour_correlation": None,
+    }
+    assert sum(each["taken"] for each in done.json["readings"]) == 1
+
+
+def test_what_is_allowed_is_listed_and_does_not_count(run, save):
+    name = save()
+    edit(name, pos_embed=load_file(name)["pos_embed"].astype(np.float16).astype(np.float32))
+    assert run("doctor", name, "-q").code == 5
+    done = run("doctor", name, "--allow", "half-precision", "--json")
+    assert done.code == 0
+    assert done.json["healthy"] is True
+    assert done.json["findings"] == []
+    assert [each["code"] for each in done.json["allowed"]] == ["half-precision"]
+    assert "1 allowed (half-precision)" in run("doctor", name, "--allow", "half-precision").out
+
+
+def test_an_unknown_code_cannot_be_allowed(run, save):
+    done = run("doctor", save(), "--allow", "half-precison")
+    assert done.code == 2
+    assert done.err == "Error: Unknown finding 'half-precison'. Did you mean 'half-precision'?\n"
+
+
+def test_a_mismatch_is_explained_with_its_mend(run, save):
+    done = run("doctor", save(grid=(24, 24)), "--expect", 197, "--json")
+    assert done.code == 5
+    (finding,) = done.json["findings"]
+    assert finding["code"] == "mismatch-rows"
+    assert finding["message"] == (
+        "pos_embed has 577 rows = 1 + 24×24 (384 px at patch 16); your model (--expect 197) "
+        "expects 197 = 1 + 14×14 (224 px at patch 16). The prefix rows are the same; the image "
+        "size differs."
+    )
+    command = finding["mend"].split("\n")[0]
+    assert command == "pe-inspect interpolate vit.safetensors --grid 14x14 --save-data"
+
+
+def test_the_command_that_mends_it_exists(run, save):
+    finding = run("doctor", save(grid=(6, 6)), "--expect", 65, "--json").json["findings"][0]
+    words = finding["mend"].split("\n")[0].split()[1:]
+    assert run(*words, "--no-figures").code == 0
+    values = np.load("reports/vit/interpolate.npz")["values"]
+    assert values.shape == (1, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code"), [("224", 0), ("224x224", 0), ("384", 5), ("224x384", 5)]
+)
+def test_a_resolution_can_be_expected(run, save, pixels, code):
+    assert run("doctor", save(), "--expect-res", pixels, "-q").code == code
+
+
+def test_another_checkpoint_can_be_the_measure(run, save):
+    small, large = save("small.safetensors"), save("large.safetensors", grid=(24, 24))
+    assert run("doctor", small, "--against", small).code == 0
+    done = run("doctor", small, "--against", large, "-q")
+    assert done.code == 5
+    assert "mismatch-rows: pos_embed has 197 rows = 1 + 14×14" in done.out
+    assert "large.safetensors expects 577 = 1 + 24×24" in done.out
+
+
+def test_a_rectangle_is_read_by_its_values_and_said_to_be_ambiguous(run, save):
+    done = run("doctor", save(grid=(12, 16)), "--json")
+    assert done.code == 5
+    (finding,) = done.json["findings"]
+    assert finding["code"] == "ambiguous-grid"
+    assert finding["evidence"]["likeliest_grid_size"] == [12, 16]
+    assert finding["mend"] == (
+        "pe-inspect info vit.safetensors --grid-size 12x16 --num-prefix-tokens 1"
+    )
+    assert done.json["readings"][0]["grid_size"] == [12, 16]
+    assert not any(each["taken"] for each in done.json["readings"])
+    assert done.json["embeddings"][0]["grid_size"] == [12, 16]
+    assert "examined as 1 prefix + 12×16, the likeliest reading" in done.json["notes"]
+
+
+def test_a_stated_rectangle_is_healthy_and_its_transpose_is_not(run, save):
+    name = save(grid=(12, 16))
+    assert run("doctor", name, "--grid-size", "12x16").code == 0
+    done = run("doctor", name, "--grid-size", "16x12", "--json")
+    assert [each["code"] for each in done.json["findings"]] == ["axis-order"]
+
+
+def test_a_bare_table_with_one_square_reading_is_not_called_ambiguous(run, here):
+    np.save("table.npy", np.concatenate([np.ones((1, 32)), smooth((14, 14))]).astype(np.float32))
+    done = run("doctor", "table.npy", "--json")
+    assert [each["code"] for each in done.json["findings"]] == ["grid-not-stated"]
+    assert run("doctor", "table.npy", "--num-prefix-tokens", 1).code == 0
+
+
+def test_a_file_that_contradicts_itself_is_a_finding(run, save):
+    name = save()
+    edit(
+        name, **{f"blocks.1.pe_norm.{part}": np.ones(7, np.float32) for part in ("weight", "bias")}
+    )
+    done = run("doctor", name, "--json")
+    assert done.code == 5
+    (finding,) = done.json["findings"]
+    assert finding["code"] == "ambiguous"
+    assert "a position norm acts on the table's rows" in finding["message"]
+
+
+def test_no_position_embedding_is_code_4(run, here):
+    save_file({"conv.weight": np.ones((2, 2), np.float32)}, "cnn.safetensors")
+    done = run("doctor", "cnn.safetensors")
+    assert done.code == 4
+    assert done.err.startswith("Error: No position embedding in cnn.safetensors")
+
+
+ARCHITECTURES = {
+    "vit_tiny_patch16_224": (14, 1),
+    "deit_tiny_distilled_patch16_224": (14, 2),
+    "deit3_small_patch16_224": (14, 0),
+    "vit_small_patch14_reg4_dinov2": (37, 0),
+    "vit_base_patch32_clip_quickgelu_224": (7, 1),
+    "vit_base_patch16_siglip_224": (14, 0),
+    "eva02_tiny_patch14_224": (16, 1),
+    "flexivit_small": (15, 0),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_timms_models_with_trained_tables_are_healthy(name):
+    side, prefix = ARCHITECTURES[name]
+    found = examine(as_trained(name, side, prefix), Expected())
+    assert [finding.message for finding in found.findings] == []
+    taken = [each.reading for each in found.readings if each.is_taken]
+    assert [(each.grid_size, each.num_prefix_rows) for each in taken] == [((side, side), prefix)]
+
+
+def as_trained(name, side, prefix):
+    """timm's names and shapes, with a trained table and norms; nothing else is read."""
+    with torch.device("meta"):
+        shapes = {key: tuple(v.shape) for key, v in timm.create_model(name).state_dict().items()}
+    random = np.random.default_rng(0)
+    state = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    for key, shape in shapes.items():
+        if len(shape) == 1 and "norm" in key:
+            state[key] = random.normal(key.endswith("weight"), 0.1, shape).astype(np.float32)
+    rows = random.normal(0, 0.02, (prefix, shapes["pos_embed"][-1])).astype(np.float32)
+    table = smooth((side, side), shapes["pos_embed"][-1])
+    return Checkpoint.from_state_dict({**state, "pos_embed": np.concatenate([rows, table])[None]})
+
+
+def test_neither_torch_nor_timm_is_loaded(save, here):
+    code = (
+        "import sys; sys.argv = ['pe-inspect', 'doctor', sys.argv[1], '--quiet'];"
+        "import atexit; atexit.register(lambda: print(*sys.modules));"
+        "from pe_inspect.commands import main; main()"
+    )
+    words = [sys.executable, "-c", code, str(here / save())]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert loaded.isdisjoint({"torch", "timm", "matplotlib", "pandas", "sklearn", "scipy"})
+
+
+def test_nothing_is_written(run, save, here):
+    name = save()
+    assert run("doctor", name).code == 0
+    assert [path.name for path in here.iterdir()] == [name]

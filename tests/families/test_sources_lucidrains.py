@@ -1,0 +1,127 @@
+"""vit-pytorch's models and SHI-Labs' compact transformers, under their own names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.families import extract
+from pe_inspect.loading import Checkpoint
+from pe_inspect.loading._prefixes import find_trunk
+
+DIM = 16
+
+
+def lucidrains(make, **extra):
+    state = {
+        "to_patch_embedding.1.weight": make.rand(48),
+        "to_patch_embedding.1.bias": make.rand(48),
+    }
+    state |= {"to_patch_embedding.2.weight": make.rand(DIM, 48)}
+    for i in range(2):
+        at = f"transformer.layers.{i}"
+        state |= make.norm(f"{at}.0.norm", DIM, seed=i) | make.norm(
+            f"{at}.1.net.0", DIM, seed=9 + i
+        )
+        state[f"{at}.0.to_qkv.weight"] = make.unread(3 * DIM, DIM)
+    return state | make.norm("transformer.norm", DIM) | extra
+
+
+def read(make, state):
+    found, _ = find_trunk(Checkpoint.from_state_dict(state).tensors)
+    return extract(make.checkpoint({key: tensor.read() for key, tensor in found.items()}))
+
+
+@pytest.mark.parametrize("axes", [(17, DIM), (1, 17, DIM)])
+def test_a_vit_s_table_has_two_axes_today_and_had_three(make, axes):
+    state = lucidrains(make, pos_embedding=make.rand(*axes), cls_token=make.rand(1, DIM))
+
+    (pe,) = read(make, state)
+
+    assert (pe.grid_size, pe.num_prefix_rows) == ((4, 4), 1)
+    assert [norm.path for norm in pe.norms][:2] == ["blocks.0.norm1", "blocks.0.norm2"]
+    assert {norm.eps for norm in pe.norms} == {1e-5}
+
+
+def test_simple_vit_recomputes_its_table(make):
+    with pytest.raises(NoPositionEmbedding, match="lucidrains' SimpleViT, which recomputes"):
+        read(make, lucidrains(make))
+
+
+def test_navit_adds_a_table_of_rows_and_one_of_columns(make):
+    axes = {"pos_embed_height": make.rand(3, DIM), "pos_embed_width": make.rand(5, DIM, seed=1)}
+
+    (pe,) = read(make, lucidrains(make, **axes))
+
+    assert pe.grid_size == (3, 5)
+    sum_at_2_4 = axes["pos_embed_height"][2] + axes["pos_embed_width"][4]
+    assert np.array_equal(pe.layers[0].values[2 * 5 + 4], sum_at_2_4)
+
+
+def test_a_masked_autoencoder_s_encoder_is_the_vit(make):
+    vit = lucidrains(make, pos_embedding=make.rand(1, 17, DIM), cls_token=make.rand(1, 1, DIM))
+    state = {f"encoder.{key}": value for key, value in vit.items()}
+    state |= {"decoder_pos_emb.weight": make.rand(16, 8), "mask_token": make.rand(8)}
+
+    (pe,) = read(make, state)
+
+    assert (pe.grid_size, pe.num_prefix_rows, pe.embed_dim) == ((4, 4), 1, DIM)
+
+
+def test_cross_vit_has_a_table_for_small_patches_and_one_for_large(make):
+    state = {
+        "sm_image_embedder.pos_embedding": make.rand(1, 26, DIM),
+        "sm_image_embedder.cls_token": make.rand(1, 1, DIM),
+        "lg_image_embedder.pos_embedding": make.rand(1, 10, 24),
+        "lg_image_embedder.cls_token": make.rand(1, 1, 24),
+    }
+
+    small, large = read(make, state)
+
+    assert (small.grid_size, small.layers[0].part) == ((5, 5), "small")
+    assert (large.grid_size, large.layers[0].part) == ((3, 3), "large")
+    assert small.num_prefix_rows == large.num_prefix_rows == 1
+
+
+def compact(make, rows, **extra):
+    state = {"tokenizer.conv_layers.0.0.weight": make.rand(DIM, 3, 7, 7)}
+    state |= {"classifier.positional_emb": make.rand(1, rows, DIM)}
+    for i in range(2):
+        at = f"classifier.blocks.{i}"
+        state |= make.norm(f"{at}.pre_norm", DIM, seed=i) | make.norm(
+            f"{at}.norm1", DIM, seed=9 + i
+        )
+        state[f"{at}.self_attn.qkv.weight"] = make.unread(3 * DIM, DIM)
+    return state | make.norm("classifier.norm", DIM) | extra
+
+
+def test_cct_has_no_class_token_where_it_pools_the_sequence(make):
+    state = compact(make, 64, **{"classifier.attention_pool.weight": make.rand(1, DIM)})
+
+    (pe,) = read(make, state)
+
+    assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((8, 8), 0, 0)
+    assert pe.patch_size is None
+    paths = ["blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "norm"]
+    assert [norm.path for norm in pe.norms] == paths
+    assert np.array_equal(pe.norms[0].weight, state["classifier.blocks.0.pre_norm.weight"])
+    assert {norm.eps for norm in pe.norms} == {1e-5}
+
+
+def test_vit_lite_has_one(make):
+    state = compact(make, 65, **{"classifier.class_emb": make.rand(1, 1, DIM)})
+
+    (pe,) = read(make, state)
+
+    assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((8, 8), 1, 1)
+
+
+def test_cct_s_fixed_table_counts_the_patches(make):
+    positions, channels = np.arange(64)[:, None], np.arange(DIM)
+    angles = positions / 10000 ** (2 * (channels // 2) / DIM)
+    table = np.where(channels % 2, np.cos(angles), np.sin(angles)).astype(np.float32)
+
+    (pe,) = read(make, compact(make, 64, **{"classifier.positional_emb": table[None]}))
+
+    assert (pe.family, pe.grid_size) == ("sinusoidal_1d", (8, 8))
