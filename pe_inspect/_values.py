@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pe_inspect._typing import Float32, Int
+from pe_inspect._typing import Float32, Int, Num
 
 __all__ = ["HeldValues", "Lookup", "frozen_array", "packed", "unpacked"]
 
@@ -34,7 +34,7 @@ class Lookup:
         index: the column that each (query, key) pair takes; blocks may share one array.
     """
 
-    table: Float32[np.ndarray, "heads offsets"]
+    table: Num[np.ndarray, "heads offsets"]
     index: Int[np.ndarray, "queries keys"]
     _held: list[weakref.ref[np.ndarray]] = field(default_factory=list, init=False, repr=False)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
-from pe_inspect._typing import Float32
+from pe_inspect._typing import Float32, Num
 from pe_inspect._values import HeldValues, Lookup, frozen_array, packed, unpacked
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import write_atomically
@@ -43,7 +43,7 @@ class LayerPE:
     if TYPE_CHECKING:
         values: Float32[np.ndarray, "..."]
     else:
-        values: Float32[np.ndarray, "..."] = HeldValues()
+        values: Num[np.ndarray, "..."] | Lookup = HeldValues()
     grid_size: tuple[int, int]
     num_prefix_rows: int = 0
     part: str = ""
@@ -117,8 +117,8 @@ class LayerNormParams:
 
     layer: str
     name: str
-    weight: Float32[np.ndarray, " features"]
-    bias: Float32[np.ndarray, " features"] | None
+    weight: Num[np.ndarray, " features"]
+    bias: Num[np.ndarray, " features"] | None
     eps: float
 
     def __post_init__(self) -> None:

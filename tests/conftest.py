@@ -70,3 +70,13 @@ def per_layer():
         return PositionEmbedding("made_up", kind, layers=tables, **fields)
 
     return wrap
+
+
+@pytest.fixture
+def unchecked():
+    """Let wrong types and shapes through to the code: what it refuses itself is under test."""
+    from jaxtyping import config
+
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -108,6 +108,7 @@ def test_a_wrong_shape_is_told_with_the_expected_one(kind, shape, expected):
         PositionEmbedding("x", kind, "input", (held,))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_kinds_and_joins_are_refused():
     with pytest.raises(ValueError, match="kind is 'vector'; expected one of vectors, bias"):
         PositionEmbedding("x", "vector", "input", (table(),))
@@ -115,6 +116,7 @@ def test_unknown_kinds_and_joins_are_refused():
         PositionEmbedding("x", "vectors", "LaPE", (table(),))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_two_halves_of_a_norm_must_agree():
     with pytest.raises(ValueError, match=r"blocks\.0\.norm1: weight has shape \(6,\), bias \(5,\)"):
         LayerNormParams("blocks.0", "norm1", np.ones(6), np.ones(5), 1e-6)

@@ -30,7 +30,7 @@ STRIP: Final = 1 << 19  # elements of a strip: 2 MiB of float32 stay in the cach
 
 @dataclass(frozen=True)
 class PairStatistics:
-    """One map in numbers; all but `limit` are over pairs of different patches that are defined.
+    """One map in numbers: over pairs of different patches that are defined, but for the last two.
 
     Attributes:
         minimum: the least affinity.
@@ -39,6 +39,7 @@ class PairStatistics:
         neighbours: the mean over pairs that share an edge of the grid (distance 1).
         far: the mean over pairs at least half the grid apart: |Δrow| ≥ H/2 or |Δcolumn| ≥ W/2.
         limit: the greatest |affinity|, a patch with itself included.
+        nearest: the least |affinity|, likewise; 0 where both signs occur.
     """
 
     minimum: float
@@ -47,6 +48,7 @@ class PairStatistics:
     neighbours: float
     far: float
     limit: float
+    nearest: float
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ def shared_scale(statistics: Sequence[PairStatistics]) -> tuple[float, float]:
     The middle is 0, unless all values lie closer together than the nearest of them to 0. Swin v2's
     biases lie about 8, for one: a constant, which cancels in the softmax over keys.
     """
-    limits = [one.limit for one in statistics if np.isfinite(one.limit)]
-    ends = [end for one in statistics for end in (one.minimum, one.maximum) if np.isfinite(end)]
-    low, high = min(ends, default=0.0), max(ends, default=0.0)
-    if low * high <= 0 or high - low >= min(abs(low), abs(high)):
-        return 0.0, max(limits, default=0.0) or 1.0
-    centre = (low + high) / 2
-    ends += [float(np.copysign(limit, centre)) for limit in limits]
-    return centre, max(abs(end - centre) for end in ends) or 1.0
+    defined = [one for one in statistics if np.isfinite(one.limit)]
+    furthest = max((one.limit for one in defined), default=0.0)
+    nearest = min((one.nearest for one in defined), default=0.0)
+    signs = {np.sign(one.maximum) for one in defined if np.isfinite(one.maximum)}
+    if len(signs) != 1 or furthest - nearest >= nearest:
+        return 0.0, furthest or 1.0
+    centre = (nearest + furthest) / 2
+    return float(centre * signs.pop()), (furthest - nearest) / 2 or 1.0
 
 
 def pair_statistics(
@@ -109,9 +111,10 @@ def pair_statistics(
     neighbours = _Mean()
     beside = values[_neighbours(grid_size)]
     neighbours.add(beside, np.isfinite(beside))
-    limit = np.fmax(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+    limit, nearest = float(np.fmax(high, -low)), max(low, -high, 0.0)
     return PairStatistics(
-        float(minimum), float(maximum), total.value, neighbours.value, far.value, float(limit)
+        float(minimum), float(maximum), total.value, neighbours.value, far.value, limit, nearest
     )
 
 

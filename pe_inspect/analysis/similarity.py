@@ -34,6 +34,7 @@ __all__ = ["LayerStatistics", "Overview", "SimilarityResult", "Tiles", "View", "
 
 OVERVIEW_SIDE: Final = 256
 MAX_TILES: Final = 16
+NOT_TABLED: Final = ("limit", "nearest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,17 +234,12 @@ class SimilarityResult:
     @property
     def centre(self) -> float:
         """The middle of the shared scale: 0, but for biases that all lie far to one side."""
-        return self._scale[0]
+        return 0.0 if self.affinity.limit else shared_scale(self.statistics)[0]
 
     @property
     def limit(self) -> float:
         """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
-        return self._scale[1]
-
-    @cached_property
-    def _scale(self) -> tuple[float, float]:
-        limit = self.affinity.limit
-        return shared_scale(self.statistics) if limit is None else (0.0, limit)
+        return self.affinity.limit or shared_scale(self.statistics)[1]
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.
@@ -265,7 +261,7 @@ class SimilarityResult:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary a layer: what `to_frame` holds, without pandas."""
-        names = [field.name for field in fields(LayerStatistics) if field.name != "limit"]
+        names = [field.name for field in fields(LayerStatistics) if field.name not in NOT_TABLED]
         return [
             {
                 "layer": view.name,

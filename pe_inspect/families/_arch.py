@@ -100,7 +100,7 @@ def rotary_table(
     model: Any, grid_size: tuple[int, int]
 ) -> tuple[Float[np.ndarray, "tokens head_dim"], Float[np.ndarray, "tokens head_dim"]]:
     """Return the sines and cosines by which timm's model turns q and k at each patch."""
-    rope = rope_of(model).to_empty(device="cpu")
+    rope = rope_of(model).to_empty(device="cpu").eval()  # in training some shift their positions
     rope.init_non_persistent_buffers()
     if not hasattr(rope, "get_embed"):
         return _gemma_table(rope, grid_size)

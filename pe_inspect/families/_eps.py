@@ -59,7 +59,7 @@ _RULES: Final = tuple(
         ((r"stages\.\d+\.blocks\.\d+\.(?:\d+|spatial_block)\.cpe1\.",), (), 1e-5),  # DaViT
         ((r"stages\.\d+\.global_block\.",), (), 1e-5),  # GC-ViT
         ((r"post_network\.",), (), 1e-5),  # VOLO
-        ((r"patch_embed\.backbone\.stages\.",), (r".*running_mean",), 1e-5),  # hybrids with BiT
+        ((r"patch_embed\.backbone\.stem\.norm\.",), (r".*running_mean",), 1e-5),  # BiT hybrids
         ((r"stages\.\d+\.blocks\.\d+\.token_mixer\.attention_biases",), (), 1e-5),
     )
 )

@@ -67,18 +67,18 @@ def pairing_of(table: Float[np.ndarray, "tokens channels"]) -> Pairing | None:
 
     `None` where neither or both fit; a table of width 2 has one pair in any convention.
     """
-    half = table.shape[1] // 2
     fits: dict[Pairing, bool] = {
         "interleaved": np.array_equal(table[:, ::2], table[:, 1::2]),
-        "half": np.array_equal(table[:, :half], table[:, half:]),
-        "half of each axis": all(
-            np.array_equal(*np.split(axis, 2, axis=1)) for axis in np.split(table, 2, axis=1)
-        )
-        if table.shape[1] % 4 == 0
-        else False,
+        "half": _repeats(table),
+        "half of each axis": all(_repeats(axis) for axis in np.array_split(table, 2, axis=1)),
     }
     found = [name for name, is_so in fits.items() if is_so]
     return found[0] if len(found) == 1 else None
+
+
+def _repeats(table: Float[np.ndarray, "tokens channels"]) -> bool:
+    half = table.shape[1] // 2
+    return np.array_equal(table[:, :half], table[:, half:])
 
 
 def first_of_pairs(

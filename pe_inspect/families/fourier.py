@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float32
+from pe_inspect._typing import Float, Float32
 from pe_inspect.families import Family, families
 from pe_inspect.families._embedding import Place, places, scheme
 from pe_inspect.families._read import read_float32
@@ -58,7 +58,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
 
 def fourier_features(
     grid_size: tuple[int, int], num_features: int
-) -> Float32[np.ndarray, "patches both_axes"]:
+) -> Float[np.ndarray, "patches both_axes"]:
     """Return sines and cosines of 2π·position/side, rows before columns, in turn.
 
     Args:

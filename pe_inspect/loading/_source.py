@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from pe_inspect.errors import UnreadableCheckpoint
 
@@ -39,6 +39,7 @@ class ChangedMeanwhile(UnreadableCheckpoint):
     """The file became another one while it was being read; starting over may help."""
 
 
+@runtime_checkable
 class ByteSource(Protocol):
     """The bytes of one weight file, by position. `str()` is what messages call it."""
 

@@ -14,7 +14,7 @@ from pe_inspect.errors import PEInspectError
 from pe_inspect.families import _arch, extract
 from pe_inspect.families._hints import is_flag
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.models._weights import load_all, state_dict_of
+from pe_inspect.models._weights import CannotRebuild, load_all, state_dict_of
 
 __all__ = ["has_architecture", "timm_model"]
 
@@ -44,11 +44,17 @@ def timm_model(checkpoint: Checkpoint) -> nn.Module:
 
 
 def _built(name: str, checkpoint: Checkpoint, usual: nn.Module, state: State) -> nn.Module:
-    said = _model_args(checkpoint)
-    found = {**_classes(usual, state), **_channels(usual, state), **said}
+    found = {**_classes(usual, state), **_channels(usual, state), **_model_args(checkpoint)}
     if "img_size" not in found and (size := _image_size(checkpoint, usual, state)) is not None:
         found["img_size"] = size
-    model: nn.Module = timm.create_model(name, pretrained=False, **found)
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, **found)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        said = ", ".join(f"{key}={value}" for key, value in found.items())
+        raise CannotRebuild(
+            f"{checkpoint.source} cannot be rebuilt: timm does not build {name} with {said} "
+            f"({error})."
+        ) from error
     return model
 
 
@@ -61,36 +67,47 @@ def _model_args(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _classes(usual: Any, state: State) -> dict[str, int]:
     """Return the number of classes, which is 0 where the file has no classifier."""
-    named = usual.pretrained_cfg.get("classifier") or ()
-    heads = [f"{head}.weight" for head in ([named] if isinstance(named, str) else named)]
-    rows = [state[head].shape[0] for head in heads if head in state]
-    own = [tensor.shape[0] for key, tensor in usual.state_dict().items() if key in heads]
-    if rows[:1] == own[:1]:
+    own, given = _first_shapes(usual, state, "classifier")
+    if own[:1] == given[:1]:
         return {}
-    return {"num_classes": rows[0] if rows else 0}
+    return {"num_classes": given[0] if given else 0}
 
 
-def _channels(usual: nn.Module, state: State) -> dict[str, int]:
-    """Return the colour channels of the patch kernel, where they are not the usual three."""
-    key = "patch_embed.proj.weight"
-    own, given = usual.state_dict().get(key), state.get(key)
-    if own is None or given is None or own.ndim != 4 or given.ndim != 4:
+def _channels(usual: Any, state: State) -> dict[str, int]:
+    """Return the colour channels of the first kernel, where they are not the usual three."""
+    own, given = _first_shapes(usual, state, "first_conv")
+    if len(own) != 4 or len(given) != 4 or own[1] == given[1]:
         return {}
-    return {"in_chans": given.shape[1]} if own.shape[1] != given.shape[1] else {}
+    return {"in_chans": given[1]}
+
+
+def _first_shapes(usual: Any, state: State, role: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of the weight that timm lists under a role: usually, and in the file."""
+    named = usual.pretrained_cfg.get(role) or ()
+    keys = [f"{name}.weight" for name in ([named] if isinstance(named, str) else named)]
+    found = [
+        [held[key].shape for key in keys if key in held] for held in (usual.state_dict(), state)
+    ]
+    own, given = (tuple(shapes[0]) if shapes else () for shapes in found)
+    return own, given
 
 
 def _image_size(checkpoint: Checkpoint, usual: Any, state: State) -> tuple[int, int] | None:
-    """Return the image size as said, else as the grid of the table shows it; `None` if usual."""
-    own, given = usual.state_dict().get("pos_embed"), state.get("pos_embed")
-    differs = own is not None and given is not None and own.shape != given.shape
+    """Return the image size where tensors are of another than the usual one; else `None`.
+
+    A table of vectors shows its grid; for others it is what was said.
+    """
+    own = usual.state_dict()
+    differing = {key for key in own if key in state and own[key].shape != state[key].shape}
     patch = getattr(getattr(usual, "patch_embed", None), "patch_size", None)
-    if not differs or patch is None:
-        return None
-    try:
-        rows, columns = extract(checkpoint, with_sha256=False)[0].grid_size
-    except PEInspectError:
-        return checkpoint.hints.img_size
-    return rows * patch[0], columns * patch[1]
+    if "pos_embed" in differing and patch is not None:
+        try:
+            rows, columns = extract(checkpoint, with_sha256=False)[0].grid_size
+        except PEInspectError:
+            return checkpoint.hints.img_size
+        return rows * patch[0], columns * patch[1]
+    is_of_positions = any(key.endswith(("_table", "attention_biases")) for key in differing)
+    return checkpoint.hints.img_size if is_of_positions else None
 
 
 def _converted(model: nn.Module, state: State) -> State:

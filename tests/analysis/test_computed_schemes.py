@@ -147,5 +147,5 @@ def test_heads_of_a_computed_bias_can_be_chosen(per_layer):
     pe = per_layer("function", [np.zeros((2, 12, 12))], (3, 4))
 
     assert similarity(pe, head=1).head == 1
-    with pytest.raises(UsageError, match="--head 2 does not exist in blocks.0"):
+    with pytest.raises(UsageError, match=r"--head 2 does not exist in blocks\.0"):
         similarity(pe, head=2)

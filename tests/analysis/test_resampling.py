@@ -240,6 +240,7 @@ def test_a_larger_kernel_answers_a_resized_patch_as_the_old_one_did_the_patch():
     assert found == pytest.approx((kernel * patch).sum(), abs=1e-9)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(3, 16, 16), (4, 3, 2, 0)])
 def test_a_kernel_of_another_shape_is_refused(shape):
     with pytest.raises(UsageError, match=r"A patch kernel is \(embed_dim, channels, height, width"):

@@ -221,6 +221,15 @@ def test_other_classes_of_timm_say_their_own_grid(make, name, grid):
     assert (pe.family, pe.grid_size, pe.stored) == ("rotary", grid, False)
 
 
+def test_positions_are_not_shifted_as_they_are_in_training(make):
+    state = unread("vit_base_patch16_sapiens2", make)
+
+    *_, pe = extract(make.checkpoint(state, arch="timm:vit_base_patch16_sapiens2", family="rotary"))
+
+    embed = RotaryEmbeddingDinoV3(64, temperature=100).get_embed([64, 48]).numpy()
+    same_rotation(pe.layers[0].values[0], embed[:, :32], embed[:, 64:96])
+
+
 @pytest.mark.parametrize(
     "rope",
     [

@@ -12,6 +12,7 @@ from pe_inspect.families._eps import epsilon
 from pe_inspect.loading import Checkpoint
 
 FAMILIES = [
+    "vitamin_small_224",
     *("beit3_base_patch16_224", "eva02_base_patch16_clip_224", "coat_tiny", "davit_tiny"),
     *("davit_base_fl", "gcvit_xxtiny", "samvit_base_patch16", "samvit_base_patch16_224"),
     *("vit_small_r26_s32_224", "vit_small_resnet26d_224", "volo_d1_224", "efficientformer_l1"),

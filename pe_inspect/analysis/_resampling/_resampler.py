@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,7 @@ AxisMatrix: TypeAlias = Callable[[int, int, bool], np.ndarray]
 """(source, target, exactly) → the weights of every source cell for every target cell."""
 
 
+@runtime_checkable
 class Resampler(Protocol):
     """A table (rows, columns, channels) on one grid → on another, in the table's own precision."""
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float
+from pe_inspect._typing import Float, Num
 from pe_inspect.analysis._resampling._matrices import (
     centres,
     corners,
@@ -115,7 +115,7 @@ def nearest_exact(source: int, target: int, exact: bool) -> Float[np.ndarray, "t
 
 
 def _picked(
-    places: Float[np.ndarray, " target"], source: int, target: int, *, exact: bool
+    places: Num[np.ndarray, " target"], source: int, target: int, *, exact: bool
 ) -> Float[np.ndarray, "target source"]:
     real = np.dtype(np.float64 if exact else np.float32)
     sides = np.array([source, target], real)

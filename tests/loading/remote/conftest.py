@@ -158,7 +158,7 @@ def waits(monkeypatch, tmp_path) -> list[float]:
     monkeypatch.setenv("PE_INSPECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "5")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "60")
     waited: list[float] = []
     monkeypatch.setattr(_fetching, "wait", waited.append)
     return waited
