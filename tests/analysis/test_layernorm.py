@@ -68,7 +68,9 @@ def test_statistics_equal_torchs():
 
 
 def test_near_zero_counts_channels_under_the_threshold():
-    lone = LayerNormParams("blocks.0", "norm1", np.array([1, 0.009, -0.009, 0.02]), np.zeros(4), 1e-6)
+    lone = LayerNormParams(
+        "blocks.0", "norm1", np.array([1, 0.009, -0.009, 0.02]), np.zeros(4), 1e-6
+    )
     pe = replace(embedding(), norms=(lone,))
 
     assert layernorm(pe).rows[0].weight["fraction_near_zero"] == 0.5
@@ -127,7 +129,9 @@ def test_a_zero_weight_has_no_cosine():
 
 
 def test_values_that_are_not_finite_are_left_out_and_said():
-    broken = LayerNormParams("blocks.1", "norm1", np.array([np.nan, 1, 3]), np.array([np.inf, 0, 0]), 1e-6)
+    broken = LayerNormParams(
+        "blocks.1", "norm1", np.array([np.nan, 1, 3]), np.array([np.inf, 0, 0]), 1e-6
+    )
     result = layernorm(replace(embedding(), norms=(broken,)))
 
     assert result.rows[0].weight["mean"] == 2
