@@ -118,12 +118,13 @@ def serve(folder: Path, count: Count) -> ThreadingHTTPServer:
 
 def run(command: list[str], folder: Path) -> float:
     """Run one command line in an empty folder; return its wall time in seconds."""
-    environment = {**os.environ, "PE_INSPECT_CACHE": str(folder / "cache")}
+    checkout = str(Path(__file__).parents[1])
+    cache = {"PYTHONPATH": checkout, "PE_INSPECT_CACHE": str(folder / "cache")}
     started = time.perf_counter()
     done = subprocess.run(
         [*PE_INSPECT, *command, "--out", str(folder / "out")] if command[0] != "info" else
         [*PE_INSPECT, *command],
-        env=environment, capture_output=True, text=True, check=False,
+        env={**os.environ, **cache}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from pe_inspect.families import extract
     from pe_inspect.figures import figure
-    from pe_inspect.loading import Checkpoint, load
+    from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.models.rebuild import rebuild
     from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.report import report
@@ -50,6 +50,7 @@ _HOMES = {
     "LayerPE": "position_embedding",
     "PositionEmbedding": "position_embedding",
     "Checkpoint": "loading",
+    "Hints": "loading",
     "load": "loading",
     "extract": "families",
     "doctor": "analysis.doctor",
@@ -64,6 +65,7 @@ _HOMES = {
 __all__ = [
     "AmbiguousCheckpoint",
     "Checkpoint",
+    "Hints",
     "LayerNormParams",
     "LayerPE",
     "NoPositionEmbedding",

@@ -64,6 +64,9 @@ class LayerPE:
         values: Any = lookup
         return cls(layer, values, grid_size, num_prefix_rows, part)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}, {'×'.join(map(str, self.shape))})"
+
     @property
     def held(self) -> Float32[np.ndarray, "..."] | Lookup:
         """What stands behind `values`: the array itself, or what it is looked up in."""
@@ -129,6 +132,9 @@ class LayerNormParams:
             raise ValueError(
                 f"{self.path}: weight has shape {self.weight.shape}, bias {self.bias.shape}"
             )
+
+    def __repr__(self) -> str:
+        return f"LayerNormParams({self.path}, {self.weight.size} features, eps={self.eps:g})"
 
     @property
     def path(self) -> str:
@@ -211,6 +217,9 @@ class PositionEmbedding:
         for table in self.layers:
             _check_shape(self.kind, table)
 
+    def __repr__(self) -> str:
+        return f"PositionEmbedding({self.headline})"
+
     @property
     def grid_size(self) -> tuple[int, int]:
         """(H, W) of the first table."""
@@ -251,7 +260,12 @@ class PositionEmbedding:
         `learned_absolute · 14×14 + 1 prefix · D=192 · 12 layers · join=lape`
         """
         depth = self.depth or len(self.layer_names)
-        parts = [self.family, *_geometry(self), f"{depth} layers", f"join={self.join}"]
+        parts = [
+            self.family,
+            *_geometry(self),
+            f"{depth} layer{'s' * (depth != 1)}",
+            f"join={self.join}",
+        ]
         return " · ".join(parts if self.stored else [*parts, "computed, not stored"])
 
     @property
@@ -301,8 +315,10 @@ def _geometry(pe: PositionEmbedding) -> list[str]:
         widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.layers))
         return [grids + prefix, f"D={widths}"]
     heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.layers))
-    angles = f" × {pe.embed_dim} angles" if pe.kind == "phases" else ""
-    return [grids + prefix, f"{heads} heads{angles}"]
+    if pe.kind == "phases":
+        who = "all" if heads == "1" else heads
+        return [grids + prefix, f"{who} heads × {pe.embed_dim} angles"]
+    return [grids + prefix, f"{heads} head{'s' * (heads != '1')}"]
 
 
 def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:

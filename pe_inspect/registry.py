@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pe_inspect.errors import UsageError
 
 __all__ = ["Registry"]
 
 T = TypeVar("T")
+SHOWN: Final = 12  # names of a list that a message shows
 
 
 class Registry(Mapping[str, T]):
@@ -84,8 +86,20 @@ class UnknownName(UsageError, KeyError):
 
 
 def did_you_mean(kind: str, name: str, known: list[str]) -> str:
-    """Return `Unknown KIND 'NAME'. Did you mean …?`, or the whole list where nothing is near."""
+    """Return `Unknown KIND 'NAME'. Did you mean …?`, or what is known where nothing is near.
+
+    A list is in the order in which people count (`blocks.2` before `blocks.10`); a long one is cut.
+    """
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return f"Unknown {kind} {name!r}. Did you mean {' or '.join(map(repr, near))}?"
-    return f"Unknown {kind} {name!r}. Known: {', '.join(sorted(known)) or 'none'}."
+    ordered = sorted(set(known), key=_counting)
+    more = f" … and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f"Unknown {kind} {name!r}. Known: {', '.join(ordered[:SHOWN]) or 'none'}{more}."
+
+
+def _counting(name: str) -> list[tuple[int, str]]:
+    """Return a key that orders names by their words and their numbers."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]

@@ -35,9 +35,23 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.rpartition("LOADED")[2].split())
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("cost") / "x.safetensors"
+def save_pth(arrays, path):
+    """Save as torch does, a zip; torch is in this process, not in the one that is looked at."""
+    import torch
+
+    torch.save({name: torch.from_numpy(values) for name, values in arrays.items()}, path)
+
+
+def save_npz(arrays, path):
+    np.savez(path, **arrays)
+
+
+SAVERS = {"x.safetensors": save_file, "x.pth": save_pth, "x.npz": save_npz}
+
+
+@pytest.fixture(scope="module", params=SAVERS)
+def checkpoint(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cost") / request.param
     random = np.random.default_rng(0)
     tensors = {
         "cls_token": (1, 1, 8),
@@ -48,7 +62,7 @@ def checkpoint(tmp_path_factory):
         "blocks.0.attn.qkv.weight": (24, 8),
     }
     arrays = {k: random.normal(size=shape).astype(np.float32) for k, shape in tensors.items()}
-    save_file(arrays, path)
+    SAVERS[request.param](arrays, path)
     return str(path)
 
 

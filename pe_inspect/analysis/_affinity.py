@@ -26,6 +26,7 @@ __all__ = [
     "affinity",
     "cosines",
     "definition",
+    "undefined_rows",
 ]
 
 
@@ -230,6 +231,11 @@ def cosines(vectors: Shaped[np.ndarray, "patches features"]) -> Products:
         rows *= (1 / np.where(missing, 1, norms))[:, None]
     rows[missing] = 0
     return Products(rows.astype(np.float32)[None], missing[None])
+
+
+def undefined_rows(vectors: Shaped[np.ndarray, "patches features"]) -> int:
+    """Return how many rows have no cosine: they are zero, or not finite."""
+    return int(np.count_nonzero(cosines(vectors).undefined))
 
 
 def _phase_cosines(phases: Float32[np.ndarray, "heads patches angles"]) -> Products:

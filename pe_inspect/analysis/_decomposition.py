@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float32, Int
+from pe_inspect._typing import Float, Float32, Int
 from pe_inspect.analysis._numbers import mean_of, unit_rows
 from pe_inspect.analysis._received import Notion, normalised, steps
 from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
@@ -97,10 +97,11 @@ def _variants(
 ) -> dict[str, Float32[np.ndarray, "tokens channels"]]:
     gamma, beta = norm.weight, norm.bias
     standard = normalised(table, _unit(norm), ln_eps=ln_eps)
-    found = {"ω": table, "γ⊙ω": gamma * table}
-    if beta is not None:
-        found["γ⊙ω+β"] = gamma * table + beta
-    found |= {"Norm(ω)": standard, "γ⊙Norm(ω)": gamma * standard}
+    with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite stay so
+        found = {"ω": table, "γ⊙ω": gamma * table}
+        if beta is not None:
+            found["γ⊙ω+β"] = gamma * table + beta
+        found |= {"Norm(ω)": standard, "γ⊙Norm(ω)": gamma * standard}
     if beta is not None:
         found["γ⊙Norm(ω)+β"] = normalised(table, norm, ln_eps=ln_eps)
     return found
@@ -124,11 +125,20 @@ def _measured(
         own = _pair_cosines(units[name], pairs)
         yield Variant(
             name,
-            scale=mean_of(values[prefix:].std(axis=-1, dtype=np.float64)),
+            scale=mean_of(_deviations(values[prefix:])),
             mean_cosine=mean_of(own),
             neighbour_cosine=mean_of(_neighbour_cosines(units[name], grid_size)),
             distance_to_full=float(np.sqrt(mean_of((own - full) ** 2))),
         )
+
+
+def _deviations(
+    rows: Float32[np.ndarray, "patches channels"],
+) -> Float[np.ndarray, " patches"]:
+    """The standard deviation over channels; NaN for a row that is not finite."""
+    with np.errstate(invalid="ignore"):
+        deviations: np.ndarray = rows.std(axis=-1, dtype=np.float64)
+    return deviations
 
 
 def _sampled_pairs(

@@ -8,6 +8,7 @@ import numpy as np
 
 from pe_inspect.analysis._layouts import grid_for, source_grid
 from pe_inspect.analysis._measures import MAX_QUERIES
+from pe_inspect.analysis._numbers import are_equal
 from pe_inspect.analysis._resampled import ResampledTable
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler
@@ -75,6 +76,9 @@ def notes_on(
         yield from _on_squares(pe, size, resamplers, origin)
     yield from _on_windows(pe, size)
     yield from _on_kind(pe)
+    for table in pe.layers if pe.kind == "vectors" else ():
+        if are_equal(table.patches):
+            yield f"{table.name}: all rows are equal, so there is no variation to resample"
 
 
 def _on_squares(

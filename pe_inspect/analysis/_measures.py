@@ -13,7 +13,6 @@ from pe_inspect.analysis._resampled import (
     ResampledTable,
     border,
     covering,
-    features,
     row_norms,
 )
 from pe_inspect.analysis._spectrum import high_share
@@ -87,75 +86,70 @@ def _ratio(over: float, under: float) -> float:
 def _structure(table: ResampledTable) -> dict[str, float]:
     before, after = table.before, table.after
     places = tuple(covering(n, m) for n, m in zip(before.shape[:2], after.shape[:2]))
-    matched = after[np.ix_(*places)]
     if table.is_bias:
         return {
-            "structure_correlation": pearson(before, matched),
+            "structure_correlation": pearson(before, after[np.ix_(*places)]),
             "round_trip_correlation": pearson(before, table.back),
         }
     coarse = [min(n, m) for n, m in zip(before.shape[:2], after.shape[:2])]
-    maps = _query_map(table.source.features, table.norms_before)
-    matched_norms = table.norms_after[np.ix_(*places)]
+    units = _units(table.source.features, table.norms_before)
+    units_after = _units(table.features, table.norms_after)
+    back = _units(table.features_back, row_norms(table.features_back))
+    maps = _query_map(units)
     return {
-        "neighbour_cosine_before": _neighbours(table.source.features, table.norms_before, coarse),
-        "neighbour_cosine_after": _neighbours(table.features, table.norms_after, coarse),
-        "structure_correlation": pearson(
-            maps, _query_map(features(matched, table.kind), matched_norms)
-        ),
-        "round_trip_correlation": pearson(
-            maps, _query_map(table.features_back, row_norms(table.features_back))
-        ),
+        "neighbour_cosine_before": _neighbours(units, coarse),
+        "neighbour_cosine_after": _neighbours(units_after, coarse),
+        "structure_correlation": pearson(maps, _query_map(units_after[np.ix_(*places)])),
+        "round_trip_correlation": pearson(maps, _query_map(back)),
     }
 
 
+def _units(
+    rows: Float32[np.ndarray, "rows columns features"], norms: Float32[np.ndarray, "rows columns"]
+) -> Float32[np.ndarray, "rows columns features"]:
+    """Rows of length 1, whose products no magnitude overflows; NaN where a row is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(rows / norms[..., None])
+
+
 def _query_map(
-    features: Float32[np.ndarray, "rows columns features"],
-    norms: Float32[np.ndarray, "rows columns"],
+    units: Float32[np.ndarray, "rows columns features"],
 ) -> Float32[np.ndarray, "queries positions"]:
     """The cosines of evenly spread queries with all positions; a query's own is NaN."""
-    rows, lengths = features.reshape(-1, features.shape[-1]), norms.ravel()
+    rows = units.reshape(-1, units.shape[-1])
     queries = np.arange(0, len(rows), -(-len(rows) // MAX_QUERIES))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines: np.ndarray = rows[queries] @ rows.T / (lengths[queries, None] * lengths)
+    cosines: np.ndarray = rows[queries] @ rows.T
     cosines[np.arange(len(queries)), queries] = np.nan
     return cosines
 
 
 def _neighbours(
-    rows: Float32[np.ndarray, "rows columns features"],
-    norms: Float32[np.ndarray, "rows columns"],
-    coarse: Sequence[int],
+    units: Float32[np.ndarray, "rows columns features"], coarse: Sequence[int]
 ) -> float:
     """Mean cosine along both axes, one coarse patch apart; NaN where no two are that far apart."""
-    turned = rows.swapaxes(0, 1), norms.swapaxes(0, 1)
-    return mean_of(np.array([_cosine_at(rows, norms, coarse[0]), _cosine_at(*turned, coarse[1])]))
+    axes = zip((units, units.swapaxes(0, 1)), coarse)
+    return mean_of(np.array([_cosine_at(along, side) for along, side in axes]))
 
 
 def _cosine_at(
-    rows: Float32[np.ndarray, "first second features"],
-    norms: Float32[np.ndarray, "first second"],
-    coarse: int,
+    units: Float32[np.ndarray, "first second features"], coarse: int
 ) -> float:
     """Mean cosine along the first axis at a distance; between whole lags, linear."""
-    lag = len(rows) / coarse
+    lag = len(units) / coarse
     below = int(lag)
     part = lag - below
-    near = _cosine_at_whole(rows, norms, below)
-    far = _cosine_at_whole(rows, norms, below + 1) if part else 0.0
+    near = _cosine_at_whole(units, below)
+    far = _cosine_at_whole(units, below + 1) if part else 0.0
     return (1 - part) * near + part * far
 
 
 def _cosine_at_whole(
-    rows: Float32[np.ndarray, "first second features"],
-    norms: Float32[np.ndarray, "first second"],
-    lag: int,
+    units: Float32[np.ndarray, "first second features"], lag: int
 ) -> float:
-    rest = len(rows) - lag
+    rest = len(units) - lag
     if rest < 1:
         return float("nan")
-    dots = np.einsum("rcd,rcd->rc", rows[lag:], rows[:rest])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return mean_of(dots / (norms[lag:] * norms[:rest]))
+    return mean_of(np.einsum("rcd,rcd->rc", units[lag:], units[:rest]))
 
 
 def _spectrum(table: ResampledTable) -> dict[str, float]:
@@ -170,12 +164,10 @@ def _spectrum(table: ResampledTable) -> dict[str, float]:
 def _round_trip(table: ResampledTable) -> dict[str, float]:
     errors, norms, back = table.error_map, table.norms_before, table.features_back
     ring = border(*errors.shape)
-    dots = np.einsum("rcd,rcd->rc", back, table.source.features)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = dots / (row_norms(back) * norms)
+    units = (_units(rows, row_norms(rows)) for rows in (back, table.source.features))
     return {
         "round_trip_error": _relative(errors * np.float32(table.source.mean_norm), norms),
-        "round_trip_cosine": mean_of(cosines),
+        "round_trip_cosine": mean_of(np.einsum("rcd,rcd->rc", *units)),
         "error_border": mean_of(errors[ring]),
         "error_interior": mean_of(errors[~ring]),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from pe_inspect._typing import Float, Float32
 from pe_inspect.analysis._affinity import cosines
 
-__all__ = ["cosine_of", "mean_of", "pearson", "unit_rows"]
+__all__ = ["are_equal", "cosine_of", "mean_of", "pearson", "unit_rows"]
 
 
 def mean_of(values: Float[np.ndarray, "..."]) -> float:
@@ -26,8 +26,13 @@ def pearson(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> float:
 def cosine_of(x: Float[np.ndarray, " entries"], y: Float[np.ndarray, " entries"]) -> float:
     """The cosine of two vectors; NaN where one is zero or not finite."""
     x, y = x.astype(np.float64), y.astype(np.float64)
-    scale = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y / scale) if scale > 0 else float("nan")
+    scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+    return float(x @ y / scale) if 0 < scale < np.inf else float("nan")
+
+
+def are_equal(rows: Float32[np.ndarray, "rows channels"]) -> bool:
+    """Whether there are several rows, all of them the same and finite."""
+    return len(rows) > 1 and bool(np.isfinite(rows[0]).all() and np.all(rows == rows[0]))
 
 
 def unit_rows(

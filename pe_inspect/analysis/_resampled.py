@@ -195,7 +195,8 @@ def features(
 
 def row_norms(values: Float32[np.ndarray, "rows columns channels"]) -> np.ndarray:
     """The L2 norm of each row."""
-    return np.asarray(np.sqrt(np.einsum("rcd,rcd->rc", values, values)))
+    squares = np.einsum("rcd,rcd->rc", values, values, dtype=np.float64)
+    return np.asarray(np.sqrt(squares).astype(values.dtype))
 
 
 def covering(source: int, target: int) -> Int[np.ndarray, " source"]:

@@ -11,6 +11,7 @@ from pe_inspect._typing import Float, Float32
 __all__ = ["MAX_CHANNELS", "high_share", "power", "radial"]
 
 MAX_CHANNELS: Final = 32
+ROUNDING: Final = (4 * float(np.finfo(np.float32).eps)) ** 2  # of a constant table, as power
 
 Power: TypeAlias = np.ndarray  # (rows, columns)
 
@@ -39,10 +40,15 @@ def radial(found: Power) -> Float[np.ndarray, " frequencies"]:
 
 
 def high_share(found: Power, above: float) -> float:
-    """The share of the variation (all but k = 0) at `above` cycles per image or more."""
+    """The share of the variation (all but k = 0) at `above` cycles per image or more.
+
+    NaN where the table varies by no more than float32's rounding: there is nothing to share.
+    """
     cycles = _cycles(found)
     varying = found[cycles > 0].sum()
-    return float(found[(cycles > 0) & (cycles >= above)].sum() / varying) if varying > 0 else np.nan
+    if not varying > ROUNDING * found.sum():
+        return float("nan")
+    return float(found[(cycles > 0) & (cycles >= above)].sum() / varying)
 
 
 def _cycles(found: Power) -> Power:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from numbers import Integral
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -65,10 +66,13 @@ def _patch(pe: PositionEmbedding, patch_size: Size | None) -> tuple[int, int]:
     return pe.patch_size
 
 
-def _pair(size: Size, option: str) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
+def _pair(size: object, option: str) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
+        raise UsageError(f"{option} is {size!r}; expected a whole number, or a pair: (24, 24).")
+    height, width = sides
     if min(height, width) < 1:
-        raise UsageError(f"{option} is {shown(size)}; both sides must be at least 1.")
+        raise UsageError(f"{option} is {shown(sides)}; both sides must be at least 1.")
     return int(height), int(width)
 
 

@@ -83,6 +83,10 @@ class InterpolationResult:
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        (h, w), (rows, columns) = self.pe.grid_size, self.grid_size
+        return f"InterpolationResult({h}×{w} to {rows}×{columns}, {', '.join(self.methods)})"
+
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods, the chosen one first."""
@@ -146,7 +150,7 @@ class InterpolationResult:
             UsageError: the patch lies outside the grid.
         """
         done = self.tables(method)[table]
-        grids = [_places(done, values) for values in (done.before, done.after)]
+        grids = [_places(values, is_bias=done.is_bias) for values in (done.before, done.after)]
         token = _checked_token(token, grids[0])
         row, column = (int(covering(n, m)[place]) for place, n, m in zip(token, *grids))
         read = _bias_map if done.is_bias else partial(_cosine_map, kind=done.kind)
@@ -234,6 +238,7 @@ def interpolate(
     grid: Size | None = None,
     patch_size: Size | None = None,
     method: str = "native",
+    token: tuple[int, int] | None = None,
 ) -> InterpolationResult:
     """Put every table of an embedding on another grid. Prefix rows are kept as they are.
 
@@ -249,10 +254,11 @@ def interpolate(
         patch_size: pixels of a patch, where the checkpoint does not say or to overrule it.
         method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
             that apply to the embedding's kind.
+        token: (row, column) of the patch that `query_maps` will be asked for; checked at once.
 
     Raises:
         UsageError: an unknown method or one of another kind, an impossible size, one that would
-            not fit into memory, or an embedding that has no table.
+            not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
     refuse_function(pe)
     chosen, asked_all = _chosen(pe, method)
@@ -260,6 +266,7 @@ def interpolate(
     resamplers = {each.name: each.choose(pe) for each in chosen}
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
     sources = [SourceTable(table.name, laid_out(pe, table), pe.kind) for table in pe.layers]
+    _checked_token(token, _places(sources[0].values, is_bias=pe.kind == "bias"))
     shapes = [target_shape(pe, table, size) for table in pe.layers]
     skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
@@ -347,9 +354,9 @@ def _stacked(values: list[Float32[np.ndarray, "..."]]) -> Float32[np.ndarray, "t
     return stack
 
 
-def _places(done: ResampledTable, values: np.ndarray) -> tuple[int, int]:
+def _places(values: np.ndarray, *, is_bias: bool) -> tuple[int, int]:
     """The patches of a bias; of any other table, its positions."""
-    rows, columns = (((n + 1) // 2) if done.is_bias else n for n in values.shape[:2])
+    rows, columns = (((n + 1) // 2) if is_bias else n for n in values.shape[:2])
     return rows, columns
 
 

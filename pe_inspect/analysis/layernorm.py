@@ -20,7 +20,7 @@ from pe_inspect.analysis._decomposition import (
     Decomposition,
     decompose,
 )
-from pe_inspect.analysis._numbers import cosine_of, mean_of
+from pe_inspect.analysis._numbers import are_equal, cosine_of, mean_of
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerNormParams, PositionEmbedding
 
@@ -105,6 +105,9 @@ class LayerNormResult:
     decompositions: tuple[Decomposition, ...]
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"LayerNormResult({len(self.norms)} norms: {', '.join(self.names)})"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -284,5 +287,8 @@ def _notes(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> 
             "the decomposition applies norm1 to the table alone: a proxy, since the model applies "
             "it to the sum of content and position"
         )
+    for table in pe.layers if decompositions else ():
+        if are_equal(table.patches):
+            yield f"{table.name}: all rows are equal, so every norm gives equal rows again"
     if decompositions and pe.layers[0].num_patches > MAX_QUERIES:
         yield f"the decomposition's cosines use at most {MAX_QUERIES} evenly spread query patches"

@@ -14,7 +14,7 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis._affinity import Affinity, Definition, affinity, cosines, definition
 from pe_inspect.analysis._maps_file import write_maps
 from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, shared_scale, thinned
-from pe_inspect.analysis._similarity_notes import notes_on
+from pe_inspect.analysis._similarity_notes import notes_on, num_undefined_raw
 from pe_inspect.analysis._views import (
     View,
     by_layer,
@@ -102,6 +102,9 @@ class SimilarityResult:
     head: int | None = None
     ln_eps: float | None = None
     has_raw: bool = True
+
+    def __repr__(self) -> str:
+        return in_short(self)
 
     @property
     def affinity(self) -> Definition:
@@ -246,7 +249,8 @@ class SimilarityResult:
 
         `minimum` and `maximum` are over all layers; `mean`, `neighbours` (patches that share an
         edge), `far` (at least half the grid apart) and `correlation_to_previous` (of the maps of
-        consecutive layers) are means over layers; `num_undefined` is a sum over layers.
+        consecutive layers) are means over layers; `num_undefined` is a sum over layers,
+        `num_undefined_raw` (rows without a cosine) over the stored tables.
         """
         rows = self.statistics
         means = ("mean", "neighbours", "far", "correlation_to_previous")
@@ -257,6 +261,7 @@ class SimilarityResult:
             "maximum": _reduced(np.max, [row.maximum for row in rows]),
             **{name: _reduced(np.mean, [getattr(row, name) for row in rows]) for name in means},
             "num_undefined": float(sum(row.num_undefined for row in rows)),
+            "num_undefined_raw": float(num_undefined_raw(self)),
         }
 
     def rows(self) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
     has_width = pe.layers and pe.num_heads is None
+    is_shared = pe.kind == "phases" and pe.num_heads == 1  # one rotation, which all heads make
     return {
         "family": pe.family,
         "kind": pe.kind,
@@ -42,7 +43,7 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "num_prefix_tokens": pe.num_prefix_tokens,
         "num_prefix_rows": pe.num_prefix_rows if pe.layers else 0,
         "embed_dim": pe.embed_dim if has_width else None,
-        "num_heads": pe.num_heads if pe.layers else None,
+        "num_heads": pe.num_heads if pe.layers and not is_shared else None,
         "num_parameters": pe.num_parameters,
     }
 

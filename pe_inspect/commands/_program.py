@@ -18,7 +18,12 @@ from pe_inspect._version import __version__
 from pe_inspect.commands import ANSWERS, LOOK, MAKE, QUESTIONS, commands
 from pe_inspect.commands._describe import as_typed
 from pe_inspect.commands._signature import expand
-from pe_inspect.commands._terminal import complain, tolerate_any_encoding, write_line
+from pe_inspect.commands._terminal import (
+    complain,
+    leave_closed_pipe,
+    tolerate_any_encoding,
+    write_line,
+)
 from pe_inspect.errors import PEInspectError, UsageError
 from pe_inspect.registry import did_you_mean
 
@@ -148,8 +153,9 @@ def _options_of_the_program(
 ) -> None:
     """See what a Vision Transformer's position embedding learned.
 
-    CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL, or the name of a
-    recipe; left out, it is the newest one under ./checkpoints/, else the one brought along.
+    CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL,
+    or the name of a recipe; left out, it is the newest one under
+    ./checkpoints/, else the one brought along.
     """
 
 
@@ -160,6 +166,9 @@ def guarded(run: Callable[[], Any], words: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         return _explain(_Interrupted(str(error) or UNTOUCHED), words)
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # what printing help makes of `| head`
+            leave_closed_pipe()
+            return 0
         code = stop.code if isinstance(stop.code, int) else BUG
     except Exception as error:
         if "--debug" in words:

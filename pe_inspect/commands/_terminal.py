@@ -20,6 +20,7 @@ from pe_inspect.errors import OutputError
 
 __all__ = [
     "complain",
+    "leave_closed_pipe",
     "move_line",
     "on_a_terminal",
     "tolerate_any_encoding",
@@ -62,7 +63,7 @@ def write_json(value: Mapping[str, Any]) -> None:
 
 def _strict(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _strict(inner) for key, inner in value.items()}
+        return {str(key): _strict(_counted(str(key), inner)) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_strict(inner) for inner in value]
     if isinstance(value, Path):
@@ -70,6 +71,12 @@ def _strict(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
         return _strict(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _counted(name: str, value: Any) -> Any:
+    """Return a count as the whole number that it is: summaries hold floats only."""
+    is_count = name.startswith("num_") and isinstance(value, float) and value.is_integer()
+    return int(value) if is_count else value
 
 
 def complain(text: str) -> None:
@@ -123,6 +130,12 @@ def _write(stream: TextIO | None, text: str) -> None:
     except OSError as error:
         _silence(stream)
         raise OutputError(f"Cannot write to {stream.name}: {error.strerror}.") from error
+
+
+def leave_closed_pipe() -> None:
+    """Write no more to a stdout whose reader has gone away, not even when Python exits."""
+    if sys.stdout is not None:
+        _silence(sys.stdout)
 
 
 def _silence(stream: TextIO) -> None:

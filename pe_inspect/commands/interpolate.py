@@ -32,6 +32,7 @@ _Matrix = Annotated[
     bool,
     typer.Option(
         "--matrix",
+        metavar="",
         help="Write the matrices of rows and columns, W_h and W_w, of every separable method.",
         show_default=False,
         rich_help_panel="Files",
@@ -60,7 +61,10 @@ def interpolate(
     data = _data(save=asked.data.save_data, matrix=matrix)
     question = Question(
         "interpolate",
-        lambda pe: ask(pe, **resize.arguments(), patch_size=asked.reading.patch(), method=method),
+        lambda pe: ask(
+            pe, **resize.arguments(), patch_size=asked.reading.patch(), method=method,
+            token=query.query(),
+        ),
         data,
         {"token": query.query()},
         lines=lambda result: list(_side_by_side(result)),

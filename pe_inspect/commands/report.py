@@ -14,6 +14,7 @@ from pe_inspect.commands._answer import Subject, open_subject, output_folder
 from pe_inspect.commands._describe import as_json, command_line, versions
 from pe_inspect.commands._options import Opening, Output, Reading, Resize, Source, Terminal
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
+from pe_inspect.errors import UsageError
 
 PAGE = "report.html"
 
@@ -48,6 +49,7 @@ def report(
     ]
     folder = output_folder(output, "-and-".join(subject.name for subject in subjects[:3]))
     folder.claim([PAGE])
+    _check_target(subjects, resize, reading, terminal)
     _announce(subjects, terminal)
     with working("report", quiet=terminal.quiet):
         page = _page(subjects, title, resize, reading)
@@ -56,6 +58,31 @@ def report(
         write_json(_as_json(subjects, folder.written))
     else:
         write_line(f"Wrote {folder.path / PAGE}")
+
+
+def _check_target(
+    subjects: Sequence[Subject], resize: Resize, reading: Reading, terminal: Terminal
+) -> None:
+    """Say which embeddings the target size that was typed does not fit.
+
+    Raises:
+        UsageError: it fits none of them.
+    """
+    if not resize.is_given:
+        return
+    from pe_inspect.analysis.interpolate import interpolate
+
+    size = _options(resize, reading)["interpolate"]
+    refusals, tables = [], [pe for subject in subjects for pe in subject.tables]
+    for pe in tables:
+        try:
+            interpolate(pe, **size)
+        except UsageError as refusal:
+            refusals.append(refusal)
+    if refusals and len(refusals) == len(tables):
+        raise refusals[0]
+    for refusal in () if terminal.quiet else refusals:
+        complain(f"Note: {refusal}")
 
 
 def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:

@@ -57,21 +57,26 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     """
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
+    from pe_inspect.families import _flags
     from pe_inspect.families._config import refuse_other_model
 
     refuse_other_model(checkpoint)
+    _flags.refuse_other_patch(checkpoint)
+    _flags.refuse_other_arch(checkpoint)
     found = list(_found(checkpoint))
+    _flags.refuse_other_heads(checkpoint)
     if not found:
         from pe_inspect.families._missing import explain
 
         raise NoPositionEmbedding(explain(checkpoint))
+    said = _flags.notes_on_flags(checkpoint)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
             pe,
             source=checkpoint.source,
             sha256=digest,
-            notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes))),
+            notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))

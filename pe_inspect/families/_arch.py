@@ -6,6 +6,7 @@ timm is imported inside these functions, and only where an architecture was name
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -43,6 +44,7 @@ _ROPE_VIT: Final = re.compile(
     r"rope_(?P<sort>axial|axial_ape|mixed|mixed_ape)_deit_(?P<size>small|base|large)_patch16_LS"
 )
 _DINOV3_TOKENS: Final = ("reg_token", "embeddings.register_tokens", "storage_tokens")
+_ROUNDING: Final = 1e-3  # radians, of a mean of angles from float32 sines
 _TABLES: Final = ("pos_embed", "embeddings.position_embeddings")
 
 
@@ -57,7 +59,7 @@ def looks_like_dinov3(names: Iterable[str]) -> bool:
 
 def norm_eps(checkpoint: Checkpoint) -> float | None:
     """Return the eps of norm1 in the named architecture; `None` where it has no such norm."""
-    model = build(timm_name(checkpoint))
+    model = _built(checkpoint)
     for name, module in model.named_modules():
         if re.search(r"(?:^|\.)(?:norm1|in_norm|norm)$", name) and hasattr(module, "eps"):
             return float(module.eps)
@@ -74,11 +76,14 @@ def rotary_model(checkpoint: Checkpoint) -> Any | None:
         AmbiguousCheckpoint: it has, and the file is of another one.
     """
     arch = checkpoint.hints.arch
-    if arch is None or not (is_flag(checkpoint, "arch") or _ROTARY_NAMES.search(arch)):
+    if arch is None:
+        return None
+    is_rotary = _ROTARY_NAMES.search(arch) or "rope_type" in _model_args(checkpoint)
+    if not (is_flag(checkpoint, "arch") or is_rotary):
         return None
     if not (is_flag(checkpoint, "arch") or is_timm_s(timm_name(checkpoint))):
         return None  # a name that another library gives
-    modules = build(timm_name(checkpoint)).modules()
+    modules = _built(checkpoint).modules()
     model = next((module for module in modules if _turns(module)), None)
     if model is not None:
         _check_fit(checkpoint, model)
@@ -132,16 +137,24 @@ def grid_of_model(checkpoint: Checkpoint, model: Any) -> tuple[int, int]:
         return int(grid[0]), int(grid[1])
     size = getattr(patches, "patch_size", None) or getattr(model, "patch_size", None)
     patch = size if isinstance(size, tuple) else (size, size)
-    _, height, width = build(timm_name(checkpoint)).pretrained_cfg["input_size"]
+    _, height, width = _built(checkpoint).pretrained_cfg["input_size"]
     return height // patch[0], width // patch[1]
 
 
 def unwrapped(
     angles: Float[np.ndarray, "tokens channels"], grid_size: tuple[int, int]
 ) -> Float32[np.ndarray, "tokens channels"]:
-    """Return angles known modulo 2π as angles that grow evenly over the grid."""
+    """Return angles known modulo 2π as angles that grow evenly over the grid.
+
+    Where all are whole turns at the grid's centre, as DINOv3's, they are made zero there: the
+    first patch alone does not tell how often a fast one has turned since.
+    """
     field = angles.reshape(*grid_size, -1)
     steady = np.unwrap(np.unwrap(field, axis=1), axis=0)
+    centre = steady.mean(axis=(0, 1))
+    whole = 2 * np.pi * np.rint(centre / (2 * np.pi))
+    if np.abs(centre - whole).max(initial=0.0) < _ROUNDING:
+        steady -= whole
     return steady.reshape(angles.shape).astype(np.float32)
 
 
@@ -169,6 +182,30 @@ def is_timm_s(name: str) -> bool:
     return bool(timm.is_model(name))
 
 
+def _model_args(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the arguments that timm wrote into a config.json for the architecture named there."""
+    config = checkpoint.metadata.get("config")
+    if not isinstance(config, dict) or config.get("architecture") != timm_name(checkpoint):
+        return {}
+    saved = config.get("model_args")
+    return saved if isinstance(saved, dict) else {}
+
+
+def _built(checkpoint: Checkpoint) -> Any:
+    """Build the named architecture as its config.json says that it was changed."""
+    name, arguments = timm_name(checkpoint), _model_args(checkpoint)
+    if not arguments:
+        return build(name)
+    try:
+        return _changed(name, json.dumps(arguments, default=str))
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        said = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise AmbiguousCheckpoint(
+            f"config.json of {checkpoint.source} has model_args that timm does not build {name} "
+            f"with: {said} ({error}). Mend them, or give the weight file without the config."
+        ) from error
+
+
 @lru_cache(maxsize=2)
 def build(name: str) -> Any:
     """Build timm's model on the meta device: no weights are made, and none are fetched.
@@ -177,14 +214,22 @@ def build(name: str) -> Any:
         UsageError: timm has no such architecture.
     """
     import timm
-    import torch
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         offer = f" Did you mean {' or '.join(f'timm:{n}' for n in near)}?" if near else ""
         raise UsageError(f"timm {timm.__version__} has no architecture {name!r}.{offer}")
+    return _changed(name, "{}")
+
+
+@lru_cache(maxsize=2)
+def _changed(name: str, arguments: str) -> Any:
+    """Build an architecture of timm with arguments of its own, as JSON."""
+    import timm
+    import torch
+
     with torch.device("meta"):
-        return timm.create_model(name, pretrained=False)
+        return timm.create_model(name, pretrained=False, **json.loads(arguments))
 
 
 def _check_fit(checkpoint: Checkpoint, model: Any) -> None:

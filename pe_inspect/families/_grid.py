@@ -24,7 +24,9 @@ __all__ = [
     "Stated",
     "factor_pairs",
     "image_grid",
+    "is_whole_patch",
     "layout",
+    "patch_kernel",
     "patch_size",
     "period",
     "prefix_tokens",
@@ -128,10 +130,22 @@ def _count(checkpoint: Checkpoint, names: tuple[str, ...]) -> int:
 def patch_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Return (height, width) of a patch in pixels: as said, else the patch kernel's.
 
-    A kernel behind a convolutional stem, or in one, says nothing, and `None` is returned.
+    A kernel behind a convolutional stem, or in one, says nothing, and `None` is returned. What
+    the file says of itself does not outrank its own kernel.
     """
-    if checkpoint.hints.patch_size is not None:
-        return checkpoint.hints.patch_size
+    said, kernel = checkpoint.hints.patch_size, patch_kernel(checkpoint)
+    if said is None or (is_whole_patch(kernel) and not is_flag(checkpoint, "patch_size")):
+        return kernel
+    return said
+
+
+def is_whole_patch(kernel: tuple[int, int] | None) -> bool:
+    """Whether a kernel is taken for the patch itself; those of odd sides overlap, as Hiera's."""
+    return kernel is not None and not any(side % 2 for side in kernel)
+
+
+def patch_kernel(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Return (height, width) of the kernel that makes the patches; `None` behind a stem."""
     names = trunk(checkpoint)
     if any(name.startswith(("patch_embed.backbone.", "layer1.0.")) for name in names):
         return None

@@ -15,9 +15,16 @@ from pe_inspect.families._names import trunk
 from pe_inspect.families._table import Table, table_of
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["of_detector_blocks", "of_image_embedders", "of_pyramid", "without_detection_tokens"]
+__all__ = [
+    "of_detector_blocks",
+    "of_image_embedders",
+    "of_pyramid",
+    "of_pyramid_base",
+    "without_detection_tokens",
+]
 
 _STAGE: Final = re.compile(r"(?:encoder\.)?(patch_embeddings\.(\d+))\.position_embeddings")
+_BASE_STAGE: Final = re.compile(r"pos_embeds\.(\d+)")
 _EMBEDDER: Final = re.compile(r"((sm|lg)_image_embedder)\.pos_embedding")
 _DETECTION: Final = ("embeddings.detection_tokens", "det_token")
 _MIDDLE: Final = ("encoder.mid_position_embeddings", "mid_position_embeddings", "mid_pos_embed")
@@ -33,6 +40,19 @@ def of_pyramid(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
         token = f"{bare.removesuffix('position_embeddings')}cls_token"
         tokens = PrefixTokens(int(token in names))
         found[int(match[2])] = replace(table, layer=f"stage{match[2]}", tokens=tokens)
+    return [(found[stage],) for stage in sorted(found)]
+
+
+def of_pyramid_base(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
+    """Find the tables of PVT's base class in Twins; the last one has a row for its class token."""
+    names, found = trunk(checkpoint), dict[int, Table]()
+    for bare, key in names.items():
+        table = table_of(checkpoint, key) if (match := _BASE_STAGE.fullmatch(bare)) else None
+        if match is not None and table is not None:
+            found[int(match[1])] = replace(table, layer=f"stage{match[1]}", tokens=PrefixTokens())
+    if found and "cls_token" in names:
+        last = max(found)
+        found[last] = replace(found[last], tokens=PrefixTokens(1))
     return [(found[stage],) for stage in sorted(found)]
 
 

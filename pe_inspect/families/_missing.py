@@ -22,6 +22,7 @@ __all__ = ["explain"]
 
 _ASK_ARCH: Final = "pass --arch timm:NAME to have it computed"
 _MOST_PARTS: Final = 6
+_LONE_TENSOR: Final = "pos_embed"  # what loading calls a file's only tensor
 
 # (every one of these is among the names, none of those is, what it means): the first that fits.
 _SIGNS: Final = (
@@ -68,11 +69,10 @@ _SIGNS: Final = (
         (),
         "None: this looks like a mixing network, whose weights are tied to positions.",
     ),
-    (
-        (r".*(?:rel_pos|relative_position|cpb_mlp|attention_biases|pos_proj|pos_emb|pos_block)",),
-        (),
-        "Position is kept here in a scheme that this version does not read.",
-    ),
+)
+_POSITION: Final = re.compile(
+    r".*(?:rel_pos|relative_position|cpb_mlp|rpe_mlp|attention_biases|pos_proj|pos_emb|pos_block|"
+    r"pos_bias|rotary_emb|(?:^|\.)dpb\.)"
 )
 _ATTENTION: Final = (
     r"(?:.*\.)?(?:qkv|q|query|queries|to_qkv|to_q|to_query|q_proj|in_proj_weight)(?:\.|$)"
@@ -111,6 +111,8 @@ def _verdict(checkpoint: Checkpoint) -> str:
         others = [name for name, family in families.items() if family.detect(checkpoint)]
         if others:
             return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+    if tuple(checkpoint) == (_LONE_TENSOR,):
+        return _verdict_on_lone(checkpoint)
     if (part := part_of_a_model(checkpoint)) is not None:
         return part
     if checkpoint.hints.pe == "none":
@@ -121,11 +123,27 @@ def _verdict(checkpoint: Checkpoint) -> str:
             "Not stored: it looks like a rotary model (DINOv3: registers, layer scale, no table); "
             f"{_ASK_ARCH}, e.g. timm:vit_small_patch16_dinov3."
         )
+    if (
+        key := next((key for name, key in names.items() if _POSITION.match(name)), None)
+    ) is not None:
+        kept = checkpoint.stored_key(key)
+        return (
+            f"It keeps position in a scheme that this version does not read: {kept}."
+            f"{renamed(checkpoint)}"
+        )
     for present, absent, verdict in _SIGNS:
         if all(_any(names, p) for p in present) and not any(_any(names, p) for p in absent):
             return verdict + renamed(checkpoint)
     answer = _OTHERWISE[_any(names, _ATTENTION), _has_convolutions(checkpoint)]
     return answer + renamed(checkpoint)
+
+
+def _verdict_on_lone(checkpoint: Checkpoint) -> str:
+    """Say of a file of one array why it is no table: its type, or else its shape."""
+    dtype, shape = checkpoint.dtype(_LONE_TENSOR), checkpoint.shape(_LONE_TENSOR)
+    if re.match(r"[<>=|]?[US]\d*$", dtype):
+        return "Its one array holds text, not numbers."
+    return f"Its one array has shape {shape}, which is no table of rows × channels."
 
 
 def _has_convolutions(checkpoint: Checkpoint) -> bool:

@@ -83,7 +83,14 @@ def read_norms(checkpoint: Checkpoint) -> Norms:
     keys = {
         (f.layer, f.name): tuple(stored(key) for key in (f.weight, f.bias) if key) for f in found
     }
-    return Norms(params, keys, (note,) if params else ())
+    return Norms(params, keys, (note, *_note_on_bias_norms(params, eps)) if params else ())
+
+
+def _note_on_bias_norms(params: tuple[LayerNormParams, ...], eps: float) -> tuple[str, ...]:
+    other = next((n.eps for n in params if n.name == BIAS_NORM and n.eps != eps), None)
+    if other is None:
+        return ()
+    return (f"eps {other:g} assumed for {BIAS_NORM}, as in LaPE's code: --ln-eps",)
 
 
 def _find(checkpoint: Checkpoint) -> list[_Found]:

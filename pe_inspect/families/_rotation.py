@@ -54,7 +54,7 @@ class Rotation:
         notes: what was assumed.
     """
 
-    layers: tuple[tuple[str, Float32[np.ndarray, "heads patches half_head_dim"]], ...]
+    layers: tuple[tuple[str, Float32[np.ndarray, "_heads _patches _half_head_dim"]], ...]
     grid_size: tuple[int, int]
     keys: tuple[str, ...] = ()
     num_parameters: int = 0

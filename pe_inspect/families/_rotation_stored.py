@@ -113,6 +113,8 @@ def from_mixed(checkpoint: Checkpoint, model: Any) -> Rotation | None:
     grid, notes = grid_of(checkpoint, model, key)
     freqs = read_float32(checkpoint, key)
     freqs = freqs.reshape(2, freqs.shape[1], heads, -1)
+    if getattr(getattr(model, "rope", None), "grid_indexing", "xy") == "ij":
+        freqs = freqs[::-1]  # NaFlexViT's: those of y are stored first
     layers = tuple(
         (f"blocks.{i}", mixed_angles(own, grid)) for i, own in enumerate(freqs.swapaxes(0, 1))
     )

@@ -154,7 +154,19 @@ def _of_four_axes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> T
     if first and shape[3] != width:
         return channels_first(key, shape)
     grid = (shape[1], shape[2])
-    return Table(key, shape, grid[0] * grid[1], shape[3], grid)
+    notes = _may_be_frames(key, grid)
+    return Table(key, shape, grid[0] * grid[1], shape[3], grid, notes=notes)
+
+
+def _may_be_frames(key: str, grid: tuple[int, int]) -> tuple[str, ...]:
+    """Return a note where the axes may be frames and tokens, as in lucidrains' ViViT."""
+    patches = grid[1] - 1
+    if not key.endswith("pos_embedding") or isqrt(patches) ** 2 != patches or grid[0] == grid[1]:
+        return ()
+    return (
+        f"{key} is read as {grid[0]} rows × {grid[1]} columns; a ViViT's would be {grid[0]} "
+        f"frames of {patches} patches and CLS",
+    )
 
 
 def channels_first(key: str, shape: tuple[int, ...]) -> Table:

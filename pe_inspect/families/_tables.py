@@ -19,6 +19,7 @@ from pe_inspect.families._library_tables import (
     of_detector_blocks,
     of_image_embedders,
     of_pyramid,
+    of_pyramid_base,
     without_detection_tokens,
 )
 from pe_inspect.families._names import is_text_tower, trunk
@@ -270,6 +271,7 @@ _FINDERS: Final[tuple[Callable[[Checkpoint], list[Group]], ...]] = (
     _of_space_and_time,
     _of_pools,
     of_pyramid,
+    of_pyramid_base,
     of_image_embedders,
     of_detector_blocks,
 )

@@ -7,6 +7,7 @@ all that is read, and a note names the other. Measured on timm's models and the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from pe_inspect.families._names import trunk
@@ -24,6 +25,14 @@ _NOT_DEIT: Final = (
     "reg_token",
     "mask_token",
 )
+_BARE: Final = re.compile(r"pos_embed$|patch_embed\.proj\.|blocks\.\d+\.(?:norm|attn|mlp)")
+# Who always rotates: (the model, the names that no other has together).
+_ROTATE: Final = (
+    ("EVA-02", ("pos_embed", "blocks.0.attn.q_proj.weight", "blocks.0.mlp.norm.weight")),
+    ("Qwen3's ViT", ("pos_embed", "blocks.0.attn.qkv.weight", "merger.norm.weight")),
+    ("Qwen3's ViT", ("pos_embed", "blocks.0.attn.qkv.weight", "encoder.merger.norm.weight")),
+    ("Gemma 4's ViT", ("patch_embed.position_embedding_table", "blocks.0.norm1.weight")),
+)
 
 
 def may_rotate(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -33,6 +42,18 @@ def may_rotate(checkpoint: Checkpoint) -> tuple[str, ...]:
         return ()
     if "blocks.0.attn.q_bias" in names:
         return (f"EVA and EVA-02 have these keys; EVA-02 also rotates q and k {_ASK}",)
+    who = next((who for who, signs in _ROTATE if all(name in names for name in signs)), None)
+    if who is not None:
+        return (f"{who} has these keys, and also rotates q and k {_ASK}",)
+    if {"pos_embed", "blocks.0.attn.qkv.bias"} <= set(names) and all(map(_BARE.match, names)):
+        return (
+            "a ViT without CLS and last norm and Qwen3's ViT have these keys; the latter also "
+            f"rotates q and k {_ASK}",
+        )
+    return _scaled_or_clip(names)
+
+
+def _scaled_or_clip(names: Mapping[str, str]) -> tuple[str, ...]:
     is_scaled = "blocks.0.gamma_1" in names and "pos_embed" in names
     if is_scaled and not any(name in names for name in _NOT_DEIT):
         return (

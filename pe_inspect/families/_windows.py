@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from pe_inspect._typing import Int
@@ -17,7 +19,7 @@ from pe_inspect.families._names import in_order
 from pe_inspect.families._norms import BIAS_NORM
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Window", "index_note", "windows_for"]
+__all__ = ["Window", "index_notes", "windows_for"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Window:
         grid_size: (H, W).
         num_prefix: 1 where the table has rows for CLS.
         notes: what was inferred.
-        was_said: whether a hint named it, or the larger window that this stage shrinks.
+        was_said: whether a hint named it, or the larger window that this stage is known to shrink.
         is_sequence: whether offsets are differences of patch numbers, row by row of the grid.
     """
 
@@ -54,7 +56,9 @@ def windows_for(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> list[W
     once = {table.key: table for table in tables}
     known = {key: _window_of(checkpoint, table) for key, table in once.items()}
     windows = [known[table.key] for table in tables]
-    if is_flag(checkpoint, "grid_size") and not any(window.was_said for window in windows):
+    said = checkpoint.hints.grid_size
+    fits = any(w.grid_size == said for w in windows) or all(w.was_said for w in windows)
+    if is_flag(checkpoint, "grid_size") and not fits:
         raise AmbiguousCheckpoint(_does_not_fit(checkpoint, tables[0]))
     return windows
 
@@ -69,7 +73,8 @@ def _window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
     options = _options(checkpoint, table)
     told = _said(checkpoint, table, options)
     if told is not None:
-        return Window(told[0], num_prefix, (told[1],), was_said=True)
+        is_exact = told[0] == checkpoint.hints.grid_size or image_grid(checkpoint) is not None
+        return Window(told[0], num_prefix, (told[1],), was_said=is_exact)
     told = _shown(checkpoint, table, options)
     if told is not None:
         return Window(told[0], num_prefix, (told[1],))
@@ -200,15 +205,30 @@ def _shown_by_index(
     return fitting[0], f"window {x(fitting[0])} shown by the stored index"
 
 
-def index_note(checkpoint: Checkpoint, table: BiasTable, window: Window) -> tuple[str, ...]:
-    """Return a note where a stored index is not the one of this window; it is never used."""
-    if table.index_key not in checkpoint:
-        return ()
-    if _stored_index_is(checkpoint, table, window.grid_size, window.num_prefix):
-        return ()
+def index_notes(
+    checkpoint: Checkpoint, found: Iterable[tuple[BiasTable, Window]]
+) -> tuple[str, ...]:
+    """Return a note a window whose stored indices are not the ones of it; they are never used."""
+    other: dict[tuple[int, int], list[str]] = {}
+    for table, window in found:
+        key, grid_size = table.index_key, window.grid_size
+        if key in checkpoint and not _stored_index_is(
+            checkpoint, table, grid_size, window.num_prefix
+        ):
+            other.setdefault(grid_size, []).append(checkpoint.stored_key(key))
+    return tuple(_index_note(keys, grid_size) for grid_size, keys in other.items())
+
+
+def _index_note(keys: list[str], grid_size: tuple[int, int]) -> str:
+    more = len(keys) - 1
+    if not more:
+        return (
+            f"{keys[0]} is not the index of a {x(grid_size)} window; it was recomputed, "
+            "and the stored one not used"
+        )
     return (
-        f"{checkpoint.stored_key(table.index_key)} is not the index of a {x(window.grid_size)} "
-        "window; it was recomputed, and the stored one not used",
+        f"{keys[0]} and {more} other{'s' * (more > 1)} are not the index of a {x(grid_size)} "
+        "window; they were recomputed, and the stored ones not used"
     )
 
 

@@ -32,7 +32,7 @@ NAME: Final = "bias_network"
 
 _FIRST_LAYER: Final = re.compile(
     r"(?P<at>.+)\.(?:"
-    r"(?:attn|attention\.self)\.(?:cpb_mlp|continuous_position_bias_mlp)\.0"
+    r"(?:attn|attention\.self)\.(?:cpb_mlp|rpe_mlp|continuous_position_bias_mlp)\.0"
     r"|attn\.meta_mlp\.fc1|attn\.rel_pos\.mlp\.fc1)\.weight"
 )
 _SHARED: Final = re.compile(r"(?P<at>shared_rel_pos)\.mlp\.fc1\.weight")

@@ -124,7 +124,7 @@ def _halves(checkpoint: Checkpoint, place: Place) -> bool:
 def _odd(
     checkpoint: Checkpoint,
     found: Iterable[Place],
-    stored: dict[str, Float32[np.ndarray, "heads entries"]],
+    stored: dict[str, Float32[np.ndarray, "_heads _entries"]],
 ) -> Iterator[str]:
     for place in found:
         yield from nonfinite_note(checkpoint.stored_key(_key(place)), stored[place.stem])

@@ -19,7 +19,7 @@ from pe_inspect.families._hints import is_flag
 from pe_inspect.families._names import depth, missing_blocks
 from pe_inspect.families._norms import BIAS_NORM, read_norms
 from pe_inspect.families._tables import nonfinite_note
-from pe_inspect.families._windows import Window, index_note, windows_for
+from pe_inspect.families._windows import Window, index_notes, windows_for
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
 
@@ -90,8 +90,9 @@ def _notes(
     stored: dict[str, np.ndarray],
 ) -> tuple[str, ...]:
     notes = [note for window in windows for note in window.notes]
-    for table, window in {t.key: (t, w) for t, w in zip(tables, windows)}.values():
-        notes += index_note(checkpoint, table, window)
+    stored_once = {t.key: (t, w) for t, w in zip(tables, windows)}.values()
+    notes += index_notes(checkpoint, stored_once)
+    for table, _ in stored_once:
         notes += nonfinite_note(checkpoint.stored_key(table.key), stored[table.key])
     if len(stored) < len(tables):
         notes.append(f"one table, shared by all {len(tables)} blocks")

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pe_inspect.errors import UsageError
 from pe_inspect.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ def figure(result: Any, **options: Any) -> Figure:
     Args:
         result: what a question answered with.
         options: passed to the question's own `draw`.
+
+    Raises:
+        UsageError: it is no question's answer, or that question has no figure.
     """
-    figures = drawings[result.question](result, **options)
-    return figures.get(result.question) or next(iter(figures.values()))
+    question = getattr(result, "question", None)
+    if not isinstance(question, str):
+        raise UsageError(
+            f"figure draws what a question answered with, not {type(result).__name__}: "
+            "pass a result, as pe_inspect.similarity(table) gives it."
+        )
+    figures = drawings[question](result, **options)
+    return figures.get(question) or next(iter(figures.values()))

@@ -29,6 +29,7 @@ from pe_inspect.figures._style import (
     caption,
     caption_height,
     colorbar,
+    colorbar_width,
     diverging,
     headline,
     mark_missing,
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 LEFT: Final = 0.64  # inches: the label and ticks of the y axis
+USUAL_TICK: Final = 0.30  # inches: the widest tick label that RIGHT leaves room for
 RIGHT: Final = 0.94  # the colour scale, its ticks and its label
 BELOW: Final = 0.40  # the label and ticks of the x axis
 BAR_WIDTH: Final = 0.14
@@ -246,7 +248,8 @@ def draw_image(
     """
     width, height = (layout.image.shape[k] * planned.scale[k] / DPI for k in (1, 0))
     room, tall = max(width, LEAST_WIDTH), max(height, LEAST_HEIGHT)
-    total_width = max(LEFT + room + RIGHT, NARROWEST_FIGURE)
+    right = RIGHT + max(colorbar_width(limit) - USUAL_TICK, 0.0)
+    total_width = max(LEFT + room + right, NARROWEST_FIGURE)
     foot = caption_height(words.caption, total_width) + BELOW
     head = _title_height(words.title, total_width) + above
     figure = new_figure(total_width, head + tall + foot)

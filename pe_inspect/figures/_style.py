@@ -25,7 +25,7 @@ from pe_inspect._typing import Float32
 __all__ = [
     "CAPTION_SIZE", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE", "TICK_SIZE",
     "TITLE_SIZE", "Mosaic", "Picture", "axes_at", "caption", "caption_height", "colorbar",
-    "diverging", "headline", "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy",
+    "colorbar_width",    "diverging", "headline", "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy",
     "title", "wrapped",
 ]  # fmt: skip
 
@@ -33,6 +33,7 @@ PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that
 DPI: Final = 150
 TITLE_SIZE: Final = 10.0
 LABEL_SIZE: Final = 8.5
+DIGIT: Final = 0.6  # em
 TICK_SIZE: Final = 7.5
 CAPTION_SIZE: Final = 7.5
 INK: Final = "#1b1b1f"
@@ -192,6 +193,12 @@ def colorbar(figure: Figure, image: Any, box: Sequence[float], label: str) -> Ax
     axes.set_ylabel(label, size=LABEL_SIZE, color=INK, labelpad=3)
     tidy(axes)
     return axes
+
+
+def colorbar_width(limit: float) -> float:
+    """The inches that the longest tick label of the scale [−limit, limit] takes, at most."""
+    longest = max(len(signed(part * limit)) for part in (-1.0, -0.5))
+    return longest * DIGIT * TICK_SIZE / 72
 
 
 def signed(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -231,9 +232,11 @@ def _caption(result: InterpolationResult, done: ResampledTable) -> str:
         done.kind, f"the cosine of every row with that of the outlined {_query(done)}"
     )
     what = SIZES.get(done.kind, f"the L2 norm of each {_place(done)}'s row")
+    ratio = measures["norm_ratio"]
+    times = f", ×{ratio:.2f}," if math.isfinite(ratio) else ""
     above = (
         f"Above: {what}; its mean goes from {measures['norm_before']:.3g} to "
-        f"{measures['norm_after']:.3g}, ×{measures['norm_ratio']:.2f}, "
+        f"{measures['norm_after']:.3g}{times} "
         f"and {percent(measures['low_norm_share'])} of the new rows are shorter than every old "
         "one. Below: "
     )

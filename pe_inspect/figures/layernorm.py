@@ -265,7 +265,7 @@ def _gamma_image(
     return image
 
 
-def _saturating(tables: Sequence[Float[np.ndarray, "layers channels"]]) -> Normalize:
+def _saturating(tables: Sequence[Float[np.ndarray, "_layers _channels"]]) -> Normalize:
     values = np.concatenate([table[np.isfinite(table)] for table in tables])
     norm = spread(np.percentile(values, SATURATED) if values.size else values)
     norm.clip = True

@@ -38,6 +38,7 @@ _NOTIONS: Final = {
     "proxy": "Proxy: LN1 of each layer on the stored table, without any content.",
     "stored": "Stored: the table as the file holds it.",
 }
+_COMPUTED: Final = "Computed, not stored: the file holds no such table."
 _PAIRS: Final = "Each row and each column of a map is a patch, in reading order."
 _TILES: Final = (
     "The tile at (row, column) is that patch's map over the whole grid, as in ViT's Figure 7 "
@@ -78,7 +79,7 @@ def draw_each(result: SimilarityResult, *, token: Token = None) -> Iterator[tupl
     Yields:
         (file stem, figure); the figure is valid until the next one is asked for.
     """
-    stems = _file_stems(result.layer_names)
+    stems = _file_stems(result.layer_names, result.pe.layer_names)
     raw = result.raw_query(token)
     show = _Singles(result)
     if raw is not None:
@@ -230,7 +231,8 @@ def _sentences(
 ) -> str:
     """The caption: what was drawn, by which definition, and all that was left out."""
     notions = dict.fromkeys(view.notion for view in ([of] if of else result.views))
-    meanings = [_NOTIONS[notion] for notion in notions] if about_layers else []
+    texts = _NOTIONS if result.pe.stored else {**_NOTIONS, "stored": _COMPUTED}
+    meanings = [texts[notion] for notion in notions] if about_layers else []
     prefix = ["Prefix tokens are left out."] if result.pe.num_prefix_rows else []
     parts = (f"{result.pe.headline}.", *more, *meanings, *_heads(result), *prefix, _scale(result))
     return " ".join(part for part in parts if part)
@@ -261,8 +263,10 @@ def _thinned_side(size: int, most: int) -> int:
     return -(-size // -(-size // most))
 
 
-def _file_stems(names: Sequence[str]) -> list[str]:
-    """Layer names as parts of file names: their numbers filled up with zeros, to sort well."""
-    digits = max((len(n) for name in names for n in re.findall(r"\d+", name)), default=1)
+def _file_stems(names: Sequence[str], all_names: Sequence[str]) -> list[str]:
+    """Layer names as parts of file names: numbers filled up with zeros, to sort well among all."""
+    digits = max(
+        (len(n) for name in (*names, *all_names) for n in re.findall(r"\d+", name)), default=1
+    )
     padded = [re.sub(r"\d+", lambda found: found[0].zfill(digits), name) for name in names]
     return [re.sub(r"[^\w.-]", "_", name) for name in padded]

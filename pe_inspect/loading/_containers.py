@@ -222,7 +222,8 @@ def _unknown(source: str, wanted: str, root: dict[str, Any], is_there: bool) -> 
         return (
             f"{wanted!r} in {source} holds no tensors. State dicts: {', '.join(known) or 'none'}."
         )
-    return f"{source}: {did_you_mean('state dict', wanted, known)} All: {', '.join(known)}."
+    unknown = f"{source}: {did_you_mean('state dict', wanted, known)}"
+    return unknown if "Known:" in unknown else f"{unknown} All: {', '.join(known)}."
 
 
 def _paths(node: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[str]:

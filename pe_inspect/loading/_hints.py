@@ -144,7 +144,9 @@ def _architecture(settings: Mapping[str, Any]) -> str | None:
     return next((name.removeprefix("timm:") for name in names if name), None)
 
 
-_TOLD: Final = ("grid_size", "img_size", "patch_size", "num_heads", "join", "ln_eps", "rope_theta")
+_TOLD: Final = (
+    *("grid_size", "img_size", "patch_size", "num_heads", "join", "ln_eps", "rope_theta", "arch"),
+)
 
 
 def outranked(stronger: Hints, weaker: Hints) -> list[str]:
@@ -152,11 +154,16 @@ def outranked(stronger: Hints, weaker: Hints) -> list[str]:
     notes = []
     for name in _TOLD:
         taken, left = getattr(stronger, name), getattr(weaker, name)
-        if None in (taken, left) or taken == left:
+        if None in (taken, left) or _plain(taken) == _plain(left):
             continue
         first, second = _who(stronger, name), _who(weaker, name)
         notes.append(f"{name} {_said(taken)} from {first}; {second} says {_said(left)}")
     return notes
+
+
+def _plain(value: Any) -> Any:
+    """An architecture without the library that `--arch` names before it."""
+    return value.removeprefix("timm:") if isinstance(value, str) else value
 
 
 def _who(hints: Hints, name: str) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading._containers import StateDict, find_state_dict
 from pe_inspect.loading._hints import hints_from, outranked
+from pe_inspect.loading._keywords import Known, hinted
 from pe_inspect.loading._prefixes import find_trunk
 from pe_inspect.loading._quantised import quantised_note
 from pe_inspect.loading._recognise import recognise, suffix_note
@@ -36,6 +37,7 @@ def load(
     tower: str | None = None,
     trust_pickle: bool = False,
     progress: Progress | None = None,
+    **known: Unpack[Known],
 ) -> Checkpoint:
     """Open a checkpoint: read its headers, choose its state dict, and leave the numbers alone.
 
@@ -48,16 +50,26 @@ def load(
         tower: `"vision"` or `"text"`, where there are both.
         trust_pickle: let a pickle run code.
         progress: is told of every transfer, also of those that reading a tensor begins later.
+        known: single hints by the names of their options, over `hints`: `grid_size` (`(14, 14)`
+            or `"14x14"`), `num_prefix_tokens`, `patch_size`, `num_heads`, `family`, `join`,
+            `ln_eps`, `arch`.
 
     Raises:
         UnreadableCheckpoint: the file is missing, damaged, or of another kind, or cannot be
             reached.
         UnsafeCheckpoint: its pickle names globals that could run code. Nothing was run.
-        UsageError: timm knows no such name, or the chosen state dict or tower is not there.
+        UsageError: timm knows no such name, the chosen state dict or tower is not there, or a
+            hint that there is not.
         AmbiguousCheckpoint: the folder holds several weight files.
     """
     open_once = partial(
-        _open, os.fspath(source), hints or Hints(), state_dict_key, tower, trust_pickle, progress
+        _open,
+        os.fspath(source),
+        hinted(hints, known),
+        state_dict_key,
+        tower,
+        trust_pickle,
+        progress,
     )
     try:
         return open_once()

@@ -20,6 +20,7 @@ __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 BUFFERS: Final = frozenset({
     "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
     "running_mean", "running_var", "position_ids", "attention_bias_idxs",
+    "x_cos", "x_sin", "y_cos", "y_sin", "freqs_cos", "freqs_sin",
 })  # fmt: skip
 
 
@@ -126,6 +127,11 @@ class Checkpoint:
         tensors = {key: tensor_in_memory(key, value) for key, value in state_dict.items()}
         return cls(source, None, "state_dict", tensors, hints or Hints())
 
+    def __repr__(self) -> str:
+        name = self.path.name if self.path is not None else self.source
+        count = len(self.tensors)
+        return f"Checkpoint({name}, {self.format}, {count} tensor{'s' * (count != 1)})"
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The tensor names, in the file's order."""
@@ -175,7 +181,8 @@ class Checkpoint:
 
 
 def _is_buffer(key: str) -> bool:
-    return key.rpartition(".")[2] in BUFFERS
+    is_fixed = key.endswith("pos_embedding.pos_embedding")  # s-chh's sines; learned is .weight
+    return is_fixed or key.rpartition(".")[2] in BUFFERS
 
 
 def tensor_in_memory(key: str, value: Any) -> StoredTensor:

@@ -62,17 +62,21 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
          "the architecture is vit_small_patch14_reg4_dinov2"),
         (vectors(architecture="dinov2-with-registers-base"), "dinov2-reg", "bicubic-aa", ""),
         (vectors(architecture="flexivit_small"), "flexivit", "bilinear-aa", ""),
-        (vectors(source="/mae/dinov2_vitb14_pretrain.pth"), "dinov2", "scale-factor+0.1",
-         "the file is called dinov2_vitb14_pretrain.pth"),
-        (vectors(source="dino_deitsmall16_pretrain.pth"), "dino", "scale-factor+0.1", ""),
-        (vectors(source="mae_pretrain_vit_base.pth"), "mae", "bicubic", ""),
-        (vectors(source="deit_tiny_patch16_224.pth"), "deit", "bicubic", ""),
-        (vectors(source="maestro.pth"), "timm", "bicubic-aa", ""),
+        (vectors(architecture="dinov2_vitb14"), "dinov2", "scale-factor+0.1",
+         "the architecture is dinov2_vitb14"),
+        (vectors(architecture="dino_deitsmall16"), "dino", "scale-factor+0.1", ""),
+        (vectors(architecture="mae_vit_base_patch16"), "mae", "bicubic", ""),
+        (vectors(architecture="deit_tiny_patch16_224"), "deit", "bicubic", ""),
+        (vectors(architecture="maestro"), "timm", "bicubic-aa", ""),
+        (vectors(source="/mae/dinov2_vitb14_pretrain.pth"), "timm", "bicubic-aa",
+         "nothing names another"),
         (vectors(keys=("encoder.pos_embedding",)), "torchvision", "align-corners",
          "the table is called encoder.pos_embedding"),
         (vectors(keys=("Transformer/posembed_input/pos_embedding",)), "jax",
          "bilinear-align-corners", ""),
         (vectors(keys=("vit.embeddings.position_embeddings",)), "hf", "bicubic", ""),
+        (vectors(keys=("embeddings.position_embeddings",), num_prefix_tokens=5), "dinov2-reg",
+         "bicubic-aa", "has no rows for the register tokens"),
         (vectors(keys=("visual.positional_embedding",)), "open_clip", "bicubic-aa", ""),
         (vectors(keys=("vision_model.embeddings.position_embedding.weight",)), "clip", "bicubic",
          ""),
@@ -81,7 +85,7 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (bias(source="timm:swin_tiny_patch4_window7_224"), "timm", "geometric-linear", ""),
         (bias(keys=("stages.0.blocks.0.attn.attention_biases",)), "levit", "distances-bicubic-aa",
          ""),
-        (bias(source="swin_tiny.pth", prefix=1), "swin", "bicubic", ""),
+        (bias(source="swin_tiny.pth", prefix=1), "beit", "geometric-cubic", ""),
         (relative(4), "sam", "bilinear", "the usual one"),
         (relative(4, architecture="mvitv2_tiny"), "mvitv2", "bilinear", ""),
     ],
@@ -96,7 +100,7 @@ def test_the_native_rule_is_that_of_the_first_telling_name(pe, library, rule, wh
 
 
 def test_rules_for_square_tables_are_given_the_sides_and_that_is_said():
-    result = interpolate(vectors(source="dinov2.pth"), grid=(6, 7), method="native,hf,bicubic")
+    result = interpolate(vectors(architecture="dinov2"), grid=(6, 7), method="native,hf,bicubic")
 
     assert any(
         note.startswith("the code of dinov2, hf is written for square") for note in result.notes
@@ -180,6 +184,28 @@ def test_norms_are_compared_on_the_border_and_inside():
 
     expected = after[1:-1, 1:-1].mean() / before[1:-1, 1:-1].mean()
     assert result.summary()["norm_ratio_interior"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["bicubic", "bicubic-aa", "jax"])
+@pytest.mark.parametrize("level", [0.0, 0.3, 1e-3, 7.1])
+def test_a_constant_table_has_no_fast_share_and_a_note_says_so(level, method):
+    values = level * np.random.default_rng(0).standard_normal(384)
+    table = LayerPE("input", np.tile(values, (14 * 15, 1)), (14, 15))
+    result = interpolate(
+        PositionEmbedding("x", "vectors", "input", (table,)), grid=(24, 25), method=method
+    )
+
+    assert np.isnan(result.summary()["high_frequency_before"])
+    assert np.isnan(result.summary()["high_frequency_after"])
+    assert "input: all rows are equal, so there is no variation to resample" in result.notes
+
+
+def test_variation_far_above_rounding_is_shared_however_small():
+    ripple = 1e-4 * np.cos(2 * np.pi * 3 * np.arange(8) / 8)
+    table = LayerPE("input", np.repeat(1 + ripple, 8)[:, None], (8, 8))
+    result = interpolate(PositionEmbedding("x", "vectors", "input", (table,)), grid=(16, 16))
+
+    assert result.summary()["high_frequency_before"] == pytest.approx(1, abs=1e-3)
 
 
 def test_the_spectrum_says_how_much_is_fast():

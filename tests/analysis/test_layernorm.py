@@ -320,3 +320,32 @@ def test_a_checkpoint_without_norms_is_refused():
 def test_a_threshold_that_is_not_positive_is_refused():
     with pytest.raises(UsageError, match=r"near_zero is 0.0; it must be positive"):
         layernorm(embedding(), near_zero=0.0)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_row_that_is_not_finite_is_left_out_of_the_measures(value):
+    pe = embedding()
+    table = pe.layers[0].values.copy()
+    table[3] = value
+    parts = layernorm(replace(pe, layers=(replace(pe.layers[0], values=table),))).decompositions
+
+    expected = np.delete(pe.layers[0].values, 3, axis=0)[1:].std(axis=1).mean()
+    assert parts[0].variants[0].scale == pytest.approx(expected, rel=1e-5)
+    assert all(np.isfinite(variant.mean_cosine) for part in parts for variant in part.variants)
+
+
+def test_the_cosine_with_an_infinite_weight_is_undefined():
+    pe = embedding()
+    weight = pe.norms[0].weight.copy()
+    weight[0] = np.inf
+    result = layernorm(replace(pe, norms=(replace(pe.norms[0], weight=weight), *pe.norms[1:])))
+
+    assert np.isnan(result.rows[0].cosine_to_norm1)
+
+
+def test_a_constant_table_is_noted():
+    pe = embedding()
+    constant = replace(pe.layers[0], values=np.full((16, WIDTH), 0.3))
+    notes = layernorm(replace(pe, layers=(constant,))).notes
+
+    assert "input: all rows are equal, so every norm gives equal rows again" in notes

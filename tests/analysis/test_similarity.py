@@ -277,6 +277,31 @@ def test_a_constant_table_is_alike_everywhere_and_a_note_says_so(table_of):
     assert any("all rows are equal" in note for note in result.notes)
 
 
+def test_stored_rows_without_a_cosine_are_counted_and_noted(vectors):
+    pe = vectors(grid=(3, 5), prefix=1)
+    values = pe.layers[0].values.copy()
+    values[4] = 0  # LN makes it β, so that only the stored table has a gap
+    result = similarity(replace(pe, layers=(replace(pe.layers[0], values=values),)))
+
+    numbers = result.summary()
+    assert (numbers["num_undefined"], numbers["num_undefined_raw"]) == (0, 1)
+    assert np.isnan(result.raw[0, 0, 3]).all()
+    assert any(
+        "1 of 15 rows of the stored table is zero or not finite; what is undefined in its "
+        "cosines is shown as missing." in note
+        for note in result.notes
+    )
+    assert similarity(pe).summary()["num_undefined_raw"] == 0
+
+
+def test_a_table_of_zeros_is_not_said_to_be_alike(table_of):
+    result = similarity(table_of(np.zeros((12, 5)), (3, 4)))
+
+    assert result.summary()["num_undefined_raw"] == 12
+    assert not any("all rows are equal" in note for note in result.notes)
+    assert any("12 of 12 rows of the stored table are zero" in note for note in result.notes)
+
+
 def test_rows_without_variance_are_noted(vectors):
     pe = vectors()
     values = pe.layers[0].values.copy()

@@ -161,16 +161,60 @@ def test_a_mismatch_is_explained_with_its_mend(run, save):
         "expects 197 = 1 + 14×14 (224 px at patch 16). The prefix rows are the same; the image "
         "size differs."
     )
-    command = finding["mend"].split("\n")[0]
-    assert command == "pe-inspect interpolate vit.safetensors --grid 14x14 --save-data"
+    assert finding["mend"].split("\n") == [
+        "from safetensors.torch import load_file, save_file",
+        "state = load_file('vit.safetensors')",
+        "from timm.layers import resample_abs_pos_embed",
+        "state['pos_embed'] = resample_abs_pos_embed(state['pos_embed'], new_size=[14, 14], "
+        "old_size=[24, 24], num_prefix_tokens=1)",
+        "save_file({key: value.contiguous() for key, value in state.items()}, "
+        "'vit-mended.safetensors')",
+    ]
 
 
-def test_the_command_that_mends_it_exists(run, save):
-    finding = run("doctor", save(grid=(6, 6)), "--expect", 65, "--json").json["findings"][0]
-    words = finding["mend"].split("\n")[0].split()[1:]
-    assert run(*words, "--no-figures").code == 0
-    values = np.load("reports/vit/interpolate.npz")["values"]
-    assert values.shape == (1, 64, 32)
+@pytest.mark.parametrize("grid", [(6, 6), (3, 4)])
+def test_the_lines_that_mend_it_work_as_pasted(run, save, grid):
+    stated = ["--grid-size", "x".join(map(str, grid)), "--num-prefix-tokens", 1]
+    finding = run("doctor", save(grid=grid), *stated, "--expect", 65, "--json").json["findings"][0]
+    exec(finding["mend"], {})
+    assert load_file("vit-mended.safetensors")["pos_embed"].shape == (1, 65, 32)
+    again = run("doctor", "vit-mended.safetensors", "--expect", 65, "--json").json["findings"]
+    assert "mismatch-rows" not in [each["code"] for each in again]
+
+
+def test_a_state_dict_within_a_file_of_torch_is_mended_in_its_place(run, here):
+    state = {f"module.{key}": torch.tensor(value) for key, value in trained(grid=(6, 6)).items()}
+    torch.save({"model": state, "epoch": 3}, "run.pth")
+    finding = run("doctor", "run.pth", "--expect", 65, "--json").json["findings"][0]
+    exec(finding["mend"], {})
+    mended = torch.load("run-mended.pth", weights_only=True)
+    assert mended["epoch"] == 3
+    assert mended["model"]["module.pos_embed"].shape == (1, 65, 32)
+
+
+def test_no_resampling_is_proposed_for_a_table_of_another_width(run, save):
+    narrow, wide = save("narrow.safetensors"), save("wide.safetensors", grid=(6, 6), width=48)
+    found = run("doctor", narrow, "--against", wide, "--json").json["findings"]
+    mends = {each["code"]: each["mend"] for each in found}
+    assert set(mends) == {"mismatch-width", "mismatch-rows"}
+    assert mends["mismatch-rows"] == (
+        "None: the widths differ too (mismatch-width), and no resampling changes those."
+    )
+
+
+def test_a_row_that_was_folded_into_its_token_is_named_and_restored(run, save):
+    name = save(grid=(7, 7))
+    edit(name, pos_embed=load_file(name)["pos_embed"][:, 1:].copy())
+    assert run("doctor", name).code == 0
+    (finding,) = run("doctor", name, "--expect", 50, "--json").json["findings"]
+    assert finding["message"] == (
+        "pos_embed has 49 rows = 0 + 7×7 (112 px at patch 16); your model (--expect 50) expects "
+        "50 = 1 + 7×7 (112 px at patch 16). The grid is the same; the CLS row was folded into "
+        "cls_token (timm's reg4 layout)."
+    )
+    assert finding["evidence"]["folded_prefix_rows"] == 1
+    exec(finding["mend"], {})
+    assert not load_file("vit-mended.safetensors")["pos_embed"][0, 0].any()
 
 
 @pytest.mark.parametrize(

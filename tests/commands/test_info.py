@@ -7,7 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from pe_inspect.commands._describe import as_json
 from pe_inspect.loading import Checkpoint
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 LINE = "learned_absolute · 3×4 + 1 prefix · D=8 · 2 layers · join=lape"
 GRID = ("--grid-size", "3x4")
@@ -156,3 +158,14 @@ def test_families_lists_what_can_be_found(run):
     listed = run("families", "--json").json["families"]
     assert {"name", "looks_for", "example"} == set(listed[0])
     assert run("families", "--quiet").out.split() == [each["name"] for each in listed]
+
+
+def test_a_rotation_that_all_heads_share_has_no_number_of_heads():
+    angles = PositionEmbedding(
+        family="rotary",
+        kind="phases",
+        join="layer",
+        layers=(LayerPE("blocks.0", np.zeros((1, 12, 4), np.float32), (3, 4)),),
+    )
+    assert as_json(angles)["num_heads"] is None
+    assert angles.headline == "rotary · 3×4 · all heads × 4 angles · 1 layer · join=layer"

@@ -8,6 +8,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from pe_inspect import files
 from pe_inspect.analysis import questions
@@ -83,6 +84,19 @@ def test_json_is_one_strict_object_and_names_everything(run, asked, here):
     [entry] = found["embeddings"]
     assert (entry["family"], entry["summary"]) == ("learned_absolute", found["summary"])
     assert entry["parameters"] == found["parameters"]
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("question", [*ASKED, "report"])
+def test_a_row_that_is_not_finite_warns_of_nothing(run, save_vit, question, value):
+    """Warnings are errors here: one would end the command as a bug."""
+    path = save_vit("broken.safetensors", lape=False)
+    tensors = load_file(path)
+    tensors["pos_embed"][0, 5] = value
+    save_file(tensors, path)
+    options = (*ASKED[question], "--dpi", 20) if question in ASKED else ()
+    done = run(question, path, *GRID, *options, "--quiet")
+    assert (done.code, done.err) == (0, "")
 
 
 def test_no_figures_writes_nothing(run, similar, here):

@@ -57,9 +57,9 @@ def test_what_is_said_of_sizes_and_norms_reaches_the_questions(run, checkpoint, 
         return SimpleNamespace(html="<html>")
 
     monkeypatch.setattr("pe_inspect.report.report", page)
-    run("report", checkpoint, *GRID, "--res", "96x128", "--patch-size", "8", "--ln-eps", "1e-5")
+    run("report", checkpoint, *GRID, "--res", "96x128", "--patch-size", "16", "--ln-eps", "1e-5")
     assert asked == {
-        "interpolate": {"res": (96, 128), "patch_size": (8, 8)},
+        "interpolate": {"res": (96, 128), "patch_size": (16, 16)},
         "similarity": {"ln_eps": 1e-5},
         "layernorm": {"ln_eps": 1e-5},
     }

@@ -60,7 +60,7 @@ def test_training_writes_a_checkpoint_that_every_command_reads(run, here):
     ]
     for checkpoint in ("mine", "mine.pth"):
         first = run("info", checkpoint).out.splitlines()[0]
-        assert first == "learned_absolute · 8×8 + 1 prefix · D=8 · 1 layers · join=lape"
+        assert first == "learned_absolute · 8×8 + 1 prefix · D=8 · 1 layer · join=lape"
 
 
 def test_json_is_the_config_and_the_files(run, here):

@@ -283,3 +283,18 @@ def test_non_finite_weights_are_noted(make):
 
 def test_it_is_found_by_name_alone():
     assert "cpb_mlp" in families["bias_network"].looks_for
+
+
+def test_swin_v2_s_network_under_its_earlier_name_is_the_same(make):
+    at = "layers.0.blocks.0.attn"
+    state = {f"{at}.NAME.0.weight": make.rand(6, 2), f"{at}.NAME.0.bias": make.rand(6)}
+    state |= {f"{at}.NAME.2.weight": make.rand(3, 6)}
+    named = [
+        {key.replace("NAME", name): value for key, value in state.items()}
+        for name in ("rpe_mlp", "cpb_mlp")
+    ]
+
+    earlier, today = (extract(make.checkpoint(own, grid_size=(3, 4)))[0] for own in named)
+
+    assert earlier.keys[0] == f"{at}.rpe_mlp.0.weight"
+    assert np.array_equal(earlier.layers[0].values, today.layers[0].values)

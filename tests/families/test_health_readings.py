@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from timm.layers import resample_abs_pos_embed
 
@@ -63,11 +63,11 @@ def test_a_bare_table_with_one_square_reading_is_not_ambiguous(side, prefix):
     assert not is_ambiguous(found)
 
 
-@given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 2))
+@given(st.integers(6, 30), st.integers(6, 30), st.integers(0, 2))
 def test_a_rectangle_of_unknown_grid_is_ambiguous(height, width, prefix):
     found = readings(prefix + height * width, PrefixTokens(prefix))
-    if found[0].standing not in ("ordinary", "square"):
-        assert is_ambiguous(found)
+    assume(found[0].standing not in ("ordinary", "square"))
+    assert is_ambiguous(found)
 
 
 @given(GRIDS, st.integers(0, 5))
@@ -199,16 +199,14 @@ def test_the_lines_that_mend_it_make_a_table_that_fits(side, tokens, other, pref
     if not findings:
         return
     state = {"pos_embed": torch.tensor(given.tensor("pos_embed"))}
-    lines = [line for line in findings[0].mend.split("\n") if not line.startswith("pe-inspect")]
-    exec("\n".join(lines), {"state": state})
+    exec(findings[0].mend, {"state": state})
     assert state["pos_embed"].shape == (1, wanted, 8)
 
 
 def test_the_resampling_that_it_names_is_timms():
     given = checkpoint(577)
     (finding,) = explain(given, 197)
-    command, *lines = finding.mend.split("\n")
-    assert command == "pe-inspect interpolate x.pth --grid 14x14 --save-data"
+    lines = finding.mend.split("\n")
     table = torch.tensor(given.tensor("pos_embed"))
     state = {"pos_embed": table}
     exec("\n".join(lines), {"state": state})
@@ -247,7 +245,7 @@ def test_offsets_are_explained_as_windows():
     (finding,) = explain(given, 529)
     assert "has 169 rows = the offsets of a 7×7 window; your model" in finding.message
     assert "expects 529 = the offsets of a 12×12 window." in finding.message
-    lines = finding.mend.split("\n")[1:]
+    lines = finding.mend.split("\n")
     tensors = {key: torch.tensor(value) for key, value in state.items()}
     exec("\n".join(lines), {"state": tensors})
     assert next(iter(tensors.values())).shape == (529, 3)

@@ -41,6 +41,7 @@ def test_s_chh_s_buffers_hold_each_angle_twice_x_before_y(make):
         angles = np.concatenate([(x + 1) * thetas, (y + 1) * thetas])
         np.testing.assert_allclose(pe.layers[1].values[0, patch], angles, atol=1e-6)
     assert "grid 3×5 read from the rotary buffers" in pe.notes
+    assert "all heads × 8 angles" in pe.headline
 
 
 def test_s_chh_s_angles_keep_growing_beyond_a_full_turn(make):

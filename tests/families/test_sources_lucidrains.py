@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,33 @@ def test_cct_s_fixed_table_counts_the_patches(make):
     (pe,) = read(make, compact(make, 64, **{"classifier.positional_emb": table[None]}))
 
     assert (pe.family, pe.grid_size) == ("sinusoidal_1d", (8, 8))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "rotary_emb.freqs",
+        "transformer.pos_emb.scales",
+        "layers.0.1.layers.0.0.dpb.0.weight",
+        "layers.0.0.pos_emb",
+    ],
+)
+def test_a_scheme_that_is_not_read_is_named_by_its_tensor(make, key):
+    message = f"It keeps position in a scheme that this version does not read: {key}"
+    with pytest.raises(NoPositionEmbedding, match=re.escape(message)):
+        extract(make.checkpoint(lucidrains(make, **{key: make.rand(4, 3)})))
+
+
+def test_a_table_that_may_be_of_frames_and_tokens_says_so(make):
+    (pe,) = read(make, lucidrains(make, pos_embedding=make.rand(1, 3, 17, DIM)))
+
+    assert (
+        "pos_embedding is read as 3 rows × 17 columns; a ViViT's would be 3 frames of 16 patches "
+        "and CLS" in pe.notes
+    )
+
+
+def test_a_table_of_rows_and_columns_does_not(make):
+    (pe,) = read(make, lucidrains(make, pos_embedding=make.rand(1, 3, 7, DIM)))
+
+    assert not any("frames" in note for note in pe.notes)

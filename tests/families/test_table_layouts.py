@@ -354,3 +354,12 @@ def test_the_tables_of_a_branch_need_one_grid_each(make):
     )
     with pytest.raises(AmbiguousCheckpoint, match=message):
         extract(make.checkpoint(state))
+
+
+def test_pvt_s_base_class_keeps_a_table_a_stage_and_the_last_one_has_cls(make):
+    state = {"pos_embeds.0": make.rand(1, 64, 8), "pos_embeds.1": make.rand(1, 17, 16)}
+
+    first, last = extract(make.checkpoint(state | {"cls_token": make.rand(1, 1, 16)}))
+
+    assert (first.layers[0].layer, first.grid_size, first.num_prefix_rows) == ("stage0", (8, 8), 0)
+    assert (last.layers[0].layer, last.grid_size, last.num_prefix_rows) == ("stage1", (4, 4), 1)

@@ -1,321 +1,23 @@
-"""What the modules of a timm model say of its position embeddings: the oracle of the sweep.
+"""What a timm model says of its position embeddings: the oracle of the sweep.
 
-Every type of module that holds position has a function here, which asks the module's attributes
-(`grid_size`, `window_size`, `num_prefix_tokens`, …) and never the names of a state dict. A
-parameter that is called a position and that no function claims is an error.
+Its modules are asked one by one (timm_modules.py), then what they say is put together. A parameter
+that is called a position and that no module claims is an error.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import timm
 import torch
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """What an object says of one embedding.
-
-    Attributes:
-        family: the name of the scheme.
-        kind: of its values.
-        keys: the tensors of the state dict that hold it.
-        grids: (H, W) of each table, in order; empty where the object has none.
-        shapes: of each table's values, likewise.
-        rows: prefix rows of the table.
-        parameters: learned scalars, tied ones once.
-    """
-
-    family: str
-    kind: str
-    keys: tuple[str, ...]
-    grids: tuple = ()
-    shapes: tuple = ()
-    rows: int = 0
-    parameters: int = 0
+from timm_modules import SAYS, rotary
 
 
 def build(name):
     with torch.device("meta"):
         return timm.create_model(name)
-
-
-def owned(path, module, *names):
-    """The tensors of a module by their full names; all of them, where none is named."""
-    chosen = names or tuple(name for name, _ in module.named_parameters())
-    prefix = f"{path}." if path else ""
-    return tuple(f"{prefix}{n}" for n in chosen if _get(module, n) is not None)
-
-
-def _get(module, name):
-    for part in name.split("."):
-        module = getattr(module, part, None)
-    return module
-
-
-def table(path, module, name, grid, rows=0, partner=None):
-    """A table of vectors on a grid, with rows for prefix tokens; or one of y and one of x."""
-    names = [name, partner] if partner else [name]
-    size, tokens = sum(_get(module, n).numel() for n in names), rows + math.prod(grid)
-    width = _get(module, name).shape[-1] if partner else size / tokens
-    key, shape = owned(path, module, *names), (tokens, width)
-    return [Scheme("learned_absolute", "vectors", key, (tuple(grid),), (shape,), rows, size)]
-
-
-def whole_grid(path, module, covers_prefix):
-    if module.pos_embed is None:
-        return []
-    rows = module.num_prefix_tokens if covers_prefix else 0
-    return table(path, module, "pos_embed", module.patch_embed.grid_size, rows)
-
-
-def vision_transformer(path, module):
-    return whole_grid(path, module, not module.no_embed_class)
-
-
-def patches_only(path, module):
-    return whole_grid(path, module, covers_prefix=False)
-
-
-def beit(path, module):
-    return whole_grid(path, module, covers_prefix=True)
-
-
-def hiera(path, module):
-    if module.pos_embed_win is None:
-        return table(path, module, "pos_embed", module.tokens_spatial_shape)
-    return [
-        *table(path, module, "pos_embed", module.pos_embed.shape[2:]),
-        *table(path, module, "pos_embed_win", module.mask_unit_size),
-    ]
-
-
-def hieradet(path, module):
-    window = module.window_spec[0]
-    return [
-        *table(path, module, "pos_embed", module.global_pos_size),
-        *table(path, module, "pos_embed_window", (window, window)),
-    ]
-
-
-def volo(path, module):
-    return table(path, module, "pos_embed", module.pos_embed.shape[1:3])
-
-
-def pit(path, module):
-    grid = (module.patch_embed.height, module.patch_embed.width)
-    return table(path, module, "pos_embed", grid)
-
-
-def crossvit(path, module):
-    return [
-        scheme
-        for i, patches in enumerate(module.patch_embed)
-        for scheme in table(
-            path,
-            module,
-            f"pos_embed_{i}",
-            [s // p for s, p in zip(patches.img_size, patches.patch_size)],
-            1,
-        )
-    ]
-
-
-def tnt(path, module):
-    pixels = module.pixel_embed
-    return [
-        *table(path, module, "patch_pos", pixels.grid_size, module.num_prefix_tokens),
-        *table(path, module, "pixel_pos", pixels.new_patch_size),
-    ]
-
-
-def visformer(path, module):
-    names = ("pos_embed1", "pos_embed2", "pos_embed3")
-    return [
-        scheme
-        for name in names
-        if (value := getattr(module, name)) is not None
-        for scheme in table(path, module, name, value.shape[2:])
-    ]
-
-
-def nest_level(path, module):
-    blocks = math.isqrt(module.pos_embed.shape[1])
-    side = blocks * module.block_size
-    return table(path, module, "pos_embed", (side, side))
-
-
-def naflex(path, module):
-    grid = module.pos_embed_grid_size
-    if module.pos_embed_type == "factorized":
-        return table(path, module, "pos_embed_y", grid, partner="pos_embed_x")
-    return table(path, module, "pos_embed", grid) if module.pos_embed is not None else []
-
-
-def qwen3(path, module):
-    side = module.pos_embed_grid_size
-    return table(path, module, "pos_embed", (side, side))
-
-
-def gemma4(path, module):
-    positions, key = module.position_embedding_size, owned(path, module, "position_embedding_table")
-    shape = ((positions, module.embed_dim),)
-    size = positions * module.embed_dim
-    return [
-        Scheme("learned_absolute", "vectors", key, (grid,), shape, 0, size)
-        for grid in ((positions, 1), (1, positions))
-    ]
-
-
-def attention_pool(path, module):
-    return table(path, module, "pos_embed", module.feat_size, 1)
-
-
-def bias(
-    path, module, grid, heads, rows=0, name="relative_position_bias_table", family="relative_bias"
-):
-    tokens = grid[0] * grid[1] + rows
-    key = owned(path, module, name)
-    size = _get(module, name).numel()
-    shape = ((heads, tokens, tokens),)
-    return [Scheme(family, "bias", key, (tuple(grid),), shape, rows, size)]
-
-
-def swin(path, module):
-    return bias(path, module, module.window_size, module.num_heads)
-
-
-def rel_pos_bias(path, module):
-    heads, rows = module.relative_position_bias_table.shape[-1], module.prefix_tokens
-    return bias(path, module, module.window_size, heads, rows)
-
-
-def rel_pos_bias_tf(path, module):
-    return bias(path, module, module.window_size, module.num_heads)
-
-
-def beit_attention(path, module):
-    if module.relative_position_bias_table is None:
-        return []
-    return bias(path, module, module.window_size, module.num_heads, 1)
-
-
-def distances(path, module):
-    sides = getattr(module, "resolution", None)
-    if sides is None:  # EfficientFormer's keeps the index, which has a row a patch
-        sides = math.isqrt(module.attention_bias_idxs.shape[0])
-    grid = sides if isinstance(sides, tuple) else (sides, sides)
-    heads = module.attention_biases.shape[0]
-    return bias(path, module, grid, heads, 0, "attention_biases", "distance_bias")
-
-
-def network(path, module, name):
-    """A bias that a network computes: in the window that the object has."""
-    rows, window = getattr(module, "prefix_tokens", 0), tuple(module.window_size)
-    tokens = window[0] * window[1] + rows
-    keys = owned(f"{path}.{name}", _get(module, name))
-    size = sum(parameter.numel() for parameter in _get(module, name).parameters())
-    heads = (
-        _get(module, name).fc2.out_features
-        if hasattr(_get(module, name), "fc2")
-        else module.num_heads
-    )
-    shape = ((heads, tokens, tokens),)
-    return [Scheme("bias_network", "function", keys, (window,), shape, rows, size)]
-
-
-def rel_pos_mlp(path, module):
-    return network(path, module, "mlp")
-
-
-def swin_v2(path, module):
-    return network(path, module, "cpb_mlp")
-
-
-def swin_v2_cr(path, module):
-    return network(path, module, "meta_mlp")
-
-
-def stored(family, kind, *names):
-    """A scheme whose tensors are some of a module's, and whose grid no attribute tells."""
-
-    def say(path, module):
-        keys = owned(path, module, *names)
-        size = sum(_get(module, key.removeprefix(f"{path}.")).numel() for key in keys)
-        return [Scheme(family, kind, keys, parameters=size)] if keys else []
-
-    return say
-
-
-BY_AXIS = stored("decomposed_relative", "relative", "rel_pos_h", "rel_pos_w")
-
-# Module → what it says; a type that is not here carries no position.
-SAYS = {
-    "vision_transformer.VisionTransformer": vision_transformer,
-    "deit.VisionTransformerDistilled": vision_transformer,
-    "eva.Eva": vision_transformer,
-    "beit.Beit": beit,
-    "beit.Attention": beit_attention,
-    "cait.Cait": patches_only,
-    "convit.ConVit": patches_only,
-    "vision_transformer_sam.VisionTransformerSAM": patches_only,
-    "hiera.Hiera": hiera,
-    "hieradet_sam2.HieraDet": hieradet,
-    "volo.VOLO": volo,
-    "pit.PoolingVisionTransformer": pit,
-    "crossvit.CrossVit": crossvit,
-    "tnt.TNT": tnt,
-    "visformer.Visformer": visformer,
-    "nest.NestLevel": nest_level,
-    "naflexvit.NaFlexEmbeds": naflex,
-    "qwen3_vit.Qwen3VitEncoder": qwen3,
-    "gemma4_vit.Gemma4PatchEmbed": gemma4,
-    "attention_pool2d.AttentionPool2d": attention_pool,
-    "swin_transformer.WindowAttention": swin,
-    "pos_embed_rel.RelPosBias": rel_pos_bias,
-    "pos_embed_rel.RelPosBiasTf": rel_pos_bias_tf,
-    "levit.Attention": distances,
-    "levit.AttentionDownsample": distances,
-    "tiny_vit.Attention": distances,
-    "efficientformer.Attention": distances,
-    "efficientformer_v2.Attention2d": distances,
-    "efficientformer_v2.Attention2dDownsample": distances,
-    "efficientvit_msra.CascadedGroupAttention": distances,
-    "pos_embed_rel.RelPosMlp": rel_pos_mlp,
-    "swin_transformer_v2.WindowAttention": swin_v2,
-    "swin_transformer_v2_cr.WindowMultiHeadAttention": swin_v2_cr,
-    "vision_transformer_sam.Attention": BY_AXIS,
-    "mvitv2.MultiScaleAttention": BY_AXIS,
-    "mvitv2.MultiScaleAttentionPoolFirst": BY_AXIS,
-    "bottleneck_attn.PosEmbedRel": stored(
-        "decomposed_relative", "relative", "height_rel", "width_rel"
-    ),
-    "halo_attn.PosEmbedRel": stored("decomposed_relative", "relative", "height_rel", "width_rel"),
-    "lambda_layer.LambdaLayer": stored(
-        "lambda_relative", "relative", "pos_emb", "conv_lambda.weight", "conv_lambda.bias"
-    ),
-    "coat.ConvRelPosEnc": stored("conv_relative", "relative"),
-    "coat.ConvPosEnc": stored("conditional", "function"),
-    "davit.ConvPosEnc": stored("conditional", "function"),
-    "twins.PosConv": stored("conditional", "function"),
-    "csatv2.PosConv": stored("conditional", "function"),
-    "fastvit.RepConditionalPosEnc": stored("conditional", "function"),
-    "iformer.RepCPE": stored("conditional", "function"),
-    "xcit.PositionalEncodingFourier": stored("fourier", "function"),
-    "edgenext.PositionalEncodingFourier": stored("fourier", "function"),
-    "convit.GPSA": stored(
-        "gated_positional", "function", "pos_proj.weight", "pos_proj.bias", "gating_param"
-    ),
-}
-
-
-def rotary(path, module):
-    """Rotations; most are computed, and then no tensor holds them."""
-    size = sum(parameter.numel() for parameter in module.parameters())
-    return [Scheme("rotary", "phases", owned(path, module), parameters=size)]
 
 
 ROTARY = re.compile(r"pos_embed_sincos\.RotaryEmbedding|gemma4_vit\.Gemma4RotaryEmbedding")
@@ -345,7 +47,7 @@ def schemes_of(model):
         if SAYS_POSITION.search(name) and name not in claimed
     ]
     assert not unclaimed, f"no type claims {unclaimed[:4]}"
-    return together(found, depth=len(getattr(model, "blocks", ())))
+    return [on_grids(model, each) for each in together(found, len(getattr(model, "blocks", ())))]
 
 
 def together(schemes, depth):
@@ -373,6 +75,54 @@ def shared(scheme, depth):
     if not any(key.startswith("shared_") for key in scheme.keys):
         return scheme
     return replace(scheme, grids=scheme.grids * depth, shapes=scheme.shapes * depth)
+
+
+def on_grids(model, scheme):
+    """The grids of what has none of its own: those of the patches of the whole model."""
+    if scheme.family in RUNS_ON and not scheme.grids:
+        return replace(scheme, grids=RUNS_ON[scheme.family](model, scheme))
+    return scheme
+
+
+def in_every_block(model, scheme):
+    """Rotations: timm's models that have a patch embedding of fixed size turn every block."""
+    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    return (tuple(grid),) * len(model.blocks) if grid is not None else ()
+
+
+def in_gated_blocks(model, scheme):
+    return (tuple(model.patch_embed.grid_size),) * sum(b.use_gpsa for b in model.blocks)
+
+
+def of_stages(model, scheme):
+    """CoaT's and Twins' convolutions: of a stage's patches; other models keep no such number."""
+    if type_of(model) == "coat.CoaT":
+        stages = [getattr(model, f"patch_embed{i}").grid_size for i in range(1, 5)]
+        return tuple(tuple(grid) for grid in stages for _ in scheme.shapes[::4] or [None])
+    if type_of(model) == "twins.Twins":
+        sides = [math.isqrt(patches.num_patches) for patches in model.patch_embeds]
+        return tuple((side, side) for side in sides)
+    return ()
+
+
+def of_the_input(model, scheme):
+    if type_of(model) != "xcit.Xcit":
+        return ()
+    patches = model.patch_embed
+    return (tuple(s // p for s, p in zip(patches.img_size, _pair(patches.patch_size))),)
+
+
+def _pair(size):
+    return size if isinstance(size, tuple) else (size, size)
+
+
+RUNS_ON = {
+    "rotary": in_every_block,
+    "gated_positional": in_gated_blocks,
+    "conditional": of_stages,
+    "conv_relative": of_stages,
+    "fourier": of_the_input,
+}
 
 
 def tokens_of(model, schemes):

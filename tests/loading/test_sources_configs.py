@@ -112,3 +112,11 @@ def test_who_is_outranked_is_told():
     ]
     assert outranked(flags, flags) == []
     assert outranked(Hints(), config) == []
+
+
+def test_an_architecture_that_outranks_another_is_told():
+    config = Hints(arch="vit_tiny_patch16_224", origins={"arch": "config.json"})
+    assert outranked(Hints(arch="timm:eva02_tiny_patch14_224"), config) == [
+        "arch timm:eva02_tiny_patch14_224 from --arch; config.json says vit_tiny_patch16_224"
+    ]
+    assert outranked(Hints(arch="timm:vit_tiny_patch16_224"), config) == []

@@ -4,7 +4,7 @@ import csv
 import json
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +279,15 @@ def test_ctrl_c_in_the_first_epoch_saves_the_step_where_there_is_nothing_else(
     assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """Python's own handler, even where the test run was started in the background."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_the_second_ctrl_c_does_not_wait() -> None:
     with deferred_interrupt() as asked:
         signal.raise_signal(signal.SIGINT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Final
 
 from pe_inspect.analysis._resampling import Method, methods
@@ -64,6 +63,7 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
     (r"stages\..*\.rel_pos_[hw]$", "mvitv2"),
     (r"attn\.rel_pos_[hw]$", "sam"),
 )
+_OF_HF: Final = re.compile(r"embeddings\.position_embeddings$")
 _OF_TIMM: Final = re.compile(r"timm:|hf-hub:timm/")
 
 
@@ -71,7 +71,8 @@ def origin_of(pe: PositionEmbedding) -> Origin:
     """Tell whose rule an embedding follows; the first telling thing decides.
 
     In order: `timm:` sources follow timm; then LaPE's joins, the architecture, the names of the
-    tensors, the name of the file, and at last what the scheme itself is like.
+    tensors, and at last what the scheme itself is like. A file may be called anything, so that
+    its name tells nothing: the same bytes give the same numbers.
     """
     for ask in _WITNESSES:
         origin = ask(pe)
@@ -104,18 +105,19 @@ def _by_keys(pe: PositionEmbedding) -> Origin | None:
     return None
 
 
-def _by_file(pe: PositionEmbedding) -> Origin | None:
-    name = PurePath(pe.source).name
-    found = _named(name)
-    return Origin(found, f"the file is called {name}") if found else None
+def _by_registers(pe: PositionEmbedding) -> Origin | None:
+    key = next((key for key in pe.keys if _OF_HF.search(key)), None)
+    if key is None or pe.kind != "vectors" or pe.num_prefix_tokens <= pe.num_prefix_rows:
+        return None
+    return Origin("dinov2-reg", f"{key} has no rows for the register tokens, as DINOv2's")
 
 
 _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
     _by_source,
     _by_join,
     _by_architecture,
+    _by_registers,
     _by_keys,
-    _by_file,
 )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,9 @@ Embeddings = tuple[PositionEmbedding, ...]
 
 # Of a table's size: far under what a step of training changes, far over what casting does.
 SAME: Final = 1e-2
+_NO_RESAMPLING: Final = (
+    "None: the widths differ too (mismatch-width), and no resampling changes those."
+)
 
 
 def differences(
@@ -39,7 +43,7 @@ def differences(
             yield from _sizes(here, pe, there, other)
             yield from _norms(here, pe, there, other)
             yield from _turned(here, pe, there, other)
-    yield from _rows(here, there)
+    yield from _rows(here, there, _of_other_widths(mine, by_kind))
 
 
 def _schemes(
@@ -105,13 +109,25 @@ def _norms(
     )
 
 
-def _rows(here: Checkpoint, there: Checkpoint) -> Iterator[Finding]:
+def _of_other_widths(mine: Embeddings, others: Mapping[Any, PositionEmbedding]) -> set[str]:
+    """Return the kinds whose tables no resampling makes fit."""
+    return {
+        pe.kind
+        for pe in mine
+        if (other := others.get(pe.kind)) is not None
+        and (pe.embed_dim, pe.num_heads) != (other.embed_dim, other.num_heads)
+    }
+
+
+def _rows(here: Checkpoint, there: Checkpoint, unlike: set[str]) -> Iterator[Finding]:
     for mine, other in zip(file_readings(here), file_readings(there)):
         if mine.is_bias != other.is_bias:
             continue
         if mine.rows != other.rows:
             wanted = Wanted(other.rows, there.source, other.taken)
-            yield mismatch(here, mine, wanted)
+            finding = mismatch(here, mine, wanted)
+            is_unlike = ("bias" if mine.is_bias else "vectors") in unlike
+            yield replace(finding, mend=_NO_RESAMPLING) if is_unlike else finding
         elif mine.key != other.key:
             yield _renamed(here, mine, there, other)
 

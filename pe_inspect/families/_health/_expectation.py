@@ -12,7 +12,8 @@ from typing import Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.families._bias import CLS_ROWS, windows_of
-from pe_inspect.families._grid import patch_size, x
+from pe_inspect.families._grid import patch_size, prefix_tokens, x
+from pe_inspect.families._health._mended_file import mended_file
 from pe_inspect.families._health._readings import Reading, Readings, readings
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -118,6 +119,7 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding
             "rows": found.rows,
             "grid_size": list(have.grid_size),
             "num_prefix_rows": have.num_prefix_rows,
+            "folded_prefix_rows": _folded(checkpoint, found, have, need),
             "expected_rows": wanted.rows,
             "expected_grid_size": None if need is None else list(need.grid_size),
             "expected_num_prefix_rows": None if need is None else need.num_prefix_rows,
@@ -151,7 +153,8 @@ def _sentence(
     expects = f"{wanted.who} expects {wanted.rows}"
     if need is None:
         return f"{seen}; {expects}, which no grid with up to 8 prefix rows has."
-    return f"{seen}; {expects} = {_sum(checkpoint, found, need)}. {_difference(found, have, need)}"
+    differs = _difference(found, have, need, _folded(checkpoint, found, have, need))
+    return f"{seen}; {expects} = {_sum(checkpoint, found, need)}. {differs}"
 
 
 def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
@@ -165,7 +168,17 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
     return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({_px((height, width))} px {at})"
 
 
-def _difference(found: Readings, have: Reading, need: Reading) -> str:
+def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> int:
+    """Return how many rows of its own tokens the table lacks where another has them.
+
+    timm adds such rows to the tokens, which comes to the same (DINOv2 with registers).
+    """
+    if need is None or found.is_bias or have.num_prefix_rows:
+        return 0
+    return min(prefix_tokens(checkpoint).total, need.num_prefix_rows)
+
+
+def _difference(found: Readings, have: Reading, need: Reading, folded: int) -> str:
     if found.is_bias:
         return "The windows differ: theirs is a table of other offsets."
     same_grid = have.grid_size == need.grid_size
@@ -173,6 +186,9 @@ def _difference(found: Readings, have: Reading, need: Reading) -> str:
     tokens = f"{_tokens(have.num_prefix_rows)} here, {_tokens(need.num_prefix_rows)} there"
     if same_grid and same_prefix:
         return "They divide alike."
+    if folded and same_grid:
+        row = "the CLS row was" if need.num_prefix_rows == 1 else "the prefix rows were"
+        return f"The grid is the same; {row} folded into cls_token (timm's reg4 layout)."
     if same_grid:
         return f"The grid is the same; prefix rows differ: {tokens}."
     if same_prefix:
@@ -186,17 +202,15 @@ def _tokens(count: int) -> str:
 
 
 def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> str:
-    """Return the command that shows the resampled table, then the lines that mend a state dict."""
+    """Return the lines that make a file that fits, which work as pasted."""
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
     steps = []
     if have.grid_size != need.grid_size:
-        grid = "x".join(map(str, need.grid_size))
-        steps.append(f"pe-inspect interpolate {checkpoint.source} --grid {grid} --save-data")
         steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
         steps += _other_prefix(found, have.num_prefix_rows, need.num_prefix_rows)
-    return "\n".join(steps) or "Nothing: they fit."
+    return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
 
 
 def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:

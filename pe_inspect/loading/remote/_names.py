@@ -147,6 +147,10 @@ def _pretrained(model: str) -> Any:
         said = get_pretrained_cfg(model, allow_unregistered=False)
     except (RuntimeError, ValueError, KeyError):
         said = None
+    if said is None and not model:
+        raise UsageError(
+            "timm: names no model; expected timm:NAME, as in timm:deit_tiny_patch16_224."
+        )
     if said is None:
         known = [*timm.list_models(), *timm.list_models(pretrained=True)]
         raise UsageError(did_you_mean("timm model", model, known))

@@ -67,8 +67,9 @@ def _commonest(result: LayerNormResult) -> list[str]:
 
 def _beside(result: LayerNormResult, numbers: dict[str, float]) -> str:
     """Word how alike position and token norms are, where there are both."""
-    found = [name for name in result.names if f"{name}_cosine_to_norm1" in numbers]
-    alike = [f"{said(numbers[f'{name}_cosine_to_norm1'])}" for name in found]
+    cosines = {name: numbers.get(f"{name}_cosine_to_norm1", math.nan) for name in result.names}
+    found = [name for name, cosine in cosines.items() if math.isfinite(cosine)]
+    alike = [said(cosines[name]) for name in found]
     return f"γ of {listed(found)} has a cosine of {listed(alike)} to norm1's" if found else ""
 
 

@@ -37,6 +37,7 @@ _NOTIONS: Final = {
     ),
     "stored": "Stored maps show the tables as the file holds them, before any norm.",
 }
+_COMPUTED: Final = "The maps show the table as computed, not stored: the file holds no such table."
 _TERMS: Final = (
     ("notion, norm", "how the table comes to be what the layer receives, and the norm applied"),
     ("minimum, maximum, mean", "over all pairs of different patches"),
@@ -45,10 +46,21 @@ _TERMS: Final = (
     ("num_undefined", "patches with a zero row or a value that is not finite"),
     ("correlation_to_previous", "Pearson's, of the map with that of the layer before"),
 )
-_CAVEATS: Final = (
-    "Positions that are alike are added alike; that the model treats them alike does not follow.",
-    "The numbers describe the embedding; neither high nor low is better.",
-)
+_ALIKE: Final = {
+    "vectors": "Positions that are alike are added alike",
+    "bias": "Pairs of one bias have the same number added to their attention logits",
+    "phases": "Positions that are alike rotate queries and keys alike",
+    "relative": "Pairs that are alike use the same relative vector",
+    "function": "Positions that are alike have the same value of the function",
+}
+_FALLS: Final = {
+    "bias": "the bias depends on distance alone",
+    "phases": "the cosine falls with distance",
+}
+_RESEMBLE: Final = {
+    "bias": "pairs of a patch with the one above or below it",
+    "relative": "pairs of a patch with the one above or below it",
+}
 _RECURRENCE: Final = "ω_l = LN_l(ω_(l−1)), where ω before the first block is the stored table"
 _FORMULAS: Final = {
     "lape": _RECURRENCE,
@@ -77,9 +89,21 @@ def similarity(subject: Subject) -> Section:
         definition=_definition(result),
         tables=(table_of("similarity by layer", result.rows()),),
         facts=_facts(result),
-        caveats=_CAVEATS,
+        caveats=_caveats(result),
         notes=result.notes,
         parameters=parameters_of(result),
+    )
+
+
+def _scheme(result: SimilarityResult) -> str:
+    """What the maps are of: a computed bias is one as well."""
+    return "bias" if result.pe.is_pairwise else result.pe.kind
+
+
+def _caveats(result: SimilarityResult) -> tuple[str, str]:
+    return (
+        f"{_ALIKE[_scheme(result)]}; that the model treats them alike does not follow.",
+        "The numbers describe the embedding; neither high nor low is better.",
     )
 
 
@@ -124,11 +148,13 @@ def _likeness(numbers: dict[str, float]) -> str:
 def _reading(result: SimilarityResult) -> str:
     columns = result.grid_size[1]
     notions = dict.fromkeys(view.notion for view in result.views)
-    return " ".join(_NOTIONS[notion] for notion in notions) + (
+    texts = _NOTIONS if result.pe.stored else {**_NOTIONS, "stored": _COMPUTED}
+    resemble = _RESEMBLE.get(_scheme(result), "patches that resemble those above and below")
+    falls = _FALLS.get(_scheme(result), "likeness falls with distance")
+    return " ".join(texts[notion] for notion in notions) + (
         " In the maps of pairs the diagonal is each patch with itself; bands parallel to it, "
-        f"{columns} pixels (one row of the grid) away, are patches that resemble those above and "
-        "below. In the map of one patch, a round spot means that likeness falls with distance, a "
-        "cross that rows and columns are told apart, and an even colour that places are hardly "
+        f"{columns} pixels (one row of the grid) away, are {resemble}. "
+        f"In the map of one patch, a round spot means that {falls}, a cross that rows and columns are told apart, and an even colour that places are hardly "
         "told apart at all. Compare layers by shape: all share one scale."
     )
 
@@ -141,11 +167,14 @@ def _definition(result: SimilarityResult) -> Definition:
 
 def _facts(result: SimilarityResult) -> tuple[Fact, ...]:
     numbers, name = result.summary(), result.affinity.name.removeprefix("mean ")
-    undefined = int(numbers["num_undefined"])
-    missing = (Fact("Undefined patches", undefined, "sum over layers"),) if undefined else ()
+    layers, stored = int(numbers["num_undefined"]), int(numbers["num_undefined_raw"])
+    missing = [Fact("Undefined patches", layers, "sum over layers")] if layers else []
+    if stored:
+        missing.append(Fact("Undefined stored rows", stored, "zero, or not finite"))
+    what = "Bias" if result.pe.is_pairwise else "Likeness"
     return defined(
-        Fact("Likeness of neighbours", numbers["neighbours"], f"mean {name}, all layers"),
-        Fact("Likeness far apart", numbers["far"], f"mean {name}, half the grid or more"),
+        Fact(f"{what} of neighbours", numbers["neighbours"], f"mean {name}, all layers"),
+        Fact(f"{what} far apart", numbers["far"], f"mean {name}, half the grid or more"),
         Fact("Layer to layer", numbers["correlation_to_previous"], "mean correlation of maps"),
         *missing,
     )
