@@ -24,7 +24,7 @@ ERRORS = {
 
 def test_all_lists_the_public_names_in_order():
     assert sorted(pei.__all__) == pei.__all__
-    assert {*PROMISED, *ERRORS, "PositionEmbedding", "Checkpoint"} <= set(pei.__all__)
+    assert {*PROMISED, *ERRORS, "PositionEmbedding", "Checkpoint", "Hints"} <= set(pei.__all__)
     assert dir(pei) == pei.__all__
 
 
@@ -45,6 +45,11 @@ def test_every_error_knows_its_exit_code(name, code):
     error = getattr(pei, name)
     assert issubclass(error, pei.PEInspectError)
     assert error.exit_code == code
+
+
+def test_what_no_question_answered_with_is_no_figure():
+    with pytest.raises(pei.UsageError, match="figure draws what a question answered with, not int"):
+        pei.figure(3)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -66,6 +66,13 @@ def test_several_near_names_are_all_offered():
     assert did_you_mean("method", "x", []) == "Unknown method 'x'. Known: none."
 
 
+def test_a_long_list_is_cut_and_counts_as_people_do():
+    known = [f"blocks.{number}" for number in range(30)]
+    shown = ", ".join(known[:12])
+    said = f"Unknown layer 'x'. Known: {shown} … and 18 more."
+    assert did_you_mean("layer", "x", sorted(known)) == said
+
+
 REGISTRIES = [
     ("pe_inspect.commands", "commands"),
     ("pe_inspect.families", "families"),

@@ -131,9 +131,7 @@ def _neighbours(
     return mean_of(np.array([_cosine_at(along, side) for along, side in axes]))
 
 
-def _cosine_at(
-    units: Float32[np.ndarray, "first second features"], coarse: int
-) -> float:
+def _cosine_at(units: Float32[np.ndarray, "first second features"], coarse: int) -> float:
     """Mean cosine along the first axis at a distance; between whole lags, linear."""
     lag = len(units) / coarse
     below = int(lag)
@@ -143,9 +141,7 @@ def _cosine_at(
     return (1 - part) * near + part * far
 
 
-def _cosine_at_whole(
-    units: Float32[np.ndarray, "first second features"], lag: int
-) -> float:
+def _cosine_at_whole(units: Float32[np.ndarray, "first second features"], lag: int) -> float:
     rest = len(units) - lag
     if rest < 1:
         return float("nan")

@@ -82,21 +82,23 @@ def _listed(names: Sequence[str]) -> str:
 def _notes_on_undefined(result: SimilarityResult) -> Iterator[tuple[str, str]]:
     for view, row in zip(result.views, result.statistics):
         if row.num_undefined:
-            yield view.name, (
+            text = (
                 f"{row.num_undefined} of {view.num_patches} patches have a row of "
                 "zeros or a value that is not finite; what is undefined is shown as missing."
             )
+            yield view.name, text
 
 
 def _notes_on_raw(result: SimilarityResult) -> Iterator[tuple[str, str]]:
     for table in result.raw_tables:
         missing = undefined_rows(table.patches)
         if missing:
-            yield table.name, (
+            text = (
                 f"{missing} of {table.num_patches} rows of the stored table "
                 f"{'is' if missing == 1 else 'are'} zero or not finite; what is undefined "
                 "in its cosines is shown as missing."
             )
+            yield table.name, text
 
 
 def _notes_on_tables(result: SimilarityResult) -> Iterator[tuple[str, str]]:
@@ -107,7 +109,5 @@ def _notes_on_tables(result: SimilarityResult) -> Iterator[tuple[str, str]]:
             yield table.name, "all rows are equal, so the cosine is 1 everywhere."
         flat = int(np.count_nonzero((patches.max(axis=-1) == patches.min(axis=-1)) & finite))
         if flat and any(view.norm for view in result.views):
-            yield table.name, (
-                f"{flat} of {len(patches)} rows have zero variance; "
-                "after a LayerNorm they are its β."
-            )
+            text = f"{flat} of {len(patches)} rows have zero variance; after a LayerNorm they are"
+            yield table.name, f"{text} its β."

@@ -14,7 +14,7 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis._affinity import Affinity, Definition, affinity, cosines, definition
 from pe_inspect.analysis._maps_file import write_maps
 from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, shared_scale, thinned
-from pe_inspect.analysis._similarity_notes import notes_on, num_undefined_raw
+from pe_inspect.analysis._similarity_notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.analysis._views import (
     View,
     by_layer,
@@ -103,8 +103,7 @@ class SimilarityResult:
     ln_eps: float | None = None
     has_raw: bool = True
 
-    def __repr__(self) -> str:
-        return in_short(self)
+    __repr__ = in_short
 
     @property
     def affinity(self) -> Definition:
@@ -114,8 +113,7 @@ class SimilarityResult:
     @property
     def parameters(self) -> dict[str, Any]:
         """The choices behind the result, by their command-line names."""
-        token = list(self.token or self.views[0].middle)
-        layers = list(self.layer_names)
+        token, layers = list(self.token or self.views[0].middle), list(self.layer_names)
         return {"layers": layers, "head": self.head, "token": token, "ln_eps": self.ln_eps}
 
     @property

@@ -62,7 +62,10 @@ def interpolate(
     question = Question(
         "interpolate",
         lambda pe: ask(
-            pe, **resize.arguments(), patch_size=asked.reading.patch(), method=method,
+            pe,
+            **resize.arguments(),
+            patch_size=asked.reading.patch(),
+            method=method,
             token=query.query(),
         ),
         data,

@@ -77,8 +77,8 @@ def _check_target(
     for pe in tables:
         try:
             interpolate(pe, **size)
-        except UsageError as refusal:
-            refusals.append(refusal)
+        except UsageError as error:
+            refusals.append(error)
     if refusals and len(refusals) == len(tables):
         raise refusals[0]
     for refusal in () if terminal.quiet else refusals:

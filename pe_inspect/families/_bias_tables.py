@@ -25,6 +25,8 @@ _IN_BLOCK: Final = re.compile(
     r"layers\.(?P<outer>window_attention|grid_attention)\.attn_layer\.1\.)?"
     r"(?:relative_position_bias\.|rel_pos\.)?" + TABLE
 )
+_EMBEDDING: Final = re.compile(r"([26])\.fn\.rel_pos_bias\.weight")  # lucidrains' MaxViT
+_EMBEDDED_PARTS: Final = {"2": "attn_block", "6": "attn_grid"}
 _SHARED: Final = re.compile(
     r"(?:encoder\.)?(?:rel_pos_bias|relative_position_bias|shared_position_bias)\." + TABLE
 )
@@ -72,7 +74,7 @@ class BiasTable:
 def find_bias_tables(checkpoint: Checkpoint) -> tuple[BiasTable, ...]:
     """Return the tables of offsets in block order; one that all blocks share, once a block."""
     names = trunk(checkpoint)
-    own, shared = [], []
+    own, shared = _embedded(checkpoint), []
     for bare, key in names.items():
         if not bare.endswith(TABLE):
             continue
@@ -87,6 +89,20 @@ def find_bias_tables(checkpoint: Checkpoint) -> tuple[BiasTable, ...]:
         return tuple(sorted(own, key=lambda table: (in_order(table.layer), _rank(table.part))))
     rows, heads = checkpoint.shape(shared[0])
     return tuple(BiasTable(layer, shared[0], rows, heads) for layer in block_names(checkpoint))
+
+
+def _embedded(checkpoint: Checkpoint) -> list[BiasTable]:
+    """Return the tables of lucidrains' MaxViT, whose layers are numbered.
+
+    An even number of rows is its variant with register tokens, whose last row is theirs.
+    """
+    found = []
+    for bare, key in trunk(checkpoint).items():
+        block, shape = block_of(bare), checkpoint.shape(key)
+        match = _EMBEDDING.fullmatch(block[1]) if block else None
+        if block and match and len(shape) == 2 and shape[0] % 2 and shape[1]:
+            found.append(BiasTable(block[0], key, *shape, part=_EMBEDDED_PARTS[match[1]]))
+    return found
 
 
 def _rank(part: str) -> int:

@@ -47,6 +47,7 @@ _BLOCKS: Final = tuple(
             r"levels\.(\d+)\.transformer_encoder\.(\d+)\.",
             "levels.{}.transformer_encoder.{}",
         ),
+        (r"(?:backbone\.)?(\d+)\.layers\.(\d+)\.", "backbone.{}.layers.{}"),  # lucidrains' LeViT
         (r"network\.(\d+)\.(\d+)\.", "network.{}.{}"),  # VOLO
         (r"blocks\.(\d+)\.blocks\.(\d+)\.(\d+)\.", "blocks.{}.blocks.{}.{}"),  # CrossViT
         (r"blocks\.(\d+)\.layers\.(\d+)\.", "blocks.{}.layers.{}"),  # torchvision's MaxViT

@@ -33,6 +33,7 @@ _POOLED: Final = (
     "where queries or keys are pooled, offsets count in steps of the finer of the two grids"
 )
 _USUAL_BLOCK: Final = 8  # HaloNet's block of queries, in patches
+_FIRST_OF_STAGE: Final = re.compile(r"stages\.[1-9]\d*\.0")  # halves the grid
 
 
 def detect(checkpoint: Checkpoint) -> bool:
@@ -118,8 +119,8 @@ def _reached(
     Row window − 1 + halo is offset 0: positions in the window start at −halo.
     """
     window = tables[0].grid_size[0]
-    block, who = _block_size(checkpoint, place, window)
-    halo, unused = (window - block) // 2, window - block
+    block, halo, who = _block_size(checkpoint, place, window)
+    unused = window - block
     cut = [
         LayerPE(table.layer, table.values[unused:], (block, block), part=table.part)
         for table in tables
@@ -131,10 +132,25 @@ def _reached(
     return cut, (note,)
 
 
-def _block_size(checkpoint: Checkpoint, place: Place, window: int) -> tuple[int, str]:
+def _block_size(checkpoint: Checkpoint, place: Place, window: int) -> tuple[int, int, str]:
+    """Return a block's queries along an axis, how far keys reach beyond it, and who says so.
+
+    Where a block is strided, its queries are every second row and column of its patches.
+    """
     module = module_at(checkpoint, f"{place.path}.self_attn")
-    if module is not None and hasattr(module, "block_size"):
-        return module.block_size, f"from {checkpoint.hints.arch}"
+    if module is not None and hasattr(module, "pos_embed"):
+        queries, patches = module.pos_embed.block_size, module.block_size
+        who = f"from {checkpoint.hints.arch}"
+    else:
+        patches, who = _patches(checkpoint, window)
+        is_strided = patches % 4 == 0 and _FIRST_OF_STAGE.fullmatch(place.path)
+        queries = patches // 2 if is_strided else patches
+    strided = "" if queries == patches else f", every second of {x((patches, patches))} patches"
+    return queries, (window - patches) // 2, who + strided
+
+
+def _patches(checkpoint: Checkpoint, window: int) -> tuple[int, str]:
+    """Return the patches of a block along an axis where no module tells them, and who says so."""
     said = checkpoint.hints.grid_size
     if said is not None and said[0] == said[1] <= window and (window - said[0]) % 2 == 0:
         return said[0], "from --grid-size"

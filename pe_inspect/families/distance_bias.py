@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from math import isqrt, log
+from math import isqrt, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -33,8 +33,11 @@ __all__ = ["detect", "extract"]
 NAME: Final = "distance_bias"
 
 _TABLE: Final = re.compile(
-    r"(?P<at>.+?)(?:\.(?:attn|attn_downsample|token_mixer|mixer\.m\.attn|m))?\.attention_biases"
+    r"(?P<at>.+?)(?:(?:\.(?:attn|attn_downsample|token_mixer|mixer\.m\.attn|m))?\.attention_biases"
+    r"|\.0\.pos_bias\.weight)"  # lucidrains' LeViT
 )
+_EMBEDDING: Final = ".pos_bias.weight"
+_INDICES: Final = {"attention_biases": "attention_bias_idxs", "pos_bias.weight": "pos_indices"}
 
 
 def detect(checkpoint: Checkpoint) -> bool:
@@ -53,7 +56,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     """
     found = _found(checkpoint)
     grids = [_grid(checkpoint, place) for place in found]
-    stored = {place.stem: read_float32(checkpoint, _key(place)) for place in found}
+    stored = {place.stem: _read(checkpoint, place) for place in found}
     layers = [
         LayerPE.from_lookup(place.layer, Lookup(stored[place.stem], distance_index(grid)), grid)
         for place, (grid, _) in zip(found, grids)
@@ -62,6 +65,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         *(note for _, note in grids),
         *_halving(checkpoint, found),
         *_odd(checkpoint, found, stored),
+        *_scaled(found),
         "the bias depends on distance alone: left is as right, and up as down",
     )
     return (scheme(checkpoint, NAME, "bias", layers, map(_key, found), notes),)
@@ -75,9 +79,33 @@ def _key(place: Place) -> str:
     return place.stem + place.match.string[place.match.end("at") :]
 
 
+def _read(checkpoint: Checkpoint, place: Place) -> Float32[np.ndarray, "heads entries"]:
+    """Read a table, one row a head, as it is added to the logits.
+
+    lucidrains' LeViT stores its transpose, and divides it by the scale of the logits, dim_key^-0.5.
+    """
+    values = read_float32(checkpoint, _key(place))
+    if not _key(place).endswith(_EMBEDDING):
+        return values
+    query = f"{_key(place).removesuffix(_EMBEDDING)}.to_q.0.weight"
+    if query not in checkpoint:
+        raise AmbiguousCheckpoint(
+            f"{checkpoint.stored_key(_key(place))} is multiplied by the root of a head's channels, "
+            f"which {query} would tell, and the file lacks it. Pass the whole checkpoint."
+        )
+    channels = checkpoint.shape(query)[0] // values.shape[1]
+    return values.T * np.float32(sqrt(channels))
+
+
+def _scaled(found: Iterable[Place]) -> Iterator[str]:
+    if any(_key(place).endswith(_EMBEDDING) for place in found):
+        yield "each table is multiplied by the root of a head's channels, as the model's code does"
+
+
 def _grid(checkpoint: Checkpoint, place: Place) -> tuple[tuple[int, int], str]:
     """Return the grid of a table and what it was taken from: the square one, or the likest."""
-    entries = checkpoint.shape(_key(place))[1]
+    is_embedding = _key(place).endswith(_EMBEDDING)
+    entries = checkpoint.shape(_key(place))[0 if is_embedding else 1]
     hints = checkpoint.hints
     for hint, said in (("grid_size", hints.grid_size), ("img_size", hints.img_size)):
         if said is not None:
@@ -116,7 +144,9 @@ def _halving(checkpoint: Checkpoint, found: Iterable[Place]) -> Iterator[str]:
 
 def _halves(checkpoint: Checkpoint, place: Place) -> bool:
     """Whether fewer patches ask than are asked: by the name, or by the index that a file keeps."""
-    index = _key(place).replace("attention_biases", "attention_bias_idxs")
+    index = _key(place)
+    for table, indices in _INDICES.items():
+        index = index.replace(table, indices)
     shape = checkpoint.shape(index) if index in checkpoint else ()
     return "downsample" in place.path or (len(shape) == 2 and shape[0] < shape[1])
 
@@ -133,7 +163,8 @@ def _odd(
 families.register(NAME)(
     Family(
         name=NAME,
-        looks_for="`attention_biases` of heads × H·W distances (|Δy|, |Δx|) in each attention",
+        looks_for="`attention_biases` of heads × H·W distances (|Δy|, |Δx|) in each attention, or "
+        "`pos_bias.weight` of H·W × heads",
         example="timm's levit_128s, tiny_vit_5m_224, efficientformer_l1, efficientvit_m0",
         detect=detect,
         extract=extract,

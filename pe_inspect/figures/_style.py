@@ -23,10 +23,10 @@ from matplotlib.text import Text
 from pe_inspect._typing import Float32
 
 __all__ = [
-    "CAPTION_SIZE", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE", "TICK_SIZE",
-    "TITLE_SIZE", "Mosaic", "Picture", "axes_at", "caption", "caption_height", "colorbar",
-    "colorbar_width",    "diverging", "headline", "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy",
-    "title", "wrapped",
+    "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
+    "TICK_SIZE", "TITLE_SIZE", "Mosaic", "Picture", "axes_at", "caption", "caption_height",
+    "colorbar", "colorbar_width", "diverging", "headline", "mark_missing", "mosaic", "new_figure",
+    "sequential", "signed", "tidy", "title", "wrapped",
 ]  # fmt: skip
 
 PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that 8 pt stays 8 pt

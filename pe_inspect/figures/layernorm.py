@@ -24,6 +24,7 @@ from pe_inspect.figures._lines import (
 )
 from pe_inspect.figures._maps import spread
 from pe_inspect.figures._style import (
+    DIGIT,
     DPI,
     INK,
     LABEL_SIZE,
@@ -51,8 +52,11 @@ LEFT: Final = 0.78
 RIGHT: Final = 0.15
 ABOVE: Final = 0.24
 COLUMNS: Final = 4
+GAP: Final = 0.8  # inches between panels that do not share an axis
 PLOT_HEIGHT: Final = 1.3
 LEGEND: Final = 0.26
+LEGEND_ROW: Final = 0.16  # inches
+LEGEND_HANDLE: Final = 0.40
 SATURATED: Final = (0.5, 99.5)  # percentiles: one outlying channel would flatten all others
 DECOMPOSED: Final = (
     ("scale", "std over channels"),
@@ -162,9 +166,10 @@ def _position(result: LayerNormResult) -> Figure:
         "channels (line), one standard deviation to either side (band), least and greatest (thin)."
     )
     room = layer_room(_layers(result, names))
-    height = ABOVE + PLOT_HEIGHT + 0.4 + room
+    columns, legend = _legend_size(names, len(parts))
+    height = legend + PLOT_HEIGHT + 0.4 + room
     figure, floor = _figure(height, "Position norms beside token norms", text)
-    boxes = _boxes(len(parts), floor + room, height=PLOT_HEIGHT + 0.4, gap=0.8)
+    boxes = _boxes(len(parts), floor + room, height=PLOT_HEIGHT + 0.4, gap=GAP)
     for part, box in zip(parts, boxes):
         axes = axes_at(figure, *box)
         sign = "γ" if part == "weight" else "β"
@@ -174,7 +179,7 @@ def _position(result: LayerNormResult) -> Figure:
             if rows:
                 _band(axes, rows, part, _layers(result, names), colour, label=name)
         reference(axes, 1 if part == "weight" else 0)
-        axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
+        _legend_above(axes, columns)
     return figure
 
 
@@ -188,16 +193,33 @@ def _cosines(result: LayerNormResult) -> Figure:
         "length. Two γ of positive entries have a high cosine without having anything in common."
     )
     room = layer_room(_layers(result, several))
-    height = ABOVE + PLOT_HEIGHT + 0.4 + room
+    columns, legend = _legend_size(several, len(panels))
+    height = ABOVE + legend + PLOT_HEIGHT + 0.4 + room
     figure, floor = _figure(height, "How alike the norms' weights are", text)
-    boxes = _boxes(len(panels), floor + room, height=PLOT_HEIGHT + 0.4, gap=0.8)
+    boxes = _boxes(len(panels), floor + room, height=PLOT_HEIGHT + 0.4, gap=GAP)
     for (what, names, read), box in zip(panels, boxes):
         axes = axes_at(figure, *box)
         lined(axes, "", "cosine of γ")
         _cosine_lines(axes, result, names, read)
-        axes.set_title(f"with the {what}", size=LABEL_SIZE, color=INK, loc="left", pad=4)
-        axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
+        pad = 4 + legend * 72
+        axes.set_title(f"with the {what}", size=LABEL_SIZE, color=INK, loc="left", pad=pad)
+        _legend_above(axes, columns)
     return figure
+
+
+def _legend_size(names: Sequence[str], panels: int) -> tuple[int, float]:
+    """How many names fit side by side above a panel, and the inches that all of them take."""
+    width = next(iter(_boxes(panels, 0.0, gap=GAP)))[2]
+    name = max(map(len, names)) * DIGIT * TICK_SIZE / 72 + LEGEND_HANDLE
+    columns = min(max(int(width / name), 1), len(names))
+    return columns, -(-len(names) // columns) * LEGEND_ROW
+
+
+def _legend_above(axes: Axes, columns: int) -> None:
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0, borderaxespad=0.2,
+        labelspacing=0.3, columnspacing=1.2, handlelength=1.6, fontsize=TICK_SIZE, frameon=False,
+    )  # fmt: skip
 
 
 def _to_previous(row: NormRow) -> float:

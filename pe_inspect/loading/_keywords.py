@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, Final, TypedDict
+
+import numpy as np
 
 from pe_inspect.errors import UsageError
 from pe_inspect.loading.checkpoint import Hints
@@ -37,7 +38,7 @@ def hinted(hints: Hints | None, said: Mapping[str, Any]) -> Hints:
         UsageError: an argument that there is not, or a value that it cannot have.
     """
     given = {name: _checked(name, value) for name, value in said.items() if value is not None}
-    named = Hints(**given, origins={name: f"{name}=" for name in given})
+    named = Hints(**given, origins={name: name for name in given})
     return named if hints is None else named.over(hints)
 
 
@@ -47,7 +48,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in _SIZES:
         return _size(name, value)
     least = 1 if name == "num_heads" else 0
-    if name in _COUNTS and (not isinstance(value, Integral) or value < least):
+    if name in _COUNTS and (not isinstance(value, (int, np.integer)) or value < least):
         raise UsageError(f"{name}={value!r} is not a whole number of at least {least}.")
     if name == "ln_eps" and not (isinstance(value, (int, float)) and 0 <= value < 1):
         raise UsageError(f"ln_eps={value!r} is no ε of a norm; they are like 1e-6.")
@@ -62,6 +63,8 @@ def _size(name: str, value: Any) -> tuple[int, int]:
     sides = list(sides) if isinstance(sides, (tuple, list)) else [sides]
     if name == "patch_size" and len(sides) == 1:
         sides *= 2
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+    if len(sides) != 2 or not all(
+        isinstance(side, (int, np.integer)) and side > 0 for side in sides
+    ):
         raise UsageError(f"{name}={value!r} is no rows and columns; pass (14, 14) or '14x14'.")
     return int(sides[0]), int(sides[1])

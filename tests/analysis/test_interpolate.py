@@ -269,6 +269,20 @@ def test_the_round_trip_is_measured_against_the_table_itself():
     )
 
 
+@pytest.mark.parametrize("magnitude", [1e-30, 1e30, 1e37])
+def test_no_magnitude_changes_what_is_a_ratio(magnitude):
+    pe = vectors()
+    (table,) = pe.layers
+    scaled = replace(pe, layers=(replace(table, values=table.values * np.float32(magnitude)),))
+    plain = interpolate(pe, grid=(6, 7)).summary()
+
+    found = interpolate(scaled, grid=(6, 7)).summary()
+
+    for name in ("norm_before", "norm_after"):
+        assert found.pop(name) == pytest.approx(plain.pop(name) * magnitude, rel=1e-5)
+    assert found == pytest.approx(plain, rel=1e-4, nan_ok=True)
+
+
 def test_neighbours_are_compared_at_the_same_distance_on_the_image():
     pe = vectors(prefix=0)
     result = interpolate(pe, grid=(6, 10), method="bilinear")

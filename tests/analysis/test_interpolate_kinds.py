@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
+from pe_inspect.families import extract
+from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding, Relation
 
 GRID = (3, 5)
@@ -75,8 +78,6 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (vectors(keys=("Transformer/posembed_input/pos_embedding",)), "jax",
          "bilinear-align-corners", ""),
         (vectors(keys=("vit.embeddings.position_embeddings",)), "hf", "bicubic", ""),
-        (vectors(keys=("embeddings.position_embeddings",), num_prefix_tokens=5), "dinov2-reg",
-         "bicubic-aa", "has no rows for the register tokens"),
         (vectors(keys=("visual.positional_embedding",)), "open_clip", "bicubic-aa", ""),
         (vectors(keys=("vision_model.embeddings.position_embedding.weight",)), "clip", "bicubic",
          ""),
@@ -97,6 +98,35 @@ def test_the_native_rule_is_that_of_the_first_telling_name(pe, library, rule, wh
     assert result.rules == {"native": rule}
     assert result.notes[0].startswith(f"native is the rule of {library} ({rule}): ")
     assert why in result.notes[0]
+
+
+def test_transformers_dinov2_with_registers_is_told_by_the_tokens_without_rows():
+    config = Dinov2WithRegistersConfig(
+        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=56, patch_size=14
+    )
+    model = Dinov2WithRegistersModel(config)
+    torch.nn.init.normal_(model.embeddings.position_embeddings)
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    (pe,) = extract(Checkpoint.from_state_dict(state))
+
+    result = interpolate(pe, grid=(3, 6))
+
+    assert result.notes[0] == (
+        "native is the rule of dinov2-reg (bicubic-aa): embeddings.position_embeddings has no rows "
+        "for the register tokens, as DINOv2's"
+    )
+    tokens = torch.zeros(1, 1 + 3 * 6, 12)
+    expected = model.embeddings.interpolate_pos_encoding(tokens, 3 * 14, 6 * 14)[0, 1:]
+    np.testing.assert_allclose(result.values()[0], expected.detach().numpy(), atol=1e-6)
+
+
+def test_the_same_table_under_another_file_name_gives_the_same_numbers():
+    names = ("dinov2_vitb14_reg4.pth", "mae_pretrain.pth", "a.pth")
+    found = [interpolate(vectors(source=name), grid=(6, 7)) for name in names]
+
+    for result in found:
+        assert (result.native, result.notes) == (found[2].native, found[2].notes)
+        np.testing.assert_array_equal(result.values(), found[2].values())
 
 
 def test_rules_for_square_tables_are_given_the_sides_and_that_is_said():

@@ -13,6 +13,10 @@ from timm.layers.pos_embed_sincos import (
 
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
+from pe_inspect.families import extract
+from pe_inspect.families._arch import rotary_model, rotary_table
+from pe_inspect.families._rotation import first_of_pairs, pairing_of
+from pe_inspect.loading.checkpoint import Checkpoint, Hints
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 GRIDS = [((14, 14), (24, 24)), ((6, 9), (13, 4)), ((7, 16), (7, 5)), ((37, 23), (61, 52))]
@@ -227,6 +231,7 @@ def test_methods_of_tables_are_refused_for_angles_and_the_fitting_ones_are_named
         (axial((6, 9)), {"keys": ("rope_embed.periods",)}, "dinov3"),
         (axial((6, 9)), {"architecture": "timm:vit_small_patch16_dinov3"}, "dinov3"),
         (axial((6, 9)), {"architecture": "timm:eva02_tiny_patch14_224"}, "eva02"),
+        (axial((6, 9)), {"architecture": "timm:vit_pe_core_tiny_patch16_384"}, "eva02"),
     ],
 )  # fmt: skip
 def test_the_native_rule_of_angles(angles, fields, library):
@@ -234,3 +239,25 @@ def test_the_native_rule_of_angles(angles, fields, library):
 
     assert result.native == library
     assert result.notes[0].startswith(f"native is the rule of {library} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "grid_size", "method"),
+    [
+        ("vit_small_patch16_dinov3", (7, 9), "native"),
+        ("vit_small_patch16_dinov3", (16, 16), "native"),
+        ("vit_small_patch16_dinov3", (16, 16), "normalised"),
+        ("vit_pe_core_tiny_patch16_384", (24, 20), "native"),
+    ],
+)
+def test_angles_that_timm_computes_go_where_timm_s_module_puts_them(name, grid_size, method):
+    hints = Hints(arch=f"timm:{name}", grid_size=grid_size, origins={"arch": "--arch"})
+    checkpoint = Checkpoint.from_state_dict({"cls_token": np.zeros((1, 1, 4))}, hints=hints)
+    (pe,) = extract(checkpoint)
+
+    angles = interpolate(pe, grid=(32, 28), method=method).values()[0, 0]
+
+    sines, cosines = rotary_table(rotary_model(checkpoint), (32, 28))
+    pairing = pairing_of(cosines)
+    np.testing.assert_allclose(np.sin(angles), first_of_pairs(sines, pairing), atol=1e-5)
+    np.testing.assert_allclose(np.cos(angles), first_of_pairs(cosines, pairing), atol=1e-5)

@@ -267,7 +267,7 @@ def test_broken_rows_are_counted_and_left_out_of_the_numbers(vectors):
     off = ~np.eye(14, dtype=bool)
     expected = similarity(pe).matrix[0, 0][np.ix_(kept, kept)][off].mean()
     assert result.statistics[0].mean == pytest.approx(expected, abs=1e-5)
-    assert "blocks.0: 1 of 15 patches" in " ".join(result.notes)
+    assert "blocks.0–blocks.2: 1 of 15 patches" in " ".join(result.notes)
 
 
 def test_a_constant_table_is_alike_everywhere_and_a_note_says_so(table_of):
@@ -477,3 +477,10 @@ def test_the_norms_of_a_pyramid_are_not_mixed_up(vectors):
     result = similarity(replace(pe, norms=(other, *pe.norms)))
 
     assert result.layer_names == ("blocks.0", "blocks.1", "blocks.2")
+
+
+def test_an_embedding_and_its_result_print_as_one_line(vectors):
+    pe = vectors(grid=(3, 5), prefix=1)
+
+    assert repr(pe) == f"PositionEmbedding({pe.headline})"
+    assert repr(similarity(pe)) == "SimilarityResult(3 layers, 3×5, cosine similarity)"

@@ -61,6 +61,16 @@ def test_nothing_asked_is_help(run):
     assert all(name in done.out for name in commands)
 
 
+def test_the_help_of_the_program_has_no_broken_lines_at_80_columns(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in run("--help").out.splitlines()]
+    assert "or the name of a recipe; left out, it is the newest one under" in lines
+
+
+def test_a_flag_shows_no_type(run):
+    assert "<bool>" not in run("interpolate", "--help").out
+
+
 @pytest.mark.parametrize("name", sorted(commands))
 def test_every_command_has_help_without_colours_when_piped(run, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
@@ -178,11 +188,12 @@ def test_a_name_cannot_steer_the_terminal(run, failing):
     assert run("families").err == "Error: none in \\u001b[2Jx\\u202e.pth\\u000d\n"
 
 
-def test_a_reader_that_goes_away_does_not_stop_the_work(tmp_path):
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["info", "--help"]])
+def test_a_reader_that_goes_away_does_not_stop_the_work(words):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "pe_inspect", "--version"],
+        [sys.executable, "-m", "pe_inspect", *words],
         cwd=REPOSITORY,
         stdout=writing,
         stderr=subprocess.PIPE,

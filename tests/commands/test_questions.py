@@ -288,6 +288,10 @@ def test_res_is_in_pixels(run, checkpoint):
         (["--grid", "5x6", "--method", "bicubc"], "Unknown method 'bicubc'. Did you mean"),
         (["--grid", "100000x100000"], "would take"),
         (["--grid", "5x6", "--token", "3,0"], "--token 3,0 is outside the 3×4 grid"),
+        (
+            ["--grid", "5x6", "--token", "99,99", "--no-figures"],
+            "--token 99,99 is outside the 3×4 grid: rows 0–2, columns 0–3",
+        ),
     ],
 )
 def test_an_impossible_target_is_code_2(run, checkpoint, options, said):
@@ -323,6 +327,14 @@ def test_each_writes_every_map_to_a_file_of_its_own(run, checkpoint):
     plain = written(run("similarity", checkpoint, *GRID, "--dpi", 20))
     done = written(run("similarity", checkpoint, *GRID, "--dpi", 20, "--each"))
     assert len(done) == len(plain) + 1 + 2 * 2  # the raw query map; N×N and query map a layer
+
+
+def test_a_layer_that_is_chosen_has_the_file_name_that_it_has_among_all(run, save_vit):
+    save_vit("deep.safetensors", rows=3, columns=3, depth=11)
+    asked = ("similarity", "deep.safetensors", "--dpi", 20, "--each")
+    chosen = written(run(*asked, "--layer", 3))
+    assert "reports/deep/similarity_blocks.03.png" in chosen
+    assert set(chosen) <= set(written(run(*asked)))
 
 
 def test_two_schemes_are_two_answers_with_their_own_files(run, two_schemes):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 GRID = ("--grid-size", "3x4")
 
@@ -80,3 +82,25 @@ def test_a_checkpoint_that_is_missing_stops_the_whole_page(run, checkpoint, here
     assert done.code == 3
     assert "Did you mean tiny.safetensors?" in done.err
     assert not (here / "reports").exists()
+
+
+def test_a_size_that_fits_no_embedding_stops_before_anything_is_written(run, checkpoint, here):
+    done = run("report", checkpoint, *GRID, "--res", "225", "--patch-size", "16")
+    assert (done.code, done.out) == (2, "")
+    assert "--res 225 is no whole number of 16-pixel patches" in done.err
+    assert not (here / "reports").exists()
+
+
+def test_a_size_that_fits_some_embeddings_is_noted_for_the_others(run, save_vit, here, monkeypatch):
+    monkeypatch.setattr("pe_inspect.report.report", lambda *_, **__: SimpleNamespace(html=""))
+    windows = {
+        f"layers.0.blocks.{block}.attn.relative_position_bias_table": np.ones((25, 2), np.float32)
+        for block in range(2)
+    }
+    save_vit("plain.safetensors", rows=4, columns=4)
+    save_file(windows, here / "swin.safetensors")
+    asked = ("report", "plain.safetensors", "swin.safetensors", "--res", "96x112")
+    done = run(*asked)
+    assert done.code == 0
+    assert "Note: --res does not say how large the windows of this bias" in done.err
+    assert "Note: --res" not in run(*asked, "--quiet").err

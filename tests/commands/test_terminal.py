@@ -37,6 +37,14 @@ def test_json_knows_no_nan(capsys):
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [2, None], "c": [0, 1], "3": "x"}
 
 
+def test_json_has_counts_as_whole_numbers(capsys):
+    write_json({"summary": {"num_layers": 12.0, "num_undefined": float("nan"), "mean": 1.0}})
+    shown = capsys.readouterr().out
+    assert '"num_layers": 12,' in shown
+    assert '"num_undefined": null' in shown
+    assert '"mean": 1.0' in shown
+
+
 def test_json_escapes_what_could_steer_a_terminal(capsys):
     write_json({"name": "\x9b2J\u202e×"})
     text = capsys.readouterr().out

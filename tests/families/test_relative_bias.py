@@ -199,6 +199,7 @@ def test_lape_s_norm_over_the_keys_makes_it_a_lape_join_with_torch_s_eps(make):
     assert {norm.eps for norm in pe.norms if norm.name == "norm1"} == {1e-6}
     assert pe.num_parameters == 2 * (35 * 3 + 2 * 12)
     assert "blocks.1.attn.pe_norm.bias" in pe.keys
+    assert "eps 1e-05 assumed for attn.pe_norm, as in LaPE's code: --ln-eps" in pe.notes
 
 
 def test_the_parameter_count_of_lape_s_rpe_model(make):
@@ -220,6 +221,20 @@ def test_a_stored_index_is_never_used_and_a_wrong_one_is_named(make):
     assert (
         "blocks.1.attn.relative_position_index is not the index of a 4×4 window; it was "
         "recomputed, and the stored one not used" in pe.notes
+    )
+
+
+def test_wrong_stored_indices_of_several_blocks_are_one_note(make):
+    state = make.lape_rpe(grid=(4, 4))
+    for block in (0, 1):
+        wrong = make.looped_index((4, 4)).T.copy()
+        state[f"blocks.{block}.attn.relative_position_index"] = wrong
+
+    (pe,) = extract(make.checkpoint(state))
+
+    assert (
+        "blocks.0.attn.relative_position_index and 1 other are not the index of a 4×4 window; "
+        "they were recomputed, and the stored ones not used" in pe.notes
     )
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.loading import Checkpoint
 from pe_inspect.loading._prefixes import find_trunk
@@ -127,6 +127,107 @@ def test_cct_s_fixed_table_counts_the_patches(make):
     (pe,) = read(make, compact(make, 64, **{"classifier.positional_emb": table[None]}))
 
     assert (pe.family, pe.grid_size) == ("sinusoidal_1d", (8, 8))
+
+
+def max_vit(make, *shapes):
+    """Blocks of a convolution, attention within windows (2) and attention on a grid (6)."""
+    state = {"conv_stem.0.weight": make.unread(8, 3, 3, 3)}
+    for i, (rows, heads) in enumerate(shapes):
+        for j in (2, 6):
+            at = f"layers.{i}.{j}.fn"
+            state |= make.norm(f"{at}.norm", 8 * heads, seed=i)
+            state[f"{at}.to_qkv.weight"] = make.unread(24 * heads, 8 * heads)
+            state[f"{at}.rel_pos_bias.weight"] = make.rand(rows, heads, seed=10 * i + j)
+    return state
+
+
+@pytest.mark.parametrize(("window", "hint"), [((3, 3), None), ((2, 3), (2, 3))])
+def test_max_vit_looks_its_bias_up_by_row_and_column_of_query_minus_key(make, window, hint):
+    height, width = window
+    state = max_vit(
+        make, ((2 * height - 1) * (2 * width - 1), 1), ((2 * height - 1) * (2 * width - 1), 2)
+    )
+
+    (pe,) = extract(make.checkpoint(make.shuffled(state), grid_size=hint))
+
+    assert (pe.family, pe.kind, pe.grid_size) == ("relative_bias", "bias", window)
+    places = [(table.layer, table.part) for table in pe.layers]
+    parts = ("attn_block", "attn_grid")
+    assert places == [(f"blocks.{i}", part) for i in range(2) for part in parts]
+    for table, (i, j) in zip(pe.layers, ((0, 2), (0, 6), (1, 2), (1, 6)), strict=True):
+        stored = state[f"layers.{i}.{j}.fn.rel_pos_bias.weight"]
+        for query, (y, x) in enumerate(np.ndindex(window)):
+            for key, (v, u) in enumerate(np.ndindex(window)):
+                row = (y - v + height - 1) * (2 * width - 1) + (x - u + width - 1)
+                assert np.array_equal(table.values[:, query, key], stored[row])
+
+
+def test_a_max_vit_with_registers_is_not_read_for_its_row_more(make):
+    message = "a scheme that this version does not read: layers.0.2.fn.rel_pos_bias.weight"
+    with pytest.raises(NoPositionEmbedding, match=re.escape(message)):
+        extract(make.checkpoint(max_vit(make, (26, 2))))
+
+
+def levit(make, channels=4):
+    """Two stages of 5×5 and 3×3 patches, and what halves the grid between them."""
+    state = {"conv_embedding.0.weight": make.unread(8, 3, 3, 3)}
+    rows, columns = np.indices((5, 5)).reshape(2, -1)
+    asking = (rows % 2 == 0) & (columns % 2 == 0)
+    for i, side, heads, asks in ((0, 5, 2, ...), (1, 5, 4, asking), (2, 3, 3, ...)):
+        rows, columns = np.indices((side, side)).reshape(2, -1)
+        down, right = (np.abs(axis[asks][:, None] - axis[None]) for axis in (rows, columns))
+        at = f"backbone.{i}.layers.0.0"
+        state[f"{at}.to_q.0.weight"] = make.unread(heads * channels, 8, 1, 1)
+        state[f"{at}.pos_bias.weight"] = make.rand(side * side, heads, seed=i)
+        state[f"{at}.pos_indices"] = down * side + right
+    return state
+
+
+def test_levit_s_bias_is_looked_up_by_distance_and_divided_by_the_scale(make):
+    state = levit(make)
+
+    (pe,) = read(make, make.shuffled(state))
+
+    assert (pe.family, pe.kind) == ("distance_bias", "bias")
+    layers = [f"backbone.{i}.layers.0" for i in range(3)]
+    assert [(t.layer, t.grid_size) for t in pe.layers] == list(
+        zip(layers, ((5, 5), (5, 5), (3, 3)))
+    )
+    rows, columns = np.indices((5, 5)).reshape(2, -1)
+    for table, layer in zip(pe.layers, layers, strict=True):
+        index = state[f"{layer}.0.pos_indices"]
+        bias = state[f"{layer}.0.pos_bias.weight"][index].transpose(2, 0, 1) / 4**-0.5
+        halves = index.shape[0] < index.shape[1]
+        asks = (rows % 2 == 0) & (columns % 2 == 0) if halves else ...
+        np.testing.assert_allclose(table.values[:, asks], bias, rtol=1e-6)
+    halved = "in backbone.1.layers.0 only every second row and column of patches asks"
+    assert any(note.startswith(halved) for note in pe.notes)
+    assert (
+        "each table is multiplied by the root of a head's channels, as the model's code does"
+        in pe.notes
+    )
+
+
+def test_levit_s_bias_on_a_grid_that_is_no_square(make):
+    at = "backbone.0.layers.0.0"
+    state = {
+        f"{at}.pos_bias.weight": make.rand(12, 2),
+        f"{at}.to_q.0.weight": make.unread(8, 8, 1, 1),
+    }
+
+    (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
+
+    assert pe.layers[0].values.shape == (2, 12, 12)
+    stored = state[f"{at}.pos_bias.weight"] / 4**-0.5
+    np.testing.assert_allclose(pe.layers[0].values[:, 5, 11], stored[1 * 4 + 2], rtol=1e-6)
+
+
+def test_levit_s_bias_without_its_queries_cannot_be_scaled(make):
+    state = {"backbone.0.layers.0.0.pos_bias.weight": make.rand(9, 2)}
+
+    message = "backbone.0.layers.0.0.to_q.0.weight would tell, and the file lacks it"
+    with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
+        extract(make.checkpoint(state))
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,8 @@ def bottleneck(path, module):
 
 def halo(path, module):
     """Keys come from a window around a block; some of the table's offsets never occur."""
-    block, rows = module.block_size, module.win_size - 1 + module.block_size
+    block = module.pos_embed.block_size  # fewer queries than patches where the block is strided
+    rows = module.win_size - 1 + block
     names = ("pos_embed.height_rel", "pos_embed.width_rel")
     return along_axes(path, module, names, (block, block), rows)
 

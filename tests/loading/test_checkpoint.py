@@ -28,12 +28,22 @@ def test_tied_weights_count_once_and_slices_of_one_buffer_each(saved):
     assert Checkpoint.from_state_dict(state).num_parameters == 12 + 20
 
 
+def test_a_checkpoint_prints_as_one_line():
+    state = {"a": np.ones(3, np.float32), "b": np.ones(3, np.float32)}
+    assert (
+        repr(Checkpoint.from_state_dict(state)) == "Checkpoint(state_dict, state_dict, 2 tensors)"
+    )
+
+
 def test_buffers_and_integers_are_no_parameters():
     state = {
         "weight": np.ones((3, 4), np.float32),
         "relative_position_index": np.ones((49, 49), np.int64),
         "layers.0.attn_mask": np.ones((4, 49, 49), np.float32),
         "bn.running_mean": np.ones(5, np.float32),
+        "rope.freqs_cos": np.ones((6, 4), np.float32),
+        "encoder.0.attention.rotary_embedding.x_cos": np.ones((3, 4), np.float32),
+        "embedding.pos_embedding.pos_embedding": np.ones((1, 12, 16), np.float32),
         "bn.num_batches_tracked": np.ones((), np.int64),
     }
     assert Checkpoint.from_state_dict(state).num_parameters == 12

@@ -197,3 +197,14 @@ def test_a_page_of_14x14_patches_and_12_layers_is_under_half_a_megabyte(embeddin
 def test_the_same_embedding_gives_the_same_bytes(embedding):
     pages = [report([similarity(embedding())], now="2025").html for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def test_a_computed_table_is_never_called_stored(embedding):
+    table = LayerPE("blocks.0", np.ones((2, 12, 4), np.float32), (3, 4))
+    pe = replace(embedding(), kind="phases", join="layer", layers=(table,), norms=(), stored=False)
+
+    section = by_stem(report(pe))["similarity"]
+
+    assert "as computed, not stored" in section.how_to_read
+    assert "Stored maps" not in section.how_to_read
+    assert section.caveats[0].startswith("Positions that are alike rotate queries and keys alike")

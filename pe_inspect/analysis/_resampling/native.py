@@ -44,7 +44,7 @@ _NAMES: Final[tuple[tuple[str, str], ...]] = (
     (r"beit\w*", "beit"),
     (r"swin\w*", "swin"),
     (r"levit|tiny_?vit|efficientformer\w*|efficientvit", "levit"),
-    (r"eva02", "eva02"),
+    (r"eva02|pe_(?:core|spatial|lang)", "eva02"),
     (r"rope", "rope-vit"),
     (r"mae", "mae"),
     (r"deit3?", "deit"),
@@ -107,7 +107,7 @@ def _by_keys(pe: PositionEmbedding) -> Origin | None:
 
 def _by_registers(pe: PositionEmbedding) -> Origin | None:
     key = next((key for key in pe.keys if _OF_HF.search(key)), None)
-    if key is None or pe.kind != "vectors" or pe.num_prefix_tokens <= pe.num_prefix_rows:
+    if key is None or not 0 < pe.num_prefix_rows < pe.num_prefix_tokens:
         return None
     return Origin("dinov2-reg", f"{key} has no rows for the register tokens, as DINOv2's")
 

@@ -154,8 +154,9 @@ def _reading(result: SimilarityResult) -> str:
     return " ".join(texts[notion] for notion in notions) + (
         " In the maps of pairs the diagonal is each patch with itself; bands parallel to it, "
         f"{columns} pixels (one row of the grid) away, are {resemble}. "
-        f"In the map of one patch, a round spot means that {falls}, a cross that rows and columns are told apart, and an even colour that places are hardly "
-        "told apart at all. Compare layers by shape: all share one scale."
+        f"In the map of one patch, a round spot means that {falls}, a cross "
+        "that rows and columns are told apart, and an even colour that places are hardly told "
+        "apart at all. Compare layers by shape: all share one scale."
     )
 
 

@@ -311,7 +311,7 @@ def test_timm_may_name_a_url_or_a_file(server, safetensors, monkeypatch, tmp_pat
 def test_a_model_that_timm_does_not_know_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match=r"timm model 'vit_tiny_patch16_244'\. Did you mean"):
         load("timm:vit_tiny_patch16_244")
-    with pytest.raises(UsageError, match="Unknown timm model ''"):
+    with pytest.raises(UsageError, match="timm: names no model; expected timm:NAME, as in"):
         load("timm:")
 
 
