@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
+
 from pe_inspect._values import frozen_array
 from pe_inspect.families import Family, families
 from pe_inspect.families._arch import rotary_model
 from pe_inspect.families._grid import patch_size, prefix_tokens
 from pe_inspect.families._names import depth, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
-from pe_inspect.families._rotation import Rotation
+from pe_inspect.families._read import read_float32
+from pe_inspect.families._rotation import PAIRINGS, Rotation, grid_of, same_for_all
 from pe_inspect.families._rotation_computed import (
     from_architecture,
     from_config,
@@ -40,14 +43,45 @@ NAME: Final = "rotary"
 _STORED: Final = re.compile(
     r"(?:rope\.)?freqs|(?:blocks\.\d+\.attn\.)?rope\.freqs_cos|rope_embed\.periods|"
     r"encoder\.\d+\.attention\.rotary_embedding\.x_cos|"
-    r"(?:layers|blocks)\..+\.attn\.(?:rope_)?freqs"
+    r"(?:layers|blocks)\..+\.attn\.(?:rope_)?freqs|rotary_emb\.freqs|transformer\.pos_emb\.scales"
 )
+
+
+def _from_vit_nd(checkpoint: Checkpoint, model: Any) -> Rotation | None:
+    """Read the fixed frequencies of lucidrains' ViTND, (heads, head_dim / 2, 2): rows, columns."""
+    key = trunk(checkpoint).get("rotary_emb.freqs", "")
+    shape = checkpoint.shape(key) if key else ()
+    if len(shape) != 3 or shape[2] != 2:
+        return None
+    grid, notes = grid_of(checkpoint, model, key)
+    positions = np.indices(grid).reshape(2, -1).T.astype(np.float32)
+    angles = positions @ read_float32(checkpoint, key).swapaxes(1, 2)
+    said = (*notes, PAIRINGS["half"])
+    return Rotation(same_for_all(checkpoint, angles), grid, (key,), notes=said)
+
+
+def _from_rvt(checkpoint: Checkpoint, model: Any) -> Rotation | None:
+    """Read the fixed scales of lucidrains' RvT, whose rows, then columns, go from -π to π."""
+    key = trunk(checkpoint).get("transformer.pos_emb.scales", "")
+    if not key or len(checkpoint.shape(key)) != 1:
+        return None
+    grid, notes = grid_of(checkpoint, model, key)
+    scales = np.pi * read_float32(checkpoint, key)
+    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid), indexing="ij")
+    angles = np.concatenate([axis.reshape(-1, 1) * scales for axis in axes], axis=1)
+    unsure = "the scales are stored even where the model was built with use_rotary=False"
+    layers = same_for_all(checkpoint, angles.astype(np.float32)[None])
+    return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["interleaved"], unsure))
+
+
 _READERS: Final[tuple[Callable[[Checkpoint, Any], Rotation | None], ...]] = (
     from_schh,
     from_mixed,
     from_mixed_blocks,
     from_swin,
     from_eva02,
+    _from_vit_nd,
+    _from_rvt,
     from_dinov3,
     from_config,
 )
@@ -106,7 +140,8 @@ families.register(NAME)(
     Family(
         name=NAME,
         looks_for="`rope.freqs` (RoPE-Mixed), `attn.rope_freqs` (Swin-RoPE), "
-        "`rotary_embedding.x_cos` …, `rope.freqs_cos` or `rope_embed.periods`; most rotary models "
+        "`rotary_embedding.x_cos` …, `rope.freqs_cos`, `rope_embed.periods`, `rotary_emb.freqs` or "
+        "`pos_emb.scales`; most rotary models "
         "store nothing and need --arch timm:NAME, or transformers' config.json",
         example="timm's vit_small_patch16_rope_mixed_224, s-chh's pos_embed=rope, EVA-02, DINOv3",
         detect=detect,

@@ -35,6 +35,10 @@ def read(make, state):
     return extract(make.checkpoint({key: tensor.read() for key, tensor in found.items()}))
 
 
+def read_on(make, state, grid):
+    return extract(make.checkpoint(make.shuffled(state), grid_size=grid))
+
+
 @pytest.mark.parametrize("axes", [(17, DIM), (1, 17, DIM)])
 def test_a_vit_s_table_has_two_axes_today_and_had_three(make, axes):
     state = lucidrains(make, pos_embedding=make.rand(*axes), cls_token=make.rand(1, DIM))
@@ -228,6 +232,41 @@ def test_levit_s_bias_without_its_queries_cannot_be_scaled(make):
     message = "backbone.0.layers.0.0.to_q.0.weight would tell, and the file lacks it"
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
         extract(make.checkpoint(state))
+
+
+def test_vit_nd_turns_by_row_and_column_times_the_frequencies_of_each_head(make):
+    freqs = make.rand(2, 4, 2)
+    state = lucidrains(make, **{"rotary_emb.freqs": freqs})
+
+    (pe,) = read_on(make, state, (3, 5))
+
+    assert (pe.family, pe.kind, pe.grid_size, pe.num_parameters) == ("rotary", "phases", (3, 5), 0)
+    assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1"]
+    wanted = [[freqs[h] @ np.float32([y, x]) for y, x in np.ndindex(3, 5)] for h in range(2)]
+    np.testing.assert_allclose(pe.layers[1].values, wanted, rtol=1e-5, atol=1e-6)
+    assert any("(i, i + head_dim/2)" in note for note in pe.notes)
+
+
+def test_rvt_s_rows_and_columns_go_from_minus_pi_to_pi_times_each_scale(make):
+    scales = np.linspace(1, 16, 4, dtype=np.float32)
+    state = lucidrains(make, **{"transformer.pos_emb.scales": scales})
+
+    (pe,) = read_on(make, state, (3, 5))
+
+    assert (pe.family, pe.grid_size, pe.layers[0].shape) == ("rotary", (3, 5), (1, 15, 8))
+    downs, acrosses = (-1, 0, 1), (-1, -0.5, 0, 0.5, 1)
+    wanted = [[*(np.pi * v * scales), *(np.pi * u * scales)] for v in downs for u in acrosses]
+    np.testing.assert_allclose(pe.layers[0].values[0], wanted, rtol=1e-5, atol=1e-6)
+    assert any("pairs of channels are interleaved" in note for note in pe.notes)
+    unsure = "the scales are stored even where the model was built with use_rotary=False"
+    assert unsure in pe.notes
+
+
+@pytest.mark.parametrize("key", ["rotary_emb.freqs", "transformer.pos_emb.scales"])
+def test_a_rotation_of_theirs_asks_for_a_grid(make, key):
+    values = make.rand(2, 4, 2) if "freqs" in key else make.rand(4)
+    with pytest.raises(AmbiguousCheckpoint, match=f"{re.escape(key)} says no grid"):
+        extract(make.checkpoint(lucidrains(make, **{key: values})))
 
 
 @pytest.mark.parametrize(
