@@ -18,35 +18,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from large_vit import vit_shapes
+
 MB = 1e6
 PE_INSPECT = [sys.executable, "-m", "pe_inspect"]
-
-
-def vit_state_dict(gigabytes: float) -> dict[str, object]:
-    """Return a plain ViT of width 1024 with as many blocks as make the size, all of zeros."""
-    import torch
-
-    width = 1024
-    shapes = {
-        "cls_token": (1, 1, width),
-        "pos_embed": (1, 197, width),
-        "patch_embed.proj.weight": (width, 3, 16, 16),
-        "norm.weight": (width,),
-        "norm.bias": (width,),
-    }
-    block = {
-        "norm1.weight": (width,),
-        "norm1.bias": (width,),
-        "attn.qkv.weight": (3 * width, width),
-        "attn.proj.weight": (width, width),
-        "norm2.weight": (width,),
-        "norm2.bias": (width,),
-        "mlp.fc1.weight": (4 * width, width),
-        "mlp.fc2.weight": (width, 4 * width),
-    }
-    depth = round(gigabytes * 1e9 / (4 * 12 * width**2))
-    shapes |= {f"blocks.{i}.{k}": shape for i in range(depth) for k, shape in block.items()}
-    return {key: torch.zeros(shape) for key, shape in shapes.items()}
 
 
 def make_files(folder: Path, gigabytes: float) -> None:
@@ -54,7 +29,7 @@ def make_files(folder: Path, gigabytes: float) -> None:
     import torch
     from safetensors.torch import save_file
 
-    state = vit_state_dict(gigabytes)
+    state = {key: torch.zeros(shape) for key, shape in vit_shapes(gigabytes).items()}
     save_file(state, folder / "big.safetensors")
     torch.save({"model": state, "epoch": 300}, folder / "big.pth")
 
