@@ -258,9 +258,9 @@ class VisionTransformer(nn.Module):
         return torch.cat((x[:, :prefix], self.pos_block[0](x[:, prefix:], grid_size)), dim=1)
 
     def _initialise(self) -> None:
-        """Start as ViT does: normal weights of σ 0.02, truncated; biases at zero."""
+        """Start as timm does: linear weights of σ 0.02, truncated; convolutions as torch has them."""
         for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Conv2d)):
+            if isinstance(module, nn.Linear):
                 trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
