@@ -23,9 +23,18 @@ from pe_inspect.analysis._offsets import offset_table
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
-__all__ = ["grid_for", "laid_out", "put_back", "source_grid", "target_shape"]
+__all__ = [
+    "check_offsets",
+    "grid_for",
+    "in_proportion",
+    "laid_out",
+    "put_back",
+    "source_grid",
+    "target_shape",
+]
 
 _BLOCK: Final = re.compile(r"blocks\.\d+")
+_MOST_HALVINGS: Final = 6  # stages of a pyramid
 
 
 def laid_out(pe: PositionEmbedding, table: LayerPE) -> Float32[np.ndarray, "rows columns channels"]:
@@ -40,7 +49,7 @@ def laid_out(pe: PositionEmbedding, table: LayerPE) -> Float32[np.ndarray, "rows
         by_patch = table.values.transpose(1, 0, 2)
         return by_patch.reshape(*table.grid_size, -1)
     if pe.kind == "relative":
-        _check_offsets(table)
+        check_offsets(table)
         rows, columns = _offsets(table, table.grid_size)
         return table.patches.reshape(rows, columns, -1)
     return table.patches.reshape(*table.grid_size, -1)
@@ -94,9 +103,22 @@ def grid_for(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tu
     largest = source_grid(pe)
     if pe.kind == "relative" and table.grid_size != largest and _BLOCK.fullmatch(table.layer):
         return table.grid_size
-    rows, columns = (
-        max(1, round(side * new / old)) for side, old, new in zip(table.grid_size, largest, size)
-    )
+    return in_proportion(table.grid_size, largest, size)
+
+
+def in_proportion(
+    grid_size: tuple[int, int], largest: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int]:
+    """Return what a grid becomes where the largest one of its model becomes `size`.
+
+    A stage whose grid is the largest one halved, rounding up, is halved so again (LeViT's 14, 7
+    and 4 become 16, 8 and 4); any other keeps its proportion, rounded down.
+    """
+    for times in range(1, _MOST_HALVINGS):
+        if all(-(-old // 2**times) == side for side, old in zip(grid_size, largest)):
+            rows, columns = (-(-new // 2**times) for new in size)
+            return rows, columns
+    rows, columns = (max(1, side * new // old) for side, old, new in zip(grid_size, largest, size))
     return rows, columns
 
 
@@ -107,7 +129,12 @@ def _offsets(table: LayerPE, grid_size: tuple[int, int]) -> tuple[int, int]:
     return rows, columns
 
 
-def _check_offsets(table: LayerPE) -> None:
+def check_offsets(table: LayerPE) -> None:
+    """Refuse relative vectors that do not reach over their grid, or reach beyond it.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
     rows, columns = _offsets(table, table.grid_size)
     found, wanted = len(table.patches), rows * columns
     if found < wanted:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from pe_inspect._typing import Float32
+from pe_inspect._typing import Float
+from pe_inspect.analysis._directions import MAX_QUERIES
 from pe_inspect.analysis._numbers import mean_of, pearson
-from pe_inspect.analysis._resampled import (
-    ResampledTable,
-    border,
-    covering,
-    row_norms,
-)
+from pe_inspect.analysis._resampled import ResampledTable, border, row_norms
+from pe_inspect.analysis._resampled_seen import ByProducts
 from pe_inspect.analysis._spectrum import high_share
 
 __all__ = ["DEFINITIONS", "MAX_QUERIES", "measured"]
+
+Lagged: TypeAlias = Callable[[int, int], np.ndarray]
+"""(axis, lag) → the cosines of the rows that lie so far apart."""
 
 DEFINITIONS: Final[Mapping[str, str]] = {
     "norm_before": "mean L2 norm of a row of the source table",
@@ -48,8 +48,6 @@ DEFINITIONS: Final[Mapping[str, str]] = {
 """What each of a resampled table's measures is. For a bias, positions are offsets (Δy, Δx), a row
 is one offset's value in every head, and the values themselves stand for the cosine map. For
 phases, a row is the cosines and sines of all angles, so that its cosine is their mean affinity."""
-
-MAX_QUERIES: Final = 128
 
 
 def measured(table: ResampledTable) -> dict[str, float]:
@@ -84,68 +82,39 @@ def _ratio(over: float, under: float) -> float:
 
 
 def _structure(table: ResampledTable) -> dict[str, float]:
-    before, after = table.before, table.after
-    places = tuple(covering(n, m) for n, m in zip(before.shape[:2], after.shape[:2]))
     if table.is_bias:
+        covered = table.after[np.ix_(*table.covering)]
         return {
-            "structure_correlation": pearson(before, after[np.ix_(*places)]),
-            "round_trip_correlation": pearson(before, table.back),
+            "structure_correlation": pearson(table.before, covered),
+            "round_trip_correlation": pearson(table.before, table.back),
         }
-    coarse = [min(n, m) for n, m in zip(before.shape[:2], after.shape[:2])]
-    units = _units(table.source.features, table.norms_before)
-    units_after = _units(table.features, table.norms_after)
-    back = _units(table.features_back, row_norms(table.features_back))
-    maps = _query_map(units)
+    source, seen = table.source, table.seen
+    coarse = [min(sides) for sides in zip(source.sides, table.size)]
     return {
-        "neighbour_cosine_before": _neighbours(units, coarse),
-        "neighbour_cosine_after": _neighbours(units_after, coarse),
-        "structure_correlation": pearson(maps, _query_map(units_after[np.ix_(*places)])),
-        "round_trip_correlation": pearson(maps, _query_map(back)),
+        "neighbour_cosine_before": source.once(
+            ("neighbours", *coarse),
+            lambda: _neighbours(source.directions.lagged, source.sides, coarse),
+        ),
+        "neighbour_cosine_after": _neighbours(seen.lagged, table.size, coarse),
+        "structure_correlation": pearson(source.query_map, seen.query_map),
+        "round_trip_correlation": pearson(source.query_map, seen.query_map_back),
     }
 
 
-def _units(
-    rows: Float32[np.ndarray, "rows columns features"], norms: Float32[np.ndarray, "rows columns"]
-) -> Float32[np.ndarray, "rows columns features"]:
-    """Rows of length 1, whose products no magnitude overflows; NaN where a row is zero."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(rows / norms[..., None])
-
-
-def _query_map(
-    units: Float32[np.ndarray, "rows columns features"],
-) -> Float32[np.ndarray, "queries positions"]:
-    """The cosines of evenly spread queries with all positions; a query's own is NaN."""
-    rows = units.reshape(-1, units.shape[-1])
-    queries = np.arange(0, len(rows), -(-len(rows) // MAX_QUERIES))
-    cosines: np.ndarray = rows[queries] @ rows.T
-    cosines[np.arange(len(queries)), queries] = np.nan
-    return cosines
-
-
-def _neighbours(
-    units: Float32[np.ndarray, "rows columns features"], coarse: Sequence[int]
-) -> float:
+def _neighbours(lagged: Lagged, sides: Sequence[int], coarse: Sequence[int]) -> float:
     """Mean cosine along both axes, one coarse patch apart; NaN where no two are that far apart."""
-    axes = zip((units, units.swapaxes(0, 1)), coarse)
-    return mean_of(np.array([_cosine_at(along, side) for along, side in axes]))
+    found = [_cosine_at(lagged, axis, *each) for axis, each in enumerate(zip(sides, coarse))]
+    return mean_of(np.array(found))
 
 
-def _cosine_at(units: Float32[np.ndarray, "first second features"], coarse: int) -> float:
-    """Mean cosine along the first axis at a distance; between whole lags, linear."""
-    lag = len(units) / coarse
+def _cosine_at(lagged: Lagged, axis: int, side: int, coarse: int) -> float:
+    """Mean cosine along an axis at a distance; between whole lags, linear."""
+    lag = side / coarse
     below = int(lag)
     part = lag - below
-    near = _cosine_at_whole(units, below)
-    far = _cosine_at_whole(units, below + 1) if part else 0.0
-    return (1 - part) * near + part * far
-
-
-def _cosine_at_whole(units: Float32[np.ndarray, "first second features"], lag: int) -> float:
-    rest = len(units) - lag
-    if rest < 1:
-        return float("nan")
-    return mean_of(np.einsum("rcd,rcd->rc", units[lag:], units[:rest]))
+    lags = [below, below + 1] if part else [below]
+    found = [mean_of(lagged(axis, each)) if each < side else float("nan") for each in lags]
+    return found[0] + part * (found[-1] - found[0])
 
 
 def _spectrum(table: ResampledTable) -> dict[str, float]:
@@ -158,12 +127,11 @@ def _spectrum(table: ResampledTable) -> dict[str, float]:
 
 
 def _round_trip(table: ResampledTable) -> dict[str, float]:
-    errors, norms, back = table.error_map, table.norms_before, table.features_back
+    errors, norms = table.error_map, table.norms_before
     ring = border(*errors.shape)
-    units = (_units(rows, row_norms(rows)) for rows in (back, table.source.features))
     return {
         "round_trip_error": _relative(errors * np.float32(table.source.mean_norm), norms),
-        "round_trip_cosine": mean_of(np.einsum("rcd,rcd->rc", *units)),
+        "round_trip_cosine": mean_of(table.seen.cosines_back),
         "error_border": mean_of(errors[ring]),
         "error_interior": mean_of(errors[~ring]),
     }
@@ -172,12 +140,15 @@ def _round_trip(table: ResampledTable) -> dict[str, float]:
 def _difference(table: ResampledTable) -> float:
     if table.native is None:
         return 0.0
+    seen, native = table.seen, table.native.seen
+    if isinstance(seen, ByProducts) and isinstance(native, ByProducts):
+        return seen.distance(native)
     lost = row_norms(table.features - table.native.features)
     return _relative(lost, table.native.norms_after)
 
 
 def _relative(
-    lost: Float32[np.ndarray, "rows columns"], norms: Float32[np.ndarray, "rows columns"]
+    lost: Float[np.ndarray, "rows columns"], norms: Float[np.ndarray, "rows columns"]
 ) -> float:
     """‖lost‖ / ‖reference‖ from the norms of their rows, over the rows that are finite in both."""
     both = np.isfinite(lost) & np.isfinite(norms)
@@ -187,4 +158,5 @@ def _relative(
 
 def _missing(table: ResampledTable) -> float:
     """How many values are NaN; rows of finite norm have none."""
-    return float(np.isnan(table.after[~np.isfinite(table.norms_after)]).sum())
+    incomplete = ~np.isfinite(table.norms_after)
+    return float(np.isnan(table.after[incomplete]).sum()) if incomplete.any() else 0.0

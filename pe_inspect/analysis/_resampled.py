@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pe_inspect._typing import Bool, Float, Float32, Int
+from pe_inspect.analysis._directions import Directions
 from pe_inspect.analysis._numbers import mean_of
+from pe_inspect.analysis._resampled_products import MAX_POSITIONS, InnerProducts
+from pe_inspect.analysis._resampled_seen import ByProducts, ByTables, Seen, covering, row_norms
 from pe_inspect.analysis._resampling._planes import planes
-from pe_inspect.analysis._resampling._resampler import Resampler
-from pe_inspect.analysis._spectrum import Power, power, radial
+from pe_inspect.analysis._resampling._resampler import Matrices, Resampler, Size
+from pe_inspect.analysis._spectrum import Power, power, radial, some_channels
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import Kind
 
 __all__ = ["ResampledTable", "SourceTable", "border", "covering", "features", "row_norms"]
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,26 @@ class SourceTable:
     layer: str
     values: Float32[np.ndarray, "rows columns channels"]
     kind: Kind
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def sides(self) -> Size:
+        """Its (rows, columns)."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made under a key; methods whose matrices are equal share it so."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: Made = self._made[key]
+        return found
+
+    @cached_property
+    def products(self) -> InnerProducts | None:
+        """Inner products of its rows; `None` where they do not tell, or cost more than tables."""
+        tells = self.kind in ("vectors", "relative") and np.isfinite(self.values).all()
+        fits = self.sides[0] * self.sides[1] <= MAX_POSITIONS
+        return InnerProducts(self.values) if tells and fits else None
 
     @cached_property
     def features(self) -> Float32[np.ndarray, "rows columns features"]:
@@ -49,9 +75,19 @@ class SourceTable:
         return mean_of(self.norms)
 
     @cached_property
+    def directions(self) -> Directions:
+        """Its rows as directions."""
+        return Directions(self.features, self.norms)
+
+    @cached_property
+    def query_map(self) -> Float32[np.ndarray, "queries positions"]:
+        """The cosines of evenly spread queries with all positions."""
+        return self.directions.query_map()
+
+    @cached_property
     def power(self) -> Power:
         """Its Fourier coefficients, squared."""
-        return power(self.values)
+        return power(some_channels(self.values), self.values.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +119,50 @@ class ResampledTable:
     @cached_property
     def after(self) -> Float32[np.ndarray, "new_rows new_columns channels"]:
         """The same on the target grid; on the same grid the very table."""
-        return self.resampler(self.before, self.size)
+        return self._once("after", self.matrices, lambda: self.resampler(self.before, self.size))
+
+    def _once(self, what: str, pair: Matrices | None, make: Callable[[], Made]) -> Made:
+        """Make it once for all methods with these matrices; without any, for this one."""
+        if pair is None:
+            return make()
+        return self.source.once((what, *(matrix.tobytes() for matrix in pair)), make)
+
+    @cached_property
+    def matrices(self) -> Matrices | None:
+        """Those that lead to the target, as applied; `None` where there are none."""
+        return self._matrices(self.source.sides, self.size)
+
+    def _matrices(self, source: Size, size: Size) -> Matrices | None:
+        if source == size:  # the very table, whatever the method's matrices are
+            rows, columns = (np.eye(side, dtype=np.float32) for side in size)
+            return rows, columns
+        return self.resampler.matrices(source, size, exact=False)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Where its measures are read."""
+        products, pair = self.source.products, self.matrices
+        if products is None or pair is None:
+            return ByTables(self)
+        back = self._matrices(self.size, self.source.sides) if self._leads_back() else None
+        return self._once(
+            f"seen{None if back is None else [matrix.tobytes() for matrix in back]}", pair,
+            lambda: ByProducts(products, _in_double(pair), _in_double(back), self.covering),
+        )  # fmt: skip
+
+    def _leads_back(self) -> bool:
+        shape = np.broadcast_to(np.float32(0), (*self.size, 1))
+        try:
+            self.resampler.check(shape, self.source.sides)
+        except UsageError:
+            return False
+        return True
+
+    @property
+    def covering(self) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " columns"]]:
+        """The target place that covers each source place's centre, by axis."""
+        rows, columns = (covering(*sides) for sides in zip(self.source.sides, self.size))
+        return rows, columns
 
     @cached_property
     def back(self) -> Float32[np.ndarray, "rows columns channels"]:
@@ -105,7 +184,7 @@ class ResampledTable:
         """The rows of `after` whose cosine is the kind's affinity."""
         return features(self.after, self.kind)
 
-    @cached_property
+    @property
     def features_back(self) -> Float32[np.ndarray, "rows columns features"]:
         """Those of `back`."""
         return features(self.back, self.kind)
@@ -125,17 +204,16 @@ class ResampledTable:
         """The L2 norm of each row of the source table, by position."""
         return self.source.norms
 
-    @cached_property
-    def norms_after(self) -> Float32[np.ndarray, "new_rows new_columns"]:
+    @property
+    def norms_after(self) -> Float[np.ndarray, "new_rows new_columns"]:
         """The L2 norm of each row of the resampled table, by position."""
-        return row_norms(self.features)
+        return self.seen.norms
 
     @cached_property
-    def error_map(self) -> Float32[np.ndarray, "rows columns"]:
+    def error_map(self) -> Float[np.ndarray, "rows columns"]:
         """Round-trip error of each position of `before`, in units of its mean row norm."""
-        lost = self.features_back - self.source.features
         scale = self.source.mean_norm
-        relative: np.ndarray = row_norms(lost) / np.float32(scale if scale > 0 else np.nan)
+        relative: np.ndarray = self.seen.errors_back / np.float32(scale if scale > 0 else np.nan)
         return relative
 
     @property
@@ -160,7 +238,14 @@ class ResampledTable:
     @cached_property
     def power(self) -> Power:
         """The Fourier coefficients of the resampled table, squared."""
-        return power(self.after)
+        return self._once("power", self.matrices, self._power)
+
+    def _power(self) -> Power:
+        some = some_channels(self.before)
+        made = (
+            some_channels(self.after) if self.matrices is None else self.resampler(some, self.size)
+        )
+        return power(made, self.before.shape[2])
 
     @cached_property
     def measures(self) -> Mapping[str, float]:
@@ -168,6 +253,10 @@ class ResampledTable:
         from pe_inspect.analysis._measures import measured
 
         return measured(self)
+
+
+def _in_double(pair: Matrices | None) -> Any:
+    return None if pair is None else tuple(matrix.astype(np.float64) for matrix in pair)
 
 
 def turns_of(
@@ -191,17 +280,6 @@ def features(
     turned = np.concatenate([np.cos(values), np.sin(values)], axis=-1)
     turned /= np.sqrt(np.float32(values.shape[-1]))
     return turned
-
-
-def row_norms(values: Float32[np.ndarray, "rows columns channels"]) -> np.ndarray:
-    """The L2 norm of each row."""
-    squares = np.einsum("rcd,rcd->rc", values, values, dtype=np.float64)
-    return np.asarray(np.sqrt(squares).astype(values.dtype))
-
-
-def covering(source: int, target: int) -> Int[np.ndarray, " source"]:
-    """On one axis, the target patch that covers each source patch's centre."""
-    return (2 * np.arange(source) + 1) * target // (2 * source)
 
 
 def border(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pe_inspect._typing import Float, Float32
 
-__all__ = ["MAX_CHANNELS", "high_share", "power", "radial"]
+__all__ = ["MAX_CHANNELS", "high_share", "power", "radial", "some_channels"]
 
 MAX_CHANNELS: Final = 32
 ROUNDING: Final = (4 * float(np.finfo(np.float32).eps)) ** 2  # of a constant table, as power
@@ -16,15 +16,25 @@ ROUNDING: Final = (4 * float(np.finfo(np.float32).eps)) ** 2  # of a constant ta
 Power: TypeAlias = np.ndarray  # (rows, columns)
 
 
-def power(table: Float32[np.ndarray, "rows columns channels"]) -> Power:
+def some_channels(
+    table: Float32[np.ndarray, "rows columns channels"],
+) -> Float32[np.ndarray, "rows columns few"]:
+    """At most `MAX_CHANNELS` of a table, evenly spread: they stand for all in its spectrum."""
+    return table[:, :, :: -(-table.shape[2] // MAX_CHANNELS)]
+
+
+def power(some: Float32[np.ndarray, "rows columns few"], channels: int) -> Power:
     """Squared Fourier coefficients |F(k)/(H·W)|², summed over channels, by (k_y, k_x).
 
     Divided by the number of positions, a coefficient is an amplitude, which does not depend on
-    the grid. Of many channels `MAX_CHANNELS`, evenly spread, stand for all.
+    the grid.
+
+    Args:
+        some: `some_channels` of a table.
+        channels: how many the table has.
     """
-    rows, columns, channels = table.shape
-    step = -(-channels // MAX_CHANNELS)
-    few = table[:, :, ::step].astype(np.float64)
+    rows, columns, _ = some.shape
+    few = some.astype(np.float64)
     if not np.isfinite(few).all():
         return np.full((rows, columns), np.nan)
     found = np.abs(np.fft.fft2(few, axes=(0, 1))) ** 2

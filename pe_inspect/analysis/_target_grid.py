@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 
-__all__ = ["Size", "refuse_if_too_large", "target_grid"]
+__all__ = ["Size", "check_divisible", "pair_of", "refuse_if_too_large", "target_grid"]
 
 Size: TypeAlias = int | tuple[int, int]
 
@@ -35,29 +35,29 @@ def target_grid(
             "or --grid in patches."
         )
     if grid is not None:
-        return _pair(grid, "--grid")
+        return pair_of(grid, "--grid")
     if res is None:
         raise UsageError("No target size: pass --res 384 (pixels) or --grid 24x24 (patches).")
-    return _grid_of(pe, _pair(res, "--res"), patch_size)
+    return _grid_of(pe, pair_of(res, "--res"), patch_size)
 
 
 def _grid_of(
     pe: PositionEmbedding, res: tuple[int, int], patch_size: Size | None
 ) -> tuple[int, int]:
-    if _is_windowed(pe):
+    if is_windowed(pe):
         height, width = pe.grid_size
         raise UsageError(
             f"--res does not say how large the windows of this bias (now {height}×{width} "
             "patches) become: pass the new window as --grid HxW."
         )
     patch = _patch(pe, patch_size)
-    _check_divisible(res, patch)
+    check_divisible(res, patch)
     return res[0] // patch[0], res[1] // patch[1]
 
 
 def _patch(pe: PositionEmbedding, patch_size: Size | None) -> tuple[int, int]:
     if patch_size is not None:
-        return _pair(patch_size, "--patch-size")
+        return pair_of(patch_size, "--patch-size")
     if pe.patch_size is None:
         raise UsageError(
             "--res is in pixels, and the checkpoint does not say how large a patch is. "
@@ -66,7 +66,12 @@ def _patch(pe: PositionEmbedding, patch_size: Size | None) -> tuple[int, int]:
     return pe.patch_size
 
 
-def _pair(size: object, option: str) -> tuple[int, int]:
+def pair_of(size: object, option: str) -> tuple[int, int]:
+    """Return both sides of a size.
+
+    Raises:
+        UsageError: it is neither a whole number nor a pair of them, or a side is not positive.
+    """
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
         raise UsageError(f"{option} is {size!r}; expected a whole number, or a pair: (24, 24).")
@@ -76,7 +81,12 @@ def _pair(size: object, option: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _check_divisible(res: tuple[int, int], patch: tuple[int, int]) -> None:
+def check_divisible(res: tuple[int, int], patch: tuple[int, int]) -> None:
+    """Stop at a size in pixels that no whole number of patches fills.
+
+    Raises:
+        UsageError: with the nearest sizes that are.
+    """
     if any(side < step for side, step in zip(res, patch)):
         raise UsageError(
             f"--res {shown(res)} is smaller than one {shown(patch)}-pixel patch: "
@@ -97,7 +107,7 @@ def shown(size: Size | tuple[int, ...]) -> str:
     return str(sides[0]) if len(set(sides)) == 1 else "x".join(map(str, sides))
 
 
-def _is_windowed(pe: PositionEmbedding) -> bool:
+def is_windowed(pe: PositionEmbedding) -> bool:
     """Whether a bias acts in windows (Swin): only plain blocks attend over the whole grid."""
     plain = re.compile(r"blocks\.\d+|input|")
     return pe.kind == "bias" and not all(plain.fullmatch(table.layer) for table in pe.layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeAlias
 
 from pe_inspect.analysis._received import Notion, Received, Step, received, steps
 from pe_inspect.analysis._relations import relation_names
@@ -12,7 +13,19 @@ from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["View", "by_layer", "checked_head", "checked_token", "chosen", "flat_index", "views_of"]
+__all__ = [
+    "Layers",
+    "View",
+    "by_layer",
+    "checked_head",
+    "checked_token",
+    "chosen",
+    "flat_index",
+    "views_of",
+]
+
+Layers: TypeAlias = int | str | Sequence[int | str]
+"""One layer or several, by name or by place: `3`, `"blocks.3"`, `(0, "blocks.11")`."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +73,30 @@ def by_layer(
         yield name, tuple(table for _, table in group)
 
 
-def chosen(views: Sequence[View], layer: int | str | None) -> tuple[View, ...]:
-    """Return the views of one layer, given by name or by its place among the layers; or all.
+def chosen(views: Sequence[View], layer: Layers | None) -> tuple[View, ...]:
+    """Return the views of some layers, given by name or by place among the layers; or all.
 
     Raises:
         UsageError: there is no such layer.
     """
     if layer is None:
         return tuple(views)
+    asked = [layer] if isinstance(layer, (int, str)) else layer
+    found = {_named(views, each) for each in asked}
+    return tuple(view for view in views if view in found)
+
+
+def _named(views: Sequence[View], layer: int | str) -> View:
     names = [view.name for view in views]
     if layer in names:
-        return (views[names.index(str(layer))],)
+        return views[names.index(str(layer))]
     if not str(layer).lstrip("-").isdigit():
         raise UsageError(did_you_mean("layer", str(layer), names))
     if not 0 <= int(layer) < len(views):
         raise UsageError(
             f"--layer {layer} is outside 0–{len(views) - 1}: {names[0]} … {names[-1]}."
         )
-    return (views[int(layer)],)
+    return views[int(layer)]
 
 
 def checked_token(token: Sequence[int] | None, views: Sequence[View]) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from pe_inspect._typing import Float, Float32
 from pe_inspect.analysis import questions
 from pe_inspect.analysis._checks import checks
 from pe_inspect.analysis._neighbours import Positions
+from pe_inspect.analysis._shown import Shown
 from pe_inspect.finding import Finding
 from pe_inspect.position_embedding import PositionEmbedding
 
@@ -22,7 +23,7 @@ AXIS_SHARE = 0.9  # of a half's variance along one axis, for it to encode that a
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """What the checks found in one embedding.
 
     Attributes:
@@ -31,6 +32,7 @@ class Diagnosis:
         ran: the names of the checks.
         notes: what is true and harmless: rows for prefix tokens, which half encodes which axis.
         numbers: what was measured beside the checks.
+        pe: what was examined.
     """
 
     family: str
@@ -38,7 +40,13 @@ class Diagnosis:
     ran: tuple[str, ...]
     notes: tuple[str, ...] = ()
     numbers: dict[str, float] = field(default_factory=dict)
+    pe: PositionEmbedding | None = field(default=None, repr=False, compare=False)
     question: ClassVar[str] = "doctor"
+
+    def __repr__(self) -> str:
+        count = len(self.findings)
+        found = f"{count} finding{'s' * (count != 1)}" if count else "healthy"
+        return f"Diagnosis({self.family}, {len(self.ran)} checks, {found})"
 
     @property
     def healthy(self) -> bool:
@@ -80,7 +88,7 @@ def doctor(pe: PositionEmbedding) -> Diagnosis:
         A diagnosis without findings where the embedding is healthy.
     """
     found = tuple(finding for run in checks.values() for finding in run(pe))
-    return Diagnosis(pe.family, found, tuple(checks), _notes(pe), _numbers(pe))
+    return Diagnosis(pe.family, found, tuple(checks), _notes(pe), _numbers(pe), pe)
 
 
 def smoothness(

@@ -11,7 +11,7 @@ import numpy as np
 
 from pe_inspect._typing import Float32
 from pe_inspect.analysis import questions
-from pe_inspect.analysis._affinity import cosines
+from pe_inspect.analysis._directions import Directions
 from pe_inspect.analysis._interpolate_notes import (
     notes_on,
     notes_on_values,
@@ -21,10 +21,17 @@ from pe_inspect.analysis._interpolate_notes import (
 from pe_inspect.analysis._layouts import laid_out, put_back, source_grid, target_shape
 from pe_inspect.analysis._measures import DEFINITIONS
 from pe_inspect.analysis._numbers import mean_of
-from pe_inspect.analysis._resampled import ResampledTable, SourceTable, covering, features
+from pe_inspect.analysis._resampled import (
+    ResampledTable,
+    SourceTable,
+    covering,
+    features,
+    row_norms,
+)
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler
 from pe_inspect.analysis._resampling.native import origin_of
+from pe_inspect.analysis._shown import Shown
 from pe_inspect.analysis._target_grid import Size, refuse_if_too_large, shown, target_grid
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import Kind, LayerPE, PositionEmbedding
@@ -58,7 +65,7 @@ class QueryMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class InterpolationResult:
+class InterpolationResult(Shown):
     """Every table of one embedding on another grid, by one or several methods.
 
     Attributes:
@@ -374,10 +381,10 @@ def _checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) ->
 def _cosine_map(
     table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, int], *, kind: Kind
 ) -> Float32[np.ndarray, "rows columns"]:
-    rows, columns, _ = table.shape
-    vectors = features(table, kind).reshape(rows * columns, -1)
-    found = cosines(vectors).rows([token[0] * columns + token[1]])
-    return found.reshape(rows, columns)
+    rows = features(table, kind)
+    directions = Directions(rows, row_norms(rows))
+    one = (slice(token[0], token[0] + 1), slice(token[1], token[1] + 1))
+    return np.asarray(np.clip(directions.cosines(directions.at(one)), -1, 1))
 
 
 def _bias_map(

@@ -21,6 +21,7 @@ from pe_inspect.analysis._decomposition import (
     decompose,
 )
 from pe_inspect.analysis._numbers import are_equal, cosine_of, mean_of
+from pe_inspect.analysis._shown import Shown
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerNormParams, PositionEmbedding
 
@@ -85,7 +86,7 @@ class NormRow:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerNormResult:
+class LayerNormResult(Shown):
     """Every norm in numbers, and what the norms do to the position table.
 
     Attributes:

@@ -14,8 +14,10 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis._affinity import Affinity, Definition, affinity, cosines, definition
 from pe_inspect.analysis._maps_file import write_maps
 from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, shared_scale, thinned
+from pe_inspect.analysis._shown import Shown
 from pe_inspect.analysis._similarity_notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.analysis._views import (
+    Layers,
     View,
     by_layer,
     checked_head,
@@ -78,7 +80,7 @@ class Tiles:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityResult:
+class SimilarityResult(Shown):
     """The affinity of every pair of patches, in every layer.
 
     Maps are computed layer by layer when they are asked for, and are not kept: 24 layers of a
@@ -351,7 +353,7 @@ class _Pass:
 def similarity(
     pe: PositionEmbedding,
     *,
-    layer: int | str | None = None,
+    layer: Layers | None = None,
     head: int | None = None,
     token: Sequence[int] | None = None,
     ln_eps: float | None = None,
@@ -364,7 +366,7 @@ def similarity(
 
     Args:
         pe: one scheme of one checkpoint.
-        layer: one layer, by its name or its place; default all.
+        layer: one layer or several, by name or by place; default all.
         head: one head; default the mean over heads in figures and numbers.
         token: (row, column) of the query patch; default the middle one, (H//2, W//2).
         ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, answer, write_table
-from pe_inspect.commands._describe import number, table
-from pe_inspect.commands._options import Asked, Data, Query, Resize
-from pe_inspect.commands._terminal import write_json, write_line
+from pe_inspect.commands._answer import Question, Subject, answer, open_subject, write_table
+from pe_inspect.commands._describe import as_json, command_line, number, table, versions
+from pe_inspect.commands._options import Asked, Data, Query, Resize, Terminal
+from pe_inspect.commands._terminal import complain, working, write_json, write_line
 from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.baking._bake import Baked
 
 _Method = Annotated[
     str,
@@ -38,6 +40,27 @@ _Matrix = Annotated[
         rich_help_panel="Files",
     ),
 ]
+_Write = Annotated[
+    Path | None,
+    typer.Option(
+        "--write",
+        metavar="FILE",
+        help="Write the checkpoint itself at this resolution: its own format and names, tables, "
+        "index buffers and config.json resampled, all else byte by byte. Of a folder, a folder.",
+        show_default=False,
+        rich_help_panel="Files",
+    ),
+]
+_Renormalise = Annotated[
+    bool,
+    typer.Option(
+        "--renormalise",
+        metavar="",
+        help="With --write: give new rows the lengths that the old ones have, by rank.",
+        show_default=False,
+        rich_help_panel="Files",
+    ),
+]
 _COLUMNS: Final = (
     ("norm ratio", "norm_ratio"),
     ("structure", "structure_correlation"),
@@ -48,7 +71,13 @@ _COLUMNS: Final = (
 
 @command("interpolate", panel=QUESTIONS)
 def interpolate(
-    resize: Resize, query: Query, asked: Asked, method: _Method = "native", matrix: _Matrix = False
+    resize: Resize,
+    query: Query,
+    asked: Asked,
+    method: _Method = "native",
+    matrix: _Matrix = False,
+    write: _Write = None,
+    renormalise: _Renormalise = False,
 ) -> None:
     """The embedding at another resolution, and what resampling does to it."""
     if method == "list":
@@ -56,8 +85,15 @@ def interpolate(
         return
     if not resize.is_given:
         raise UsageError("To which size? Pass --res 384 (pixels) or --grid 24x24 (patches).")
+    if renormalise and write is None:
+        raise UsageError("--renormalise is about the file that --write makes. Pass --write FILE.")
     from pe_inspect.analysis.interpolate import interpolate as ask
 
+    subject = _opened(asked)
+    baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
+    if baked is not None and all(pe.kind == "function" for pe in subject.tables):
+        _say(subject, baked, asked.terminal)
+        return
     data = _data(save=asked.data.save_data, matrix=matrix)
     question = Question(
         "interpolate",
@@ -72,8 +108,89 @@ def interpolate(
         {"token": query.query()},
         lines=lambda result: list(_side_by_side(result)),
         more=_by_method,
+        whole={} if baked is None else {"baked": _as_json(baked)},
+        made=() if baked is None or baked.path is None else (baked.path,),
     )
-    answer(question, replace(asked, data=Data(save_data=bool(data))))
+    if baked is not None and not asked.terminal.quiet:
+        _complain(baked)
+    answer(question, replace(asked, data=Data(save_data=bool(data))), subject)
+
+
+def _opened(asked: Asked) -> Subject:
+    """Open the checkpoint; --patch-size is the new patch here, and no claim about the file's.
+
+    Where the file has no kernel that shows its patch, it says that too.
+    """
+    reading, patch = asked.reading, asked.reading.patch()
+    plain = replace(reading, patch_size=None)
+    if patch is None:
+        return open_subject(asked.source, reading, asked.terminal, with_sha256=asked.terminal.json)
+    subject = open_subject(asked.source, plain, asked.terminal, with_sha256=asked.terminal.json)
+    if all(pe.patch_size is None for pe in subject.tables):
+        return open_subject(asked.source, reading, asked.terminal, with_sha256=asked.terminal.json)
+    return subject
+
+
+def _bake(
+    subject: Subject, path: Path, resize: Resize, asked: Asked, method: str, renormalise: bool
+) -> Baked:
+    from pe_inspect.baking._bake import bake
+
+    with working(f"writing {path}", quiet=asked.terminal.quiet):
+        return bake(subject.checkpoint, path, **_bake_arguments(resize, asked, method, renormalise))
+
+
+def _bake_arguments(resize: Resize, asked: Asked, method: str, renormalise: bool) -> dict[str, Any]:
+    return {
+        **resize.arguments(),
+        "patch_size": asked.reading.patch(),
+        "method": method,
+        "renormalise": renormalise,
+        "force": asked.output.force,
+    }
+
+
+def _as_json(baked: Baked) -> dict[str, Any]:
+    return {
+        "written": None if baked.path is None else str(baked.path),
+        "grid_size": list(baked.grid_size),
+        "from_grid_size": list(baked.before),
+        "tensors": {
+            name: {"from": list(before), "to": list(after)}
+            for name, (before, after) in baked.changed.items()
+        },
+        "notes": list(baked.notes),
+    }
+
+
+def _complain(baked: Baked) -> None:
+    for note in baked.notes:
+        complain(f"Note: {note}")
+
+
+def _say(subject: Subject, baked: Baked, terminal: Terminal) -> None:
+    """Say what became of a checkpoint in which nothing is resampled."""
+    written = [] if baked.path is None else [str(baked.path)]
+    if not terminal.quiet:
+        _complain(baked)
+    if terminal.json:
+        embeddings = [as_json(pe) for pe in subject.tables]
+        write_json(
+            {
+                "question": "interpolate",
+                "source": subject.checkpoint.source,
+                "embeddings": embeddings,
+                "baked": _as_json(baked),
+                "written": written,
+                "versions": versions(),
+                "command": command_line(),
+            }
+        )
+        return
+    for pe in subject.tables:
+        write_line(pe.headline)
+    for path in written:
+        write_line(f"Wrote {path}")
 
 
 def _data(*, save: bool, matrix: bool) -> dict[str, Callable[[Any, IO[bytes]], Any]]:

@@ -19,6 +19,7 @@ from pe_inspect.families._names import trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
+    "PATCH_KERNELS",
     "Layout",
     "PrefixTokens",
     "Stated",
@@ -55,7 +56,7 @@ _REGISTERS: Final = (
     "embeddings.register_tokens",
     "embeds.reg_token",
 )
-_PATCH_KERNELS: Final = (
+PATCH_KERNELS: Final = (
     "patch_embed.proj.weight",
     "conv1.weight",
     "conv_proj.weight",
@@ -152,7 +153,7 @@ def patch_kernel(checkpoint: Checkpoint) -> tuple[int, int] | None:
     if "embedding/kernel" in names:  # flax stores (height, width, in, out)
         shape = checkpoint.shape(names["embedding/kernel"])
         return (shape[0], shape[1]) if len(shape) == 4 else None
-    shapes = [checkpoint.shape(names[name]) for name in _PATCH_KERNELS if name in names]
+    shapes = [checkpoint.shape(names[name]) for name in PATCH_KERNELS if name in names]
     return next(((shape[2], shape[3]) for shape in shapes if len(shape) == 4), None)
 
 

@@ -28,7 +28,7 @@ from pe_inspect.families._tables import nonfinite_note
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
-__all__ = ["detect", "extract"]
+__all__ = ["detect", "extract", "find_places", "index_of", "table_of"]
 
 NAME: Final = "distance_bias"
 
@@ -42,7 +42,7 @@ _INDICES: Final = {"attention_biases": "attention_bias_idxs", "pos_bias.weight":
 
 def detect(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint holds tables of distances."""
-    return bool(_found(checkpoint))
+    return bool(find_places(checkpoint))
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
@@ -54,7 +54,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     Raises:
         AmbiguousCheckpoint: a table is of no square grid, and nothing says which.
     """
-    found = _found(checkpoint)
+    found = find_places(checkpoint)
     grids = [_grid(checkpoint, place) for place in found]
     stored = {place.stem: _read(checkpoint, place) for place in found}
     layers = [
@@ -68,14 +68,16 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         *_scaled(found),
         "the bias depends on distance alone: left is as right, and up as down",
     )
-    return (scheme(checkpoint, NAME, "bias", layers, map(_key, found), notes),)
+    return (scheme(checkpoint, NAME, "bias", layers, map(table_of, found), notes),)
 
 
-def _found(checkpoint: Checkpoint) -> list[Place]:
-    return [p for p in places(checkpoint, _TABLE) if len(checkpoint.shape(_key(p))) == 2]
+def find_places(checkpoint: Checkpoint) -> list[Place]:
+    """Return where the tables of distances lie, in block order."""
+    return [p for p in places(checkpoint, _TABLE) if len(checkpoint.shape(table_of(p))) == 2]
 
 
-def _key(place: Place) -> str:
+def table_of(place: Place) -> str:
+    """Return the checkpoint's name of a table."""
     return place.stem + place.match.string[place.match.end("at") :]
 
 
@@ -84,28 +86,28 @@ def _read(checkpoint: Checkpoint, place: Place) -> Float32[np.ndarray, "heads en
 
     lucidrains' LeViT stores its transpose, and divides it by the scale of the logits, dim_key^-0.5.
     """
-    values = read_float32(checkpoint, _key(place))
-    if not _key(place).endswith(_EMBEDDING):
+    values = read_float32(checkpoint, table_of(place))
+    if not table_of(place).endswith(_EMBEDDING):
         return values
-    query = f"{_key(place).removesuffix(_EMBEDDING)}.to_q.0.weight"
+    query = f"{table_of(place).removesuffix(_EMBEDDING)}.to_q.0.weight"
     if query not in checkpoint:
         raise AmbiguousCheckpoint(
-            f"{checkpoint.stored_key(_key(place))} is multiplied by the root of a head's channels, "
-            f"which {query} would tell, and the file lacks it. Pass the whole checkpoint."
+            f"{checkpoint.stored_key(table_of(place))} is multiplied by the root of a head's "
+            f"channels, which {query} would tell, and the file lacks it. Pass the whole checkpoint."
         )
     channels = checkpoint.shape(query)[0] // values.shape[1]
     return values.T * np.float32(sqrt(channels))
 
 
 def _scaled(found: Iterable[Place]) -> Iterator[str]:
-    if any(_key(place).endswith(_EMBEDDING) for place in found):
+    if any(table_of(place).endswith(_EMBEDDING) for place in found):
         yield "each table is multiplied by the root of a head's channels, as the model's code does"
 
 
 def _grid(checkpoint: Checkpoint, place: Place) -> tuple[tuple[int, int], str]:
     """Return the grid of a table and what it was taken from: the square one, or the likest."""
-    is_embedding = _key(place).endswith(_EMBEDDING)
-    entries = checkpoint.shape(_key(place))[0 if is_embedding else 1]
+    is_embedding = table_of(place).endswith(_EMBEDDING)
+    entries = checkpoint.shape(table_of(place))[0 if is_embedding else 1]
     hints = checkpoint.hints
     for hint, said in (("grid_size", hints.grid_size), ("img_size", hints.img_size)):
         if said is not None:
@@ -118,7 +120,7 @@ def _grid(checkpoint: Checkpoint, place: Place) -> tuple[tuple[int, int], str]:
         return (side, side), f"grid {x((side, side))} inferred from {entries} distances"
     pairs = [x(pair) for pair in factor_pairs(entries)]
     raise AmbiguousCheckpoint(
-        f"{checkpoint.stored_key(_key(place))} has {entries} distances, which are no square: "
+        f"{checkpoint.stored_key(table_of(place))} has {entries} distances, which are no square: "
         f"{', '.join(pairs)}, or those turned. Pass --grid-size HxW; the other stages follow its "
         "shape."
     )
@@ -144,11 +146,16 @@ def _halving(checkpoint: Checkpoint, found: Iterable[Place]) -> Iterator[str]:
 
 def _halves(checkpoint: Checkpoint, place: Place) -> bool:
     """Whether fewer patches ask than are asked: by the name, or by the index that a file keeps."""
-    index = _key(place)
-    for table, indices in _INDICES.items():
-        index = index.replace(table, indices)
+    index = index_of(table_of(place))
     shape = checkpoint.shape(index) if index in checkpoint else ()
     return "downsample" in place.path or (len(shape) == 2 and shape[0] < shape[1])
+
+
+def index_of(table: str) -> str:
+    """Return where a file that persists a table's index keeps it."""
+    for name, indices in _INDICES.items():
+        table = table.replace(name, indices)
+    return table
 
 
 def _odd(
@@ -157,7 +164,7 @@ def _odd(
     stored: dict[str, Float32[np.ndarray, "_heads _entries"]],
 ) -> Iterator[str]:
     for place in found:
-        yield from nonfinite_note(checkpoint.stored_key(_key(place)), stored[place.stem])
+        yield from nonfinite_note(checkpoint.stored_key(table_of(place)), stored[place.stem])
 
 
 families.register(NAME)(

@@ -17,7 +17,7 @@ from pe_inspect.loading._tree import named
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["StateDict", "find_state_dict"]
+__all__ = ["StateDict", "find_state_dict", "weights_in"]
 
 CONTAINERS: Final = (
     *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network"),
@@ -69,6 +69,14 @@ def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateD
     if not _holds_tensors(root):
         raise UnreadableCheckpoint(_no_tensors(source, root))
     return _wanted(root, source, wanted) if wanted else _descend(root, {})
+
+
+def weights_in(tree: Any) -> dict[str, StoredTensor]:
+    """Return every tensor of a file's tree by its dotted path; of copies of a branch, one.
+
+    Optimizers' states and other things that are no weights are left out.
+    """
+    return dict(_walk(_children(tree)))
 
 
 def _children(node: Any) -> dict[str, Any]:

@@ -75,6 +75,32 @@ def test_timm(source, target):
 
 
 @pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
+def test_naflex_crops_a_square_where_it_keeps_the_aspect_ratio(source, target):
+    from timm.models.naflexvit import NaFlexEmbeds
+
+    values = table(source)
+    embeds = NaFlexEmbeds(
+        patch_size=4, embed_dim=values.shape[-1], pos_embed="learned",
+        pos_embed_grid_size=source, pos_embed_ar_preserving=True, class_token=False, reg_tokens=0,
+    )  # fmt: skip
+    embeds.pos_embed.data = torch.tensor(values, dtype=torch.float32)[None]
+    tokens = torch.zeros(1, target[0] * target[1], values.shape[-1])
+    embeds._apply_learned_pos_embed(tokens, list(target))
+    same("naflex-ar", values, target, tokens[0].detach().numpy().reshape(*target, -1))
+
+
+@pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
+def test_radio_crops_a_square_of_aligned_corners(source, target):
+    values, side = table(source), max(target)
+    nchw = torch.tensor(values)[None].permute(0, 3, 1, 2)
+    square = F.interpolate(
+        nchw, size=(side, side), mode="bilinear", align_corners=True
+    )  # fmt: skip
+    wanted = square[0, :, : target[0], : target[1]].permute(1, 2, 0).numpy()
+    same("radio", values, target, values if source == target else wanted)
+
+
+@pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
 def test_jax_and_big_vision_zoom_with_scipy(source, target):
     values = table(source)
     factors = (target[0] / source[0], target[1] / source[1], 1)

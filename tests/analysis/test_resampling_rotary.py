@@ -111,6 +111,28 @@ def test_dinov3_normalises_coordinates_as_timm_does(source, target):
         same_turns(interpolate(pe, grid=target, method=method).values()[0, 0], angles(target)[1])
 
 
+@pytest.mark.parametrize("side", [max, min])
+@pytest.mark.parametrize(("source", "target"), GRIDS)
+def test_dinov3_can_measure_both_axes_by_one_side_as_timm_does(source, target, side):
+    word = side.__name__
+
+    def angles(shape):
+        rope = RotaryEmbeddingDinoV3(
+            64, feat_shape=list(shape), rotate_half=True, normalize_coords=word
+        ).eval()
+        sin, cos = rope.get_embed(list(shape)).chunk(2, dim=-1)
+        return rope.periods.numpy(), (cos + 1j * sin)[:, :32].numpy()
+
+    periods, _ = angles(source)
+    centres = [(np.arange(n) + 0.5) / side(source) * 2 - 1 for n in source]
+    y, x = np.meshgrid(*centres, indexing="ij")
+    stored = 2 * np.pi * np.concatenate([y[..., None] / periods, x[..., None] / periods], -1)
+    pe = phases(stored.astype(np.float32), source)
+
+    found = interpolate(pe, grid=target, method=f"dinov3-{word}").values()[0, 0]
+    same_turns(found, angles(target)[1])
+
+
 def llama(count, length, kind, **more):
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS

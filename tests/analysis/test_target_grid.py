@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pe_inspect.analysis._target_grid import _pair
+from pe_inspect.analysis._target_grid import pair_of
 from pe_inspect.errors import UsageError
 
 
@@ -14,9 +14,9 @@ from pe_inspect.errors import UsageError
 def test_what_is_no_size_is_refused(size):
     said = f"--res is {size!r}; expected a whole number, or a pair: (24, 24)."
     with pytest.raises(UsageError, match=re.escape(said)):
-        _pair(size, "--res")
+        pair_of(size, "--res")
 
 
 @pytest.mark.parametrize(("size", "sides"), [(5, (5, 5)), ((5, 7), (5, 7)), ([5, 7], (5, 7))])
 def test_one_side_is_a_square(size, sides):
-    assert _pair(size, "--grid") == sides
+    assert pair_of(size, "--grid") == sides

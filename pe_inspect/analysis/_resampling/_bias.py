@@ -105,9 +105,9 @@ def _swapped(table: Table, size: Size) -> Table:
 class _Swapped(Whole):
     """Separable where nothing is swapped: on a square table."""
 
-    def matrices(self, source: Size, size: Size) -> Matrices | None:
+    def matrices(self, source: Size, size: Size, *, exact: bool = True) -> Matrices | None:
         """Those of `bilinear`, where rows and columns are as many."""
-        return bilinear.matrices(source, size) if source[0] == source[1] else None
+        return bilinear.matrices(source, size, exact=exact) if source[0] == source[1] else None
 
 
 swapped: Final = _Swapped("bilinear-swapped", _swapped)

@@ -39,8 +39,11 @@ class Resampler(Protocol):
         """Raise a UsageError for a table or a size that it does not take."""
         ...
 
-    def matrices(self, source: Size, size: Size) -> Matrices | None:
-        """(W_h, W_w) in float64, new = W_h · table · W_wᵀ; `None` where there are no such two."""
+    def matrices(self, source: Size, size: Size, *, exact: bool = True) -> Matrices | None:
+        """(W_h, W_w) with new = W_h · table · W_wᵀ; `None` where there are no such two.
+
+        In float64, or, where not `exact`, in float32 as they are applied to a float32 table.
+        """
         ...
 
 
@@ -60,13 +63,12 @@ class Separable:
         """Resample; the same size returns the table as it is."""
         if table.shape[:2] == size:
             return table
-        exact = table.dtype == np.float64
-        rows, columns = (_matrix(self.axis, *sides, exact) for sides in zip(table.shape, size))
-        return apply(table, rows, columns)
+        source, exact = (table.shape[0], table.shape[1]), table.dtype == np.float64
+        return apply(table, *self.matrices(source, size, exact=exact))
 
-    def matrices(self, source: Size, size: Size) -> Matrices:
-        """W_h (new_rows, rows) and W_w (new_columns, columns), in float64."""
-        rows, columns = (_matrix(self.axis, *sides, True) for sides in zip(source, size))
+    def matrices(self, source: Size, size: Size, *, exact: bool = True) -> Matrices:
+        """W_h (new_rows, rows) and W_w (new_columns, columns)."""
+        rows, columns = (_matrix(self.axis, *sides, exact) for sides in zip(source, size))
         return rows, columns
 
 
@@ -82,9 +84,9 @@ class Whole:
         """Resample; the same size returns the table as it is."""
         return table if table.shape[:2] == size else self.resample(table, size)
 
-    def matrices(self, source: Size, size: Size) -> Matrices | None:
+    def matrices(self, source: Size, size: Size, *, exact: bool = True) -> Matrices | None:
         """It has none."""
-        del source, size
+        del source, size, exact
         return None
 
 

@@ -1,4 +1,4 @@
-"""Resampling of the flattened sequence, which knows no rows: transformers' ViTMAE decoder."""
+"""Resampling of the flattened sequence, which knows no rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.analysis._resampling._apply import support
+from pe_inspect.analysis._resampling._patch_numbers import (
+    by_number,
+    is_along_sequence,
+    patch_numbers,
+)
 from pe_inspect.analysis._resampling._resampler import Size, Table, Whole
-from pe_inspect.analysis._resampling.torch_modes import bicubic
+from pe_inspect.analysis._resampling.torch_modes import bicubic, bilinear
+from pe_inspect.errors import UsageError
 
-__all__ = ["flattened"]
+__all__ = ["along_sequence", "flattened"]
 
 TAPS: Final = 4
 
@@ -37,3 +43,22 @@ def _few_taps(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 flattened: Final = Whole("sequence-bicubic", _flattened)
+"""The rule of transformers' ViTMAE decoder."""
+
+
+def _along_sequence(offsets: Table, size: Size) -> Table:
+    numbers = patch_numbers(size)
+    made = bilinear(by_number(offsets)[None], (1, int(numbers.max()) + 1))
+    return np.asarray(made[0][numbers])
+
+
+def _refuse_rows(offsets: Table, _size: Size) -> None:
+    if not is_along_sequence(offsets):
+        raise UsageError(
+            "--method sequence resamples a bias by difference of patch numbers, and this one tells "
+            "rows from columns. Use --method swin, beit or timm."
+        )
+
+
+along_sequence: Final = Whole("sequence-linear", _along_sequence, _refuse_rows)
+"""The rule of our models' `rel_bias_1d`."""

@@ -8,9 +8,16 @@ from pe_inspect.analysis._resampling._bias import (
     mirrored,
     swapped,
 )
+from pe_inspect.analysis._resampling._cropped import square_cropped, square_cropped_corners
 from pe_inspect.analysis._resampling._register import library
-from pe_inspect.analysis._resampling._sequence import flattened
-from pe_inspect.analysis._resampling.rotary import extrapolate, normalised, rescale
+from pe_inspect.analysis._resampling._sequence import along_sequence, flattened
+from pe_inspect.analysis._resampling.rotary import (
+    extrapolate,
+    normalised,
+    normalised_max,
+    normalised_min,
+    rescale,
+)
 from pe_inspect.analysis._resampling.scale_factor import offset, offset_aa
 from pe_inspect.analysis._resampling.torch_modes import (
     align_corners,
@@ -41,6 +48,20 @@ library(
     {"vectors": bicubic_aa},
     call="size=(H, W), mode='bicubic', antialias=True",
     source="timm/models/naflexvit.py; pos_embed_ar_preserving=False",
+)
+library(
+    "naflex-ar",
+    {"vectors": square_cropped},
+    call="size=(m, m), m = max(H, W), mode='bicubic', antialias=True, then the first H rows and W "
+    "columns",
+    source="timm/models/naflexvit.py; pos_embed_ar_preserving=True",
+)
+library(
+    "radio",
+    {"vectors": square_cropped_corners},
+    call="size=(m, m), m = max(H, W), mode='bilinear', align_corners=True, then the first H rows "
+    "and W columns (CPE, in evaluation)",
+    source="NVlabs/RADIO: radio/vit_patch_generator.py, _get_pos_embeddings",
 )
 library(
     "jax",
@@ -167,6 +188,12 @@ library(
     source="timm.layers.resize_rel_pos_bias_table_levit (TinyViT's rule; LeViT's own has none)",
 )
 library(
+    "sequence",
+    {"bias": along_sequence},
+    call="the table of differences of patch numbers, row by row: size=2·H·W − 1, mode='linear'",
+    source="models that train made with rel_bias_1d (T5's bias without buckets, arXiv:1910.10683)",
+)
+library(
     "sam",
     {"vectors": bicubic_aa, "relative": bilinear},
     call="relative: size=2H − 1 (2W − 1 for x), mode='linear'; vectors: mode='bicubic', "
@@ -190,6 +217,18 @@ library(
     {"vectors": bicubic, "phases": extrapolate},
     call="phases: t_y, t_x of the new grid; vectors: size=(H, W), mode='bicubic'",
     source="naver-ai/rope-vit: models/vit_rope.py",
+)
+library(
+    "dinov3-max",
+    {"phases": normalised_max},
+    call="coords = (arange(H′) + ½)/max(H′, W′)·2 − 1 (W′ alike), normalize_coords='max'",
+    source="facebookresearch/dinov3: dinov3/layers/rope_position_encoding.py",
+)
+library(
+    "dinov3-min",
+    {"phases": normalised_min},
+    call="coords = (arange(H′) + ½)/min(H′, W′)·2 − 1 (W′ alike), normalize_coords='min'",
+    source="facebookresearch/dinov3: dinov3/layers/rope_position_encoding.py",
 )
 library(
     "dinov3",

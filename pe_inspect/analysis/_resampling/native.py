@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from pe_inspect.analysis._offsets import offset_table
 from pe_inspect.analysis._resampling import Method, methods
+from pe_inspect.analysis._resampling._patch_numbers import is_along_sequence
 from pe_inspect.analysis._resampling._planes import planes
 from pe_inspect.analysis._resampling._resampler import Resampler
 from pe_inspect.errors import UsageError
@@ -112,8 +116,21 @@ def _by_registers(pe: PositionEmbedding) -> Origin | None:
     return Origin("dinov2-reg", f"{key} has no rows for the register tokens, as DINOv2's")
 
 
+def _by_offsets(pe: PositionEmbedding) -> Origin | None:
+    if pe.kind != "bias" or min(pe.grid_size) < 2 or pe.num_prefix_rows:
+        return None
+    try:
+        offsets = offset_table(pe.layers[0]).offsets
+    except UsageError:
+        return None
+    if not is_along_sequence(offsets) or np.ptp(offsets) == 0:
+        return None
+    return Origin("sequence", "the bias is a function of the difference of patch numbers")
+
+
 _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
     _by_source,
+    _by_offsets,
     _by_join,
     _by_architecture,
     _by_registers,

@@ -20,7 +20,9 @@ from pe_inspect.analysis._resampling._register import plain
 from pe_inspect.analysis._resampling._resampler import Size, Table, Whole
 from pe_inspect.errors import UsageError
 
-__all__ = ["extrapolate", "normalised", "ntk", "rescale", "yarn"]
+__all__ = [
+    "extrapolate", "normalised", "normalised_max", "normalised_min", "ntk", "rescale", "yarn",
+]  # fmt: skip
 
 SAME: Final = 1e-3  # two speeds whose logarithms differ by less are one
 EVEN: Final = 1e-2  # relative spread of the gaps of a geometric series, read from float32 angles
@@ -56,6 +58,13 @@ def _normalised(found: Planes, source: Size, size: Size) -> Table:
         _places(new, 0.5) * old / new - 0.5 + origin
         for old, new, origin in zip(source, size, found.origin)
     )
+    return found.at(y, x)
+
+
+def _by_one_side(choose: Callable[[Size], int], found: Planes, source: Size, size: Size) -> Table:
+    """As `_normalised`, both axes in units of one of the sides."""
+    scale = choose(source) / choose(size)
+    y, x = (_places(new, 0.5) * scale - 0.5 + origin for new, origin in zip(size, found.origin))
     return found.at(y, x)
 
 
@@ -159,6 +168,18 @@ normalised: Final = _turning(
     _normalised,
     call="centres of patches in units of the image: t = (arange(H′) + ½)·H/H′ − ½, axes apart",
     source="DINOv3 (arXiv:2508.10104), normalize_coords='separate'",
+)
+normalised_max: Final = _turning(
+    "normalised-max",
+    lambda *given: _by_one_side(max, *given),
+    call="as normalised, both axes in units of the longer side: t = (arange(H′) + ½)·m/m′ − ½",
+    source="DINOv3 (arXiv:2508.10104), normalize_coords='max'",
+)
+normalised_min: Final = _turning(
+    "normalised-min",
+    lambda *given: _by_one_side(min, *given),
+    call="as normalised, both axes in units of the shorter side",
+    source="DINOv3 (arXiv:2508.10104), normalize_coords='min'",
 )
 ntk: Final = _turning(
     "ntk",

@@ -6,8 +6,10 @@ of prefix tokens.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from pe_inspect.errors import UsageError
@@ -15,6 +17,7 @@ from pe_inspect.families._bias import CLS_ROWS, windows_of
 from pe_inspect.families._grid import patch_size, prefix_tokens, x
 from pe_inspect.families._health._mended_file import mended_file
 from pe_inspect.families._health._readings import Reading, Readings, readings
+from pe_inspect.families._hints import is_flag
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -22,6 +25,7 @@ __all__ = ["Wanted", "expected_resolution", "expected_rows", "mismatch"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".npy")
 _WHY: Final = (
     "Loading it stops with a size mismatch, or, with strict=False, leaves the model with untrained "
     "positions."
@@ -205,12 +209,42 @@ def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading 
     """Return the lines that make a file that fits, which work as pasted."""
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
+    if _is_only_larger(checkpoint, found, have, need):
+        return _written(checkpoint, need)
     steps = []
     if have.grid_size != need.grid_size:
         steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
         steps += _other_prefix(found, have.num_prefix_rows, need.num_prefix_rows)
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
+
+
+def _is_only_larger(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading) -> bool:
+    """Whether another grid is all that the file lacks, so that a command makes it fit."""
+    same_prefix = found.is_bias or have.num_prefix_rows == need.num_prefix_rows
+    return checkpoint.format != "state_dict" and same_prefix and have.grid_size != need.grid_size
+
+
+def _written(checkpoint: Checkpoint, need: Reading) -> str:
+    """The command that writes the file at the other grid, as pasted into a shell."""
+    source, flags = checkpoint.source, list[str]()
+    for hint in ("grid_size", "num_prefix_tokens"):
+        if is_flag(checkpoint, hint):
+            said = getattr(checkpoint.hints, hint)
+            shown = "x".join(map(str, said)) if isinstance(said, tuple) else said
+            flags += [f"--{hint.replace('_', '-')}", str(shown)]
+    grid = "x".join(map(str, need.grid_size))
+    name = PurePath(source.rpartition(":")[2])
+    suffix = name.suffix if name.suffix in SUFFIXES or checkpoint.path is None else ""
+    target = f"{name.name.removesuffix(suffix) or 'model'}-{grid}{suffix or _suffix(checkpoint)}"
+    words = ["pe-inspect", "interpolate", source, *flags, "--grid", grid, "--write", target]
+    return shlex.join(words)
+
+
+def _suffix(checkpoint: Checkpoint) -> str:
+    """The extension of what has none in its name: nothing for a folder."""
+    is_elsewhere = checkpoint.path is None
+    return ".safetensors" if is_elsewhere else ""
 
 
 def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:

@@ -40,15 +40,26 @@ def read_pytorch_legacy(file: SourceFile) -> Contents:
     """
     if file.trust_pickle:
         return read_trusted(file)
+    tree, system, spans = _parts(file)
+    is_big_endian = isinstance(system, dict) and system.get("little_endian") is False
+    resolver = TensorResolver(file.source, partial(_span, spans), is_big_endian)
+    return Contents(plain_tree(tree, resolver), file.source)
+
+
+def storage_spans(file: SourceFile) -> tuple[Any, dict[str, Span]]:
+    """Return what the file says of the system that wrote it, and where each storage lies."""
+    _, system, spans = _parts(file)
+    return system, spans
+
+
+def _parts(file: SourceFile) -> tuple[Any, Any, dict[str, Span]]:
+    """Walk the five pickles, then follow the storages."""
     with for_unpickling(file.source) as pickled:
         source, storages = str(file), dict[str, StorageRef]()
         _magic, _version, system = (load_plain(pickled, source) for _ in range(3))
         tree = load_plain(pickled, source, storages)
         order = load_plain(pickled, source)
-        spans = _spans(file, pickled, order, storages)
-    is_big_endian = isinstance(system, dict) and system.get("little_endian") is False
-    resolver = TensorResolver(file.source, partial(_span, spans), is_big_endian)
-    return Contents(plain_tree(tree, resolver), file.source)
+        return tree, system, _spans(file, pickled, order, storages)
 
 
 def _spans(

@@ -44,15 +44,16 @@ def read_pytorch_zip(file: SourceFile) -> Contents:
     if file.trust_pickle:
         return read_trusted(file)
     with open_zip(file.source) as archive:
-        folder = _folder(file)
+        folder = folder_of(file)
         pickled = read_small_member(archive, f"{folder}/data.pkl", LARGEST_PICKLE)
         value = load_plain(io.BytesIO(pickled), str(file))
         spans = _spans(archive, file.source, folder)
-        resolver = TensorResolver(file.source, spans, _is_big_endian(archive, folder))
+        resolver = TensorResolver(file.source, spans, is_big_endian(archive, folder))
         return Contents(plain_tree(value, resolver), file.source)
 
 
-def _folder(file: SourceFile) -> str:
+def folder_of(file: SourceFile) -> str:
+    """Return the archive's one folder."""
     return next(n for n in file.members if n.split("/")[1:] == ["data.pkl"]).split("/")[0]
 
 
@@ -65,7 +66,8 @@ def _refuse_torchscript(file: SourceFile) -> None:
         )
 
 
-def _is_big_endian(archive: ZipFile, folder: str) -> bool:
+def is_big_endian(archive: ZipFile, folder: str) -> bool:
+    """Whether the archive says that its numbers are big-endian."""
     name = f"{folder}/byteorder"
     is_said = name in archive.NameToInfo
     return is_said and read_small_member(archive, name, limit=16) == b"big"

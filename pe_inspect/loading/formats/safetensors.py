@@ -59,7 +59,7 @@ def read_safetensors(file: SourceFile) -> Contents:
     Raises:
         UnreadableCheckpoint: the file is truncated, or its header lies about its content.
     """
-    header, data = _header(file)
+    header, data = read_header(file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise damaged(file, "has a __metadata__ that is no dictionary")
@@ -71,7 +71,12 @@ def read_safetensors(file: SourceFile) -> Contents:
     return Contents(tensors, file.source, metadata, format=word)
 
 
-def _header(file: SourceFile) -> tuple[dict[str, Any], Span]:
+def read_header(file: SourceFile) -> tuple[dict[str, Any], Span]:
+    """Return the header as it is, `__metadata__` included, and where the data lie.
+
+    Raises:
+        UnreadableCheckpoint: the file is truncated, or its header is no JSON.
+    """
     length = int.from_bytes(file.head[:8], "little")
     if length > min(file.size - 8, LONGEST_HEADER):
         raise damaged(

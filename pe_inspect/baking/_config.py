@@ -1,0 +1,80 @@
+"""What a config.json says of the image size, for the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["Sizes", "reconfigured"]
+
+Pair = tuple[int, int]
+
+_IMAGE: Final = ("image_size", "img_size", "input_size", "pretrain_image_size")
+_PICTURE: Final = ("size", "crop_size")  # of an image processor
+_PATCH: Final = ("patch_size",)
+_WINDOW: Final = ("window_size",)
+_RECORDS: Final = ("recipe", "text_config", "text_cfg", "test_input_size")
+"""What was trained, and what is of words: these stay."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Old and new sizes, in pixels, and of windows in patches; `None` where one does not change."""
+
+    image: tuple[Pair, Pair] | None = None
+    patch: tuple[Pair, Pair] | None = None
+    window: tuple[Pair, Pair] | None = None
+
+
+def reconfigured(config: Mapping[str, Any], sizes: Sizes, *, is_processor: bool = False) -> Any:
+    """Return a configuration in which every mention of an old size is one of the new.
+
+    A size keeps the form that it has: `224`, `[224, 224]`, `[3, 224, 224]` or
+    `{"height": 224, "width": 224}`; a number becomes a pair where the new size is no square.
+
+    Args:
+        config: as JSON has it.
+        sizes: what changes.
+        is_processor: whether this is an image processor's file, which calls it `size`.
+    """
+    words = dict.fromkeys(_IMAGE + (_PICTURE if is_processor else ()), sizes.image)
+    words |= dict.fromkeys(_PATCH, sizes.patch) | dict.fromkeys(_WINDOW, sizes.window)
+    return _changed(config, words)
+
+
+def _changed(node: Any, words: Mapping[str, tuple[Pair, Pair] | None]) -> Any:
+    if isinstance(node, list):
+        return [_changed(item, words) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {name: _value(name, value, words) for name, value in node.items()}
+
+
+def _value(name: str, value: Any, words: Mapping[str, tuple[Pair, Pair] | None]) -> Any:
+    if name in _RECORDS:
+        return value
+    pair = words.get(name)
+    if pair is not None and (made := _in_form(value, *pair)) is not None:
+        return made
+    return _changed(value, words)
+
+
+def _in_form(value: Any, old: Pair, new: Pair) -> Any:
+    """The new size in the form of the old one; `None` where `value` is no such size."""
+    if type(value) is int:
+        fits = (value, value) == old
+        return (new[0] if new[0] == new[1] else list(new)) if fits else None
+    if isinstance(value, list) and tuple(value[-2:]) == old and 2 <= len(value) <= 3:
+        return [*value[:-2], *new]
+    if isinstance(value, Mapping):
+        return _of_sides(value, old, new)
+    return None
+
+
+def _of_sides(value: Mapping[str, Any], old: Pair, new: Pair) -> Any:
+    if (value.get("height"), value.get("width")) == old:
+        return {**value, "height": new[0], "width": new[1]}
+    if value.get("shortest_edge") == min(old):
+        return {**value, "shortest_edge": min(new)}
+    return None

@@ -1,0 +1,34 @@
+"""The kernel that makes patches, for patches of another size (FlexiViT)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pe_inspect.analysis._resampling._patch_kernel import pi_resize
+from pe_inspect.analysis._resampling.torch_modes import bicubic_aa
+from pe_inspect.baking import Change
+from pe_inspect.families._grid import PATCH_KERNELS, is_whole_patch, patch_kernel, x
+from pe_inspect.families._names import trunk
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["kernel_change"]
+
+_FLAX = "embedding/kernel"  # (height, width, in, out)
+
+
+def kernel_change(checkpoint: Checkpoint, patch_size: tuple[int, int] | None) -> Change | None:
+    """Return the PI-resized kernel; `None` where the patch stays as it is, or no kernel is it.
+
+    Source: FlexiViT, arXiv:2212.08013, Eq. 2.
+    """
+    old = patch_kernel(checkpoint)
+    if patch_size is None or old is None or old == patch_size or not is_whole_patch(old):
+        return None
+    names = trunk(checkpoint)
+    key = next(names[name] for name in (_FLAX, *PATCH_KERNELS) if name in names)
+    stored = checkpoint.tensor(key)
+    is_flax = key.endswith(_FLAX)
+    kernel = stored.transpose(3, 2, 0, 1) if is_flax else stored
+    made = pi_resize(np.ascontiguousarray(kernel), patch_size, bicubic_aa)
+    note = f"the patch kernel was PI-resized from {x(old)} to {x(patch_size)} pixels (bicubic-aa)"
+    return Change(key, made.transpose(2, 3, 1, 0) if is_flax else made, note)
