@@ -19,9 +19,11 @@ from pe_inspect._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.doctor import doctor
+    from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import interpolate
     from pe_inspect.analysis.layernorm import layernorm
     from pe_inspect.analysis.similarity import similarity
+    from pe_inspect.baking._bake import bake
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         UnsafeCheckpoint,
         UsageError,
     )
+    from pe_inspect.evaluation import evaluate
     from pe_inspect.families import extract
     from pe_inspect.figures import figure
     from pe_inspect.loading import Checkpoint, Hints, load
@@ -53,7 +56,10 @@ _HOMES = {
     "Hints": "loading",
     "load": "loading",
     "extract": "families",
+    "bake": "baking._bake",
     "doctor": "analysis.doctor",
+    "evaluate": "evaluation",
+    "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "similarity": "analysis.similarity",
@@ -75,7 +81,10 @@ __all__ = [
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "bake",
     "doctor",
+    "evaluate",
+    "evolution",
     "extract",
     "figure",
     "interpolate",

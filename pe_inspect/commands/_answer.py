@@ -19,7 +19,7 @@ from pe_inspect.commands._locate import locate
 from pe_inspect.commands._options import Asked, Drawing, Output, Reading, Source, Terminal
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
 from pe_inspect.commands._transfers import transfers
-from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
 from pe_inspect.files import OutputFolder
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Question:
         data: what `--save-data` writes: file extension → writer of (result, file).
         lines: what is printed below the summary.
         more: what the JSON entry holds beside the summary.
+        whole: what the whole JSON object holds beside the entries.
+        made: files that were made besides those of the question's folder.
     """
 
     name: str
@@ -67,12 +69,22 @@ class Question:
     draw: dict[str, Any] = field(default_factory=dict)
     lines: Callable[[Any], Sequence[str]] = lambda _: ()
     more: Callable[[Any], dict[str, Any]] = lambda _: {}
+    whole: dict[str, Any] = field(default_factory=dict)
+    made: tuple[Path, ...] = ()
 
 
 def open_subject(
-    source: Source, reading: Reading, terminal: Terminal, *, with_sha256: bool
+    source: Source,
+    reading: Reading,
+    terminal: Terminal,
+    *,
+    with_sha256: bool,
+    may_lack: bool = False,
 ) -> Subject:
-    """Locate and load the checkpoint, and extract its embeddings; say what was chosen."""
+    """Locate and load the checkpoint, and extract its embeddings; say what was chosen.
+
+    With `may_lack`, a checkpoint without any is no error: it has no tables.
+    """
     located = locate(source.checkpoint, no_train=source.no_train, quiet=terminal.quiet)
     if located.how and not terminal.quiet:
         complain(located.how)
@@ -89,7 +101,12 @@ def open_subject(
                 trust_pickle=source.trust_pickle,
                 progress=progress,
             )
-            tables = extract(checkpoint, with_sha256=with_sha256)
+            try:
+                tables = extract(checkpoint, with_sha256=with_sha256)
+            except NoPositionEmbedding:
+                if not may_lack:
+                    raise
+                tables = ()
         return Subject(located.name, checkpoint, tables)
 
     try:
@@ -108,17 +125,25 @@ def output_folder(output: Output, name: str) -> OutputFolder:
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 
-def answer(question: Question, asked: Asked) -> None:
-    """Ask one question of every embedding in a checkpoint; write its files; print the answers."""
-    subject = open_subject(
-        asked.source, asked.reading, asked.terminal, with_sha256=asked.terminal.json
-    )
+def answer(question: Question, asked: Asked, subject: Subject | None = None) -> None:
+    """Ask one question of every embedding in a checkpoint; write its files; print the answers.
+
+    Args:
+        question: what is asked.
+        asked: what was typed.
+        subject: the checkpoint, where it is open already.
+    """
+    if subject is None:
+        subject = open_subject(
+            asked.source, asked.reading, asked.terminal, with_sha256=asked.terminal.json
+        )
     folder = output_folder(asked.output, subject.name)
     if asked.data.save_data or not asked.drawing.no_figures:
         folder.claim(_files_of(question.name, folder.path))
     entries = _entries(question, subject, asked, folder)
+    folder.written += question.made
     if asked.terminal.json:
-        write_json(_whole(question.name, subject, entries, folder))
+        write_json({**_whole(question.name, subject, entries, folder), **question.whole})
     else:
         for path in folder.written:
             write_line(f"Wrote {path}")

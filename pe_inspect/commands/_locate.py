@@ -23,6 +23,8 @@ EXTRACTION: Final = ".pe.safetensors"
 NAMELESS: Final = re.compile(
     r"(model|pytorch_model|checkpoint|weights|best|last|latest)(-\d+-of-\d+)?$"
 )
+# What a run of ours keeps beside the checkpoint that it is read by.
+COMPANIONS: Final = ("best.safetensors", "resume.safetensors")
 # A clone or an unpacked archive writes all its files within moments: none of them is newer.
 SAME_MOMENT: Final = 10.0  # seconds
 
@@ -54,7 +56,7 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
     if is_remote(given):
         return Located(given, _remote_name(given))
     if given and Path(given).exists():
-        return Located(given, checkpoint_name(Path(given)))
+        return Located(given, checkpoint_name(Path(given)), _told(Path(given)))
     if _is_recipe(given):
         return _of_recipe(given, no_train, quiet)
     raise UnreadableCheckpoint(_missing(given))
@@ -100,7 +102,8 @@ def newest(folder: Path = CHECKPOINTS, *, prefer: str = "") -> Path | None:
 def _weight_files(folder: Path) -> Iterator[Path]:
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         visible = not path.name.startswith(".") and EXTRACTION not in path.name
-        if visible and path.suffix in SUFFIXES and path.is_file():
+        is_companion = path.name in COMPANIONS and (path.parent / "model.safetensors").is_file()
+        if visible and not is_companion and path.suffix in SUFFIXES and path.is_file():
             yield path
 
 
@@ -110,7 +113,24 @@ def _without_a_name(no_train: bool, quiet: bool) -> Located:
     path = newest(prefer=DEFAULT_RECIPE)
     if path is None:
         return _of_recipe(DEFAULT_RECIPE, no_train, quiet)
-    return Located(str(path), checkpoint_name(path), f"no CHECKPOINT given: the newest, {path}")
+    how = f"no CHECKPOINT given: the newest, {path}"
+    return Located(str(path), checkpoint_name(path), _told(path, how))
+
+
+def _told(path: Path, how: str = "") -> str:
+    """Return how these weights were chosen, and that the run that left them is not over."""
+    return "\n".join(filter(None, (how, _standing(path))))
+
+
+def _standing(path: Path) -> str:
+    """Return a warning where these are the weights of a run that is not over."""
+    if not (path if path.is_dir() else path.parent).joinpath("config.json").is_file():
+        return ""  # and nothing is imported for it
+    from pe_inspect.training.catalog import unfinished
+
+    status = unfinished(path)
+    again = "`pe-inspect train RECIPE --resume` goes on with it"
+    return f"The run of {path} is not finished ({status}); {again}." if status else ""
 
 
 def _is_recipe(given: str) -> bool:
@@ -126,7 +146,7 @@ def _of_recipe(name: str, no_train: bool, quiet: bool) -> Located:
 
     folder = checkpoint_folder(name)
     if (folder / WEIGHTS).is_file():
-        return Located(str(folder), name, f"{name}: {folder}")
+        return Located(str(folder), name, _told(folder, f"{name}: {folder}"))
     takes = expected_time(recipes[name])
     if no_train:
         raise UsageError(

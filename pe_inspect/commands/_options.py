@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands._parsing import epsilon, pair, place, whole
+from pe_inspect.commands._parsing import epsilon, layers, pair, place, whole
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import did_you_mean
 
@@ -231,8 +231,8 @@ class Selection(Query):
         _option(
             "--layer",
             panel=_WHAT,
-            metavar="NAME",
-            help="One layer: blocks.3, or 3. Left out: all of them.",
+            metavar="NAME[,NAME]",
+            help="One layer or several: blocks.3, or 0,3,11. Left out: all of them.",
         ),
     ] = None
     head: Annotated[
@@ -246,10 +246,13 @@ class Selection(Query):
         ),
     ] = None
 
-    def where(self) -> int | str | None:
-        """Return --layer as an index where it is a number, else as a name."""
-        numeric = self.layer is not None and self.layer.isdecimal()
-        return int(self.layer) if self.layer is not None and numeric else self.layer
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.where()
+
+    def where(self) -> int | str | tuple[int | str, ...] | None:
+        """Return --layer: places, or names; one, or several."""
+        return None if self.layer is None else layers("--layer", self.layer)
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,7 @@ class Resize:
     ] = None
     grid: Annotated[
         str | None,
-        _option("--grid", panel=_WHAT, metavar="HxW", help="The new grid, in patches: 24x24."),
+        _option("--grid", panel=_WHAT, metavar="N|HxW", help="The new grid in patches: 14x24."),
     ] = None
 
     def __post_init__(self) -> None:
@@ -285,8 +288,8 @@ class Resize:
 
     def arguments(self) -> dict[str, tuple[int, int]]:
         """Return what `interpolate` is asked with: only what was given."""
-        pixels = {} if self.res is None else {"res": pair("--res", self.res, one=True)}
-        return pixels if self.grid is None else {**pixels, "grid": pair("--grid", self.grid)}
+        given = {"res": self.res, "grid": self.grid}
+        return {k: pair(f"--{k}", text, one=True) for k, text in given.items() if text is not None}
 
 
 @dataclass(frozen=True)

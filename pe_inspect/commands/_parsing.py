@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["epsilon", "pair", "place", "whole"]
+__all__ = ["epsilon", "layers", "megabytes", "numbers", "pair", "place", "whole"]
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -38,6 +39,51 @@ def epsilon(given: str) -> float:
     return value
 
 
+def numbers(option: str, given: str | None) -> tuple[float, ...] | None:
+    """Parse `1,0.8,0.5` as finite numbers; nothing given is `None`.
+
+    Raises:
+        UsageError: one of them is no number.
+    """
+    if given is None:
+        return None
+    try:
+        found = tuple(float(word) for word in given.split(","))
+    except ValueError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"{option} {given!r} is not numbers with commas between, like 1,0.5,0.")
+    return found
+
+
+def megabytes(given: str | float) -> float:
+    """Parse the size of a page, in units of 10⁶ bytes: from 0.1 to 1000.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0.1 <= value <= 1000:
+        raise UsageError(f"--max-mb {given} is no size of a page: pass 0.1 to 1000, e.g. 10.")
+    return value
+
+
+def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
+    """Parse `3`, `blocks.3` or `0,3,11` as one layer, or as several.
+
+    Raises:
+        UsageError: it names none.
+    """
+    words = [word.strip() for word in given.split(",") if word.strip()]
+    found = tuple(int(word) if word.isdecimal() else word for word in words)
+    if not found:
+        raise UsageError(f"{option} {given!r} names no layer. Pass blocks.3, 3, or 0,3,11.")
+    return found[0] if len(found) == 1 else found
+
+
 def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     """Parse `14x14` (or, with `one`, also `16` for 16×16) as rows and columns.
 
@@ -45,7 +91,8 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
         UsageError: it is no such pair, or a side is 0.
     """
     found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*,]\s*(\d+))?\s*", given)
-    form = "a number, or rows and columns, like 384 or 224x384" if one else "rows x columns: 14x14"
+    like = "24 or 14x24" if option == "--grid" else "384 or 224x384"
+    form = f"a number, or rows and columns, like {like}" if one else "rows x columns: 14x14"
     if found is None or (found[2] is None and not one):
         raise UsageError(f"{option} {given!r} is not {form}.")
     rows, columns = int(found[1]), int(found[2] or found[1])

@@ -31,6 +31,7 @@ PANELS: Final = (LOOK, QUESTIONS, ANSWERS, MAKE)
 INTERRUPTED: Final = 130
 UNTOUCHED: Final = "Files are written whole or not at all: nothing is half-written."
 BUG: Final = 1
+WITH_COMMAS: Final = ("--layer", "--method")
 
 # typer brings its own copy of click in some releases: its errors are found through its own names.
 _ClickUsage: Any = typer.BadParameter.__mro__[1]
@@ -54,6 +55,29 @@ class _PlainHelp:
 
 class _CommandOfProgram(_PlainHelp, TyperCommand):
     """One command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the command line; an option that takes one value is not given twice."""
+        parser: Any = self.make_parser(ctx)
+        _refuse_repeated(parser.parse_args(args=list(args))[2])
+        return super().parse_args(ctx, args)
+
+
+def _refuse_repeated(given: Sequence[Any]) -> None:
+    """Stop where a second value would silently replace the first.
+
+    Raises:
+        UsageError: some option was given several times that takes one value.
+    """
+    for parameter in given:
+        single = parameter.param_type_name == "option" and not (
+            parameter.multiple or parameter.is_flag or parameter.count
+        )
+        times = sum(one is parameter for one in given)
+        if single and times > 1:
+            name = max(parameter.opts, key=len)
+            commas = ", several with commas" if name in WITH_COMMAS else ""
+            raise UsageError(f"{name} was given {times} times; it takes one value{commas}.")
 
 
 class Program(_PlainHelp, TyperGroup):
@@ -210,7 +234,8 @@ def _unknown_option(error: Any, context: Any) -> str | None:
     name = getattr(error, "option_name", None)
     if context is None or name is None or not error.message.startswith("No such option"):
         return None
-    known = [option[2:] for parameter in context.command.params for option in parameter.opts]
+    spelled = [option for parameter in context.command.params for option in parameter.opts]
+    known = [option[2:] for option in spelled if option.startswith("--")]
     near = difflib.get_close_matches(name.lstrip("-"), known, n=2, cutoff=0.6)
     meant = f" Did you mean {' or '.join(repr(f'--{each}') for each in near)}?" if near else ""
     return f"Unknown option {name!r}.{meant}"

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
 
 from pe_inspect.commands._terminal import complain, move_line, on_a_terminal
+from pe_inspect.errors import PEInspectError
+from pe_inspect.training.launch import launched
 
 if TYPE_CHECKING:
     from pe_inspect.training import Progress, Recipe
 
-__all__ = ["duration", "expected_time", "train_with_progress"]
+__all__ = ["duration", "expected_time", "first_speaks", "train_with_progress"]
+
+INTERRUPTED: Final = 130
 
 
-def train_with_progress(recipe: Recipe, *, quiet: bool, **options: Any) -> Path:
-    """Train a recipe and return the folder of its checkpoint."""
-    from pe_inspect.training import train
+def train_with_progress(recipe: Recipe, *, quiet: bool, again: str = "", **options: Any) -> Path:
+    """Train a recipe and return the folder of its checkpoint.
 
-    if quiet:
-        return train(recipe, **options)
-    moving = on_a_terminal()
+    Args:
+        recipe: what to train.
+        quiet: show no progress.
+        again: the command that goes on with the run if it is interrupted.
+        options: of `pe_inspect.training.train`.
+    """
+    from pe_inspect.training import TrainingDiverged, TrainingInterrupted, train
+
+    moving = not quiet and on_a_terminal()
+    if not quiet:
+        options |= {"progress": _moving if moving else _Lines(recipe.name), "say": _aside}
+    again = again or f"pe-inspect train {recipe.name} --resume"
     try:
-        return train(recipe, progress=_moving if moving else _Lines(recipe.name), **options)
+        with first_speaks(TrainingInterrupted, TrainingDiverged):
+            return train(recipe, **options)
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted(f"{error}\nGo on with: {again}") from error
     finally:
         if moving:
             move_line("")
+
+
+@contextmanager
+def first_speaks(*alike: type[BaseException]) -> Iterator[None]:
+    """Let the first of several processes alone tell an error that all of them meet.
+
+    Args:
+        alike: such errors; ours of every kind unless given.
+    """
+    kinds = alike or (PEInspectError,)
+    try:
+        yield
+    except kinds as error:
+        if launched().is_first:
+            raise
+        raise typer.Exit(getattr(error, "exit_code", INTERRUPTED)) from error
 
 
 def duration(minutes: float) -> str:
@@ -42,6 +77,13 @@ def expected_time(recipe: Recipe) -> str:
     if recipe.expected_minutes <= 0:
         return "how long it takes was never measured"
     return f"about {duration(recipe.expected_minutes)} on {recipe.timed_on}"
+
+
+def _aside(text: str) -> None:
+    """Say something between two lines of progress."""
+    if on_a_terminal():
+        move_line("")
+    complain(text)
 
 
 def _moving(progress: Progress) -> None:

@@ -12,8 +12,9 @@ from pe_inspect.commands import MAKE, command
 from pe_inspect.commands._describe import aligned, command_line, number, versions
 from pe_inspect.commands._options import Terminal
 from pe_inspect.commands._terminal import complain, write_json, write_line
-from pe_inspect.commands._training import expected_time, train_with_progress
+from pe_inspect.commands._training import expected_time, first_speaks, train_with_progress
 from pe_inspect.files import OutputFolder
+from pe_inspect.training.launch import launched
 
 if TYPE_CHECKING:
     from pe_inspect.training import Recipe
@@ -58,6 +59,24 @@ _Export = Annotated[
         help="Also write the layout of the original LaPE scripts.",
     ),
 ]
+_Resume = Annotated[
+    bool,
+    typer.Option("--resume", metavar="", help="Go on where an interrupted run stopped."),
+]
+_TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", metavar="", help="Also write TensorBoard's event files."),
+]
+_SchhCompat = Annotated[
+    bool,
+    typer.Option(
+        "--schh-compat", metavar="", help="Turn by s-chh's rotary angles, not RoFormer's."
+    ),
+]
+_Strict = Annotated[
+    bool,
+    typer.Option("--strict", metavar="", help="Stop at an image that cannot be read."),
+]
 _Force = Annotated[
     bool,
     typer.Option("--force", metavar="", help="Overwrite files that pe-inspect did not make."),
@@ -73,18 +92,40 @@ def train(
     device: _Device = "auto",
     data: _Data = None,
     export: _Export = None,
+    resume: _Resume = False,
+    tensorboard: _TensorBoard = False,
+    schh_compat: _SchhCompat = False,
+    strict: _Strict = False,
     force: _Force = False,
 ) -> None:
     """Make a checkpoint from a recipe."""
-    chosen = _recipe(recipe).with_overrides(changes or [])
-    if export is not None:
-        OutputFolder(export.parent, force).claim([export.name])
-    if not terminal.quiet:
+    with first_speaks():
+        flags = {"schh_compat": schh_compat, "strict": strict}
+        said = [f"{name}=true" for name, is_given in flags.items() if is_given]
+        chosen = _recipe(recipe).with_overrides([*(changes or []), *said])
+        if export is not None:
+            OutputFolder(export.parent, force).claim([export.name])
+    is_first = launched().is_first
+    quiet = terminal.quiet or not is_first
+    if not quiet:
         complain(f"Training {chosen.name}: {expected_time(chosen)}.")
-    folder = train_with_progress(
-        chosen, quiet=terminal.quiet, out=out, device=device, root=data, force=force
-    )
-    written = [folder / "model.safetensors", folder / "config.json", folder / "metrics.csv"]
+    options = {"out": out, "device": device, "root": data, "force": force}
+    options |= {"resume": resume, "tensorboard": tensorboard}
+    folder = train_with_progress(chosen, quiet=quiet, again=_again(resume), **options)
+    if is_first:
+        _finish(folder, export, terminal)
+
+
+def _again(is_resumed: bool) -> str:
+    """Return what to type to go on with this run."""
+    if launched().size > 1:
+        return "the same torchrun command with --resume"
+    return command_line() if is_resumed else f"{command_line()} --resume"
+
+
+def _finish(folder: Path, export: Path | None, terminal: Terminal) -> None:
+    names = ("model.safetensors", "best.safetensors", "config.json", "metrics.csv", "curves.png")
+    written = [folder / name for name in names if (folder / name).exists()]
     if export is not None:
         from pe_inspect.training import export as write_export
 
@@ -95,7 +136,7 @@ def train(
 def _recipe(given: str) -> Recipe:
     from pe_inspect.training import Recipe, recipes
 
-    return Recipe.open(given) if given.endswith(".toml") else recipes[given]
+    return Recipe.open(given) if ".toml" in given else recipes[given]
 
 
 def _print(folder: Path, written: list[Path], terminal: Terminal) -> None:

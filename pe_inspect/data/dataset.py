@@ -1,7 +1,8 @@
-"""What every dataset becomes: two splits of uint8 images with class numbers."""
+"""What every dataset becomes: two splits of uint8 images with class numbers, held or on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 from pe_inspect._typing import Int, Shaped
 from pe_inspect.errors import UsageError
 
-__all__ = ["DEFAULT_ROOT", "Dataset", "Split", "load"]
+__all__ = ["DEFAULT_ROOT", "Dataset", "FileSplit", "Split", "load"]
 
 DEFAULT_ROOT: Final = Path("data")
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,54 @@ class Split:
         if self.labels.shape != self.images.shape[:1]:
             raise ValueError(f"{len(self.images)} images, but labels of {self.labels.shape}")
 
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(H, W) pixels of every image."""
+        height, width = self.images.shape[2:]
+        return int(height), int(width)
+
     def __len__(self) -> int:
         return len(self.images)
+
+
+class FileSplit(Split):
+    """Images that stay on the disk; a loader reads them as they are needed.
+
+    `images` reads all of them, for those who want an array whatever it takes.
+
+    Args:
+        files: one image each.
+        labels: (N,) int64 class numbers.
+        img_size: (H, W) that they are resized and cropped to.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        labels: Int[np.ndarray, " labels"],
+        img_size: tuple[int, int],
+    ) -> None:
+        for name, value in (("files", tuple(files)), ("labels", labels), ("_size", img_size)):
+            object.__setattr__(self, name, value)
+
+    files: tuple[Path, ...]
+    _size: tuple[int, int]
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(H, W) pixels that every image becomes."""
+        return self._size
+
+    @cached_property
+    def images(self) -> Shaped[np.ndarray, "images 3 height width"]:
+        """(N, 3, H, W) uint8: the middle of every image."""
+        from pe_inspect.data.decoding import central, decoded
+
+        read = (np.asarray(central(decoded(file), self.img_size)) for file in self.files)
+        return np.stack([image.transpose(2, 0, 1) for image in read])
+
+    def __len__(self) -> int:
+        return len(self.files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +101,7 @@ class Dataset:
         train: what a model learns from.
         test: what it is measured on.
         classes: the class names, in the order of the labels.
+        notes: what was decided while reading: images skipped, resized, read from the disk.
     """
 
     name: str
@@ -59,26 +109,32 @@ class Dataset:
     train: Split
     test: Split
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def img_size(self) -> tuple[int, int]:
         """(H, W) pixels of every image."""
-        height, width = self.train.images.shape[2:]
-        return int(height), int(width)
+        return self.train.img_size
 
     @property
     def in_chans(self) -> int:
         """Colour channels."""
+        if isinstance(self.train, FileSplit):
+            return 3
         return int(self.train.images.shape[1])
 
     @cached_property
     def mean(self) -> tuple[float, ...]:
-        """The training images' mean a channel, on [0, 1]."""
+        """The training images' mean a channel, on [0, 1]; ImageNet's for images on the disk."""
+        if isinstance(self.train, FileSplit):
+            return IMAGENET_MEAN
         return tuple(float(m) / 255 for m, _ in self._moments)
 
     @cached_property
     def std(self) -> tuple[float, ...]:
-        """The training images' standard deviation a channel, on [0, 1]; 1 where it is zero."""
+        """Their standard deviation a channel, likewise; 1 where it is zero."""
+        if isinstance(self.train, FileSplit):
+            return IMAGENET_STD
         return tuple(float(np.sqrt(v)) / 255 or 1.0 for _, v in self._moments)
 
     @cached_property
@@ -94,22 +150,34 @@ def _mean_and_variance(channel: np.ndarray) -> tuple[float, float]:
     return mean, float(counts @ (values - mean) ** 2 / counts.sum())
 
 
-def load(name: str, *, root: str | Path | None = None) -> Dataset:
+def load(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    img_size: tuple[int, int] | None = None,
+    stream: str = "auto",
+    strict: bool = False,
+) -> Dataset:
     """Read a dataset by name.
 
     Args:
         name: a registered name, with an argument after a colon where it takes one:
-            `"digits"`, `"cifar10-jpeg"`, `"imagefolder:PATH"`.
+            `"digits"`, `"cifar10"`, `"imagefolder:PATH"`.
         root: where downloaded sets lie; `data/` of the working folder unless given.
+        img_size: (H, W) that images of several sizes are resized and cropped to.
+        stream: whether the images of a folder stay on the disk: `"on"`, `"off"`, or `"auto"`,
+            where they would take more than 2 GiB.
+        strict: stop at an image that cannot be read, instead of leaving it out and noting it.
 
     Raises:
         UsageError: no such dataset, it is not on this disk (the message says how to get it), or
             its images cannot be used.
     """
-    from pe_inspect.data.datasets import datasets
+    from pe_inspect.data.datasets import Request, datasets
 
     kind, colon, argument = name.partition(":")
     reader = datasets[kind]
     if colon and not argument:
         raise UsageError(f"{name!r} has nothing after the colon; e.g. imagefolder:path/to/folder.")
-    return reader(argument, Path(root) if root is not None else DEFAULT_ROOT)
+    place = Path(root) if root is not None else DEFAULT_ROOT
+    return reader(Request(argument, place, img_size, stream, strict))

@@ -47,6 +47,7 @@ __all__ = [
     "draw_image",
     "draw_page",
     "draw_single",
+    "fitted",
     "outline",
     "plan",
     "tile_ticks",
@@ -116,8 +117,14 @@ class Words:
     scale: str
 
 
-def plan(count: int, side_for: Callable[[int], tuple[int, int]], *, largest: int = LARGEST) -> Plan:
-    """Choose how many maps go in a row.
+def plan(
+    count: int,
+    side_for: Callable[[int], tuple[int, int]],
+    *,
+    largest: int = LARGEST,
+    columns: int | None = None,
+) -> Plan:
+    """Choose how many maps go in a row, unless that is said.
 
     The less a map is thinned the better; then a figure that leaves room on its page; then large
     maps, and few empty places in the last row.
@@ -126,7 +133,10 @@ def plan(count: int, side_for: Callable[[int], tuple[int, int]], *, largest: int
         count: the number of maps.
         side_for: the (rows, columns) of a map that has at most that many pixels to a side.
         largest: pixels of the page for the longer side of a map.
+        columns: how many go in a row, where rows mean something.
     """
+    if columns is not None:
+        return _plan(columns, side_for, largest)
     plans = [_plan(columns, side_for, largest) for columns in range(1, count + 1)]
     fitting = [one for one in plans if one.pixels(count)[1] <= WIDTH] or plans[:1]
     return min(fitting, key=lambda one: _rank(one, count))

@@ -268,7 +268,8 @@ def _check_tokens(config: ViTConfig) -> None:
         )
     if config.reg_tokens > config.num_patches:
         raise UsageError(
-            f"reg_tokens is {config.reg_tokens}, more than the {config.num_patches} patches."
+            f"reg_tokens is {config.reg_tokens}, more than the {config.num_patches} patches; "
+            f"choose at most {config.num_patches}."
         )
 
 
@@ -280,6 +281,11 @@ def _check_ranges(config: ViTConfig) -> None:
         if getattr(config, name) < 0:
             raise UsageError(f"{name} is {getattr(config, name)}; it must be 0 or more.")
     _check_positive("max_relative_distance", config.max_relative_distance)
+    if config.schh_compat and config.scheme != "rope_axial":
+        raise UsageError(
+            f"schh_compat changes the angles of scheme 'rope_axial', and scheme is "
+            f"{config.scheme!r}; leave it out."
+        )
     if config.peg_kernel < 1 or not config.peg_kernel % 2:
         raise UsageError(f"peg_kernel is {config.peg_kernel}; it must be odd, e.g. 3.")
     if not -1 <= config.peg_position < config.depth:

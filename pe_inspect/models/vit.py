@@ -163,7 +163,7 @@ class VisionTransformer(nn.Module):
             x = self._convolve(i, x, grid)
         features: torch.Tensor = self.norm(x)
         if self.pe_norm is not None:
-            features = features + self._over_tokens(self.pe_norm(tables[0]))
+            features = features + self.over_tokens(self.pe_norm(tables[0]))
         return features
 
     def tables(self, grid_size: Grid) -> list[torch.Tensor]:
@@ -226,14 +226,14 @@ class VisionTransformer(nn.Module):
         prefix = (getattr(self, name).expand(len(images), -1, -1) for name in names)
         x = torch.cat((*prefix, self.patch_embed(images)), dim=1)
         if self.config.join in ("input", "pvg", "mpvg"):
-            x = x + self._over_tokens(tables[0])
+            x = x + self.over_tokens(tables[0])
         return cast("torch.Tensor", self.pos_drop(x))
 
     def _with_table(self, block: int, x: torch.Tensor, tables: list[torch.Tensor]) -> torch.Tensor:
         """Add to the residual stream what enters it ahead of a block."""
         if self.config.join == "share":
-            return x + self._over_tokens(tables[0])
-        return x + self._over_tokens(tables[block]) if self.config.join == "unshare" else x
+            return x + self.over_tokens(tables[0])
+        return x + self.over_tokens(tables[block]) if self.config.join == "unshare" else x
 
     def _beside(self, tables: list[torch.Tensor]) -> list[torch.Tensor | None]:
         omega = tables[0] if tables else None
@@ -243,10 +243,10 @@ class VisionTransformer(nn.Module):
                 beside.append(None)
             else:
                 omega = cast("torch.Tensor", block.pe_norm(omega))
-                beside.append(self._over_tokens(omega))
+                beside.append(self.over_tokens(omega))
         return beside
 
-    def _over_tokens(self, table: torch.Tensor) -> torch.Tensor:
+    def over_tokens(self, table: torch.Tensor) -> torch.Tensor:
         """Give the tokens that a table has no rows for rows of zeros."""
         missing = self.config.num_prefix_tokens - self.config.num_prefix_rows
         return functional.pad(table, (0, 0, missing, 0)) if missing else table
@@ -258,7 +258,7 @@ class VisionTransformer(nn.Module):
         return torch.cat((x[:, :prefix], self.pos_block[0](x[:, prefix:], grid_size)), dim=1)
 
     def _initialise(self) -> None:
-        """Start as timm does: linear weights of σ 0.02, truncated; convolutions as torch has them."""
+        """Start as timm does: linear weights of σ 0.02, truncated; convolutions as torch."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_(module.weight, std=0.02)

@@ -13,12 +13,13 @@ from pe_inspect.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pe_inspect.training.export_pth import export
-    from pe_inspect.training.trainer import Progress, TrainingDiverged, TrainingInterrupted, train
+    from pe_inspect.training.run import Progress, TrainingDiverged, TrainingInterrupted
+    from pe_inspect.training.trainer import train
 
 _HOMES: Final = {
-    "Progress": "trainer",
-    "TrainingDiverged": "trainer",
-    "TrainingInterrupted": "trainer",
+    "Progress": "run",
+    "TrainingDiverged": "run",
+    "TrainingInterrupted": "run",
     "export": "export_pth",
     "train": "trainer",
 }

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pe_inspect.errors import UsageError
 from pe_inspect.registry import UnknownName
 from pe_inspect.training.recipe import Recipe
+from pe_inspect.training.recipe_file import read_recipes
 
-__all__ = ["DEFAULT_RECIPE", "Recipes", "checkpoint_folder", "recipes"]
+__all__ = ["DEFAULT_RECIPE", "Recipes", "checkpoint_folder", "recipes", "unfinished"]
 
 DEFAULT_RECIPE: Final = "cifar10-lape"
 WEIGHTS: Final = "model.safetensors"
+FINISHED: Final = "finished"  # the status in config.json
 
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
 class Recipes(Mapping[str, Recipe]):
-    """Name → recipe, one TOML file each, read when it is asked for.
+    """Name → recipe, from TOML files of one recipe or a family each, read when first asked for.
 
     Args:
         folder: where the files lie.
@@ -29,22 +33,36 @@ class Recipes(Mapping[str, Recipe]):
         self.folder = folder
 
     @cached_property
-    def _files(self) -> dict[str, Path]:
-        return {file.stem: file for file in sorted(self.folder.glob("*.toml"))}
+    def _contents(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return the family and the plain content of every recipe; those of a file in a row."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        for file in sorted(self.folder.glob("*.toml")):
+            for name, content in read_recipes(file).items():
+                if name in found:
+                    raise UsageError(f"{file.name}: another file has a recipe {name!r}, too.")
+                found[name] = file.stem, content
+        return found
+
+    def family(self, name: str) -> str:
+        """Return the stem of the file that a recipe is from."""
+        return self._entry(name)[0]
 
     def __getitem__(self, name: str) -> Recipe:
-        if name not in self._files:
-            raise UnknownName("recipe", name, list(self._files))
-        return Recipe.open(self._files[name])
+        return Recipe.from_dict(self._entry(name)[1])
+
+    def _entry(self, name: str) -> tuple[str, dict[str, Any]]:
+        if name not in self._contents:
+            raise UnknownName("recipe", name, list(self._contents))
+        return self._contents[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return name in self._contents
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self._contents)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._contents)
 
 
 recipes: Final = Recipes(Path(__file__).parent / "recipes")
@@ -59,3 +77,20 @@ def checkpoint_folder(name: str) -> Path:
     here = Path("checkpoints") / name
     shipped = (_PACKAGE / "checkpoints" / name, _PACKAGE.parent / "checkpoints" / name)
     return next((folder for folder in (here, *shipped) if (folder / WEIGHTS).is_file()), here)
+
+
+def unfinished(checkpoint: Path) -> str:
+    """Return how far the run came that left these weights, e.g. `interrupted in epoch 2`.
+
+    Empty where it came to its end, and where the weights are not the last ones of a run of ours.
+
+    Args:
+        checkpoint: a folder, or a file in one.
+    """
+    weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
+    try:
+        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
+        status = str(config["status"]) if "recipe" in config else FINISHED
+    except (OSError, ValueError, KeyError, TypeError):
+        status = FINISHED
+    return "" if status == FINISHED or weights.name != WEIGHTS else status

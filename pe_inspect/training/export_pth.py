@@ -16,7 +16,16 @@ from pe_inspect.training.run_folder import CONFIG, WEIGHTS
 
 __all__ = ["export"]
 
+# Those scripts' own words; what they do not know keeps ours, so that nothing is called what it
+# is not.
 _JOIN_TYPES: Final = {"input": "basic", "lape": "LaPE"}
+_SCHEMES: Final = {
+    "learned": "learnable",
+    "sincos1d": "1D_sin",
+    "sincos2d": "2D_sin",
+    "rel_bias_1d": "1D_RPE",
+    "rel_bias_2d": "2D_RPE",
+}
 
 
 def export(folder: str | Path, path: str | Path) -> Path:
@@ -64,8 +73,8 @@ def _namespace(config: dict[str, Any]) -> argparse.Namespace:
     recipe = config["recipe"]
     return argparse.Namespace(
         model=recipe["name"],
-        pe="learnable",
-        join_type=_JOIN_TYPES[shape.join],
+        pe=_SCHEMES.get(shape.scheme, shape.scheme),
+        join_type=_JOIN_TYPES.get(shape.join, shape.join),
         input_size=_one_or_pair(shape.img_size),
         patch_size=_one_or_pair(shape.patch_size),
         embed_dim=shape.embed_dim,

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.errors import UsageError
-from pe_inspect.models.config import ViTConfig
+from pe_inspect.models.config import SCHEMES, ViTConfig
 from pe_inspect.registry import did_you_mean
+from pe_inspect.training.recipe_file import read_recipes
+from pe_inspect.training.recipe_values import check, one_of, parse, split_assignments, typed
 
 __all__ = ["Recipe"]
 
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 STORED_TYPES: Final = ("float32", "float16")
+SWITCHES: Final = ("auto", "on", "off")
+POLICIES: Final = ("none", "randaugment", "trivialaugment")
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "precision": PRECISIONS,
+    "stored_as": STORED_TYPES,
+    "compile": SWITCHES,
+    "channels_last": SWITCHES,
+    "stream": SWITCHES,
+    "augment": POLICIES,
+}
+# What the minutes of an epoch do not hang on.
+TIMELESS: Final = frozenset(
+    {"name", "description", "epochs", "lr", "min_lr", "warmup_epochs", "weight_decay", "strict"}
+    | {"label_smoothing", "stored_as", "snapshot_every", "seed", "minutes_per_epoch", "timed_on"}
+)
+_NOT_NEGATIVE: Final = (
+    *("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift", "seed"),
+    *("mixup", "cutmix", "mixup_off_epoch", "minutes_per_epoch"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,23 +51,46 @@ class Recipe:
         data: a dataset's name, e.g. `"digits"`, `"imagefolder:PATH"`.
         model: the shape of the network, scheme and join included (`[model]` in the file).
         epochs: passes over the training images.
-        batch_size: images a step.
+        batch_size: images a step, over all its micro-batches and all processes.
+        accumulate: micro-batches of equal size that a step's gradient is summed over.
         lr: AdamW's learning rate at the end of the warm-up.
         min_lr: where the cosine ends.
         warmup_epochs: epochs (fractions too) of linear warm-up from zero.
         weight_decay: AdamW's, of weight matrices; norms, biases and embeddings have none.
         label_smoothing: probability mass spread over all classes, 0 … 1.
         clip_grad: the largest gradient norm; 0 does not clip.
+        ema_decay: of the moving average of the weights, which is then what is saved; 0 keeps none.
         shift: training images move by up to this many pixels each way.
         flip: half of the training images are mirrored.
+        augment: `"randaugment"` or `"trivialaugment"`, as torchvision has them, or `"none"`.
+        num_ops: operations an image under `randaugment`.
+        magnitude: their strength there, 0 … 30.
+        erasing: how often a rectangle of a training image becomes the mean colour, 0 … 1.
+        mixup: α of the Beta distribution that two images are blended by; 0 for none.
+        cutmix: α of the Beta distribution of the area that another image is pasted into; 0 for
+            none. With both, each step takes one of them, as often as the other.
+        mixup_off_epoch: the first epoch, from 1, without either; 0 for never.
+        repeats: how often an image comes in the order of an epoch, augmented anew each time; an
+            epoch is as long as ever, and sees fewer images. Source: arXiv:1901.09335.
+        crop_scale: the smallest share of a streamed training image that a crop keeps, 0 … 1.
+        stream: whether images are read from the disk as they are needed; `"auto"` where they do
+            not fit into the memory that a set may take.
+        strict: stop at an image that cannot be read, instead of leaving it out.
         precision: of matrix products in training: `"float32"`, `"bfloat16"`, or `"auto"`, which
             is bfloat16 where the hardware has it.
         stored_as: the type of the saved weights, `"float32"` or `"float16"`; the accuracy in
             `config.json` is that of the saved weights.
+        compile: whether `torch.compile` builds the step: `"on"`, `"off"`, or `"auto"`, where it
+            pays.
+        channels_last: the memory format of images, likewise.
+        deterministic: on a GPU, allow only algorithms that give the same bits every time.
         snapshot_every: epochs between snapshots of the position embedding.
         seed: of the initial weights, the order and the augmentation.
         minutes_per_epoch: measured on `timed_on`; 0 where nobody measured it.
         timed_on: the machine that `minutes_per_epoch` was measured on.
+        expected_accuracy: top-1 that was published for it, 0 … 1; 0 where none was.
+        accuracy_source: where that was published.
+        notes: what was decided for the user, e.g. the join of a scheme; not part of the recipe.
     """
 
     name: str
@@ -54,47 +99,73 @@ class Recipe:
     description: str = ""
     epochs: int = 10
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 1e-3
     min_lr: float = 1e-5
     warmup_epochs: float = 1.0
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     clip_grad: float = 1.0
+    ema_decay: float = 0.0
     shift: int = 0
     flip: bool = False
+    augment: str = "none"
+    num_ops: int = 2
+    magnitude: int = 9
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_off_epoch: int = 0
+    repeats: int = 1
+    crop_scale: float = 0.08
+    stream: str = "auto"
+    strict: bool = False
     precision: str = "auto"
     stored_as: str = "float32"
+    compile: str = "auto"
+    channels_last: str = "auto"
+    deterministic: bool = False
     snapshot_every: int = 1
     seed: int = 0
     minutes_per_epoch: float = 0.0
     timed_on: str = "2 CPU cores"
+    expected_accuracy: float = 0.0
+    accuracy_source: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "snapshot_every"):
+        for name in ("epochs", "batch_size", "snapshot_every", "accumulate", "num_ops", "repeats"):
             self._demand(name, getattr(self, name) >= 1, "at least 1")
+        for name in _NOT_NEGATIVE:
+            self._demand(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._demand("lr", 0 < self.lr < math.inf, "above 0 and finite")
-        self._demand("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1")
-        for name in ("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift", "seed"):
-            self._demand(name, getattr(self, name) >= 0, "0 or more")
-        self._demand("precision", self.precision in PRECISIONS, _one_of(PRECISIONS))
-        self._demand("stored_as", self.stored_as in STORED_TYPES, _one_of(STORED_TYPES))
+        for name in ("label_smoothing", "ema_decay"):
+            self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        for name in ("erasing", "crop_scale", "expected_accuracy"):
+            self._demand(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        self._demand("magnitude", 0 <= self.magnitude <= 30, "from 0 to 30")
+        for name, known in _CHOICES.items():
+            self._demand(name, getattr(self, name) in known, one_of(known))
+        self._check_micro_batches()
 
     @classmethod
     def open(cls, path: str | Path) -> Recipe:
-        """Read a recipe file.
+        """Read a recipe file; of a family one member, named after a colon: `mine.toml:lape`.
 
         Raises:
-            UsageError: there is no such file, it is not TOML, or a key is unknown or mistyped.
+            UsageError: there is no such file or variant, it is not TOML, or a key is unknown or
+                mistyped.
         """
-        path = Path(path)
+        file, colon, variant = str(path).partition(".toml:")
+        place = Path(f"{file}.toml") if colon else Path(path)
+        known = read_recipes(place)
+        name = f"{place.stem}-{variant}" if colon else place.stem
+        if name not in known:
+            raise UsageError(_which(place, variant, list(known)))
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path} cannot be read as a recipe (TOML): {error}") from error
-        try:
-            return cls.from_dict({"name": path.stem, **content})
+            return cls.from_dict(known[name])
         except UsageError as error:
-            raise UsageError(f"{path.name}: {error}") from error
+            raise UsageError(f"{place.name}: {error}") from error
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
@@ -105,25 +176,36 @@ class Recipe:
             raise UsageError(f"model is {shape!r}; expected a table of its own: [model].")
         if "data" not in plain:
             raise UsageError('a recipe needs data, the name of a dataset, e.g. data = "digits".')
-        model = ViTConfig(**_typed(_MODEL_TYPES, shape, _check))
-        return cls(**_typed(_RECIPE_TYPES, plain, _check), model=model)
+        model = ViTConfig(**typed(_MODEL_TYPES, shape, check))
+        return cls(**typed(_RECIPE_TYPES, plain, check), model=model)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; `from_dict` takes them back."""
-        return {**asdict(self), "model": self.model.to_dict()}
+        plain = {**asdict(self), "model": self.model.to_dict()}
+        del plain["notes"]
+        return plain
 
     def with_overrides(self, assignments: Iterable[str]) -> Recipe:
         """Return the recipe with `key=value` assignments applied, e.g. `epochs=5`, `depth=4`.
 
         Raises:
-            UsageError: an assignment has no `=`, its key does not exist, its value is of another
-                type, or the result is no possible recipe.
+            UsageError: an assignment has no `=`, its key does not exist or has two values, its
+                value is of another type, or the result is no possible recipe.
         """
-        given = dict(_split_assignment(text) for text in assignments)
+        given = split_assignments(assignments)
         shape = {key: given.pop(key) for key in list(given) if key in _MODEL_TYPES}
         known = {**_RECIPE_TYPES, **_MODEL_TYPES}
-        model = replace(self.model, **_typed(known, shape, _parse))
-        return replace(self, model=model, **_typed(known, given, _parse))
+        model, notes = _reshaped(self.model, typed(known, shape, parse))
+        changed = typed(known, given, parse)
+        if shape or not TIMELESS.issuperset(changed):
+            changed = {"minutes_per_epoch": 0.0, **changed}  # nobody timed this one
+        return replace(self, model=model, notes=(*self.notes, *notes), **changed)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What happens to its training images."""
+        shared = {f.name: getattr(self, f.name) for f in fields(Augmentation) if f.name != "policy"}
+        return Augmentation(policy=self.augment, **shared)
 
     @property
     def expected_minutes(self) -> float:
@@ -135,80 +217,45 @@ class Recipe:
         """Learned scalars of the model."""
         return self.model.num_parameters
 
+    def _check_micro_batches(self) -> None:
+        if self.batch_size % self.accumulate:
+            fitting = _multiple(self.batch_size, self.accumulate)
+            raise UsageError(
+                f"accumulate is {self.accumulate}, which does not divide batch_size "
+                f"{self.batch_size}; choose e.g. batch_size={fitting}."
+            )
+
     def _demand(self, name: str, is_met: bool, expected: str) -> None:
         if not is_met:
             raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {expected}.")
 
 
 _HINTS: Final = get_type_hints(Recipe)
-_RECIPE_TYPES: Final = {f.name: _HINTS[f.name] for f in fields(Recipe) if f.name != "model"}
+_NOT_PLAIN: Final = ("model", "notes")
+_RECIPE_TYPES: Final = {f.name: _HINTS[f.name] for f in fields(Recipe) if f.name not in _NOT_PLAIN}
 _MODEL_TYPES: Final = get_type_hints(ViTConfig)
 
-_EXPECTED: Final[Mapping[Any, str]] = {
-    int: "a whole number, e.g. 5",
-    float: "a number, e.g. 0.001",
-    bool: "true or false",
-    str: "a text",
-    tuple[int, int]: "height and width, e.g. 32x32",
-}
-_SPOKEN_BOOLS: Final = {"true": True, "false": False}
+
+def _reshaped(model: ViTConfig, changes: Mapping[str, Any]) -> tuple[ViTConfig, list[str]]:
+    """Change a model; a new scheme that cannot have the old join takes its ordinary one."""
+    scheme = changes.get("scheme", model.scheme)
+    fitting = SCHEMES.get(scheme, (model.join,))
+    if "join" in changes or model.join in fitting:
+        return replace(model, **changes), []
+    note = f"scheme {scheme} cannot have join {model.join!r}; it takes its own, {fitting[0]!r}."
+    return replace(model, **{**changes, "join": fitting[0]}), [note]
 
 
-def _split_assignment(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text!r} is no assignment; expected key=value, e.g. epochs=5.")
-    return key.strip(), value.strip()
+def _multiple(number: int, divisor: int) -> int:
+    return max(1, round(number / divisor)) * divisor
 
 
-def _typed(
-    types: Mapping[str, Any], given: Mapping[str, Any], read: Callable[[Any, Any], Any]
-) -> dict[str, Any]:
-    """Return the values as their fields' types, or say which key is unknown or mistyped."""
-    values = {}
-    for key, value in given.items():
-        if key not in types:
-            raise UsageError(did_you_mean("recipe key", key, list(types)))
-        try:
-            values[key] = read(value, types[key])
-        except ValueError as error:
-            expected = _EXPECTED[types[key]]
-            raise UsageError(f"{key} is {value!r}; expected {expected}.") from error
-    return values
-
-
-def _parse(text: str, kind: Any) -> Any:
-    """Read a value that was typed on the command line."""
-    if kind is bool:
-        return _lookup(_SPOKEN_BOOLS, text.lower())
-    if kind == tuple[int, int]:
-        sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
-        return _check(sides, kind)
-    return kind(text)
-
-
-def _check(value: Any, kind: Any) -> Any:
-    """Take a value that TOML or JSON has typed already."""
-    if kind == tuple[int, int]:
-        return _pair(value)
-    is_whole_float = kind is float and type(value) is int
-    if type(value) is not kind and not is_whole_float:
-        raise ValueError(type(value))
-    return kind(value)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    sides = [value] if type(value) is int else list(value) if isinstance(value, list) else []
-    if len(sides) not in (1, 2) or any(type(side) is not int for side in sides):
-        raise ValueError(value)
-    return sides[0], sides[-1]
-
-
-def _lookup(known: Mapping[str, bool], text: str) -> bool:
-    if text not in known:
-        raise ValueError(text)
-    return known[text]
-
-
-def _one_of(names: tuple[str, ...]) -> str:
-    return f"one of {', '.join(names)}"
+def _which(file: Path, variant: str, known: list[str]) -> str:
+    """Say which recipes a file holds."""
+    variants = [name.removeprefix(f"{file.stem}-") for name in known]
+    if variants == [file.stem]:
+        return f"{file.name} holds one recipe and no variants; leave :{variant} out."
+    if not variant:
+        listed = ", ".join(variants)
+        return f"{file.name} holds several recipes; name one as {file}:{variants[0]}: {listed}."
+    return f"{file.name}: {did_you_mean('variant', variant, variants)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,20 @@ def test_without_a_name_the_newest_checkpoint_is_taken_and_said(here):
     found = locate(None)
     assert found.source == str(Path("checkpoints/young.pth"))
     assert found.how == f"no CHECKPOINT given: the newest, {found.source}"
+
+
+def test_a_run_that_is_not_over_is_used_and_said(here):
+    folder = touch(Path("checkpoints/digits-lape/model.safetensors")).parent
+    touch(folder / "best.safetensors")
+    about = {"recipe": {}, "status": "interrupted in epoch 2"}
+    (folder / "config.json").write_text(json.dumps(about))
+    note = "is not finished (interrupted in epoch 2); `pe-inspect train RECIPE --resume` goes on"
+    for given in (None, "digits-lape", str(folder), str(folder / "model.safetensors")):
+        assert note in locate(given).how
+    assert locate(str(folder / "best.safetensors")).how == ""
+    for over in ({**about, "status": "finished"}, {"status": "somebody else's"}, []):
+        (folder / "config.json").write_text(json.dumps(over))
+        assert "not finished" not in locate("digits-lape").how
 
 
 def test_of_files_of_one_moment_the_default_recipes_is_taken(here):

@@ -39,14 +39,27 @@ OFFERED = {
     | READING
     | TERMINAL
     | {"--expect", "--expect-res", "--against", "--allow", "--ask-timm"},
+    "evaluate": QUESTION
+    | {"--data", "--root", "--res", "--method", "--alpha", "--shuffle", "--remove"}
+    | {"--permute-patches", "--batch-size", "--limit", "--seed", "--device", "--mean", "--std"},
+    "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
     "info": OPENING | READING | TERMINAL,
-    "interpolate": QUESTION | {"--res", "--grid", "--method", "--matrix", "--token"},
+    "interpolate": QUESTION
+    | {"--res", "--grid", "--method", "--matrix", "--token"}
+    | {"--write", "--renormalise"},
     "layernorm": QUESTION,
-    "recipes": TERMINAL,
-    "report": OPENING | READING | TERMINAL | OUTPUT | {"--res", "--grid", "--title"},
+    "recipes": TERMINAL | {"--data", "--scheme", "--join"},
+    "report": OPENING
+    | READING
+    | TERMINAL
+    | OUTPUT
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
     "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
-    "train": TERMINAL | OUTPUT | {"--set", "--device", "--data", "--export"},
+    "train": TERMINAL
+    | OUTPUT
+    | {"--set", "--device", "--data", "--export", "--resume", "--tensorboard"}
+    | {"--schh-compat", "--strict"},
 }
 
 
@@ -89,6 +102,7 @@ def test_one_number_is_a_square_where_that_is_meant():
     assert pair("--res", "384", one=True) == (384, 384)
     assert Resize(res="224x384").arguments() == {"res": (224, 384)}
     assert Resize(grid="3x4").arguments() == {"grid": (3, 4)}
+    assert Resize(grid="24").arguments() == {"grid": (24, 24)}
     assert not Resize().is_given
 
 
@@ -118,6 +132,12 @@ def test_what_is_said_of_a_file_is_checked_before_the_file_is_opened(run, here, 
         (["--token", "abc"], "--token 'abc' is not a row and a column. Write them as 7,7;"),
         (["--token", "7"], "--token '7' is not a row and a column."),
         (["--token", "-1,2"], "--token '-1,2' is not a row and a column."),
+        (["--layer", " , "], "--layer ' , ' names no layer. Pass blocks.3, 3, or 0,3,11."),
+        (
+            ["--layer", "3", "--layer", "4"],
+            "--layer was given 2 times; it takes one value, several",
+        ),
+        (["--dpi", "90", "--dpi", "95"], "--dpi was given 2 times; it takes one value."),
         (["--head", "x"], "--head x is not a whole number of at least 0."),
         (["--format", "bmp"], "--format bmp is not one of png, svg, pdf."),
         (["--dpi", "5000"], "--dpi 5000 is not a whole number from 10 to 1200."),
@@ -135,7 +155,7 @@ def test_what_to_draw_is_checked_before_the_file_is_opened(run, here, options, s
     [
         ([], "To which size? Pass --res 384 (pixels) or --grid 24x24 (patches)."),
         (["--res", "banana"], "--res 'banana' is not a number, or rows and columns, like 384"),
-        (["--grid", "24"], "--grid '24' is not rows x columns: 14x14."),
+        (["--grid", "14x"], "--grid '14x' is not a number, or rows and columns, like 24 or 14x24."),
         (["--res", "384", "--grid", "24x24"], "--res 384 and --grid 24x24 were both given"),
     ],
 )
@@ -143,6 +163,14 @@ def test_a_target_size_is_asked_for_and_checked_first(run, here, options, said):
     done = run("interpolate", "there-is-no-such-file.pth", *options)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("given", "layer"),
+    [(None, None), ("3", 3), ("blocks.3", "blocks.3"), ("0, 3,blocks.11", (0, 3, "blocks.11"))],
+)
+def test_a_layer_is_a_place_or_a_name_or_several(given, layer):
+    assert Selection(layer=given).where() == layer
 
 
 def test_what_was_said_becomes_hints_with_their_origins():

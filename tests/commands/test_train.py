@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 
 import pytest
 
-from pe_inspect import training
-
 TINY = ("--set", "epochs=1", "--set", "depth=1", "--set", "embed_dim=8", "--set", "num_heads=2")
-
-
-def test_recipes_are_listed_with_what_they_cost(run, here):
-    done = run("recipes")
-    assert done.code == 0
-    assert done.out.splitlines()[0].split() == [
-        "recipe",
-        "scheme",
-        "join",
-        "data",
-        "parameters",
-        "epochs",
-        "takes",
-        "checkpoint",
-    ]
-    assert f"{training.DEFAULT_RECIPE} (default)" in done.out
-    listed = run("recipes", "--json").json["recipes"]
-    assert [each["name"] for each in listed] == list(training.recipes)
-    assert run("recipes", "--quiet").out.split() == list(training.recipes)
+TWO_EPOCHS = ("--set", "epochs=2", *TINY[2:])
 
 
 @pytest.mark.parametrize(
@@ -52,10 +35,12 @@ def test_training_writes_a_checkpoint_that_every_command_reads(run, here):
     assert done.code == 0
     assert "Training digits-lape: " in done.err
     assert "epoch 1/1 · step " in done.err
-    assert done.out.splitlines()[-4:] == [
+    assert done.out.splitlines()[-6:] == [
         "Wrote mine/model.safetensors",
+        "Wrote mine/best.safetensors",
         "Wrote mine/config.json",
         "Wrote mine/metrics.csv",
+        "Wrote mine/curves.png",
         "Wrote mine.pth",
     ]
     for checkpoint in ("mine", "mine.pth"):
@@ -78,3 +63,81 @@ def test_an_export_over_somebodys_file_stops_before_training(run, here):
     assert done.code == 2
     assert "mine.pth exists and was not made by pe-inspect" in done.err
     assert not (here / "checkpoints").exists()
+
+
+def stop_at(monkeypatch, step):
+    """Let training be sent SIGTERM at a step."""
+    from pe_inspect.training.loop import Loop
+
+    usual = Loop.step
+
+    def stopped(self, *batch):
+        if self.step_number == step - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return usual(self, *batch)
+
+    monkeypatch.setattr(Loop, "step", stopped)
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_goes_on(run, here, monkeypatch):
+    words = ("train", "digits-lape", *TWO_EPOCHS)
+    assert run(*words, "--out", "whole").code == 0
+    stop_at(monkeypatch, 30)
+    done = run(*words, "--out", "mine")
+    assert done.code == 130
+    assert "Interrupted. Stopped in epoch 2 of 2, after step 30." in done.err
+    assert done.err.splitlines()[-1].startswith("Go on with: pe-inspect ")
+    assert done.err.splitlines()[-1].endswith(" --resume")
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    done = run(*words, "--out", "mine", "--resume")
+    assert done.code == 0
+    assert "Going on from mine/resume.safetensors: epoch 2, after step 30." in done.err
+    mine, whole = ((here / name / "model.safetensors").read_bytes() for name in ("mine", "whole"))
+    assert mine == whole
+
+
+def test_the_newest_checkpoint_is_never_its_companion(run, here):
+    run("train", "digits-lape", *TINY)
+    folder = here / "checkpoints" / "digits-lape"
+    moment = (folder / "model.safetensors").stat().st_mtime + 100
+    os.utime(folder / "best.safetensors", (moment, moment))
+    assert "model.safetensors" in run("info").out + run("info").err
+
+
+def test_a_scheme_without_positions_says_once_that_it_leaves_no_snapshots(run, here):
+    done = run("train", "digits-lape", *TINY, "--set", "scheme=none", "--set", "join=none")
+    assert done.code == 0
+    assert (
+        done.err.count("Scheme none has no position embedding: the run leaves no snapshots.") == 1
+    )
+    folder = here / "checkpoints" / "digits-lape"
+    assert not (folder / "evolution").exists()
+    notes = json.loads((folder / "config.json").read_text())["notes"]
+    assert any("no snapshots" in note for note in notes)
+
+
+def test_tensorboard_is_written_where_it_is_installed(run, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    done = run("train", "digits-lape", *TINY, "--tensorboard")
+    assert done.code == 2
+    assert "--tensorboard needs the package tensorboard" in done.err
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append(name)
+
+        def flush(self): ...
+
+        def close(self): ...
+
+    module = type(sys)("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert run("train", "digits-lape", *TINY, "--tensorboard").code == 0
+    assert written[0] == ("checkpoints/digits-lape/tensorboard", 0)
+    assert {"step/loss", "step/images_per_second", "epoch/test_accuracy"} <= set(written[1:])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pe_inspect.data import Dataset, Split, load
-from pe_inspect.data.datasets import datasets
+from pe_inspect.data import Dataset, FileSplit, Split, load
+from pe_inspect.data.datasets import datasets, imagefolder
 from pe_inspect.errors import UsageError
 
 
@@ -126,36 +127,109 @@ def test_a_test_class_that_was_never_trained_is_named(folder: Path) -> None:
     assert "has a class 'eel' that" in message_of(f"imagefolder:{folder}")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
-def test_a_corrupt_image_is_named(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"BM" + bytes(30)])
+def test_a_corrupt_image_is_named_left_out_and_counted(folder: Path, content: bytes) -> None:
     broken = folder / "train" / "dog" / "1.png"
     broken.write_bytes(content)
-    message = message_of(f"imagefolder:{folder}")
-    assert message.startswith(f"{broken} cannot be read as an image (")
-    assert message.endswith("Replace it or remove it.")
+    pets = load(f"imagefolder:{folder}")
+    assert pets.train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert pets.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 10, 12]
+    assert pets.notes[0].startswith(
+        f"1 of 6 images of {folder / 'train'} cannot be read and were left out: {broken} ("
+    )
+    with pytest.raises(UsageError) as caught:
+        load(f"imagefolder:{folder}", strict=True)
+    assert str(caught.value).startswith(f"{broken} cannot be read as an image (")
+    assert str(caught.value).endswith("Replace it or remove it.")
 
 
-def test_a_truncated_image_is_named(folder: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    broken = folder / "train" / "dog" / "1.png"
-    Image.fromarray(noise).save(broken)
-    broken.write_bytes(broken.read_bytes()[:70])
-    assert f"{broken} cannot be read as an image" in message_of(f"imagefolder:{folder}")
+def test_of_many_corrupt_images_three_are_named(folder: Path) -> None:
+    for broken in sorted(folder.glob("train/*/*.png"))[:5]:
+        broken.write_bytes(b"")
+    note = load(f"imagefolder:{folder}").notes[0]
+    assert note.startswith("5 of 6 images")
+    assert note.count(".png (") == 3
+    assert note.endswith("; and 2 more")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_an_image_of_another_size_is_named(folder: Path, split: str) -> None:
-    odd = folder / split / "dog" / "1.png"
-    save_image(odd, size=(7, 4))
-    assert f"{odd} is 4×7 pixels, and the images before it 4×6." in message_of(
+def test_a_split_of_corrupt_images_is_refused(folder: Path) -> None:
+    for broken in folder.glob("test/*/*.png"):
+        broken.write_bytes(b"")
+    assert f"{folder / 'test'} holds no image that can be read; " in message_of(
         f"imagefolder:{folder}"
     )
 
 
-def test_a_test_split_of_another_size_is_found(folder: Path) -> None:
-    for image in folder.glob("test/*/*.png"):
-        save_image(image, size=(4, 6))
-    assert "is 6×4 pixels, and the images before it 4×6" in message_of(f"imagefolder:{folder}")
+def test_a_truncated_image_is_left_out(folder: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    broken = folder / "train" / "dog" / "1.png"
+    Image.fromarray(noise).save(broken)
+    broken.write_bytes(broken.read_bytes()[:70])
+    assert str(broken) in load(f"imagefolder:{folder}").notes[0]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_image_of_another_size_is_named_where_no_size_was_asked_for(
+    folder: Path, split: str
+) -> None:
+    odd = folder / split / "dog" / "1.png"
+    save_image(odd, size=(7, 4))
+    assert message_of(f"imagefolder:{folder}") == (
+        f"{odd} is 4×7 pixels, and the images before it 4×6. Pass an img_size to resize them to."
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_of_several_sizes_are_resized_and_cropped_to_the_models(
+    folder: Path, split: str
+) -> None:
+    save_image(folder / split / "dog" / "1.png", colour=50, size=(14, 9))
+    pets = load(f"imagefolder:{folder}", img_size=(8, 5))
+    assert pets.img_size == (8, 5)
+    assert getattr(pets, split).images[3 if split == "test" else 4, 0].tolist() == [[50] * 5] * 8
+    assert pets.notes == (
+        "pets: the images are of several sizes; each was resized until it covered 8×5, and its "
+        "middle kept",
+    )
+
+
+def test_images_of_one_size_stay_as_they_are(folder: Path) -> None:
+    assert load(f"imagefolder:{folder}", img_size=(8, 5)).img_size == (4, 6)
+
+
+def test_a_set_too_large_for_the_memory_stays_on_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagefolder, "MEMORY_LIMIT", 10 * 3 * 8 * 5 - 1)
+    assert isinstance(load(f"imagefolder:{folder}", img_size=(8, 5)).train, FileSplit)
+    held = load(f"imagefolder:{folder}", img_size=(8, 5), stream="off")
+    assert not isinstance(held.train, FileSplit)
+    monkeypatch.setattr(imagefolder, "MEMORY_LIMIT", 10 * 3 * 8 * 5)
+    assert not isinstance(load(f"imagefolder:{folder}", img_size=(8, 5)).train, FileSplit)
+
+
+def test_a_stream_needs_a_size(folder: Path) -> None:
+    with pytest.raises(UsageError, match="stream is on, and no img_size says what pets's images"):
+        load(f"imagefolder:{folder}", stream="on")
+
+
+def test_one_class_is_nothing_to_tell_apart(folder: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(folder / split / "dog")
+    assert "has one class only, 'cat': there is nothing to tell apart. Add" in message_of(
+        f"imagefolder:{folder}"
+    )
+
+
+def test_imagenet_cannot_be_downloaded(tmp_path: Path) -> None:
+    message = message_of("imagenet", tmp_path)
+    assert f"unpack it to {tmp_path}/imagenet/train/<synset>/*.JPEG and" in message
+
+
+def test_imagenet_is_a_folder_of_synsets(folder: Path) -> None:
+    (folder / "test").rename(folder / "val")
+    folder.rename(folder.with_name("imagenet"))
+    assert load("imagenet", root=folder.parent).label == "ImageNet-1k"
 
 
 def test_a_split_refuses_images_that_are_not_uint8() -> None:

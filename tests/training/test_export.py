@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,25 @@ def test_a_folder_that_was_not_trained_here_is_refused(folder: Path, tmp_path: P
     with pytest.raises(UnreadableCheckpoint, match=r"model\.safetensors cannot be read"):
         export(folder, tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "join", "pe", "join_type"),
+    [
+        ("learned", "unshare", "learnable", "unshare"),
+        ("learned", "share", "learnable", "share"),
+        ("sincos2d", "input", "2D_sin", "basic"),
+        ("rel_bias_2d", "lape", "2D_RPE", "LaPE"),
+        ("rope_axial", "layer", "rope_axial", "layer"),
+        ("none", "none", "none", "none"),
+    ],
+)
+def test_every_scheme_and_join_has_a_word(
+    folder: Path, tmp_path: Path, scheme: str, join: str, pe: str, join_type: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["model"] |= {"scheme": scheme, "join": join}
+    (folder / "config.json").write_text(json.dumps(config))
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        said = torch.load(export(folder, tmp_path / "x.pth"), weights_only=True)["args"]
+    assert (said.pe, said.join_type) == (pe, join_type)

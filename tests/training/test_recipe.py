@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.errors import UsageError
 from pe_inspect.training import DEFAULT_RECIPE, Recipe, checkpoint_folder, recipes
 from pe_inspect.training.catalog import Recipes
@@ -16,8 +17,11 @@ def test_the_recipes_that_travel_with_the_package_can_be_listed() -> None:
     for name, recipe in recipes.items():
         assert recipe.name == name
         assert recipe.description
-        assert recipe.expected_minutes > 0
-        assert recipe.model.grid_size == (8, 8)
+        assert "{" not in recipe.description
+        assert recipe.num_parameters > 0
+        assert bool(recipe.expected_accuracy) == bool(recipe.accuracy_source) or name.startswith(
+            ("schh", "deit", "vit-lite")
+        )
 
 
 @pytest.mark.parametrize("data", ["cifar10", "digits"])
@@ -47,6 +51,13 @@ def test_a_recipe_survives_json(tiny: Recipe) -> None:
 def test_expected_minutes_follow_the_epochs(tiny: Recipe) -> None:
     changed = tiny.with_overrides(["minutes_per_epoch=0.5", "epochs=6"])
     assert changed.expected_minutes == 3.0
+    assert changed.with_overrides(["lr=1e-4", "seed=3"]).expected_minutes == 3.0
+
+
+@pytest.mark.parametrize("change", ["depth=3", "data=digits", "batch_size=4"])
+def test_a_recipe_that_was_changed_was_never_timed(tiny: Recipe, change: str) -> None:
+    timed = tiny.with_overrides(["minutes_per_epoch=0.5"])
+    assert timed.with_overrides([change]).expected_minutes == 0
 
 
 def test_overrides_are_typed_by_their_fields(tiny: Recipe) -> None:
@@ -64,6 +75,12 @@ def test_overrides_are_typed_by_their_fields(tiny: Recipe) -> None:
     assert (changed.epochs, changed.lr, changed.flip, changed.data) == (5, 3e-4, False, "digits")
     assert (changed.model.img_size, changed.model.depth, changed.seed) == ((12, 32), 1, 7)
     assert tiny.epochs == 2
+
+
+def test_a_key_has_one_value(tiny: Recipe) -> None:
+    assert tiny.with_overrides(["epochs=5", "epochs=5"]).epochs == 5
+    with pytest.raises(UsageError, match="epochs was given as 5 and as 6; it has one value"):
+        tiny.with_overrides(["epochs=5", "lr=1e-3", "epochs=6"])
 
 
 def test_one_number_is_a_square(tiny: Recipe) -> None:
@@ -88,6 +105,18 @@ def test_one_number_is_a_square(tiny: Recipe) -> None:
         ("lr=0", "lr is 0.0; it must be above 0 and finite."),
         ("label_smoothing=1", "label_smoothing is 1.0; it must be from 0 to below 1."),
         ("shift=-1", "shift is -1; it must be 0 or more."),
+        ("accumulate=0", "accumulate is 0; it must be at least 1."),
+        ("accumulate=3", "accumulate is 3, which does not divide batch_size 8; choose e.g. batch"),
+        ("ema_decay=1", "ema_decay is 1.0; it must be from 0 to below 1."),
+        ("erasing=2", "erasing is 2.0; it must be from 0 to 1."),
+        ("mixup=-1", "mixup is -1.0; it must be 0 or more."),
+        ("cutmix=inf", "cutmix is inf; it must be 0 or more."),
+        ("magnitude=31", "magnitude is 31; it must be from 0 to 30."),
+        ("augment=rand", "augment is 'rand'; it must be one of none, randaugment, trivialaugment."),
+        ("compile=yes", "compile is 'yes'; it must be one of auto, on, off."),
+        ("notes=x", "Unknown recipe key 'notes'."),
+        ("reg_tokens=13", "reg_tokens is 13, more than the 12 patches; choose at most 12."),
+        ("schh_compat=true", "schh_compat changes the angles of scheme 'rope_axial', and scheme"),
         ("precision=half", "precision is 'half'; it must be one of auto, float32, bfloat16."),
         ("stored_as=int8", "stored_as is 'int8'; it must be one of float32, float16."),
         ("patch_size=5x2", "img_size 6×8 is not a whole number of 5×2 patches"),
@@ -150,3 +179,35 @@ def test_the_checkpoint_of_the_working_folder_comes_first(
     here.mkdir(parents=True)
     (here / "model.safetensors").touch()
     assert checkpoint_folder(DEFAULT_RECIPE) == Path("checkpoints") / DEFAULT_RECIPE
+
+
+def test_a_new_scheme_takes_its_own_join_where_it_cannot_have_the_old_one(tiny: Recipe) -> None:
+    changed = tiny.with_overrides(["scheme=relative"])
+    assert (changed.model.scheme, changed.model.join) == ("relative", "layer")
+    assert changed.notes == ("scheme relative cannot have join 'lape'; it takes its own, 'layer'.",)
+    assert tiny.with_overrides(["scheme=sincos2d"]).model.join == "lape"
+    assert tiny.with_overrides(["scheme=sincos2d"]).notes == ()
+
+
+def test_a_join_that_was_said_is_not_replaced(tiny: Recipe) -> None:
+    with pytest.raises(UsageError, match="scheme 'relative' cannot have join 'share'"):
+        tiny.with_overrides(["scheme=relative", "join=share"])
+
+
+def test_a_scheme_that_does_not_exist_is_met_with_the_nearest(tiny: Recipe) -> None:
+    with pytest.raises(UsageError, match=r"Unknown scheme 'relativ'\. Did you mean 'relative'"):
+        tiny.with_overrides(["scheme=relativ"])
+
+
+def test_the_recipe_of_an_older_checkpoint_still_opens() -> None:
+    path = Path(__file__).parents[2] / "checkpoints" / "digits-lape" / "config.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    assert "augment" not in saved
+    assert Recipe.from_dict(saved).augmentation == Augmentation(shift=1)
+
+
+def test_the_augmentation_is_the_recipes(tiny: Recipe) -> None:
+    changed = tiny.with_overrides(["augment=randaugment", "mixup=0.8", "repeats=3", "num_ops=1"])
+    assert changed.augmentation == Augmentation(
+        shift=1, flip=True, policy="randaugment", mixup=0.8, repeats=3, num_ops=1
+    )

@@ -40,6 +40,15 @@ def test_they_are_small() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_they_hold_what_is_read_and_no_second_set_of_weights(name: str) -> None:
+    files = {path.name for path in (CHECKPOINTS / name).iterdir()}
+    assert files <= {
+        *("model.safetensors", "config.json", "metrics.csv", "evolution"),
+        *("curves.png", ".pe-inspect.json"),
+    }
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_config_is_the_recipes(name: str) -> None:
     config = config_of(name)
     plain = {key: value for key, value in config["recipe"].items() if key not in TIMING}

@@ -23,11 +23,12 @@ from pe_inspect.training import (
     Recipe,
     TrainingDiverged,
     TrainingInterrupted,
+    run_folder,
     train,
-    trainer,
 )
 from pe_inspect.training.interrupt import deferred_interrupt
-from pe_inspect.training.loop import Loop, parameter_groups
+from pe_inspect.training.loop import Loop
+from pe_inspect.training.optimizer import parameter_groups
 
 Train = Callable[..., Path]
 
@@ -66,6 +67,10 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
+def weights_of(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
 def test_the_loss_falls_on_the_digits() -> None:
     recipe = Recipe.from_dict(
         {
@@ -97,7 +102,9 @@ def test_a_run_leaves_a_whole_folder(tiny: Recipe, run: Train, join: str) -> Non
     folder = run(tiny.with_overrides([f"join={join}"]))
     assert sorted(content_of(folder)) == [
         ".pe-inspect.json",
+        "best.safetensors",
         "config.json",
+        "curves.png",
         "evolution/epoch_000.pe.safetensors",
         "evolution/epoch_001.pe.safetensors",
         "evolution/epoch_002.pe.safetensors",
@@ -232,7 +239,8 @@ def test_ctrl_c_finishes_the_step_and_saves_it(
         run(tiny)
     folder = tmp_path / "run"
     assert str(caught.value) == (
-        f"Stopped in epoch 2 of 2, after step 6. The weights of that step are in {folder}."
+        f"Stopped in epoch 2 of 2, after step 6. The weights of that step are in {folder}; "
+        "--resume goes on from there."
     )
     config = config_of(folder)
     assert config["status"] == "interrupted in epoch 2"
@@ -258,9 +266,12 @@ def test_ctrl_c_in_the_first_epoch_spares_an_earlier_run(
     with pytest.raises(TrainingInterrupted) as caught:
         run(tiny)
     assert str(caught.value) == (
-        f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was."
+        f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was; "
+        "--resume goes on from there."
     )
-    assert content_of(folder) == before
+    assert {k: v for k, v in content_of(folder).items() if k in before and k[0] != "."} == {
+        k: v for k, v in before.items() if k[0] != "."
+    }
 
 
 def test_ctrl_c_in_the_first_epoch_saves_the_step_where_there_is_nothing_else(
@@ -336,21 +347,25 @@ def test_a_loss_that_is_no_number_stops_the_run(
 def test_a_disk_that_fills_up_loses_no_saved_epoch(
     tiny: Recipe, run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    save_weights = trainer.RunFolder.save_weights
+    save_weights = run_folder.RunFolder.save_weights
 
-    def save_once(self: trainer.RunFolder, weights: dict[str, torch.Tensor]) -> Path:
+    def save_once(self: run_folder.RunFolder, *weights: object) -> Path:
         if self.rows:
             monkeypatch.setattr("os.fsync", _no_space)
-        return save_weights(self, weights)
+        return save_weights(self, *weights)
 
-    monkeypatch.setattr(trainer.RunFolder, "save_weights", save_once)
-    with pytest.raises(OutputError, match="No space left on device"):
+    monkeypatch.setattr(run_folder.RunFolder, "save_weights", save_once)
+    with pytest.raises(OutputError, match="No space left on device") as caught:
         run(tiny)
+    assert str(caught.value).endswith("--resume goes on after epoch 1, once there is room.")
     monkeypatch.undo()
     folder = tmp_path / "run"
     assert config_of(folder)["metrics"]["epochs"] == 1
     assert load_file(folder / "model.safetensors")["pos_embed"].isfinite().all()
     assert not list(folder.rglob("*.partial"))
+    resumed = run(tiny, resume=True)
+    whole = run(tiny, "whole")
+    assert weights_of(resumed) == weights_of(whole)
 
 
 def _no_space(_file: int) -> None:

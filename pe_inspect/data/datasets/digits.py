@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from pe_inspect.data.dataset import Dataset, Split
-from pe_inspect.data.datasets import datasets, refuse_argument
+from pe_inspect.data.datasets import Request, datasets, refuse_argument
 
 __all__ = ["read_digits"]
 
@@ -17,14 +16,14 @@ TEST_EVERY: Final = 5
 
 
 @datasets.register("digits")
-def read_digits(argument: str, _root: Path) -> Dataset:
+def read_digits(request: Request) -> Dataset:
     """Return the digits; every fifth image is a test image, so the split never changes.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
     from sklearn.datasets import load_digits
 
-    refuse_argument("digits", argument)
+    refuse_argument("digits", request)
     digits = load_digits()
     images = np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)

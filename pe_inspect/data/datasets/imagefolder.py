@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Shaped
-from pe_inspect.data.dataset import Dataset, Split
-from pe_inspect.data.datasets import datasets
+from pe_inspect.data.dataset import Dataset, FileSplit, Split
+from pe_inspect.data.datasets import Request, datasets
+from pe_inspect.data.decoding import UnreadableImage, central, decoded
 from pe_inspect.errors import UsageError
 
-__all__ = ["read_image_folder"]
+__all__ = ["MEMORY_LIMIT", "image_folder", "read_image_folder"]
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 TEST_FOLDERS: Final = ("test", "val")
+MEMORY_LIMIT: Final = 2 * 2**30  # bytes that a set may take on the device
+NAMED: Final = 3  # skipped images that a note names
 
 
 @datasets.register("imagefolder")
-def read_image_folder(argument: str, root: Path) -> Dataset:
+def read_image_folder(request: Request) -> Dataset:
     """Read `imagefolder:PATH`; PATH is taken from the working folder, else from `root`."""
+    argument = request.argument
     if not argument:
         raise UsageError("imagefolder needs a folder: imagefolder:path/to/folder.")
-    folder = Path(argument) if Path(argument).is_dir() else root / argument
-    return image_folder(folder, f"imagefolder:{argument}", label=folder.name)
+    folder = Path(argument) if Path(argument).is_dir() else request.root / argument
+    return image_folder(folder, f"imagefolder:{argument}", label=folder.name, request=request)
 
 
-def image_folder(folder: Path, name: str, label: str) -> Dataset:
-    """Read every image under `folder` as RGB.
+def image_folder(folder: Path, name: str, label: str, request: Request) -> Dataset:
+    """Read the images under `folder` as RGB, or list them where they are too many to hold.
+
+    Images of one size are kept as they are; those of several are resized and cropped to
+    `request.img_size`. One that cannot be read is left out, and noted.
 
     Raises:
         UsageError: the layout is another one, a class is empty or unknown to the training split,
-            an image cannot be read, or the sizes differ; the file is named.
+            there is one class only, sizes differ and none was asked for, or, under
+            `request.strict`, an image cannot be read; the file is named.
     """
     train, test = _split_folder(folder, ("train",)), _split_folder(folder, TEST_FOLDERS)
     classes = _classes(train)
@@ -41,9 +49,10 @@ def image_folder(folder: Path, name: str, label: str) -> Dataset:
         raise UsageError(
             f"{test} has a class {unknown[0]!r} that {train} does not; both need the same folders."
         )
-    trained = _read_split(train, classes)
-    tested = _read_split(test, classes, expected=trained.images.shape[2:])
-    return Dataset(name, label, trained, tested, classes)
+    splits = [_Listed.of(split, classes) for split in (train, test)]
+    if request.stream != "off" and _streams(splits, request):
+        return _streamed(name, label, classes, splits, request)
+    return _held(name, label, classes, splits, request)
 
 
 def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
@@ -65,61 +74,149 @@ def _classes(split: Path) -> tuple[str, ...]:
     return names
 
 
-def _read_split(
-    split: Path, classes: tuple[str, ...], expected: tuple[int, ...] | None = None
-) -> Split:
-    files = [(file, label) for label, name in enumerate(classes) for file in _images(split / name)]
-    images = _read_images([file for file, _ in files], expected)
-    return Split(images, np.array([label for _, label in files], dtype=np.int64))
+@dataclass(frozen=True)
+class _Listed:
+    """The files of one split, in the order of their classes and names."""
+
+    folder: Path
+    files: list[Path]
+    labels: list[int]
+
+    @classmethod
+    def of(cls, split: Path, classes: tuple[str, ...]) -> _Listed:
+        if len(classes) < 2:
+            raise UsageError(
+                f"{split} has one class only, {classes[0]!r}: there is nothing to tell apart. "
+                "Add a folder for each further class."
+            )
+        found = [_images(split / name) for name in classes]
+        labels = [label for label, files in enumerate(found) for _ in files]
+        return cls(split, [file for files in found for file in files], labels)
 
 
 def _images(folder: Path) -> list[Path]:
     """Return a class's images by name; a split may lack a class, but its folder holds some."""
     if not folder.is_dir():
         return []
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not found:
-        raise UsageError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).")
+        known = ", ".join(sorted(SUFFIXES))
+        raise UsageError(f"{folder} holds no image ({known}). Put some there, or remove it.")
     return found
 
 
-def _read_images(
-    files: list[Path], expected: tuple[int, ...] | None
-) -> Shaped[np.ndarray, "images 3 height width"]:
-    """Read the files in order; each must be `expected` (H, W), or as large as the first."""
-    first = _read_image(files[0])
-    height, width = expected or first.shape[:2]
-    images = np.empty((len(files), height, width, 3), dtype=np.uint8)
-    for slot, file in zip(images, files):
-        image = _read_image(file)
-        if image.shape != slot.shape:
-            raise UsageError(_mixed(file, image.shape, slot.shape))
-        slot[:] = image
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+def _streams(splits: list[_Listed], request: Request) -> bool:
+    if request.stream == "on":
+        return True
+    if request.img_size is None:
+        return False
+    height, width = request.img_size
+    return sum(len(split.files) for split in splits) * 3 * height * width > MEMORY_LIMIT
 
 
-def _read_image(file: Path) -> Shaped[np.ndarray, "height width 3"]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(
-            f"{file} cannot be read as an image ({_reason(error)}). Replace it or remove it."
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "its content is of no known kind"
-    return str(error)
-
-
-def _mixed(where: Path, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    return (
-        f"{where} is {given[0]}×{given[1]} pixels, and the images before it "
-        f"{expected[0]}×{expected[1]}. All images must have one size: resize them first."
+def _streamed(
+    name: str, label: str, classes: tuple[str, ...], splits: list[_Listed], request: Request
+) -> Dataset:
+    size = request.img_size
+    if size is None:
+        raise UsageError(f"stream is on, and no img_size says what {label}'s images become.")
+    train, test = (
+        FileSplit(split.files, np.array(split.labels, dtype=np.int64), size) for split in splits
     )
+    note = (
+        f"{label}: {len(train):,} training images are read from the disk as they are needed, "
+        f"cropped and resized to {size[0]}×{size[1]}, and normalised by ImageNet's mean and "
+        "standard deviation"
+    )
+    return Dataset(name, label, train, test, classes, (note,))
+
+
+def _held(
+    name: str, label: str, classes: tuple[str, ...], splits: list[_Listed], request: Request
+) -> Dataset:
+    """Hold all images, as they are; start again, and resize, where a second size turns up."""
+    reader = _Reader(request.strict)
+    try:
+        train, test = (reader.read(split) for split in splits)
+    except _MixedSizes as mixed:
+        if request.img_size is None:
+            raise UsageError(f"{mixed} Pass an img_size to resize them to.") from mixed
+        reader = _Reader(request.strict, request.img_size)
+        train, test = (reader.read(split) for split in splits)
+        reader.notes.append(_resized(label, request.img_size))
+    return Dataset(name, label, train, test, classes, tuple(reader.notes))
+
+
+def _resized(label: str, size: tuple[int, int]) -> str:
+    return (
+        f"{label}: the images are of several sizes; each was resized until it covered "
+        f"{size[0]}×{size[1]}, and its middle kept"
+    )
+
+
+class _MixedSizes(Exception):
+    """A second size of images turned up."""
+
+
+@dataclass
+class _Reader:
+    """Reads the images of both splits into arrays.
+
+    Attributes:
+        strict: whether a broken image ends it.
+        fit: (H, W) that every image becomes; `None` keeps them, and demands one size.
+        size: that size, from the first image on.
+        notes: what was left out.
+    """
+
+    strict: bool
+    fit: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, split: _Listed) -> Split:
+        """Read a split's images in order, without the broken ones."""
+        images: np.ndarray | None = None
+        labels: list[int] = []
+        broken: list[UnreadableImage] = []
+        for file, label in zip(split.files, split.labels):
+            try:
+                pixels = self._pixels(file)
+            except UnreadableImage as error:
+                broken.append(self._allowed(error))
+                continue
+            if images is None:
+                images = np.empty((len(split.files), *pixels.shape), dtype=np.uint8)
+            images[len(labels)] = pixels
+            labels.append(label)
+        self._note(split, broken)
+        if images is None:
+            raise UsageError(f"{split.folder} holds no image that can be read; {broken[0]}.")
+        held = np.ascontiguousarray(images[: len(labels)].transpose(0, 3, 1, 2))
+        return Split(held, np.array(labels, dtype=np.int64))
+
+    def _pixels(self, file: Path) -> np.ndarray:
+        image = decoded(file)
+        if self.fit:
+            return np.asarray(central(image, self.fit))
+        self.size = self.size or (image.height, image.width)
+        if self.size != (image.height, image.width):
+            raise _MixedSizes(
+                f"{file} is {image.height}×{image.width} pixels, and the images before it "
+                f"{self.size[0]}×{self.size[1]}."
+            )
+        return np.asarray(image)
+
+    def _allowed(self, error: UnreadableImage) -> UnreadableImage:
+        if self.strict:
+            raise UsageError(f"{error}. Replace it or remove it.") from error
+        return error
+
+    def _note(self, split: _Listed, broken: list[UnreadableImage]) -> None:
+        if broken:
+            named = "; ".join(f"{error.file} ({error.reason})" for error in broken[:NAMED])
+            more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+            self.notes.append(
+                f"{len(broken)} of {len(split.files):,} images of {split.folder} cannot be read "
+                f"and were left out: {named}{more}"
+            )

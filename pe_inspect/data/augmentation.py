@@ -1,0 +1,48 @@
+"""What happens to training images, said without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Augmentation"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training image, each time anew; in this order.
+
+    Attributes:
+        shift: the image is moved by up to this many pixels each way (the same as padding by
+            `shift` and cropping at random). The mean colour moves in; black under a policy, as
+            where torchvision's crop comes ahead of it.
+        flip: half of the images are mirrored left to right.
+        policy: `"randaugment"` (arXiv:1909.13719), `"trivialaugment"` (arXiv:2103.10158), both
+            with torchvision's operations and ranges, or `"none"`.
+        num_ops: operations an image, of RandAugment.
+        magnitude: their strength, 0 … 30, of RandAugment.
+        erasing: how often a rectangle becomes the mean colour (arXiv:1708.04896), 0 … 1.
+        mixup: α of the Beta distribution of the weight of two blended images
+            (arXiv:1710.09412); 0 for none.
+        cutmix: α of the Beta distribution of the area that stays an image's own
+            (arXiv:1905.04899); 0 for none. With both, a batch takes either as often.
+        mixup_off_epoch: the first epoch, from 1, without either; 0 for never.
+        repeats: how often an image comes in the order of an epoch (arXiv:1901.09335).
+        crop_scale: the smallest share of a streamed image that a crop keeps.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    policy: str = "none"
+    num_ops: int = 2
+    magnitude: int = 9
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_off_epoch: int = 0
+    repeats: int = 1
+    crop_scale: float = 0.08
+
+    def mixes(self, epoch: int) -> bool:
+        """Whether images of that epoch are blended or pasted, so that targets are soft."""
+        is_off = 0 < self.mixup_off_epoch <= epoch
+        return bool(self.mixup or self.cutmix) and not is_off

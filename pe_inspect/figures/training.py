@@ -1,0 +1,103 @@
+"""How a run went, epoch by epoch: losses, accuracy and learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pe_inspect._typing import Float
+from pe_inspect.figures import drawings
+from pe_inspect.figures._lines import lined, marker_size
+from pe_inspect.figures._style import (
+    PAGE_WIDTH,
+    PALETTE,
+    TICK_SIZE,
+    axes_at,
+    caption,
+    caption_height,
+    new_figure,
+    title,
+)
+
+__all__ = ["draw"]
+
+Rows = Sequence[Mapping[str, Any]]
+
+HEIGHT: Final = 1.7  # inches of a panel
+LEFT: Final = 0.62
+GAP: Final = 0.68
+SAID: Final = (
+    "Training loss: the mean over an epoch's steps, augmented and smoothed as the recipe says. "
+    "Test loss and accuracy: of the weights as saved, in float32, not smoothed. "
+    "Learning rate: of the epoch's last step."
+)
+
+
+@drawings.register("training")
+def draw(rows: Rows) -> dict[str, Figure]:
+    """Draw the rows of a `metrics.csv`: file stem → figure.
+
+    Args:
+        rows: one mapping an epoch with `epoch`, `train_loss`, `test_loss`, `test_accuracy`
+            (0 to 1) and `lr`, as numbers or as the texts of the file.
+    """
+    foot = caption_height(SAID, PAGE_WIDTH) + 0.35
+    figure = new_figure(PAGE_WIDTH, HEIGHT + foot + 0.45)
+    width = (PAGE_WIDTH - LEFT - 2 * GAP - 0.15) / 3
+    losses, accuracy, rate = (
+        axes_at(figure, LEFT + k * (width + GAP), foot, width, HEIGHT) for k in range(3)
+    )
+    _lines(losses, rows, {"train_loss": "training", "test_loss": "test"}, "cross-entropy (nats)")
+    losses.legend(frameon=False, fontsize=TICK_SIZE)
+    _lines(accuracy, rows, {"test_accuracy": ""}, "test accuracy, top-1 (%)", scale=100)
+    _mark_best(accuracy, rows)
+    _lines(rate, rows, {"lr": ""}, "learning rate")
+    count = len(rows)
+    title(figure, f"Training over {count} epoch{'' if count == 1 else 's'}")
+    caption(figure, SAID)
+    return {"curves": figure}
+
+
+def _lines(
+    axes: Axes, rows: Rows, columns: Mapping[str, str], label: str, *, scale: float = 1.0
+) -> None:
+    epochs = _column(rows, "epoch")
+    for (name, words), colour in zip(columns.items(), PALETTE):
+        axes.plot(
+            epochs,
+            _column(rows, name) * scale,
+            color=colour,
+            linewidth=1.2,
+            marker="o",
+            markersize=marker_size(len(epochs)) or (3.0 if len(epochs) == 1 else 0.0),
+            label=words or None,
+        )
+    lined(axes, "epoch", label)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.ticklabel_format(axis="y", scilimits=(-2, 4))
+
+
+def _mark_best(axes: Axes, rows: Rows) -> None:
+    accuracy = 100 * _column(rows, "test_accuracy")
+    best = int(np.nanargmax(accuracy)) if np.isfinite(accuracy).any() else None
+    if best is None:
+        return
+    epoch = _column(rows, "epoch")[best]
+    axes.annotate(
+        f"{accuracy[best]:.2f} % in epoch {epoch:.0f}",
+        (epoch, accuracy[best]),
+        xytext=(0.97, 0.05),
+        textcoords="axes fraction",
+        ha="right",
+        size=TICK_SIZE,
+        arrowprops={"arrowstyle": "-", "linewidth": 0.6},
+    )
+
+
+def _column(rows: Rows, name: str) -> Float[np.ndarray, " epochs"]:
+    return np.array([float(row[name]) for row in rows], np.float64)

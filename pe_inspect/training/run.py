@@ -1,0 +1,359 @@
+"""One run of a recipe: epochs, what is looked at and saved in between, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+import torch
+
+from pe_inspect.data.dataset import Dataset
+from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
+from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.training.board import Board
+from pe_inspect.training.catalog import FINISHED
+from pe_inspect.training.facts import circumstances, describe_data
+from pe_inspect.training.loop import Evaluation, Loop
+from pe_inspect.training.recipe import Recipe
+from pe_inspect.training.resume import RESUME, Standing, damaged, read_resume, resume_content
+from pe_inspect.training.run_folder import BEST, WEIGHTS, RunFolder, stored_weights
+from pe_inspect.training.schedule import learning_rate
+from pe_inspect.training.snapshot import snapshot
+
+__all__ = ["Progress", "Run", "TrainingDiverged", "TrainingInterrupted"]
+
+LOOK_EVERY: Final = 20  # steps between looks at the loss: each one waits for the device
+TOTAL: Final = "run.total"
+CHOSEN: Final = "on the test images, so that its accuracy flatters it"
+
+
+class TrainingDiverged(UsageError):
+    """The loss became NaN or infinite."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM came; the step was finished, and what there is was saved."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: the current epoch, from 1.
+        epochs: of the whole run.
+        step: steps done in the whole run.
+        steps: of the whole run.
+        loss: the mean of the last steps' (smoothed) losses.
+        images_per_second: over this call, evaluation included; 0 before the clock moved.
+        seconds_left: expected from that.
+        accuracy: on the test images after the last finished epoch, 0 to 1; `None` before.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+    accuracy: float | None
+
+
+@dataclass
+class Run:
+    """One call of `train`; every process of a run has its own, and the first one writes.
+
+    Attributes:
+        recipe: what is trained.
+        dataset: on what.
+        loop: the model in training.
+        folder: where the first process writes.
+        clock: seconds.
+        progress: called every few steps.
+        say: called with what is worth knowing, a line each.
+        board: TensorBoard's, if wanted.
+        standing: how far the run has come.
+        evaluation: of the last finished epoch.
+        unseen: losses that were not looked at yet.
+        total: the sum of the epoch's losses that were.
+        notes: what `config.json` says of the run in words.
+        saved_epoch: the last one that a run can go on from.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    loop: Loop
+    folder: RunFolder
+    clock: Callable[[], float]
+    progress: Callable[[Progress], object] | None = None
+    say: Callable[[str], object] | None = None
+    board: Board | None = None
+    standing: Standing = field(default_factory=Standing)
+    evaluation: Evaluation | None = None
+    unseen: list[torch.Tensor] = field(default_factory=list)
+    total: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    notes: list[str] = field(default_factory=list)
+    saved_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+        self.first_step = 0
+        self.initial = self._snapshot(0)  # before the first step changes it
+
+    def resume(self) -> None:
+        """Go on from the folder's resume file.
+
+        Raises:
+            UsageError: it is damaged, of another recipe, or of other images.
+        """
+        path = self.folder.path / RESUME
+        self.standing, tensors = read_resume(path, self.recipe)
+        if self.standing.data != _through_json(describe_data(self.dataset)):
+            raise UsageError(
+                f"{path} was trained on other images: the data of {self.recipe.data} has changed "
+                "since. Train anew into another --out."
+            )
+        try:
+            self.total = tensors.pop(TOTAL)
+            self.loop.restore(tensors, self.standing.step)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UsageError(damaged(path)) from error
+        self.first_step = self.standing.step
+        self.saved_epoch = self.standing.epoch - 1
+        if self.loop.world.is_first and self.standing.is_begun:
+            self.folder.restore_metrics(self.standing.rows)
+        self._tell_resumed(path)
+
+    def epoch(self, number: int, interrupt: threading.Event) -> None:
+        """Train what is left of an epoch, evaluate and save it."""
+        alone = self.loop.world.size == 1
+        for loss in self.loop.epoch(number, self.standing.batch):
+            self.standing.batch += 1
+            self.unseen.append(loss)
+            if len(self.unseen) == LOOK_EVERY or (alone and interrupt.is_set()):
+                self._heed(number, interrupt)
+        if not alone:
+            self._heed(number, interrupt)
+        self._look(number)
+        self._save(number)
+
+    def note(self, text: str) -> None:
+        """Say something once, and keep it for `config.json`."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Say something to whoever listens."""
+        if self.say:
+            self.say(text)
+
+    def _tell_resumed(self, path: Any) -> None:
+        now = str(self.loop.dtype)
+        if self.standing.precision != now:
+            self.note(f"Begun in {self.standing.precision}, and goes on in {now}.")
+        epoch, step = self.standing.epoch, self.standing.step
+        self.tell(f"Going on from {path}: epoch {epoch}, after step {step}.")
+
+    def _heed(self, epoch: int, interrupt: threading.Event) -> None:
+        """Look at the losses, and stop where any process was asked to: all in the same step."""
+        self._look(epoch)
+        if self.loop.world.agree(interrupt.is_set()):
+            self._stop(epoch)
+
+    def _look(self, epoch: int) -> None:
+        """Fetch the losses since the last look: report them, or stop where one is no number."""
+        if not self.unseen:
+            return
+        losses = self.loop.world.mean(torch.stack(self.unseen)).cpu()
+        self.unseen.clear()
+        broken = (~losses.isfinite()).nonzero()
+        if len(broken):
+            self._diverge(self.loop.step_number - len(losses) + int(broken[0]), epoch)
+        for loss in losses:
+            self.total += loss
+        if self.progress or self.board:
+            self._report(self._where(epoch, float(losses.mean())))
+
+    def _report(self, where: Progress) -> None:
+        if self.progress:
+            self.progress(where)
+        if self.board:
+            rate = self._lr_of(where.step - 1)
+            self.board.steps(where.step, where.loss, rate, where.images_per_second)
+
+    def _where(self, epoch: int, loss: float) -> Progress:
+        steps = self.recipe.epochs * self.loop.steps_per_epoch
+        done = self.loop.step_number
+        a_step = (self.clock() - self.started) / (done - self.first_step)
+        speed = self.recipe.batch_size / a_step if a_step else 0.0
+        accuracy = self.evaluation.accuracy if self.evaluation else None
+        left = (steps - done) * a_step
+        return Progress(epoch, self.recipe.epochs, done, steps, loss, speed, left, accuracy)
+
+    def _save(self, epoch: int) -> None:
+        """Measure and save a finished epoch."""
+        weights = stored_weights(self.loop.product, self.recipe.stored_as)
+        measured = self.evaluation = self.loop.evaluate(weights)
+        for text in (*self.loop.train_images.notes, *self.loop.test_images.notes):
+            self.note(text)  # images that could not be read
+        train_loss = float(self.total) / self.loop.steps_per_epoch
+        self.total = torch.zeros(())
+        self.standing.epoch, self.standing.batch = epoch + 1, 0
+        if not self.loop.world.is_first:
+            return
+        try:
+            self._write(epoch, self._row(epoch, train_loss, measured), weights)
+        except OutputError as error:
+            raise OutputError(f"{error} {self._what_is_kept()}") from error
+        self.saved_epoch = epoch
+
+    def _write(self, epoch: int, row: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        """Write an epoch: the weights first, so that nothing beside them is newer."""
+        is_last = epoch == self.recipe.epochs
+        self._begin()
+        self.folder.save_weights(weights)
+        self._keep_best(epoch, weights)
+        self.folder.add_metrics(row)
+        if self.board:
+            self.board.epoch(row)
+        if is_last or epoch % self.recipe.snapshot_every == 0:
+            self._save_snapshot(self._snapshot(epoch), epoch)
+        self._save_config(FINISHED if is_last else "in training", epoch)
+        if is_last:
+            self.folder.save_curves()
+            self.folder.end()
+        else:
+            self._save_resume()
+
+    def _keep_best(self, epoch: int, weights: dict[str, torch.Tensor]) -> None:
+        """Keep the weights of the epoch that does best on the test images, beside the last."""
+        metrics = self._metrics()
+        if metrics["test_accuracy"] > self.standing.best.get("test_accuracy", -1):
+            self.standing.best = {"file": BEST, "epoch": epoch, **metrics, "chosen": CHOSEN}
+            self.folder.save_weights(weights, BEST)
+
+    def _row(self, epoch: int, train_loss: float, evaluation: Evaluation) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
+            "step": self.loop.step_number,
+            "lr": f"{self._lr_of(self.loop.step_number - 1):.4g}",
+            "train_loss": f"{train_loss:.5f}",
+            "test_loss": f"{evaluation.loss:.5f}",
+            "test_accuracy": f"{evaluation.accuracy:.4f}",
+            "seconds": f"{self._seconds(self.clock()):.1f}",
+        }
+
+    def _seconds(self, now: float) -> float:
+        return self.standing.seconds + now - self.started
+
+    def _begin(self) -> None:
+        """Clear what an earlier run left, once there is something to put in its place."""
+        if not self.folder.is_begun:
+            self.folder.begin()
+            self._save_snapshot(self.initial, 0)
+
+    def _snapshot(self, epoch: int) -> PositionEmbedding | None:
+        try:
+            return snapshot(self.loop.product, f"{self.recipe.name}, epoch {epoch}")
+        except NoPositionEmbedding:
+            scheme = self.recipe.model.scheme
+            self.note(f"Scheme {scheme} has no position embedding: the run leaves no snapshots.")
+            return None
+
+    def _save_snapshot(self, pe: PositionEmbedding | None, epoch: int) -> None:
+        if pe is not None:
+            self.folder.save_snapshot(pe, epoch)
+
+    def _metrics(self) -> dict[str, float]:
+        if not self.evaluation:
+            return {}
+        return {
+            "test_accuracy": round(self.evaluation.accuracy, 4),
+            "test_loss": round(self.evaluation.loss, 5),
+        }
+
+    def _save_config(self, status: str, epochs: int) -> None:
+        metrics: dict[str, Any] = {"epochs": epochs, "steps": self.loop.step_number}
+        metrics |= self._metrics()
+        now = self.clock()
+        metrics["seconds"] = round(self._seconds(now), 1)
+        saved_at = datetime.fromtimestamp(now, tz=UTC).isoformat(timespec="seconds")
+        facts = {"status": status, "saved_at": saved_at, "metrics": metrics}
+        if self.standing.best:
+            facts["best"] = self.standing.best
+        if self.notes:
+            facts["notes"] = self.notes
+        self.folder.save_config(facts | circumstances(self.recipe, self.dataset, self.loop))
+
+    def _save_resume(self) -> None:
+        now = Standing(
+            epoch=self.standing.epoch,
+            batch=self.standing.batch,
+            step=self.loop.step_number,
+            seconds=self._seconds(self.clock()),
+            rows=self.folder.rows,
+            best=self.standing.best,
+            is_begun=self.folder.is_begun,
+            data=describe_data(self.dataset),
+            precision=str(self.loop.dtype),
+        )
+        tensors = {**self.loop.state(), TOTAL: self.total}
+        self.folder.save_resume(resume_content(self.recipe, now, tensors))
+
+    def _stop(self, epoch: int) -> NoReturn:
+        """Save the weights of this very step, not evaluated, and leave.
+
+        An earlier run's checkpoint is worth more than the beginning of an epoch, and stays.
+        """
+        epochs, step = self.recipe.epochs, self.loop.step_number
+        where = f"Stopped in epoch {epoch} of {epochs}, after step {step}."
+        what = f"The weights of that step are in {self.folder.path}"
+        if self.folder.holds_an_earlier_run:
+            what = f"The earlier run in {self.folder.path} is as it was"
+        try:
+            if self.loop.world.is_first:
+                self._write_stop(epoch)
+        except OutputError as error:
+            raise OutputError(f"{error} {self._what_is_kept()}") from error
+        raise TrainingInterrupted(f"{where} {what}; --resume goes on from there.")
+
+    def _write_stop(self, epoch: int) -> None:
+        if not self.folder.holds_an_earlier_run:
+            self._begin()
+            self.evaluation = None
+            weights = stored_weights(self.loop.product, self.recipe.stored_as)
+            self.folder.save_weights(weights)
+            self._save_config(f"interrupted in epoch {epoch}", epoch - 1)
+            if self.folder.rows:
+                self.folder.save_curves()
+        self._save_resume()
+
+    def _diverge(self, step: int, epoch: int) -> NoReturn:
+        good = self.folder.path / WEIGHTS
+        kept = f"{good} holds epoch {epoch - 1}" if epoch > 1 else "no checkpoint was saved yet"
+        raise TrainingDiverged(
+            f"The loss is no longer a number: step {step + 1}, epoch {epoch}, "
+            f"lr {self._lr_of(step):.4g}; {kept}. "
+            f"Try a lower rate, e.g. --set lr={self.recipe.lr / 4:.2g}."
+        )
+
+    def _what_is_kept(self) -> str:
+        if not self.saved_epoch:
+            return "No epoch was saved yet."
+        return (
+            f"What was saved is whole: --resume goes on after epoch {self.saved_epoch}, once there "
+            "is room."
+        )
+
+    def _lr_of(self, step: int) -> float:
+        return learning_rate(self.recipe, step, self.loop.steps_per_epoch)
+
+
+def _through_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))

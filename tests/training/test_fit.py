@@ -1,0 +1,50 @@
+"""Whether a recipe fits its data, and what the message tells people to pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pe_inspect.data import Dataset, Split
+from pe_inspect.errors import UsageError
+from pe_inspect.training import Recipe
+from pe_inspect.training.fit import check_fits
+
+
+def pets(height: int, width: int, channels: int = 3, classes: int = 2) -> Dataset:
+    split = Split(np.zeros((1, channels, height, width), np.uint8), np.zeros(1, np.int64))
+    return Dataset("imagefolder:pets", "pets", split, split, tuple("abc"[:classes]))
+
+
+def test_a_recipe_that_fits_is_left_alone(tiny: Recipe) -> None:
+    check_fits(tiny, pets(6, 8))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        (
+            pets(12, 8, classes=3),
+            "The recipe's model has img_size 6x8, num_classes 2; pets has 12x8, num_classes 3. "
+            "Pass --set img_size=12x8 --set num_classes=3.",
+        ),
+        (pets(12, 8), "Pass --set img_size=12x8 (or --set stream=on, which crops and resizes)."),
+        (pets(6, 8, channels=1), "pets has in_chans 1. Pass --set in_chans=1."),
+        (
+            pets(9, 8),
+            "Images of 9×8 pixels are no whole number of patches of 2×2. "
+            "Pass --set img_size=9x8 --set patch_size=1x2 (or",
+        ),
+        (
+            pets(1, 8),
+            "Images of 1×8 pixels are smaller than a patch of 2×2. "
+            "Pass --set img_size=1x8 --set patch_size=1x2 (or",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_with_the_flags_that_mend_it(
+    tiny: Recipe, dataset: Dataset, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_fits(tiny, dataset)
+    assert said.replace("pets has 12x8", "pets has img_size 12x8") in str(caught.value)
