@@ -1,0 +1,217 @@
+"""`pe-inspect evaluate`: accuracy, at other resolutions and with positions changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pe_inspect.commands import QUESTIONS, command
+from pe_inspect.commands._answer import Subject, open_subject, output_folder, write_table
+from pe_inspect.commands._describe import as_json, command_line, table, versions
+from pe_inspect.commands._options import Asked
+from pe_inspect.commands._parsing import numbers, pair, whole
+from pe_inspect.commands._shares import shares
+from pe_inspect.commands._terminal import complain, write_json, write_line
+from pe_inspect.files import OutputFolder
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+
+_PANEL: Final = "What to measure"
+_option: Final = partial(typer.Option, show_default=False, rich_help_panel=_PANEL)
+
+_Data = Annotated[
+    str | None,
+    _option("--data", metavar="NAME[:PATH]", help="The images (default: those of its training)."),
+]
+_Root = Annotated[
+    Path | None, _option("--root", metavar="DIR", help="Where datasets lie (default: data/).")
+]
+_Res = Annotated[
+    str | None,
+    _option("--res", metavar="R[,R]", help="Image sizes in pixels: 24,32,48, or 24x48."),
+]
+_Method = Annotated[
+    str,
+    _option(
+        "--method",
+        metavar="NAME",
+        help="How positions get there: native (the model's own rule), names as of `interpolate "
+        "--method list` with commas, or all (default: native).",
+    ),
+]
+_Alpha = Annotated[
+    str | None,
+    _option("--alpha", metavar="X[,X]", help="Scale the position embedding: 1,0.8,0.5,0."),
+]
+_Shuffle = Annotated[
+    bool, _option("--shuffle", metavar="", help="Give every patch the position of another.")
+]
+_Remove = Annotated[bool, _option("--remove", metavar="", help="Take positions away.")]
+_Permute = Annotated[
+    bool,
+    _option("--permute-patches", metavar="", help="Permute each image's patches (RPI)."),
+]
+_Batch = Annotated[
+    int | None,
+    _option(
+        "--batch-size",
+        metavar="N",
+        help="Images a batch (default: 32 on a CPU, else 256).",
+        parser=whole("--batch-size", least=1),
+    ),
+]
+_Limit = Annotated[
+    int | None,
+    _option(
+        "--limit",
+        metavar="N",
+        help="So many test images, drawn at random (default: all).",
+        parser=whole("--limit", least=1),
+    ),
+]
+_Seed = Annotated[
+    int,
+    _option("--seed", metavar="N", help="Of what is random (default: 0).", parser=whole("--seed")),
+]
+_Device = Annotated[
+    str, _option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute (default: auto).")
+]
+_Mean = Annotated[
+    str | None,
+    _option("--mean", metavar="X,X,X", help="The mean of each channel, on [0, 1]."),
+]
+_Std = Annotated[str | None, _option("--std", metavar="X,X,X", help="The σ of each channel.")]
+
+
+@command("evaluate", panel=QUESTIONS)
+def evaluate(
+    asked: Asked,
+    data: _Data = None,
+    root: _Root = None,
+    res: _Res = None,
+    method: _Method = "native",
+    alpha: _Alpha = None,
+    shuffle: _Shuffle = False,
+    remove: _Remove = False,
+    permute_patches: _Permute = False,
+    batch_size: _Batch = None,
+    limit: _Limit = None,
+    seed: _Seed = 0,
+    device: _Device = "auto",
+    mean: _Mean = None,
+    std: _Std = None,
+) -> None:
+    """How accurate it is, at other resolutions and with positions scaled, shuffled or removed."""
+    arguments: dict[str, Any] = {
+        "data": data, "root": root, "method": method, "shuffle": shuffle, "remove": remove,
+        "permute_patches": permute_patches, "batch_size": batch_size, "limit": limit,
+        "seed": seed, "device": device, "alpha": numbers("--alpha", alpha) or (),
+        "res": [pair("--res", size, one=True) for size in (res or "").split(",") if size.strip()],
+        "mean": numbers("--mean", mean), "std": numbers("--std", std),
+    }  # fmt: skip
+    subject = open_subject(
+        asked.source, asked.reading, asked.terminal, with_sha256=asked.terminal.json,
+        may_lack=True,
+    )  # fmt: skip
+    folder = output_folder(asked.output, subject.name)
+    if asked.data.save_data or not asked.drawing.no_figures:
+        folder.claim([f"evaluate.{asked.drawing.format}", "evaluate.csv"])
+    _announce(subject, asked)
+    result = _ask(subject, arguments, quiet=asked.terminal.quiet)
+    _write(result, asked, folder)
+    _print(result, subject, asked, folder)
+
+
+def _announce(subject: Subject, asked: Asked) -> None:
+    for pe in () if asked.terminal.json else subject.tables:
+        write_line(pe.headline)
+
+
+def _ask(subject: Subject, arguments: dict[str, Any], *, quiet: bool) -> EvaluationResult:
+    from pe_inspect.evaluation import evaluate as ask
+
+    with shares("evaluate", quiet=quiet) as tell:
+        return ask(subject.checkpoint, **arguments, progress=lambda now: tell(now.what, now.share))
+
+
+def _write(result: EvaluationResult, asked: Asked, folder: OutputFolder) -> None:
+    if not asked.drawing.no_figures:
+        from pe_inspect.figures import drawings
+        from pe_inspect.figures._saving import save
+
+        drawing = asked.drawing
+        for stem, figure in drawings["evaluate"](result).items():
+            write = partial(save, figure, format=drawing.format, dpi=drawing.dpi)
+            folder.write(f"{stem}.{drawing.format}", write)
+    if asked.data.save_data:
+        folder.write("evaluate.csv", partial(write_table, result))
+
+
+def _print(result: EvaluationResult, subject: Subject, asked: Asked, folder: OutputFolder) -> None:
+    notes = list(
+        dict.fromkeys([*(note for pe in subject.tables for note in pe.notes), *result.notes])
+    )
+    if not asked.terminal.quiet:
+        for line in () if asked.terminal.json else table(list(_cells(result))):
+            write_line(f"  {line}")
+        for note in notes:
+            complain(f"Note: {note}")
+    if asked.terminal.json:
+        write_json(_whole(result, subject, notes, folder))
+        return
+    for path in folder.written:
+        write_line(f"Wrote {path}")
+
+
+def _cells(result: EvaluationResult) -> Iterator[list[str]]:
+    has_five = result.plain.top5 == result.plain.top5  # not NaN
+    yield [
+        "condition",
+        "pixels",
+        "method",
+        "top-1",
+        "",
+        *(["top-5"] * has_five),
+        "loss",
+        "FS",
+        "difference",
+    ]
+    for row in result.rows:
+        fragility = result.fragility(row)
+        yield [
+            row.name, f"{row.res[0]}×{row.res[1]}", row.method, f"{row.top1:.2%}",
+            f"± {row.standard_error:.2%}", *([f"{row.top5:.2%}"] * has_five), f"{row.loss:.4f}",
+            "" if fragility != fragility else f"{fragility:.3f}",
+            "" if row is result.plain else _signed(row),
+        ]  # fmt: skip
+
+
+def _signed(row: EvaluationRow) -> str:
+    return f"{100 * row.difference:+.2f} ± {100 * row.difference_error:.2f}".replace("-", "−")
+
+
+def _whole(
+    result: EvaluationResult, subject: Subject, notes: list[str], folder: OutputFolder
+) -> dict[str, Any]:
+    return {
+        "question": "evaluate",
+        "source": subject.checkpoint.source,
+        "sha256": subject.checkpoint.sha256,
+        "format": subject.checkpoint.format,
+        "keys": [key for pe in subject.tables[:1] for key in pe.keys],
+        "dataset": result.dataset,
+        "num_classes": result.num_classes,
+        "parameters": result.parameters,
+        "summary": result.summary(),
+        "rows": list(result.records()),
+        "notes": notes,
+        "embeddings": [as_json(pe) for pe in subject.tables],
+        "written": [str(path) for path in folder.written],
+        "versions": versions(),
+        "command": command_line(),
+    }

@@ -1,0 +1,126 @@
+"""Which images a checkpoint is evaluated on, and how they are normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pe_inspect.data import Dataset, load
+from pe_inspect.errors import UsageError
+from pe_inspect.evaluation._hosts import Host
+from pe_inspect.loading import Checkpoint
+
+__all__ = ["Normalisation", "check_fit", "dataset_of", "normalisation_of"]
+
+
+def dataset_of(
+    checkpoint: Checkpoint, data: str | None, root: str | Path | None, img_size: tuple[int, int]
+) -> Dataset:
+    """Return the dataset that was named, else the one in the checkpoint's config.json.
+
+    Args:
+        checkpoint: what is evaluated.
+        data: `NAME`, or `NAME:PATH` with the folder that it lies in.
+        root: where datasets lie, for a NAME alone.
+        img_size: (H, W) of the model, which images of several sizes become.
+
+    Raises:
+        UsageError: neither names one, or it cannot be read.
+    """
+    name = data or _saved(checkpoint).get("name")
+    if not isinstance(name, str):
+        raise UsageError(
+            f"{checkpoint.source} does not say which images it is for. Pass --data NAME[:PATH], "
+            "e.g. --data imagefolder:path/to/folder (train/<class>/*, test/<class>/*)."
+        )
+    kind, _, path = name.partition(":")
+    if path and kind != "imagefolder":
+        return load(kind, root=path, img_size=img_size)
+    return load(name, root=root, img_size=img_size)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What becomes 0 and 1 in each channel, on [0, 1], and who says so."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    said_by: str
+    is_guess: bool = False
+
+
+def normalisation_of(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    dataset: Dataset,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Normalisation:
+    """Return the model's normalisation: as said, as its config.json has it, timm's, or a guess.
+
+    Raises:
+        UsageError: one of two was given, or they do not fit the channels.
+    """
+    if (mean is None) != (std is None):
+        raise UsageError("Pass --mean and --std together: a number for each channel, on [0, 1].")
+    for said_by, values in _sources(checkpoint, model, mean, std):
+        if all(_fits(value, dataset.in_chans) for value in values):
+            return Normalisation(_floats(values[0]), _floats(values[1]), said_by)
+        if said_by == "--mean, --std":
+            raise UsageError(
+                f"--mean and --std need a number for each of the {dataset.in_chans} channels, "
+                "and a positive --std: --mean 0.485,0.456,0.406."
+            )
+    return Normalisation(dataset.mean, dataset.std, f"the images of {dataset.label}", is_guess=True)
+
+
+def _sources(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if mean is not None:
+        yield "--mean, --std", (mean, std if all(s > 0 for s in std or ()) else None)
+    saved = _saved(checkpoint)
+    yield "config.json", (saved.get("mean"), saved.get("std"))
+    timm: Any = getattr(model, "pretrained_cfg", None) or {}
+    yield "timm's settings of the architecture", (timm.get("mean"), timm.get("std"))
+
+
+def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return what our trainer writes into config.json of the data."""
+    config: Any = checkpoint.metadata.get("config")
+    saved = config.get("data") if isinstance(config, Mapping) else None
+    return saved if isinstance(saved, Mapping) else {}
+
+
+def _fits(values: Any, channels: int) -> bool:
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    return is_list and len(values) == channels and all(isinstance(v, (int, float)) for v in values)
+
+
+def _floats(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
+def check_fit(host: Host, dataset: Dataset, source: str) -> None:
+    """Stop where a model and a dataset are of different classes or channels.
+
+    Raises:
+        UsageError: with both numbers.
+    """
+    if host.num_classes != len(dataset.classes):
+        raise UsageError(
+            f"{source} tells {host.num_classes} classes apart, and {dataset.label} has "
+            f"{len(dataset.classes)}. Pass --data with a dataset of the model's own classes."
+        )
+    if host.in_chans != dataset.in_chans:
+        raise UsageError(
+            f"{source} takes images of {host.in_chans} channels, and those of {dataset.label} "
+            f"have {dataset.in_chans}. Pass --data with images of as many channels."
+        )

@@ -1,0 +1,276 @@
+"""`evaluate(checkpoint)`: a live model, its images, and every condition that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch.nn import functional
+
+from pe_inspect._typing import Bool
+from pe_inspect.analysis._target_grid import Size, check_divisible, pair_of
+from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+from pe_inspect.analysis.evaluate import evaluate as in_order
+from pe_inspect.data import Dataset
+from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.evaluation._hosts import Host, NotApplicable, host_of
+from pe_inspect.evaluation._images import Images, chosen
+from pe_inspect.evaluation._plan import (
+    NATIVE,
+    Run,
+    ablations,
+    asked_methods,
+    resamplings,
+    sized,
+)
+from pe_inspect.evaluation._setting import (
+    Normalisation,
+    check_fit,
+    dataset_of,
+    normalisation_of,
+)
+from pe_inspect.families import extract
+from pe_inspect.loading import Checkpoint
+from pe_inspect.models.rebuild import rebuild
+from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.training.hardware import find_device
+
+__all__ = ["Progress", "evaluate"]
+
+TOP: Final = 5
+BATCH: Final = {"cpu": 32}  # a 257-token ViT: 291 images/s in batches of 16, 174 of 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is.
+
+    Attributes:
+        what: the run that is going on, in words.
+        share: of the whole work, 0 to 1; images of many patches count more.
+    """
+
+    what: str
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What one run found: which images are correct, how many among the first five, the loss."""
+
+    hits: Bool[torch.Tensor, " images"]
+    of_five: int
+    loss: float
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    data: str | Dataset | None = None,
+    *,
+    root: str | Path | None = None,
+    res: Sequence[Size] = (),
+    method: str = NATIVE,
+    alpha: Sequence[float] = (),
+    shuffle: bool = False,
+    remove: bool = False,
+    permute_patches: bool = False,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    progress: Callable[[Progress], object] | None = None,
+) -> EvaluationResult:
+    """Measure top-1, top-5 and loss of a checkpoint on the test images of a dataset, in float32.
+
+    The plain model at its own size is always measured. At other sizes, `native` is the rule that
+    the live model itself follows, and every other method puts its resampled tables, biases or
+    rotations into it. What is done to positions and patches is done at the model's own size, to
+    what the model receives: a LaPE table after its norms, a bias after its own, prefix tokens
+    never. A condition without a meaning for the scheme has no row; a note says why.
+
+    Args:
+        checkpoint: what `pe_inspect.load` returned.
+        data: a dataset's name, `NAME:PATH`, or the dataset; by default that of its config.json.
+        root: where datasets lie; `data/` unless given.
+        res: image sizes in pixels, one side or (height, width) each.
+        method: as for `interpolate`: a name, several with commas, or `all` that apply.
+        alpha: factors on the position embedding.
+        shuffle: give every patch the position of another, the same for all images.
+        remove: take positions away: a factor of 0.
+        permute_patches: let the patches of each image trade places, positions staying (RPI).
+        batch_size: images a batch; 32 on a CPU, where more is slower, else 256.
+        limit: how many of the test images, drawn with `seed`; all by default.
+        seed: of what is random.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
+        mean: a channel's mean on [0, 1], instead of the checkpoint's.
+        std: a channel's standard deviation.
+        progress: called after every batch.
+
+    Raises:
+        UsageError: no dataset is named, it does not fit the model, or a size is no whole number
+            of patches.
+        CannotRebuild: the checkpoint does not tell enough for a live model.
+    """
+    place, methods = find_device(device), asked_methods(method)
+    tables = _tables_of(checkpoint)
+    host = host_of(rebuild(checkpoint).to(place), tables)
+    sizes = [_pixels(each, host.patch_size) for each in res]
+    dataset = (
+        data if isinstance(data, Dataset) else dataset_of(checkpoint, data, root, host.own_res)
+    )
+    check_fit(host, dataset, checkpoint.source)
+    normalisation = normalisation_of(checkpoint, host.model, dataset, mean, std)
+    images = Images(
+        chosen(dataset.test, limit, seed), normalisation.mean, normalisation.std,
+        batch_size or BATCH.get(place.type, 256), seed, place,
+    )  # fmt: skip
+    notes = list(_notes(host, dataset, images, normalisation, with_sizes=bool(sizes)))
+    changes = ablations(host, alpha, shuffle=shuffle, remove=remove, seed=seed)
+    permuted = [Run("permuted", host)] * permute_patches
+    other_sizes = _at_sizes(host, sizes, tables, methods, notes)
+    runs = [Run("plain", host), *changes, *permuted, *other_sizes]
+    rows = list(_counted(runs, images, notes, progress))
+    parameters = {
+        "data": dataset.name, "images": len(images), "res": [list(size) for size in sizes],
+        "method": method, "alpha": list(alpha), "shuffle": shuffle, "remove": remove,
+        "permute_patches": permute_patches, "seed": seed, "mean": list(normalisation.mean),
+        "std": list(normalisation.std), "normalised_by": normalisation.said_by,
+    }  # fmt: skip
+    result: EvaluationResult = in_order(
+        rows, dataset=dataset.label, num_classes=host.num_classes, parameters=parameters,
+        pe=tables[0] if tables else None, notes=notes,
+    )  # fmt: skip
+    return result
+
+
+def _tables_of(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+    try:
+        return extract(checkpoint, with_sha256=False)
+    except NoPositionEmbedding:  # a model of scheme `none` is evaluated all the same
+        return ()
+
+
+def _pixels(size: Size, patch_size: tuple[int, int]) -> tuple[int, int]:
+    pixels = pair_of(size, "--res")
+    check_divisible(pixels, patch_size)
+    return pixels
+
+
+def _notes(
+    host: Host, dataset: Dataset, images: Images, by: Normalisation, *, with_sizes: bool
+) -> Iterator[str]:
+    if dataset.label != dataset.name:
+        yield f"images: the test split of {dataset.label}"
+    if len(images) < len(dataset.test):
+        yield f"{len(images)} of {len(dataset.test)} test images were drawn (--limit)"
+    if by.is_guess:
+        yield (
+            "how the model's images were normalised is not said anywhere: the mean and σ of "
+            f"{by.said_by} were taken. --mean and --std say otherwise"
+        )
+    yield from dataset.notes
+    if images.are_files:
+        yield "images were read from their files, resized and cropped to each size"
+    elif with_sizes or images.split.img_size != host.res:
+        yield (
+            f"images of {sized(images.split.img_size)} were resized from uint8 by bicubic "
+            "interpolation, antialiased"
+        )
+    if with_sizes:
+        yield f"native is the live model's own rule: {host.rule}"
+
+
+def _at_sizes(
+    host: Host,
+    sizes: Sequence[tuple[int, int]],
+    tables: Sequence[PositionEmbedding],
+    methods: Sequence[str],
+    notes: list[str],
+) -> Iterator[Run]:
+    """Yield the runs at other sizes; at the model's own every method is the identity."""
+    for size in dict.fromkeys(sizes):
+        if size != host.res:
+            yield from resamplings(host, size, tables, methods, notes)
+
+
+def _counted(
+    runs: Sequence[Run],
+    images: Images,
+    notes: list[str],
+    progress: Callable[[Progress], object] | None,
+) -> Iterator[EvaluationRow]:
+    """Yield a row for every run that has a meaning; why another has none becomes a note."""
+    whole, done = sum(run.work for run in runs), 0.0
+    counted: list[tuple[Run, Counts]] = []
+    for run in runs:
+        tell = _teller(progress, run, done / whole, run.work / whole)
+        try:
+            same = next((found for other, found in counted if run.is_like(other)), None)
+            counts = same or _count(run, images, tell)
+            counted.append((run, counts))
+            yield _row(run, counts, _reference(run, counted))
+        except NotApplicable as error:
+            notes.append(f"{run.name}: not evaluated: {error}")
+        done += run.work
+
+
+def _reference(run: Run, counted: Sequence[tuple[Run, Counts]]) -> Counts:
+    """Return what a run is compared with: of a method, the own rule; else the plain model."""
+    own = [found for other, found in counted if (other.res, other.method) == (run.res, NATIVE)]
+    return own[0] if run.method != NATIVE and own else counted[0][1]
+
+
+def _teller(
+    progress: Callable[[Progress], object] | None, run: Run, before: float, share: float
+) -> Callable[[float], object]:
+    if progress is None:
+        return lambda _: None
+    return lambda part: progress(Progress(run.name, before + part * share))
+
+
+def _row(run: Run, counts: Counts, reference: Counts) -> EvaluationRow:
+    gained, lost = (
+        int((mine & ~other).sum())
+        for mine, other in ((counts.hits, reference.hits), (reference.hits, counts.hits))
+    )
+    return EvaluationRow(
+        run.condition, run.res, run.grid_size, int(counts.hits.sum()),
+        counts.of_five if run.host.num_classes > TOP else None, counts.loss, len(counts.hits),
+        run.method, run.rule, 1.0 if run.change is None else run.change.alpha, gained, lost,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _count(run: Run, images: Images, tell: Callable[[float], object]) -> Counts:
+    permuted = run.host.patch_size if run.condition == "permuted" else None
+    batches = []
+    with run.exchanged():
+        for seen, (batch, labels) in enumerate(images.batches(run.res, permuted), start=1):
+            batches.append(_tally(_logits(run, batch), labels))
+            tell(min(1.0, seen * images.batch_size / len(images)))
+    hits, of_five, losses = (torch.cat(parts) for parts in zip(*batches))
+    return Counts(hits.cpu(), int(of_five.sum()), float(losses.sum()))
+
+
+def _logits(run: Run, images: torch.Tensor) -> torch.Tensor:
+    try:
+        logits: torch.Tensor = run.host.model(images)
+    except (AssertionError, RuntimeError) as error:
+        if run.res == run.host.own_res:
+            raise
+        raise NotApplicable(f"the model does not take this size ({error})") from error
+    return logits
+
+
+def _tally(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return of each image whether it is correct, whether among the first five, and its loss."""
+    best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices == labels[:, None]
+    losses = functional.cross_entropy(logits.double(), labels, reduction="none")
+    return best[:, 0], best.any(dim=1), losses

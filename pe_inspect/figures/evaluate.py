@@ -1,0 +1,220 @@
+"""Accuracy over resolutions, a line a method; and with positions changed, a bar a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pe_inspect.figures import drawings
+from pe_inspect.figures._lines import lined, reference
+from pe_inspect.figures._style import (
+    INK,
+    MUTED,
+    PAGE_WIDTH,
+    PALETTE,
+    TICK_SIZE,
+    axes_at,
+    caption,
+    caption_height,
+    headline,
+    new_figure,
+    title,
+)
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+
+__all__ = ["draw"]
+
+LEFT: Final = 0.62
+LEGEND: Final = 1.62
+BETWEEN: Final = 0.68
+HEIGHT: Final = 2.9
+BAR: Final = 0.3
+NAMES: Final = 1.45
+DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
+MARKERS: Final = "os^Dv<>P"
+IN_PERCENT: Final = 100.0
+CHANCE: Final = "chance"
+
+
+@drawings.register("evaluate")
+def draw(result: EvaluationResult) -> dict[str, Figure]:
+    """Draw what there is: curves where there are several sizes, bars where there are ablations.
+
+    Args:
+        result: what `evaluate` answered with.
+
+    Returns:
+        `"evaluate"` (curves, or bars where there is one size) and, beside curves,
+        `"evaluate_ablations"`.
+    """
+    if len(result.sizes) < 2:
+        return {"evaluate": bars(result)}
+    figures = {"evaluate": curves(result)}
+    return {**figures, "evaluate_ablations": bars(result)} if result.ablations[1:] else figures
+
+
+def curves(result: EvaluationResult) -> Figure:
+    """Draw top-1 against the image size, one line a method."""
+    text = (
+        f"Top-1 on {_images(result)} Images are resized by bicubic interpolation, antialiased. "
+        "Band: ± one binomial standard error of the model's own rule; whiskers: ± one paired "
+        "standard error of the difference. At the model's own size "
+        f"({_sized(result.plain)}) all are one. {_chance(result)}"
+    )
+    figure, floor = _framed(f"{_who(result)}accuracy at other resolutions", text, HEIGHT)
+    methods = _own_first(result.methods)
+    width = (PAGE_WIDTH - LEFT - LEGEND - BETWEEN - 0.15) / 2
+    box = (floor + 0.42, width, HEIGHT - 0.55)
+    whole = axes_at(figure, LEFT, *box)
+    beside = axes_at(figure, LEFT + width + BETWEEN, *box)
+    lined(whole, "image size (pixels)", "top-1 (%)")
+    lined(beside, "image size (pixels)", "over the model's own rule (points)")
+    for k, method in enumerate(methods):
+        _line(whole, result, method, k)
+        _line(beside, result, method, k, over=_own(result))
+    _dotted(whole, result, upright=False)
+    for axes in (whole, beside):
+        _sizes(axes, result)
+    beside.legend(
+        loc="upper left", bbox_to_anchor=(1.03, 1.02), frameon=False, fontsize=TICK_SIZE,
+        handlelength=2.6, labelspacing=0.35, borderaxespad=0,
+    )  # fmt: skip
+    return figure
+
+
+def bars(result: EvaluationResult) -> Figure:
+    """Draw top-1 of every condition at the model's own size, with its standard error."""
+    rows = result.ablations
+    height = BAR * len(rows)
+    text = (
+        f"Top-1 on {_images(result)} Whiskers: ± one binomial standard error. Scaled, shuffled and "
+        "removed act on what the model receives of the position embedding; prefix tokens keep "
+        "theirs. Shuffled: every patch is told the place of another, the same for all images. "
+        "Patches permuted (RPI): the patches of each image trade places anew. Dashed: the plain "
+        f"model. {_chance(result)}"
+    )
+    figure, floor = _framed(f"{_who(result)}accuracy with positions changed", text, height + 0.5)
+    width = PAGE_WIDTH - NAMES - 0.75
+    axes = axes_at(figure, NAMES, floor + 0.42, width, height)
+    lined(axes, "top-1 (%)", "")
+    values, errors = _percent(rows)
+    places = np.arange(len(rows))
+    axes.barh(places, values, 0.62, xerr=errors, color=[INK, *[PALETTE[0]] * (len(rows) - 1)],
+              error_kw={"ecolor": MUTED, "elinewidth": 1.0, "capsize": 2})  # fmt: skip
+    axes.set_yticks(places, [row.name for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 100))
+    axes.grid(visible=False, axis="y")
+    for place, row in enumerate(rows):
+        axes.text(1.01, place, f"{row.top1:.1%}", transform=axes.get_yaxis_transform(),
+                  size=TICK_SIZE, color=INK, va="center")  # fmt: skip
+    reference(axes, values[0], upright=True)
+    _dotted(axes, result, upright=True)
+    return figure
+
+
+def _framed(words: str, text: str, height: float) -> tuple[Figure, float]:
+    """Return a figure with title and caption, and the height of the latter, in inches."""
+    floor = caption_height(text, PAGE_WIDTH)
+    above = 0.3 + 0.17 * headline(words, PAGE_WIDTH).count("\n")
+    figure = new_figure(PAGE_WIDTH, floor + height + above)
+    title(figure, words)
+    caption(figure, text)
+    return figure, floor
+
+
+def _own(result: EvaluationResult) -> dict[float, float]:
+    """Return top-1 in percent by the model's own rule at each place of the axis."""
+    rows = _through_own_size(result, "native")
+    return {_place(row): row.top1 * IN_PERCENT for row in rows}
+
+
+def _line(
+    axes: Axes,
+    result: EvaluationResult,
+    method: str,
+    index: int,
+    over: Mapping[float, float] | None = None,
+) -> None:
+    """Draw one method: its accuracy, or what it is over that of the model's own rule."""
+    rows = _through_own_size(result, method)
+    values, errors = _percent(rows)
+    places = [_place(row) for row in rows]
+    is_own = method == "native"
+    if over is not None:
+        values = values - np.array([over.get(place, np.nan) for place in places])
+        errors = IN_PERCENT * np.array([0.0 if is_own else row.difference_error for row in rows])
+        axes.errorbar(places, values, errors, fmt="none", ecolor=MUTED, elinewidth=0.5, zorder=2)
+    axes.plot(
+        places, values, **_look(index, is_own=is_own), zorder=4 if is_own else 3,
+        label="native (own rule)" if is_own else method,
+    )  # fmt: skip
+    if is_own and over is None:
+        axes.fill_between(places, values - errors, values + errors, color=INK, alpha=0.12, lw=0)
+
+
+def _look(index: int, *, is_own: bool) -> dict[str, Any]:
+    """Return a line's colour, dashes and marker: told apart without colour too."""
+    if is_own:
+        return {"color": INK, "linewidth": 1.8, "marker": "o", "markersize": 3.2}
+    turn, colour = divmod(index - 1, len(PALETTE))
+    return {
+        "color": PALETTE[colour], "linewidth": 1.0, "linestyle": DASHES[turn % len(DASHES)],
+        "marker": MARKERS[index % len(MARKERS)], "markersize": 3.2,
+    }  # fmt: skip
+
+
+def _through_own_size(result: EvaluationResult, method: str) -> list[EvaluationRow]:
+    """Add the plain model's row to a method's: at its own size every method is the identity."""
+    rows = [row for row in result.curve(method) if row is not result.plain]
+    return sorted([*rows, result.plain], key=_place)
+
+
+def _percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.array([(row.top1, row.standard_error) for row in rows]) * IN_PERCENT
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _place(row: EvaluationRow) -> float:
+    """Where a size lies on the axis: the side of the square of as many pixels."""
+    return float(np.sqrt(row.res[0] * row.res[1]))
+
+
+def _sizes(axes: Axes, result: EvaluationResult) -> None:
+    rows = {_place(row): row for method in result.methods for row in result.curve(method)}
+    labels = [_sized(row) for row in rows.values()]
+    axes.set_xticks(list(rows), labels)
+    own = _place(result.plain)
+    reference(axes, own, upright=True)
+
+
+def _sized(row: EvaluationRow) -> str:
+    height, width = row.res
+    return str(height) if height == width else f"{height}×{width}"
+
+
+def _own_first(methods: Sequence[str]) -> list[str]:
+    return sorted(methods, key=lambda method: method != "native")
+
+
+def _dotted(axes: Axes, result: EvaluationResult, *, upright: bool) -> None:
+    """Draw the accuracy of a guess among classes of one size."""
+    draw_line = axes.axvline if upright else axes.axhline
+    draw_line(IN_PERCENT / result.num_classes, color=MUTED, lw=0.8, ls=(0, (1, 2)), gid=CHANCE)
+
+
+def _chance(result: EvaluationResult) -> str:
+    return f"Dotted: 1/{result.num_classes} of the classes."
+
+
+def _images(result: EvaluationResult) -> str:
+    return f"{result.plain.count:,} test images of {result.dataset}."
+
+
+def _who(result: EvaluationResult) -> str:
+    return "" if result.pe is None else f"{result.pe.family} · join={result.pe.join} · "
