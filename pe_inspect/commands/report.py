@@ -1,88 +1,116 @@
-"""`pe-inspect report`: one self-contained page about one or several checkpoints."""
+"""`pe-inspect report`: one self-contained page about one or several checkpoints, or an index."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
 from pe_inspect.commands import ANSWERS, command
 from pe_inspect.commands._answer import Subject, open_subject, output_folder
 from pe_inspect.commands._describe import as_json, command_line, versions
-from pe_inspect.commands._options import Opening, Output, Reading, Resize, Source, Terminal
+from pe_inspect.commands._options import (
+    Opening,
+    Output,
+    Reading,
+    Resize,
+    Selection,
+    Source,
+    Terminal,
+)
+from pe_inspect.commands._page_content import Wanted, check_wanted, page_of
+from pe_inspect.commands._parsing import megabytes, whole
+from pe_inspect.commands._snapshots import gallery_in
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
-from pe_inspect.errors import UsageError
 
-PAGE = "report.html"
+PAGE: Final = "report.html"
 
 _Checkpoints = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="One or several; left out: the newest under ./checkpoints/, else the default recipe.",
+        help="One or several, or a folder of many, which get an index; left out: the newest under "
+        "./checkpoints/, else the default recipe.",
         show_default=False,
     ),
 ]
 _Title = Annotated[
     str | None, typer.Option("--title", metavar="TEXT", help="The heading of the page.")
 ]
+_MaxMb = Annotated[
+    float,
+    typer.Option(
+        "--max-mb",
+        metavar="X",
+        help="How large the page may be (default: 10). A larger one is thinned, and says so.",
+        parser=megabytes,
+        show_default=False,
+        rich_help_panel="Files",
+    ),
+]
+_Dpi = Annotated[
+    int | None,
+    typer.Option(
+        "--dpi",
+        metavar="N",
+        help="Dots an inch of the pictures (default: as many as each needs).",
+        parser=whole("--dpi", least=10, most=1200),
+        show_default=False,
+        rich_help_panel="Files",
+    ),
+]
 
 
 @command("report", panel=ANSWERS)
 def report(
     opening: Opening,
+    selection: Selection,
     resize: Resize,
     reading: Reading,
     output: Output,
     terminal: Terminal,
     checkpoints: _Checkpoints = None,
     title: _Title = None,
+    max_mb: _MaxMb = 10.0,
+    dpi: _Dpi = None,
 ) -> None:
     """One self-contained page: every answer, with how to read it and where it comes from."""
+    wanted = Wanted(selection, resize, reading, title, max_mb, dpi)
+    folder = gallery_in(checkpoints or [])
+    if folder is not None:
+        from pe_inspect.commands._gallery import write_gallery
+
+        write_gallery(folder, opening, wanted, output, terminal)
+        return
     given: Sequence[str | None] = checkpoints or [None]
     subjects = [
         open_subject(Source(**vars(opening), checkpoint=name), reading, terminal, with_sha256=True)
         for name in given
     ]
+    _write_page(subjects, wanted, output, terminal)
+
+
+def _write_page(
+    subjects: Sequence[Subject],
+    wanted: Wanted,
+    output: Output,
+    terminal: Terminal,
+) -> None:
     folder = output_folder(output, "-and-".join(subject.name for subject in subjects[:3]))
     folder.claim([PAGE])
-    _check_target(subjects, resize, reading, terminal)
+    for refusal in check_wanted([pe for subject in subjects for pe in subject.tables], wanted):
+        if not terminal.quiet:
+            complain(f"Note: {refusal}")
     _announce(subjects, terminal)
     with working("report", quiet=terminal.quiet):
-        page = _page(subjects, title, resize, reading)
+        page = page_of(subjects, wanted, quiet=terminal.quiet).html.encode()
     folder.write(PAGE, lambda file: file.write(page))
     if terminal.json:
         write_json(_as_json(subjects, folder.written))
     else:
         write_line(f"Wrote {folder.path / PAGE}")
-
-
-def _check_target(
-    subjects: Sequence[Subject], resize: Resize, reading: Reading, terminal: Terminal
-) -> None:
-    """Say which embeddings the target size that was typed does not fit.
-
-    Raises:
-        UsageError: it fits none of them.
-    """
-    if not resize.is_given:
-        return
-    from pe_inspect.analysis.interpolate import interpolate
-
-    size = _options(resize, reading)["interpolate"]
-    refusals, tables = [], [pe for subject in subjects for pe in subject.tables]
-    for pe in tables:
-        try:
-            interpolate(pe, **size)
-        except UsageError as error:
-            refusals.append(error)
-    if refusals and len(refusals) == len(tables):
-        raise refusals[0]
-    for refusal in () if terminal.quiet else refusals:
-        complain(f"Note: {refusal}")
 
 
 def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
@@ -95,48 +123,21 @@ def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
                 complain(f"Note: {label}{note}")
 
 
-def _page(
-    subjects: Sequence[Subject], title: str | None, resize: Resize, reading: Reading
-) -> bytes:
-    from pe_inspect.report import report as ask
-
-    tables = [pe for subject in subjects for pe in subject.tables]
-    page = ask(
-        tables, title=title, command=command_line(), now=_now(), options=_options(resize, reading)
-    )
-    return page.html.encode()
-
-
-def _options(resize: Resize, reading: Reading) -> dict[str, dict[str, Any]]:
-    """Return what the questions on the page are asked with, where the user said so."""
-    norms = {} if reading.ln_eps is None else {"ln_eps": reading.ln_eps}
-    size: dict[str, Any] = dict(resize.arguments())
-    if reading.patch() is not None:
-        size["patch_size"] = reading.patch()
-    return {"interpolate": size, "similarity": norms, "layernorm": norms}
-
-
-def _now() -> datetime:
-    """Return the time, or SOURCE_DATE_EPOCH: then the same input gives the same bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch.isdecimal():
-        return datetime.fromtimestamp(int(epoch), UTC)
-    return datetime.now().astimezone()
-
-
-def _as_json(subjects: Sequence[Subject], written: Sequence[Any]) -> dict[str, Any]:
+def _as_json(subjects: Sequence[Subject], written: Sequence[Path]) -> dict[str, Any]:
     return {
-        "checkpoints": [
-            {
-                "source": subject.checkpoint.source,
-                "sha256": subject.checkpoint.sha256,
-                "format": subject.checkpoint.format,
-                "embeddings": [as_json(pe) for pe in subject.tables],
-                "notes": [note for pe in subject.tables for note in pe.notes],
-            }
-            for subject in subjects
-        ],
+        "checkpoints": [described(subject) for subject in subjects],
         "written": list(written),
         "versions": versions(),
         "command": command_line(),
+    }
+
+
+def described(subject: Subject) -> dict[str, Any]:
+    """Return what one checkpoint of a page is, as one JSON object."""
+    return {
+        "source": subject.checkpoint.source,
+        "sha256": subject.checkpoint.sha256,
+        "format": subject.checkpoint.format,
+        "embeddings": [as_json(pe) for pe in subject.tables],
+        "notes": [note for pe in subject.tables for note in pe.notes],
     }

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from inspect import Signature, signature
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.report._content import (
     Chapter,
     Definition,
     Entry,
     Fact,
+    Health,
     Omission,
     Picture,
     Report,
@@ -35,6 +38,7 @@ __all__ = [
     "Definition",
     "Entry",
     "Fact",
+    "Health",
     "Omission",
     "Picture",
     "Report",
@@ -42,6 +46,9 @@ __all__ = [
     "Table",
     "report",
 ]
+
+MB: Final = 1_000_000
+LEAST_MB: Final = 0.1
 
 
 def report(
@@ -52,6 +59,8 @@ def report(
     now: datetime | str | None = None,
     labels: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    max_mb: float = 10,
+    dpi: int | None = None,
 ) -> Report:
     """Return the page of one or several position embeddings: `.save("report.html")` writes it.
 
@@ -67,9 +76,13 @@ def report(
         labels: a short name each; by default file names, with as much around them as is needed
             to tell them apart.
         options: question → keyword arguments, e.g. `{"interpolate": {"res": 384}}`.
+        max_mb: the page's size, at most, in units of 10⁶ bytes: a larger one has fewer maps to
+            explore, evenly spaced, and says so.
+        dpi: dots an inch of the pictures; by default each has what it needs.
 
     Raises:
-        UsageError: there is nothing to report on, or something is neither embedding nor result.
+        UsageError: there is nothing to report on, something is neither embedding nor result, or
+            no page is as small as `max_mb`.
 
     Example:
         >>> page = pe_inspect.report(tables, options={"interpolate": {"grid": (24, 24)}})
@@ -80,8 +93,11 @@ def report(
     from pe_inspect.report._words import made_with
 
     items = (subjects,) if isinstance(subjects, PositionEmbedding) else subjects
-    found = gathered(items, labels, options or {})
-    return built(found, title, made_with(command, now))
+    if not max_mb >= LEAST_MB:
+        raise UsageError(f"max_mb is {max_mb:g}; a page takes at least {LEAST_MB:g}.")
+    found = gathered(items, labels, options or {}, dpi)
+    page = built(found, title, made_with(command, now))
+    return replace(page, max_bytes=round(max_mb * MB))
 
 
 class _CallableModule(ModuleType):

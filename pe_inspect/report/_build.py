@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pe_inspect.errors import UsageError
-from pe_inspect.report._content import Chapter, Entry, Omission, Report, Section, comparison_of
+from pe_inspect.report._compare import compared
+from pe_inspect.report._content import (
+    Chapter,
+    Entry,
+    Health,
+    Omission,
+    Report,
+    Section,
+    comparison_of,
+)
 from pe_inspect.report._subjects import UNNAMED, NotAsked, Subject
 from pe_inspect.report._text import anchor, listed
 from pe_inspect.report._words import facts_of, lede_of, provenance_of, traits_of
@@ -22,7 +32,8 @@ def built(subjects: Sequence[Subject], title: str | None, made_with: tuple[Entry
     anchors = _anchors([subject.label for subject in subjects])
     chapters = tuple(_chapter(subject, name) for subject, name in zip(subjects, anchors))
     heading = title or _title([chapter.label for chapter in chapters])
-    return Report(heading, chapters, comparison_of(chapters), made_with)
+    together = compared(subjects) if len(subjects) > 1 else None
+    return Report(heading, chapters, comparison_of(chapters), made_with, together)
 
 
 def _title(labels: list[str]) -> str:
@@ -46,7 +57,7 @@ def _anchors(labels: list[str]) -> list[str]:
 
 def _chapter(subject: Subject, name: str) -> Chapter:
     answers = tuple(_answers(subject))
-    found = tuple(answer for answer in answers if isinstance(answer, Section))
+    found = tuple(_own(answer, name) for answer in answers if isinstance(answer, Section))
     omitted = tuple(answer for answer in answers if isinstance(answer, Omission))
     pe = subject.embedding
     if pe is None:
@@ -62,7 +73,19 @@ def _chapter(subject: Subject, name: str) -> Chapter:
         facts=facts_of(pe),
         notes=pe.notes,
         provenance=provenance_of(pe),
+        health=_health(subject),
     )
+
+
+def _own(section: Section, name: str) -> Section:
+    """Give the section's views ids of their own on a page of several chapters."""
+    views = tuple(replace(view, id=anchor(name, view.id)) for view in section.views)
+    return replace(section, views=views)
+
+
+def _health(subject: Subject) -> Health | None:
+    found = subject.results.get("doctor")
+    return None if found is None else Health(found.findings, len(found.ran))
 
 
 def _answers(subject: Subject) -> Iterator[Section | Omission]:

@@ -7,13 +7,17 @@ that applies; a section has its finding, its facts, `Picture`s, a `Definition` a
 from __future__ import annotations
 
 import base64
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pe_inspect.files import write_atomically
+from pe_inspect.finding import Finding
+from pe_inspect.report._views import View
 
 __all__ = [
     "Cell",
@@ -21,6 +25,7 @@ __all__ = [
     "Definition",
     "Entry",
     "Fact",
+    "Health",
     "Omission",
     "Picture",
     "Report",
@@ -29,6 +34,7 @@ __all__ = [
 ]
 
 Cell: TypeAlias = str | int | float | None
+MAX_BYTES: Final = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Picture:
 
     Attributes:
         stem: the file name that the same figure has on disk, without its suffix.
-        media_type: `"image/png"`.
+        media_type: `"image/webp"`.
         data: the file's bytes.
         width: CSS pixels at which it is drawn where there is room (96 a printed inch).
         height: likewise.
@@ -78,11 +84,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers behind a figure: one row a layer, norm or method."""
+    """Numbers behind a figure: one row a layer, norm or method.
+
+    Attributes:
+        caption: what is counted or measured.
+        columns: a name each; the first one's cells name the rows.
+        rows: as they were computed; the page shows four digits, `csv` all of them.
+        name: the stem of the file under which the page offers it; empty for none.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    name: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -99,6 +113,20 @@ class Table:
             all(not isinstance(row[place], str) for row in self.rows)
             for place in range(len(self.columns))
         )
+
+    @property
+    def csv(self) -> str:
+        """The whole table: one header line, all digits, nothing where a number is missing."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_exact(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+
+def _exact(cell: Cell) -> Cell:
+    is_missing = isinstance(cell, float) and cell != cell
+    return None if is_missing else cell
 
 
 @dataclass(frozen=True)
@@ -135,6 +163,7 @@ class Section:
         caveats: what the answer does not say.
         notes: what was assumed, corrected or left out on the way.
         parameters: (name, value) of the choices behind the answer, by their command-line names.
+        views: the same figures to explore; each has its static form among `figures`.
     """
 
     stem: str
@@ -149,6 +178,29 @@ class Section:
     caveats: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
+    views: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the doctor's checks found; the summary shows it, the section `doctor` explains it.
+
+    Attributes:
+        findings: what is wrong, in the order of the checks.
+        num_checks: how many were made.
+    """
+
+    findings: tuple[Finding, ...]
+    num_checks: int
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: how many checks found how much."""
+        made = f"{self.num_checks} check{'s' * (self.num_checks != 1)}"
+        if not self.findings:
+            return f"Healthy: {made} found nothing."
+        count = len(self.findings)
+        return f"{count} finding{'s' * (count != 1)} in {made}."
 
 
 @dataclass(frozen=True)
@@ -189,6 +241,7 @@ class Chapter:
         facts: numbers of the embedding itself.
         notes: guesses and corrections made while it was read.
         provenance: where the embedding comes from.
+        health: the doctor's findings; `None` where nobody examined it.
     """
 
     label: str
@@ -201,6 +254,7 @@ class Chapter:
     facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: tuple[Entry, ...] = ()
+    health: Health | None = None
 
     @property
     def found(self) -> tuple[Fact, ...]:
@@ -217,17 +271,28 @@ class Report:
         chapters: one a position embedding.
         comparison: their numbers side by side, where there are several.
         provenance: versions, command and date; each chapter has its own besides.
+        compared: their maps side by side, where two or more have maps: the section `compare`,
+            which stands between the summary and the chapters.
+        max_bytes: how large the page may be: the maps of its views are thinned until it fits.
     """
 
     title: str
     chapters: tuple[Chapter, ...]
     comparison: Table | None = None
     provenance: tuple[Entry, ...] = field(default=())
+    compared: Section | None = None
+    max_bytes: int = MAX_BYTES
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """The sections of all chapters, in the page's order."""
+        """The sections of all chapters, in the page's order; `compared` is not among them."""
         return tuple(section for chapter in self.chapters for section in chapter.sections)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """All that can be explored, in the page's order."""
+        first = () if self.compared is None else (self.compared,)
+        return tuple(view for section in (*first, *self.sections) for view in section.views)
 
     @property
     def summary(self) -> dict[str, tuple[Fact, ...]]:
@@ -251,19 +316,23 @@ class Report:
         return write_atomically(Path(path), lambda file: file.write(content))
 
     def _repr_html_(self) -> str:
-        from pe_inspect.report._page import framed
+        from pe_inspect.report._notebook import framed
 
         return framed(self)
+
+
+def _numbers(chapter: Chapter) -> tuple[Fact, ...]:
+    health = chapter.health
+    found = () if health is None else (Fact("Findings", len(health.findings)),)
+    return chapter.traits + found + chapter.facts + chapter.found
 
 
 def comparison_of(chapters: Sequence[Chapter]) -> Table | None:
     """Return the chapters' numbers side by side: one row a number, one column a chapter."""
     if len(chapters) < 2:
         return None
-    found = [
-        {fact.name: fact.value for fact in chapter.traits + chapter.facts + chapter.found}
-        for chapter in chapters
-    ]
+    found = [{fact.name: fact.value for fact in _numbers(chapter)} for chapter in chapters]
     names = dict.fromkeys(name for facts in found for name in facts)
     rows = tuple((name, *(facts.get(name) for facts in found)) for name in names)
-    return Table("Side by side", ("quantity", *(chapter.label for chapter in chapters)), rows)
+    columns = ("quantity", *(chapter.label for chapter in chapters))
+    return Table("Side by side", columns, rows, "side_by_side")

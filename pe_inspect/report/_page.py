@@ -1,76 +1,55 @@
-"""A Report's content → the text of one HTML file that loads nothing and runs nothing."""
+"""A Report's content → the text of one HTML file: it loads nothing, and runs its own script."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-from collections.abc import Callable
-from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import Final
 
 from pe_inspect._version import __version__
 from pe_inspect.report._content import Report
-from pe_inspect.report._text import anchor, grouped, number, visible
+from pe_inspect.report._payload import payload
+from pe_inspect.report._template import environment, policy, text_of
+from pe_inspect.report._thinning import thinned, words_on
+from pe_inspect.report._views import View
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+__all__ = ["SCRIPTS", "render"]
 
-__all__ = ["framed", "policy", "render"]
-
-_PACKAGE: Final = "pe_inspect.report"
+SCRIPTS: Final = ("core", "dom", "plane", "words", "explorer", "controls")
+_FRAMING: Final = 16_000  # bytes of colours, names and commas around the maps
 _TEMPLATE: Final = "page.html.jinja"
 _STYLE: Final = "report.css"
 
 
 def render(report: Report) -> str:
     """Return the page. The same report gives the same text."""
-    style = _text_of(_STYLE)
-    template = _environment().get_template(_TEMPLATE)
+    if not report.views:
+        return _page(report, ())
+    static = len(_page(report, ()).encode())
+    return _page(report, thinned(report.views, report.max_bytes - static - _FRAMING))
+
+
+def _page(report: Report, views: tuple[View, ...]) -> str:
+    style, script = text_of(_STYLE), _script()
+    words = list(words_on(views, report.max_bytes))
+    if report.views and not views:
+        words = [f"No interactive view fits into {report.max_bytes / 1e6:g} MB; see the figures."]
+    template = environment().get_template(_TEMPLATE)
     return str(
-        template.render(report=report, style=style, policy=policy(style), version=__version__)
+        template.render(
+            report=report,
+            style=style,
+            script=script,
+            policy=policy(style, script),
+            version=__version__,
+            data=payload(views) if views else "",
+            shown={view.id for view in views},
+            thinning=words,
+        )
     )
 
 
-def policy(style: str) -> str:
-    """Return the Content-Security-Policy: this one style sheet, images in the file, no network."""
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def framed(report: Report) -> str:
-    """Return the page for a notebook: in a frame that can run nothing and styles nothing else."""
-    page, title = html.escape(report.html), html.escape(str(visible(report.title)))
-    return (
-        f'<iframe sandbox title="{title}" srcdoc="{page}" loading="lazy" '
-        'style="width: 100%; height: 46rem; border: 1px solid #8886; border-radius: 4px">'
-        "</iframe>"
-    )
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        loader=FunctionLoader(_text_of),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters: dict[str, Callable[..., str]] = {
-        "anchor": lambda parts: anchor(*parts),
-        "grouped": grouped,
-        "number": number,
-    }
-    environment.filters.update(filters)
-    return environment
-
-
-def _text_of(name: str) -> str:
-    return (files(_PACKAGE) / name).read_text(encoding="utf-8")
+@cache
+def _script() -> str:
+    """The files of `page/` as one script that leaves no names behind."""
+    parts = "\n".join(text_of(f"page/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'

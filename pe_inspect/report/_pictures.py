@@ -1,4 +1,4 @@
-"""matplotlib figures → small PNG files inside the page, their words lifted out of the image.
+"""matplotlib figures → small WebP files inside the page, their words lifted out of the image.
 
 A figure's title and caption (the texts marked so by `figures/_style.py`) become the page's own
 text: they can be read aloud, searched and selected, and the image loses a third of its bytes.
@@ -22,14 +22,16 @@ __all__ = ["picture"]
 _CSS_DPI: Final = 96
 _MARGIN: Final = 6  # pixels of white that are left around what is drawn
 _CHART_DPI: Final = 120  # lines and letters; maps are drawn at their own resolution, value by value
-_COLOURS: Final = (64, 128, 256)
-_LARGE: Final = 96_000  # bytes, above which the fewest colours have to do
+_COLOURS: Final = (32, 64, 128, 256)
+_LARGE: Final = 12_000  # bytes, above which the fewest colours have to do
 _UNSEEN: Final = 0.7  # levels of 256, on average over pixels: no more colours are needed
 _PACKED: Final = np.array([1 << 16, 1 << 8, 1])
 
 
-def picture(figure: Any, stem: str, *, alt: str, omit: str = "") -> Picture:
-    """Draw a matplotlib figure as a palette PNG at its own resolution and printed size.
+def picture(
+    figure: Any, stem: str, *, alt: str, omit: str = "", dpi: float | None = None
+) -> Picture:
+    """Draw a matplotlib figure as a WebP without loss at its own resolution and printed size.
 
     The same figure gives the same bytes: no date, no version of the software.
 
@@ -38,14 +40,16 @@ def picture(figure: Any, stem: str, *, alt: str, omit: str = "") -> Picture:
         stem: the figure's file name elsewhere, without suffix.
         alt: what a reader who does not see the image needs to know.
         omit: a beginning of the caption that the page says elsewhere.
+        dpi: dots an inch; by default maps have their own resolution, and charts 120.
     """
     words = {text.get_gid(): text for text in figure.texts}
     title, caption = (_said(words.get(part)) for part in ("title", "caption"))
-    image = _cropped(_drawn(figure, [words[p] for p in ("title", "caption") if p in words]))
-    width, height = (round(side * _CSS_DPI / _dpi(figure)) for side in image.size)
+    fine = dpi or _dpi(figure)
+    image = _cropped(_drawn(figure, [words[p] for p in ("title", "caption") if p in words], fine))
+    width, height = (round(side * _CSS_DPI / fine) for side in image.size)
     return Picture(
         stem=stem,
-        media_type="image/png",
+        media_type="image/webp",
         data=_packed(image),
         width=width,
         height=height,
@@ -59,7 +63,7 @@ def _said(text: Any) -> str:
     return " ".join(text.get_text().split()) if text is not None else ""
 
 
-def _drawn(figure: Any, hidden: list[Any]) -> Image:
+def _drawn(figure: Any, hidden: list[Any], dpi: float) -> Image:
     from PIL import Image
 
     from pe_inspect.figures._saving import save
@@ -67,7 +71,7 @@ def _drawn(figure: Any, hidden: list[Any]) -> Image:
     file = BytesIO()
     for text in hidden:
         text.set_visible(False)
-    save(figure, file, format="png", dpi=_dpi(figure))
+    save(figure, file, format="png", dpi=dpi)
     for text in hidden:
         text.set_visible(True)
     return Image.open(file).convert("RGB")
@@ -103,8 +107,8 @@ def _packed(image: Image) -> bytes:
         palette = _palette(colours, count)
         if _error(colours, counts, palette) <= _UNSEEN:
             break
-    data = _png(pixels, colours, palette)
-    return data if len(data) <= _LARGE else _png(pixels, colours, _palette(colours, _COLOURS[0]))
+    data = _file(pixels, colours, palette)
+    return data if len(data) <= _LARGE else _file(pixels, colours, _palette(colours, _COLOURS[0]))
 
 
 def _by_frequency(
@@ -143,20 +147,19 @@ def _error(
     return float(np.average(apart, weights=counts))
 
 
-def _png(
+def _file(
     pixels: Int[np.ndarray, "height width"],
     colours: Int[np.ndarray, "colours 3"],
     palette: Int[np.ndarray, "entries 3"],
 ) -> bytes:
-    """Write each pixel as the palette entry that is nearest to its colour."""
+    """Write each pixel as the palette entry that is nearest to its colour, without loss."""
     from PIL import Image
 
     entries = np.zeros(1 << 24, dtype=np.uint8)  # touched at a few thousand places only
     entries[colours @ _PACKED] = _nearest(colours, palette)
-    image = Image.fromarray(entries[pixels])
-    image.putpalette(palette.astype(np.uint8).tobytes())
+    shown = palette.astype(np.uint8)[entries[pixels]]
     file = BytesIO()
-    image.save(file, format="PNG", optimize=True)
+    Image.fromarray(shown).save(file, format="WEBP", lossless=True, quality=50, method=2)
     return file.getvalue()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.report._views import Frame
 
 __all__ = ["UNNAMED", "NotAsked", "Subject", "gathered"]
 
@@ -27,6 +28,8 @@ class Subject:
         is_asked: whether the embedding itself was handed in: then every question is asked of it.
         results: question → result, filled as sections ask.
         options: question → the keyword arguments with which it is asked.
+        encoded: what `frames` made.
+        dpi: dots an inch of the pictures, where that was chosen.
     """
 
     label: str
@@ -34,6 +37,8 @@ class Subject:
     is_asked: bool = True
     results: dict[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    encoded: tuple[Frame, ...] | None = None
+    dpi: int | None = None
 
     def ask(self, question: str, **defaults: Any) -> Any:
         """Return the result that was handed in, or ask the question now, once.
@@ -49,6 +54,28 @@ class Subject:
         if question not in self.results:
             self.results[question] = self._answer(question, {**defaults, **self._chosen(question)})
         return self.results[question]
+
+    def handed_in(self, question: str) -> Any:
+        """Return a result that no single embedding can be asked for, e.g. of a whole run.
+
+        Raises:
+            NotAsked: there is none.
+        """
+        if question not in self.results:
+            raise NotAsked(f"no result of {question!r} was handed in")
+        return self.results[question]
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return the maps of every layer, encoded once for all views that show them.
+
+        Raises:
+            NotAsked: no result of `similarity` was handed in, nor an embedding to ask.
+        """
+        if self.encoded is None:
+            from pe_inspect.report._frames import similarity_frames
+
+            self.encoded = similarity_frames(self.ask("similarity"))
+        return self.encoded
 
     def _chosen(self, question: str) -> Mapping[str, Any]:
         return self.options.get(question, {})
@@ -71,6 +98,7 @@ def gathered(
     items: Iterable[Any],
     labels: Sequence[str] | None,
     options: Mapping[str, Mapping[str, Any]],
+    dpi: int | None = None,
 ) -> tuple[Subject, ...]:
     """Return one subject an embedding, in the order given; results follow the embedding they name.
 
@@ -88,7 +116,7 @@ def gathered(
             subject.is_asked = True
         else:
             _enter(subject.results, item)
-    return _labelled(found, labels, options)
+    return tuple(replace(subject, dpi=dpi) for subject in _labelled(found, labels, options))
 
 
 def _labelled(

@@ -34,11 +34,14 @@ def _shown(character: str) -> str:
 
 
 def number(value: Cell) -> str:
-    """Write a table's cell: floats with four significant digits, what is missing as a dash."""
+    """Write a table's cell: floats with four significant digits and a true minus.
+
+    What is missing is a dash. The page keeps the plain number beside it, for copies and files.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, float):
-        return f"{value:.{_SIGNIFICANT}g}"
+        return f"{value:.{_SIGNIFICANT}g}".replace("-", "−")
     return str(value)
 
 

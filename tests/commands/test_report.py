@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+
+from pe_inspect.position_embedding import PositionEmbedding
 
 GRID = ("--grid-size", "3x4")
 
@@ -32,7 +35,8 @@ def test_one_page_has_its_provenance_and_the_same_bytes_twice(run, checkpoint, h
 def test_several_checkpoints_share_a_page(run, save_vit, monkeypatch):
     pages = []
 
-    def page(tables, **options):
+    def page(items, **options):
+        tables = [item for item in items if isinstance(item, PositionEmbedding)]
         pages.append((tables, options))
         return SimpleNamespace(html="<html>")
 
@@ -104,3 +108,93 @@ def test_a_size_that_fits_some_embeddings_is_noted_for_the_others(run, save_vit,
     assert done.code == 0
     assert "Note: --res does not say how large the windows of this bias" in done.err
     assert "Note: --res" not in run(*asked, "--quiet").err
+
+
+def test_a_folder_of_checkpoints_gets_a_page_each_and_an_index(run, save_vit, here):
+    (here / "zoo/c").mkdir(parents=True)
+    save_vit("zoo/b 2.safetensors", rows=4, columns=4)
+    save_vit("zoo/c/model.safetensors", rows=2, columns=2, lape=False)
+    (here / "zoo/bad.pth").write_bytes(b"no checkpoint")
+    done = run("report", "zoo", "--json")
+    assert done.code == 0
+    assert [one["page"] for one in done.json["checkpoints"]] == ["b_2.html", "c.html"]
+    (left_out,) = done.json["left_out"]
+    assert left_out["name"] == "bad.pth"
+    assert "Note: bad.pth is left out: " in done.err
+    assert done.json["index"] == "reports/zoo/index.html"
+    assert done.json["written"] == [
+        "reports/zoo/b_2.html", "reports/zoo/c.html", "reports/zoo/index.html",
+    ]  # fmt: skip
+    index = (here / "reports/zoo/index.html").read_text(encoding="utf-8")
+    assert 'href="b_2.html"' in index
+    assert "bad.pth" in index
+    assert "data:image/" in index
+
+
+def test_a_folder_in_which_nothing_can_be_read_ends_as_its_first_file_does(run, here):
+    (here / "zoo").mkdir()
+    for name in ("a.pth", "b.pth"):
+        (here / "zoo" / name).write_bytes(b"no checkpoint")
+    done = run("report", "zoo", "--quiet")
+    assert done.code == 3
+    assert "a.pth" in done.err
+    assert not (here / "reports/zoo/index.html").exists()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the page was asked with, instead of a page."""
+    found = {}
+
+    def page(items, **options):
+        found.update(options, items=list(items))
+        return SimpleNamespace(html="<html>")
+
+    monkeypatch.setattr("pe_inspect.report.report", page)
+    return found
+
+
+def test_the_doctors_findings_are_handed_in_with_those_of_the_file(run, save_vit, asked):
+    save_vit("a.safetensors", rows=4, columns=4)
+    assert run("report", "a.safetensors").code == 0
+    _, diagnosis = asked["items"]
+    assert diagnosis.question == "doctor"
+    assert {"half-precision", "index-buffer", "constant"} <= set(diagnosis.ran)
+    assert diagnosis.pe is asked["items"][0]
+
+
+def test_the_snapshots_beside_a_checkpoint_are_its_history(run, asked, here):
+    run_folder = Path(__file__).parents[2] / "checkpoints/digits-lape"
+    assert run("report", run_folder, "--layer", "0,2", "--token", "1,2").code == 0
+    history = asked["items"][-1]
+    assert history.question == "evolution"
+    assert history.epochs == (0, 20, 40, 60, 80, 100)
+    assert history.pe is asked["items"][0]
+    assert history.layer_names == ("blocks.0", "blocks.2")
+
+
+def test_what_to_show_reaches_every_question_that_shows_it(run, save_vit, asked):
+    save_vit("a.safetensors", rows=4, columns=4)
+    words = ("--layer", "1", "--token", "2,3", "--grid", "6", "--dpi", "90", "--max-mb", "2.5")
+    assert run("report", "a.safetensors", *words).code == 0
+    assert asked["options"]["similarity"] == {"layer": 1, "token": (2, 3)}
+    assert asked["options"]["interpolate"] == {"grid": (6, 6), "token": (2, 3)}
+    assert (asked["dpi"], asked["max_mb"]) == (90, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--layer", "9"], "--layer 9 is outside 0–1: blocks.0 … blocks.1."),
+        (["--token", "4,0"], "--token 4,0 is outside the 4×4 grid"),
+        (["--head", "1"], "--head 1 does not exist in blocks.0, which has one map, shared by"),
+        (["--max-mb", "big"], "--max-mb big is no size of a page: pass 0.1 to 1000, e.g. 10."),
+        (["--dpi", "5"], "--dpi 5 is not a whole number from 10 to 1200."),
+    ],
+)
+def test_what_no_checkpoint_has_stops_before_anything_is_written(run, save_vit, here, words, said):
+    save_vit("a.safetensors", rows=4, columns=4)
+    done = run("report", "a.safetensors", *words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert not (here / "reports").exists()

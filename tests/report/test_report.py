@@ -271,7 +271,7 @@ def test_a_page_that_cannot_be_rendered_leaves_the_old_one(tmp_path, embedding, 
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(embedding):
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(embedding):
     class Frames(HTMLParser):
         found: ClassVar[list] = []
 
@@ -282,6 +282,27 @@ def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(embedding):
     Frames().feed(page._repr_html_())
     ((tag, attributes),) = Frames.found
     assert tag == "iframe"
-    assert attributes["sandbox"] is None
+    assert attributes["sandbox"] == "allow-scripts"  # and no allow-same-origin beside it
+    assert attributes["loading"] == "lazy"
     assert attributes["srcdoc"] == page.html
     assert attributes["title"] == "<b>\\u202e\"'"
+
+
+def test_a_page_that_would_weigh_the_notebook_down_is_named_instead(embedding, monkeypatch):
+    monkeypatch.setattr("pe_inspect.report._notebook.LARGEST", 1000)
+    shown = report(embedding(), title="<b>")._repr_html_()
+    assert "<iframe" not in shown
+    assert "<strong>&lt;b&gt;</strong>" in shown
+    assert '<code>.save("report.html")</code> writes it.' in shown
+    assert "<li>!</li>" in shown
+
+
+@pytest.mark.parametrize("max_mb", [0, 0.05, float("nan")])
+def test_no_page_is_smaller_than_its_words(max_mb, embedding):
+    with pytest.raises(UsageError, match=r"max_mb is .*; a page takes at least 0\.1\."):
+        report(embedding(), max_mb=max_mb)
+
+
+def test_the_page_knows_how_large_it_may_be(embedding):
+    assert report(embedding()).max_bytes == 10_000_000
+    assert report(embedding(), max_mb=0.5).max_bytes == 500_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pe_inspect.report import report
 from pe_inspect.report.sections import in_reading_order, sections
 
 STEMS = ("similarity", "layernorm", "interpolate")
+ALL = (*STEMS, "doctor")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,15 @@ def test_every_module_of_the_folder_registers_a_section_of_its_own_name():
     assert sorted(names) == sorted(sections)
     assert set(sections) <= set(questions)
     assert all(importlib.import_module(module).__doc__ for module in sections.modules())
+
+
+def test_every_question_that_one_embedding_can_be_asked_has_its_section():
+    first = {
+        word: next(iter(signature(ask).parameters.values())) for word, ask in questions.items()
+    }
+    of_one = {word for word, one in first.items() if one.annotation == "PositionEmbedding"}
+    assert of_one >= {"similarity", "layernorm", "interpolate", "doctor"}
+    assert of_one <= set(sections)
 
 
 def test_the_embedding_itself_comes_first():
@@ -151,7 +162,7 @@ def test_a_checkpoint_without_norms_says_so(embedding):
 )
 def test_a_table_without_information_has_a_page_without_nonsense(values, embedding, read_page):
     page = report(embedding(layers=(LayerPE("input", values, (3, 4), 1),)))
-    assert [section.stem for section in page.sections] == list(STEMS)
+    assert [section.stem for section in page.sections] == list(ALL)
     assert not any("nan" in section.finding for section in page.sections)
     read_page(page.html)
 
@@ -190,7 +201,7 @@ def test_a_page_of_14x14_patches_and_12_layers_is_under_half_a_megabyte(embeddin
         for name in ("norm1", "norm2", "pe_norm")
     ]
     page = report(embedding(layers=(table,), norms=tuple(wide), depth=12))
-    assert len(page.sections) == 3
+    assert len(page.sections) == 4
     assert len(page.html.encode()) < 500_000
 
 

@@ -26,9 +26,10 @@ sections: Registry[Callable[[Subject], Section]] = Registry(
 )
 
 _FIRST: Final = ("similarity", "layernorm", "interpolate")
+_LAST: Final = ("evolution", "evaluate", "doctor")
 
 
 def in_reading_order() -> list[str]:
-    """Return the registered words: the embedding itself first, then all else by name."""
-    known = list(sections)
-    return [word for word in _FIRST if word in known] + sorted(set(known) - set(_FIRST))
+    """Return the registered words: the embedding itself first, the run and the file last."""
+    between = sorted(set(sections) - {*_FIRST, *_LAST})
+    return [word for word in (*_FIRST, *between, *_LAST) if word in sections]

@@ -15,7 +15,13 @@ _FEW: Final = 4
 
 
 def pictures(
-    result: Any, seen: str, *, first: Sequence[str] = (), headline: str = "", **options: Any
+    result: Any,
+    seen: str,
+    *,
+    first: Sequence[str] = (),
+    headline: str = "",
+    dpi: int | None = None,
+    **options: Any,
 ) -> tuple[Picture, ...]:
     """Draw a result's figures for the page.
 
@@ -24,6 +30,7 @@ def pictures(
         seen: the finding: the text for readers who do not see the figures.
         first: file stems of the figures to begin with, in order.
         headline: the embedding's, which the page says once and captions need not repeat.
+        dpi: dots an inch, where that was chosen.
         options: passed to the question's `draw`.
     """
     from pe_inspect.figures import drawings
@@ -31,15 +38,21 @@ def pictures(
     figures = drawings[result.question](result, **options)
     stems = dict.fromkeys([stem for stem in first if stem in figures] + list(figures))
     omit = f"{headline}." if headline else ""
-    return tuple(picture(figures[stem], stem, alt=seen, omit=omit) for stem in stems)
+    return tuple(picture(figures[stem], stem, alt=seen, omit=omit, dpi=dpi) for stem in stems)
 
 
-def table_of(caption: str, rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return rows of one shape as a table; numpy's scalars become Python's."""
+def table_of(caption: str, rows: Iterable[Mapping[str, Any]], name: str = "") -> Table:
+    """Return rows of one shape as a table; numpy's scalars become Python's.
+
+    Args:
+        caption: what is counted or measured.
+        rows: column → value.
+        name: the stem of the file that the page offers.
+    """
     found = list(rows)
     columns = tuple(found[0]) if found else ()
     cells = tuple(tuple(_cell(row[column]) for column in columns) for row in found)
-    return Table(caption, columns, cells)
+    return Table(caption, columns, cells, name)
 
 
 def _cell(value: Any) -> Cell:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.analysis._affinity import definition
 from pe_inspect.report._content import Definition, Fact, Section
 from pe_inspect.report._subjects import Subject
+from pe_inspect.report._views import Frame, View
 from pe_inspect.report.sections import sections
 from pe_inspect.report.sections._parts import (
     defined,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
 _STEP: Final = (12, 7)
+_MOST_PATCHES: Final = 784  # 28×28; the map of more is not worth its bytes in every report
 _METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
 _METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
 
@@ -75,15 +78,55 @@ def interpolate(subject: Subject) -> Section:
         title="Interpolation",
         question="What becomes of it at another resolution?",
         finding=finding,
-        figures=pictures(result, finding, headline=result.pe.headline),
+        figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
         how_to_read=_READING_ANGLES if result.pe.kind == "phases" else _READING,
         definition=_definition(result),
-        tables=(table_of("resampling by method and table", _rows(result)),),
+        tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
         facts=_facts(result),
         caveats=(_UNTRAINED,) if result.pe.kind == "phases" else (_STORED, _INVERTIBLE),
         notes=result.notes,
         parameters=parameters_of(result),
+        views=_views(result, subject.encoded or ()),
     )
+
+
+def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
+    """The first table on several grids by every method; none where its map needs two tables."""
+    from pe_inspect.analysis.interpolate import interpolate as ask
+    from pe_inspect.report._frames import resampled_tracks
+
+    pe, methods = result.pe, ",".join(result.methods)
+    if pe.kind == "relative":
+        return ()
+    asked = {result.grid_size: result}
+    for grid in _grids(pe, result.grid_size):
+        if grid not in asked:
+            asked[grid] = ask(pe, grid=grid, method=methods)
+    ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
+    quantity, where = definition(pe), ordered.index(result)
+    title = "Every patch with every other, on several grids"
+    tracks = resampled_tracks(ordered, like=like)
+    notes = _about_tables(result)
+    return (
+        View(
+            "resolution", "resolution-view", title, "grid", tracks, quantity.name, quantity.limit,
+            track_word="method", start=where, notes=notes,
+        ),
+    )  # fmt: skip
+
+
+def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
+    """The grid of the file, one between it and the target, and twice it, if they are not large."""
+    rows, columns = pe.grid_size
+    between = (round((rows + target[0]) / 2), round((columns + target[1]) / 2))
+    found = [(rows, columns), between, (2 * rows, 2 * columns)]
+    return [grid for grid in found if grid[0] * grid[1] <= max(_MOST_PATCHES, rows * columns)]
+
+
+def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
+    count = len(result.pe.layers)
+    stored = "Tables are shown as stored, before any norm"
+    return (stored,) if count == 1 else (f"{result.pe.layers[0].name}, of {count} tables", stored)
 
 
 def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:

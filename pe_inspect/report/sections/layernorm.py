@@ -40,7 +40,7 @@ def layernorm(subject: Subject) -> Section:
         title="LayerNorm",
         question="What do the norms hold, and what do they do to the embedding?",
         finding=finding,
-        figures=pictures(result, finding),
+        figures=pictures(result, finding, dpi=subject.dpi),
         how_to_read=_READING,
         definition=_definition(result),
         tables=tuple(_tables(result)),
@@ -97,9 +97,11 @@ def _definition(result: LayerNormResult) -> Definition:
 
 
 def _tables(result: LayerNormResult) -> Iterator[Table]:
-    yield table_of("γ (weight) and β (bias) of each norm", [row.cells() for row in result.rows])
+    norms = [row.cells() for row in result.rows]
+    yield table_of("γ (weight) and β (bias) of each norm", norms, "layernorm")
     if result.decompositions:
-        yield table_of("the table, step by step through each norm", _steps(result))
+        steps = _steps(result)
+        yield table_of("the table, step by step through each norm", steps, "layernorm_steps")
 
 
 def _steps(result: LayerNormResult) -> Iterator[dict[str, Any]]:

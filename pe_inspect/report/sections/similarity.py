@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pe_inspect.report._content import Definition, Fact, Section
 from pe_inspect.report._subjects import Subject
+from pe_inspect.report._views import Track, View
 from pe_inspect.report.sections import sections
 from pe_inspect.report.sections._parts import (
     defined,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.similarity import SimilarityResult
 
 _ORDER: Final = ("similarity_fig7", "similarity_query", "similarity")
-_FINEST: Final = 128  # 12 maps of 196×196 values are 0.4 MB as an image; of 98×98, 0.1 MB
+_FINEST: Final = 64  # the views show every value; 12 maps of 98×98 values are 0.1 MB as an image
 _SOURCES: Final = {
     "vectors": "arXiv:2010.11929 (ViT), Fig. 7 centre; LaPE (ICCV 2023), Eq. 9–12 and §3.4",
     "bias": "the model's own attention logits; LaPE (ICCV 2023), §3.4, for normalised biases",
@@ -83,15 +84,30 @@ def similarity(subject: Subject) -> Section:
         question="How alike are positions, in every layer?",
         finding=finding,
         figures=pictures(
-            result, finding, first=_ORDER, headline=result.pe.headline, finest=_FINEST
+            result,
+            finding,
+            first=_ORDER,
+            headline=result.pe.headline,
+            dpi=subject.dpi,
+            finest=_FINEST,
         ),
         how_to_read=_reading(result),
         definition=_definition(result),
-        tables=(table_of("similarity by layer", result.rows()),),
+        tables=(table_of("similarity by layer", result.rows(), "similarity"),),
         facts=_facts(result),
         caveats=_caveats(result),
         notes=result.notes,
         parameters=parameters_of(result),
+        views=(_view(subject, result),),
+    )
+
+
+def _view(subject: Subject, result: SimilarityResult) -> View:
+    track = Track(subject.label, subject.frames())
+    title = "Every patch with every other, in every layer"
+    name, limit = result.affinity.name, result.affinity.limit
+    return View(
+        "similarity", "similarity-view", title, "layer", (track,), name, limit, token=result.token
     )
 
 

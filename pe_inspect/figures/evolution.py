@@ -1,0 +1,160 @@
+"""Pictures of a run over time: its curves, and the map of one patch from snapshot to snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pe_inspect.figures import drawings
+from pe_inspect.figures._lines import from_zero, lined, marker_size, reference
+from pe_inspect.figures._mosaics import Words
+from pe_inspect.figures._rows import Row, draw_rows, evenly, thinned_to
+from pe_inspect.figures._style import (
+    PAGE_WIDTH,
+    PALETTE,
+    TICK_SIZE,
+    axes_at,
+    caption,
+    caption_height,
+    new_figure,
+    title,
+)
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.evolution import EvolutionResult
+
+__all__ = ["draw"]
+
+MOST_EPOCHS: Final = 8
+MOST_LAYERS: Final = 4
+LEFT: Final = 0.62
+RIGHT: Final = 0.15
+GAP: Final = 0.66
+PLOT: Final = 1.5
+TITLE: Final = 0.36
+LEGEND: Final = 0.3
+BELOW: Final = 0.42
+
+
+class _Line(NamedTuple):
+    """One curve: which number, what it is called, and how it is drawn."""
+
+    number: str
+    name: str
+    style: str
+    marker: str
+
+
+_PANELS: Final[tuple[tuple[str, tuple[_Line, ...]], ...]] = (
+    (
+        "{affinity}",
+        (_Line("neighbours", "share an edge", "-", "o"), _Line("far", "far", "--", "s")),
+    ),
+    (
+        "likeness to the last",
+        (
+            _Line("structure_to_last", "maps", "-", "o"),
+            _Line("cosine_to_last", "stored values", "--", "s"),
+        ),
+    ),
+    ("{norm}", (_Line("norm", "", "-", "o"),)),
+)
+
+
+@drawings.register("evolution")
+def draw(result: EvolutionResult, *, token: tuple[int, int] | None = None) -> dict[str, Figure]:
+    """Draw a run over time.
+
+    Args:
+        result: what `evolution` answered.
+        token: (row, column) of the query patch; default the result's own.
+
+    Returns:
+        `evolution`: the numbers of every snapshot; `evolution_maps`: the map of one patch, a row
+        for each of a few layers and a column for each of a few snapshots, on one scale.
+    """
+    return {"evolution": _curves(result), "evolution_maps": _maps(result, token)}
+
+
+def _curves(result: EvolutionResult) -> Figure:
+    text = (
+        f"{result.pe.headline}. {len(result.epochs)} snapshots; numbers of maps are means over "
+        "layers, the band reaches from the least to the greatest layer. Far: at least half the "
+        "grid apart."
+    )
+    foot = caption_height(text, PAGE_WIDTH)
+    figure = new_figure(PAGE_WIDTH, TITLE + LEGEND + PLOT + BELOW + foot)
+    title(figure, "The position embedding over one run")
+    caption(figure, text)
+    width = (PAGE_WIDTH - LEFT - RIGHT - 2 * GAP) / 3
+    words = {"affinity": result.affinity.name, "norm": _norm_name(result)}
+    for k, (name, lines) in enumerate(_PANELS):
+        axes = axes_at(figure, LEFT + k * (width + GAP), foot + BELOW, width, PLOT)
+        _panel(axes, result, name.format(**words), lines)
+    return figure
+
+
+def _norm_name(result: EvolutionResult) -> str:
+    plain = result.pe.is_pairwise or result.pe.kind == "phases"
+    return "RMS of the values" if plain else "mean row norm"
+
+
+def _panel(axes: Axes, result: EvolutionResult, name: str, lines: Sequence[_Line]) -> None:
+    lined(axes, "epoch", name)
+    for line, colour in zip(lines, PALETTE):
+        curve = result.curve(line.number)
+        size = marker_size(len(curve))
+        axes.plot(
+            result.epochs, curve, color=colour, linewidth=1.4, linestyle=line.style,
+            marker=line.marker, markersize=size, label=line.name,
+        )  # fmt: skip
+        _band(axes, result, line.number, colour)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(lines) > 1:
+        reference(axes, 0)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False,
+            fontsize=TICK_SIZE, handlelength=2.2, columnspacing=1.0, borderaxespad=0.2,
+        )  # fmt: skip
+    else:
+        from_zero(axes, result.curve(lines[0].number))
+
+
+def _band(axes: Axes, result: EvolutionResult, number: str, colour: str) -> None:
+    if number in result.stored[0] or len(result.views) < 2:
+        return
+    layers = np.ma.masked_invalid(result.by_layer(number))
+    low, high = layers.min(axis=1), layers.max(axis=1)
+    axes.fill_between(result.epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _maps(result: EvolutionResult, token: tuple[int, int] | None) -> Figure:
+    epochs = evenly(len(result.epochs), MOST_EPOCHS)
+    layers = evenly(len(result.views), MOST_LAYERS)
+    chosen = token or result.similarities[-1].token
+    names = [str(result.epochs[k]) for k in epochs]
+    rows = [
+        Row(view.name, [values[k] for k in epochs], names, chosen or view.middle)
+        for place, (view, values) in enumerate(result.query_maps(token))
+        if place in layers
+    ]
+    return draw_rows(rows, result.scale, _words(result, len(epochs), len(layers)))
+
+
+def _words(result: EvolutionResult, epochs: int, layers: int) -> Words:
+    centre, limit = result.scale
+    about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))
+    text = (
+        f"{result.pe.headline}. Above each map its epoch; a row is a layer. The query patch is "
+        f"outlined. {thinned_to(epochs, len(result.epochs), 'snapshots')}"
+        f"{thinned_to(layers, len(result.views), 'layers')}"
+        f"One scale, −{limit:.3g} to {limit:.3g}{about}."
+    )
+    heading = f"{result.affinity.name} of one patch with every other, epoch by epoch"
+    name = f"{result.affinity.name}{less}"
+    return Words(heading[0].upper() + heading[1:], text, "epoch", "", name)

@@ -1,0 +1,123 @@
+"""Views → what the page's script reads; every table, norm and map travels once."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pe_inspect.report._encode import Encoded
+from pe_inspect.report._views import Frame, Track, View
+
+__all__ = ["num_bytes", "payload"]
+
+
+class _Shared:
+    """What several maps use, numbered in the order in which it is first met."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+        self._places: dict[int, int] = {}
+        self._held: list[Any] = []
+
+    def place(self, item: Any, described: Any = None) -> int:
+        """Return the number of an item, which is described when it is first met."""
+        if id(item) not in self._places:
+            self._places[id(item)] = len(self.items)
+            self._held.append(item)
+            self.items.append(described() if described else item.described())
+        return self._places[id(item)]
+
+
+def payload(views: Sequence[View]) -> str:
+    """Return the JSON of a page's views; it can stand in a script element."""
+    tables, steps, maps, frames = _Shared(), _Shared(), _Shared(), _Shared()
+
+    def map_of(item: Encoded) -> int:
+        return maps.place(item, lambda: _map(item, tables, steps))
+
+    def frame_of(frame: Frame) -> int:
+        return frames.place(frame, lambda: _frame(frame, map_of))
+
+    shown = [_view(view, frame_of) for view in views]
+    data = {
+        "palettes": _palettes(),
+        "views": shown,
+        "frames": frames.items,
+        "maps": maps.items,
+        "steps": steps.items,
+        "tables": tables.items,
+    }
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _palettes() -> dict[str, str]:
+    """The colours of the figures, 256 a scale."""
+    from pe_inspect.figures._style import diverging, sequential
+
+    places = np.linspace(0, 1, 256)
+    maps = {"diverging": diverging(), "sequential": sequential()}
+    bytes_of = {name: colours(places, bytes=True)[:, :3] for name, colours in maps.items()}
+    return {name: b64encode(rgb.tobytes()).decode("ascii") for name, rgb in bytes_of.items()}
+
+
+def _map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
+    if item.chain is None:
+        return item.described()
+    return {
+        "form": item.form,
+        "tokens": item.num_tokens,
+        "error": item.error,
+        "table": tables.place(item.chain.table),
+        "steps": [steps.place(step) for step in item.chain.steps],
+    }
+
+
+def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
+    norms = None
+    if frame.norms is not None and frame.maps[0].chain is None:
+        norms = [float(f"{norm:.6g}") for norm in frame.norms]
+    return {
+        "name": frame.name,
+        "grid": list(frame.grid_size),
+        "prefix": list(frame.prefix),
+        "detail": frame.detail,
+        "maps": [map_of(item) for item in frame.maps],
+        "norms": norms,
+        "hasNorms": frame.norms is not None,
+        "thinnedFrom": frame.thinned_from and list(frame.thinned_from),
+    }
+
+
+def _view(view: View, frame_of: Any) -> dict[str, Any]:
+    tracks = [
+        {"label": track.label, "frames": [frame_of(frame) for frame in track.frames],
+         "before": track.num_frames_before}
+        for track in view.tracks
+    ]  # fmt: skip
+    return {
+        "kind": view.kind, "id": view.id, "title": view.title, "axis": view.axis,
+        "quantity": view.quantity, "limit": view.limit, "trackWord": view.track_word,
+        "token": view.token and list(view.token), "start": view.start,
+        "notes": list(view.notes), "tracks": tracks,
+    }  # fmt: skip
+
+
+def num_bytes(tracks: Iterable[Track]) -> int:
+    """Return what the frames of some tracks take on the page, about; what they share once."""
+    seen: dict[int, int] = {}
+    for track in tracks:
+        for frame in track.frames:
+            for item in frame.maps:
+                seen.update(_sizes(item))
+    return sum(seen.values())
+
+
+def _sizes(item: Encoded) -> dict[int, int]:
+    if item.chain is None:
+        return {id(item): item.num_bytes}
+    parts: list[Any] = [item.chain.table, *item.chain.steps]
+    return {id(item): 80, **{id(part): part.num_bytes for part in parts}}

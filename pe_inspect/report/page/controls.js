@@ -1,0 +1,281 @@
+// The controls of a view, what pointer and keys do, and the page's start.
+
+function buildControls(explorer) {
+  const { view, tracks, choice } = explorer;
+  const found = [frameControl(explorer)];
+  if (tracks.length > 1) found.push(trackControl(explorer));
+  if (tracks.some((track) => track.frames[0].maps.length > 1)) found.push(headControl(explorer));
+  if (tracks.every((track) => track.frames.every((frame) => frame.lengths))) {
+    found.push(simple(explorer, "metric", "metric", Object.entries(METRIC_NAMES)));
+  }
+  found.push(simple(explorer, "show", "minus", differences(explorer)));
+  if (view.limit) {
+    const whole = `${shown(-view.limit, 0)} to ${shown(view.limit, 0)}`;
+    found.push(simple(explorer, "scale", "scale", [["whole", whole], ["fitted", "fitted to the maps"]]));
+  }
+  found.push(pairControl());
+  explorer.controls = found.map((box) => Object.assign(box, { sync: box.sync ?? (() => {}) }));
+  return make("div", { className: "controls", role: "group", ariaLabel: `Controls of ${view.title}` }, ...found);
+}
+
+function simple(explorer, text, name, options) {
+  const box = chooser(text, options, (value) => explorer.set(name, value));
+  box.sync = () => box.choose(explorer.choice[name]);
+  return box;
+}
+
+function trackControl(explorer) {
+  const options = explorer.tracks.map((track, t) => [String(t), track.label]);
+  const box = chooser(explorer.view.trackWord, options, (value) => explorer.set("track", Number(value)));
+  box.sync = () => box.choose(String(explorer.choice.track));
+  return box;
+}
+
+function headControl(explorer) {
+  const most = Math.max(...explorer.tracks.flatMap((track) => track.frames.map((frame) => frame.maps.length)));
+  const heads = Array.from({ length: most }, (_, head) => [String(head), String(head)]);
+  const box = chooser("head", [["-1", "mean of all"], ...heads], (value) => explorer.set("head", Number(value)));
+  box.sync = () => box.choose(String(explorer.choice.head));
+  return box;
+}
+
+function frameControl(explorer) {
+  const { axis } = explorer.view;
+  const slider = make("input", { type: "range", min: 0, step: 1, oninput: () => explorer.go(Number(slider.value)) });
+  const name = make("output");
+  const box = labelled(axis, slider);
+  box.classList.add("slider");
+  box.append(name);
+  const whole = make("div", { className: "control-row" }, box, axis === "epoch" ? player(explorer) : null);
+  whole.sync = () => {
+    slider.max = explorer.frames.length - 1;
+    slider.value = explorer.index;
+    slider.disabled = explorer.frames.length < 2;
+    slider.setAttribute("aria-valuetext", explorer.frame.name);
+    name.textContent = explorer.frame.name;
+  };
+  return whole;
+}
+
+function player(explorer) {
+  const button = make("button", { type: "button", className: "plain" }, "Play");
+  const stop = () => {
+    clearInterval(button.timer);
+    button.timer = 0;
+    button.textContent = "Play";
+  };
+  button.addEventListener("click", () => {
+    if (button.timer) return stop();
+    if (explorer.index === explorer.frames.length - 1) explorer.go(0);
+    button.textContent = "Stop";
+    button.timer = setInterval(() => {
+      explorer.go(explorer.index + 1);
+      if (explorer.index === explorer.frames.length - 1) stop();
+    }, 400);
+  });
+  return button;
+}
+
+function pairControl() {
+  const box = make("button", { type: "button", className: "plain", onclick: () => toggle() }, "Two patches");
+  const toggle = () => {
+    shared.joining = !shared.joining;
+    if (!shared.joining) Object.assign(shared, { held: false, key: null });
+    changed(shared.explorers.find((one) => one.root.contains(box)));
+  };
+  box.sync = () => box.setAttribute("aria-pressed", String(Boolean(shared.joining || shared.held)));
+  return box;
+}
+
+function differences({ view, tracks }) {
+  const found = [["", "the values"]];
+  if (tracks.length > 1) tracks.forEach((track, t) => found.push([`track:${t}`, `minus ${track.label}`]));
+  const most = Math.max(...tracks.map((track) => track.frames.length));
+  if (most > 1) found.push(["previous", `minus the ${view.axis} before`]);
+  if (most > 1) tracks[0].frames.forEach((frame, k) => found.push([`frame:${k}`, `minus ${frame.name}`]));
+  return found.filter(([value]) => !value.startsWith("frame") || tracks.every((track) => track.frames.length === most));
+}
+
+function buildActions(explorer) {
+  const button = (text, onclick) => make("button", { type: "button", className: "plain", onclick }, text);
+  const link = button("Copy link", async () => {
+    const address = location.href.replace(/#.*$/, "") + linkOf(explorer);
+    explorer.live.textContent = link.textContent = (await copied(address)) ? "Link copied" : "Copying was refused";
+    setTimeout(() => (link.textContent = "Copy link"), 2000);
+  });
+  const label = make("span", { className: "control" }, "Download what is shown");
+  return make("div", { className: "actions" }, link, label,
+    button("PNG", () => savePng(explorer)), button("CSV", () => saveCsv(explorer)), button("NPY", () => saveNpy(explorer)));
+}
+
+// --- pointer and keys
+
+function pointerActions(explorer) {
+  const set = (values) => {
+    Object.assign(shared, values);
+    changed(explorer);
+  };
+  return {
+    point(token) {
+      if (shared.held) return;
+      if (!shared.pinned) set({ query: token, key: null });
+      else if (!samePlace(shared.key, token)) set({ key: token });
+    },
+    leave() {
+      if (shared.key && !shared.held) set({ key: null });
+    },
+    choose(token) {
+      if (shared.joining) return this.second(token);
+      const isSame = shared.pinned && samePlace(explorer.queryIn(explorer.frame), token);
+      set({ query: token, key: null, pinned: !isSame, held: false });
+    },
+    pair: (from, to) => set({ query: from, key: to, pinned: true, held: true }),
+    second: (token) => set({ query: explorer.queryIn(explorer.frame), key: token, pinned: true, held: true }),
+    key: (name, isShifted, arrow) => pressed(explorer, set, name, isShifted, arrow),
+  };
+}
+
+function pressed(explorer, set, name, isShifted, arrow) {
+  const { frame } = explorer;
+  if (name === "Escape") return set({ pinned: false, held: false, joining: false, key: null }), true;
+  if (name === "PageDown" || name === "PageUp") return explorer.go(explorer.index + (name === "PageDown" ? 1 : -1)), true;
+  const query = explorer.queryIn(frame);
+  if (!arrow) return false;
+  if (isShifted || shared.joining) {
+    const from = (shared.held && explorer.tokenIn(frame, shared.key)) || query;
+    return set({ query, key: stepped(frame, from, arrow), pinned: true, held: true }), true;
+  }
+  return set({ query: stepped(frame, query, arrow), pinned: true, held: false, key: null }), true;
+}
+
+// One step on the grid; above its first row are the prefix tokens.
+function stepped(frame, token, [down, right]) {
+  const [height, width] = frame.grid;
+  const clip = (place, count) => Math.min(Math.max(place, 0), count - 1);
+  if (!isAt(token)) {
+    if (down > 0) return { row: 0, column: 0, grid: frame.grid };
+    return { prefix: clip(token.prefix + right, frame.prefix.length) };
+  }
+  if (token.row + down < 0 && frame.prefix.length) return { prefix: 0 };
+  return { row: clip(token.row + down, height), column: clip(token.column + right, width), grid: frame.grid };
+}
+
+// --- the start
+
+async function decoded(data) {
+  const tables = await Promise.all(data.tables.map(async (table) => rowsOf(table, await unzipped(table.data))));
+  const made = new Map();
+  const rows = (table, steps) => {
+    const key = [table, ...steps].join();
+    if (!made.has(key)) made.set(key, steps.length ? stepOn(rows(table, steps.slice(0, -1)), data.tables[table].channels, data.steps[steps.at(-1)]) : tables[table]);
+    return made.get(key);
+  };
+  const grids = new Map(data.frames.flatMap((frame) => frame.maps.map((map) => [map, frame.grid])));
+  const maps = await Promise.all(data.maps.map((map, k) => mapOf(map, grids.get(k), rows)));
+  return data.frames.map((frame) => frameOf(frame, frame.maps.map((k) => maps[k])));
+}
+
+function stepOn(rows, channels, step) {
+  return step.rows ? resampledRows(rows, channels, step) : normed(rows, channels, step);
+}
+
+async function mapOf(map, grid, rows) {
+  if (map.form === "vectors") return mapOfRows(map, rows(map.table, map.steps));
+  const codes = await unzipped(map.data);
+  if (map.filtered) undoDiagonal(map, codes);
+  return map.form === "offsets" ? mapOfOffsets(map, codes, grid) : mapOfCodes(map, codes);
+}
+
+function frameOf(frame, maps) {
+  const tokens = frame.prefix.length + frame.grid[0] * frame.grid[1];
+  const lengths = frame.hasNorms && maps.length === 1 ? maps[0].lengths ?? Float32Array.from(frame.norms) : null;
+  return { ...frame, maps, tokens, lengths };
+}
+
+function palettesOf(data) {
+  return Object.fromEntries(Object.entries(data.palettes).map(([name, text]) => [name, bytesOf(text)]));
+}
+
+function applyLink() {
+  const link = parseLink(location.hash);
+  if (!Object.keys(link).length) return;
+  const { explorers } = shared;
+  const target = explorers.find((one) => one.view.id === link.view) ?? explorers.find((one) => link[one.view.axis] !== undefined) ?? explorers[0];
+  for (const explorer of explorers) takeLink(explorer, link, explorer === target);
+  target.root.closest("section")?.scrollIntoView();
+}
+
+function takeLink(explorer, link, isTarget) {
+  const { view, choice, tracks } = explorer;
+  const track = tracks.findIndex((one) => one.label === link[view.trackWord]);
+  if (isTarget && track >= 0) choice.track = track;
+  const place = frameNamed(explorer.frames, link[view.axis] ?? "");
+  if (place >= 0 && (isTarget || !explorer.own)) explorer.hold(place);
+  if (!isTarget) return explorer.rebuild();
+  const heads = explorer.frame.maps.length;
+  if (/^\d+$/.test(link.head ?? "") && Number(link.head) < heads) choice.head = Number(link.head);
+  if (link.metric in METRIC_NAMES && explorer.frame.lengths) choice.metric = link.metric;
+  if (differences(explorer).some(([value]) => value === link.minus)) choice.minus = link.minus;
+  if (link.scale === "fitted") choice.scale = "fitted";
+  takePatches(explorer, link);
+  explorer.rebuild();
+}
+
+function takePatches({ frame, view }, link) {
+  const sides = /^(\d+)x(\d+)$/.exec(view.axis === "grid" ? "" : link.grid ?? "");
+  const grid = sides ? [Number(sides[1]), Number(sides[2])] : frame.grid;
+  const read = (text) => (frame.prefix.includes(text) ? { prefix: frame.prefix.indexOf(text) } : parsePatch(text, grid));
+  const [query, key] = [read(link.patch), read(link.with)];
+  if (query) Object.assign(shared, { query, pinned: true });
+  if (query && key) Object.assign(shared, { key, held: true });
+}
+
+async function startViews(element) {
+  const data = JSON.parse(element.textContent);
+  const frames = await decoded(data);
+  const palettes = palettesOf(data);
+  for (const view of data.views) {
+    for (const track of view.tracks) track.frames = track.frames.map((place) => frames[place]);
+    const root = document.getElementById(view.id);
+    shared.explorers.push(new Explorer(view, palettes, root));
+  }
+  applyLink();
+  addEventListener("hashchange", applyLink);
+  document.documentElement.dataset.ready = "views";
+}
+
+function startTables() {
+  for (const table of document.querySelectorAll("main table[data-name]")) {
+    const rows = () => [...table.rows].map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.textContent));
+    const button = (text, onclick) => make("button", { type: "button", className: "plain", onclick }, text);
+    const copy = button("Copy", async () => {
+      const text = rows().map((row) => row.join("\t")).join("\n");
+      copy.textContent = (await copied(text)) ? "Copied" : "Copying was refused";
+      setTimeout(() => (copy.textContent = "Copy"), 2000);
+    });
+    const save = button("CSV", () => download(`${table.dataset.name}.csv`, "text/csv", [csv(rows())]));
+    table.parentElement.before(make("div", { className: "actions" }, copy, save));
+  }
+}
+
+function start() {
+  startTables();
+  const element = document.getElementById("views-data");
+  if (!element) return;
+  const message = document.getElementById("views-message");
+  const views = document.querySelectorAll(".explorer");
+  const fail = (text) => {
+    message.textContent = text;
+    message.hidden = false;
+    for (const figures of document.querySelectorAll("details.static")) figures.open = true;
+    for (const view of views) view.hidden = true;
+  };
+  if (typeof DecompressionStream === "undefined") {
+    return fail("This browser cannot unpack the data of the interactive views (it has no DecompressionStream); the figures below show the same.");
+  }
+  for (const figures of document.querySelectorAll("details.static")) figures.open = false;
+  for (const view of views) view.hidden = false;
+  startViews(element).catch((error) => fail(`The interactive views could not be built (${error.message}); the figures below show the same.`));
+}
+
+start();

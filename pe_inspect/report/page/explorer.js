@@ -1,0 +1,280 @@
+// One view: controls, large maps, all maps small, what is pointed at in numbers.
+
+const METRIC_NAMES = { cosine: "cosine", dot: "dot product", l2: "L2 distance" };
+const SAMPLES = 16;
+const MOST_PLANES = 4;
+
+// What all views of a page share: the patch that is looked at, and the second one.
+const shared = { query: null, key: null, pinned: false, held: false, frames: {}, explorers: [] };
+
+class Explorer {
+  constructor(view, palettes, root) {
+    Object.assign(this, { view, palettes, root, tracks: view.tracks });
+    this.choice = { track: 0, head: -1, metric: "cosine", minus: "", scale: view.limit ? "whole" : "fitted" };
+    this.ranges = new Map();
+    this.base = new URLSearchParams();
+    this.build();
+  }
+
+  // --- what is chosen
+
+  get frames() {
+    return this.tracks[this.choice.track].frames;
+  }
+
+  get index() {
+    const { place, name } = shared.frames[this.view.axis + this.own] ?? { place: this.view.start };
+    if (this.frames[place]?.name === name) return place;
+    const named = this.frames.findIndex((frame) => frame.name === name);
+    return named >= 0 ? named : Math.min(place, this.frames.length - 1);
+  }
+
+  // Views of layers move together; a player and a slider of grids are their own.
+  get own() {
+    return this.view.axis === "layer" ? "" : this.view.id;
+  }
+
+  get frame() {
+    return this.frames[this.index];
+  }
+
+  queryIn(frame) {
+    return this.tokenIn(frame, shared.query) ?? this.tokenIn(frame, this.middle(frame));
+  }
+
+  middle(frame) {
+    const [row, column] = this.view.token ?? frame.grid.map((side) => side >> 1);
+    const grid = this.view.token ? this.tracks[0].frames[this.view.start].grid : frame.grid;
+    return { row, column, grid };
+  }
+
+  tokenIn(frame, token) {
+    if (!token) return null;
+    if (token.prefix !== undefined) return token.prefix < frame.prefix.length ? token : null;
+    return covering(token, frame.grid);
+  }
+
+  indexOf(frame, token) {
+    if (token.prefix !== undefined) return token.prefix;
+    return frame.prefix.length + token.row * frame.grid[1] + token.column;
+  }
+
+  // --- maps
+
+  valuesOf(frame, track, index) {
+    const own = this.plain(frame, track);
+    const other = this.reference(track, index);
+    if (!other || other === frame) return other === frame ? own.fill(0) : own;
+    return subtracted(own, this.plain(other, track), frame, other);
+  }
+
+  plain(frame) {
+    return tokenMap(frame, this.indexOf(frame, this.queryIn(frame)), this.choice);
+  }
+
+  // The frame that differences are taken from.
+  reference(track, index) {
+    const [kind, place] = this.choice.minus.split(":");
+    if (kind === "track") {
+      const { frames } = this.tracks[Number(place)];
+      return frames[Math.min(index, frames.length - 1)];
+    }
+    if (kind === "previous") return this.tracks[track].frames[Math.max(index - 1, 0)];
+    return kind === "frame" ? this.tracks[track].frames[Number(place)] : null;
+  }
+
+  get scale() {
+    const { metric, scale, minus } = this.choice;
+    if (scale === "whole" && metric === "cosine" && !minus && this.view.limit) {
+      return { low: -this.view.limit, high: this.view.limit, palette: "diverging" };
+    }
+    const key = JSON.stringify([this.choice, minus ? 0 : ""]);
+    if (!this.ranges.has(key)) this.ranges.set(key, this.fittedScale());
+    return this.ranges.get(key);
+  }
+
+  // Fitted to evenly spaced query patches in all frames of all tracks: hovering never moves it.
+  fittedScale() {
+    const kept = [shared.query, Infinity, -Infinity];
+    let [low, high] = [Infinity, -Infinity];
+    const every = this.tracks.flatMap((track, t) => track.frames.map((frame, k) => [frame, t, k]));
+    const stride = Math.max(1, Math.ceil(every.length / 24));
+    for (let sample = 0; sample < SAMPLES; sample++) {
+      for (let place = 0; place < every.length; place += stride) {
+        const [frame, t, k] = every[place];
+        shared.query = spreadPatch(frame.grid, sample);
+        const self = this.choice.minus ? -1 : this.indexOf(frame, shared.query);
+        this.valuesOf(frame, t, k).forEach((value, token) => {
+          if (token === self || !(Math.abs(value) < Infinity)) return;
+          low = Math.min(low, value);
+          high = Math.max(high, value);
+        });
+      }
+    }
+    shared.query = kept[0];
+    if (this.choice.metric === "l2" && !this.choice.minus) low = Math.min(low, 0);
+    return this.choice.minus ? centred(low, high) : scaleOf(low, high);
+  }
+
+  // --- building
+
+  build() {
+    this.live = make("p", { className: "unseen", role: "status" });
+    this.readout = make("div", { className: "readout" });
+    this.stage = make("div", { className: "stage" });
+    this.small = make("div", { className: "small-maps", role: "group" });
+    this.small.setAttribute("aria-label", `All ${this.view.axis}s`);
+    this.bar = canvasOf(256, 10, { className: "scale-bar" });
+    this.bar.setAttribute("aria-hidden", "true");
+    this.ticks = make("p", { className: "ticks" });
+    this.scaleBox = make("div", { className: "scale" }, this.bar, this.ticks);
+    this.notes = make("p", { className: "view-notes" });
+    this.table = new ValuesTable(this);
+    const side = make("div", { className: "side" }, this.readout, this.small);
+    const large = make("div", { className: "large" }, this.stage, this.scaleBox);
+    this.root.replaceChildren(
+      buildControls(this), make("div", { className: "panes" }, large, side), this.notes,
+      this.table.element, buildActions(this), this.live,
+    );
+    this.root.hidden = false;
+    this.rebuild();
+  }
+
+  // The canvases of the chosen track; again whenever grids may have changed.
+  rebuild() {
+    const several = this.view.kind === "compare" && this.tracks.length <= MOST_PLANES;
+    const shownTracks = several ? this.tracks.map((_, t) => t) : [this.choice.track];
+    this.root.classList.toggle("is-wide", shownTracks.length > 1);
+    this.planes = shownTracks.map((t) => this.planeOf(t));
+    this.stage.replaceChildren(...this.planes.map((plane) => plane.element));
+    this.buttons = shownTracks.flatMap((t) => this.tracks[t].frames.map((frame, k) => this.button(frame, t, k)));
+    this.small.replaceChildren(...this.rowsOfButtons(shownTracks));
+    this.update();
+  }
+
+  rowsOfButtons(shownTracks) {
+    return shownTracks.map((t) => {
+      const row = make("div", { className: "small-row" }, ...this.buttons.filter((b) => b.track === t));
+      return shownTracks.length < 2 ? row : make("div", {}, make("p", { className: "plane-label" }, this.tracks[t].label), row);
+    });
+  }
+
+  frameOf(track) {
+    const { frames } = this.tracks[track];
+    return frames[Math.min(this.index, frames.length - 1)];
+  }
+
+  planeOf(track) {
+    const frame = this.frameOf(track);
+    const label = this.tracks.length > 1 ? this.tracks[track].label : "";
+    const plane = new Plane(label, frame.grid, frame.prefix, pointerActions(this));
+    return Object.assign(plane, { track });
+  }
+
+  button(frame, track, index) {
+    const map = new MapCanvas(frame.grid);
+    const choose = () => this.go(index);
+    const item = make("button", { type: "button", className: "small-map", onclick: choose, title: frame.detail }, map.element, make("span", {}, frame.name));
+    return Object.assign(item, { map, track, index });
+  }
+
+  // --- moving
+
+  go(index) {
+    const grid = this.frame.grid.join();
+    const place = Math.min(Math.max(index, 0), this.frames.length - 1);
+    this.hold(place);
+    if (this.frame.grid.join() !== grid || this.view.axis !== "layer") this.rebuild();
+    changed(this);
+  }
+
+  hold(place) {
+    shared.frames[this.view.axis + this.own] = { place, name: this.frames[place].name };
+  }
+
+  set(name, value) {
+    this.choice[name] = value;
+    if (name === "track") this.rebuild();
+    changed(this);
+  }
+
+  schedule() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.update();
+    });
+  }
+
+  update() {
+    const { scale } = this;
+    for (const plane of this.planes) this.drawPlane(plane, scale);
+    for (const item of this.buttons) this.drawSmall(item, scale);
+    this.drawScale(scale);
+    this.showNotes();
+    showReadout(this);
+    this.controls?.forEach((control) => control.sync());
+    this.table.refresh();
+  }
+
+  drawPlane(plane, scale) {
+    const frame = this.frameOf(plane.track);
+    const values = this.valuesOf(frame, plane.track, this.index);
+    plane.draw(values, frame.prefix.length, scale, this.palettes);
+    plane.mark(this.queryIn(frame), this.tokenIn(frame, shared.key));
+    plane.field.setAttribute("aria-label", describe(this, frame, plane.track));
+  }
+
+  drawSmall(item, scale) {
+    const frame = this.tracks[item.track].frames[item.index];
+    const values = this.valuesOf(frame, item.track, item.index);
+    item.map.draw(values.subarray(frame.prefix.length), scale, this.palettes);
+    const current = item.index === Math.min(this.index, this.tracks[item.track].frames.length - 1);
+    item.setAttribute("aria-pressed", String(current));
+  }
+
+  drawScale(scale) {
+    const key = JSON.stringify(scale) + this.choice.metric + this.choice.minus;
+    if (key === this.scaleKey) return;
+    this.scaleKey = key;
+    drawScale(this.bar, scale, this.palettes);
+    this.tickTexts = [0, 0.25, 0.5, 0.75, 1].map((t) => shown(scale.low + t * (scale.high - scale.low), 2));
+    this.ticks.replaceChildren(...this.tickTexts.map((text) => make("span", {}, text)));
+    this.scaleBox.dataset.label = quantityOf(this);
+  }
+
+  showNotes() {
+    const notes = notesOf(this).map((note) => `${note} `);
+    if (notes.join("") === this.notes.textContent) return;
+    this.notes.replaceChildren(...notes.map((note) => make("span", {}, note)));
+  }
+}
+
+function spreadPatch(grid, sample) {
+  const count = grid[0] * grid[1];
+  const place = Math.floor(((sample + 0.5) * count) / SAMPLES) % count;
+  return { row: Math.floor(place / grid[1]), column: place % grid[1], grid };
+}
+
+function centred(low, high) {
+  const limit = Math.max(-low, high, 1e-9);
+  return limit < Infinity ? { low: -limit, high: limit, palette: "diverging" } : scaleOf(0, 1);
+}
+
+// One map minus another, the other brought to the first one's grid where they differ.
+function subtracted(own, other, frame, from) {
+  const [p, q] = [frame.prefix.length, from.prefix.length];
+  const same = frame.grid.join() === from.grid.join();
+  const patches = same ? other.subarray(q) : onGrid(other.subarray(q), from.grid, frame.grid);
+  return own.map((value, token) => {
+    if (token >= p) return value - patches[token - p];
+    return token < q ? value - other[token] : NaN;
+  });
+}
+
+// Every view that shares what changed is drawn once in the next frame.
+function changed(source) {
+  shared.last = source;
+  for (const explorer of shared.explorers) explorer.schedule();
+  writeLink(source);
+}

@@ -1,0 +1,174 @@
+"""One run over time: numbers against numpy, and what cannot be one run."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from pe_inspect.analysis.evolution import evolution
+from pe_inspect.analysis.similarity import similarity
+from pe_inspect.errors import UsageError
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+
+GRID = (3, 4)
+
+
+def table(values, **fields) -> PositionEmbedding:
+    fields = {"join": "input", "source": "epoch.pth", **fields}
+    layer = LayerPE("input", np.asarray(values, np.float32), GRID, 1)
+    return PositionEmbedding("learned_absolute", "vectors", layers=(layer,), **fields)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Four snapshots between noise and a table whose neighbours are alike."""
+    draw = np.random.default_rng(0)
+    noise = draw.normal(size=(13, 6))
+    y, x = np.indices(GRID).reshape(2, 12, 1)
+    smooth = np.concatenate([np.cos(k * along / 3) for k in (1, 2, 3) for along in (y, x)], axis=1)
+    smooth = np.concatenate([noise[:1], smooth])
+    return [table((1 - part) * noise + part * smooth) for part in (0, 0.5, 0.9, 1)]
+
+
+def cosines(pe):
+    rows = pe.layers[0].patches.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows @ rows.T
+
+
+def off_diagonal(values):
+    return values[~np.eye(len(values), dtype=bool)]
+
+
+def test_the_maps_are_those_of_similarity_epoch_by_epoch(run):
+    result = evolution(run, epochs=[0, 10, 20, 30])
+    ((view, maps),) = [(view, list(maps)) for view, maps in result.maps()]
+    assert view.grid_size == GRID
+    for values, pe in zip(maps, run):
+        np.testing.assert_allclose(values, similarity(pe).matrix[0, 0], atol=1e-6)
+        np.testing.assert_allclose(values, cosines(pe), atol=1e-6)
+
+
+def test_the_numbers_are_what_their_definitions_say(run):
+    result = evolution(run, epochs=[0, 10, 20, 30])
+    last = off_diagonal(cosines(run[-1]))
+    flat = [pe.layers[0].values.ravel().astype(np.float64) for pe in run]
+    for k, row in enumerate(result.rows()):
+        now = off_diagonal(cosines(run[k]))
+        assert row["epoch"] == 10 * k
+        assert row["mean"] == pytest.approx(now.mean(), abs=1e-6)
+        assert row["structure_to_last"] == pytest.approx(np.corrcoef(now, last)[0, 1], abs=1e-5)
+        lengths = np.linalg.norm(run[k].layers[0].patches.astype(np.float64), axis=1)
+        assert row["norm"] == pytest.approx(lengths.mean(), rel=1e-6)
+        alike = flat[k] @ flat[-1] / np.linalg.norm(flat[k]) / np.linalg.norm(flat[-1])
+        assert row["cosine_to_last"] == pytest.approx(alike, rel=1e-6)
+        if k:
+            moved = np.linalg.norm(flat[k] - flat[k - 1]) / np.linalg.norm(flat[k - 1])
+            assert row["change"] == pytest.approx(moved, rel=1e-6)
+            before = off_diagonal(cosines(run[k - 1]))
+            expected = np.corrcoef(now, before)[0, 1]
+            assert row["structure_to_previous"] == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(result.rows()[0]["change"])
+    assert np.isnan(result.rows()[0]["structure_to_previous"])
+
+
+def test_the_summary_says_where_the_run_begins_ends_and_settles(run):
+    result = evolution(run, epochs=[0, 10, 20, 30])
+    numbers = result.summary()
+    assert numbers["num_snapshots"] == 4
+    assert numbers["norm_first"] == result.rows()[0]["norm"]
+    assert numbers["neighbours_last"] == similarity(run[-1]).summary()["neighbours"]
+    alike = [row["structure_to_last"] for row in result.rows()]
+    assert numbers["settled_at"] == 10 * next(
+        k for k in range(4) if all(value >= 0.95 for value in alike[k:])
+    )
+    assert 0 < numbers["settled_at"] < 30
+
+
+def test_the_query_maps_are_rows_of_the_maps(run):
+    ((_, stack),) = evolution(run).query_maps((2, 1))
+    assert stack.shape == (4, *GRID)
+    np.testing.assert_allclose(stack[2].ravel(), cosines(run[2])[2 * 4 + 1], atol=1e-6)
+
+
+def test_without_epochs_snapshots_are_counted_and_it_says_so(run):
+    result = evolution(run)
+    assert result.epochs == (0, 1, 2, 3)
+    assert "no epochs were given: snapshots are counted from 0" in result.notes
+    assert repr(result) == "EvolutionResult(4 snapshots, epochs 0 to 3, learned_absolute)"
+
+
+def test_the_frame_has_a_row_a_snapshot_and_layer_and_the_file_every_curve(run):
+    result = evolution(run, epochs=[1, 2, 3, 5])
+    frame = result.to_frame()
+    assert frame["epoch"].tolist() == [1, 2, 3, 5]
+    assert frame["layer"].unique().tolist() == ["input"]
+    file = io.BytesIO()
+    result.save_npz(file)
+    saved = np.load(io.BytesIO(file.getvalue()))
+    assert saved["epochs"].tolist() == [1, 2, 3, 5]
+    assert saved["neighbours"].shape == (4, 1)
+    assert saved["norm"].shape == (4,)
+    assert saved["query_maps/input"].shape == (4, *GRID)
+
+
+def test_biases_share_one_scale_and_are_not_called_cosines():
+    draw = np.random.default_rng(1)
+    biases = [draw.normal(0, size, (2, 12, 12)) for size in (0.1, 3.0)]
+    run = [
+        PositionEmbedding(
+            "relative_bias", "bias", "layer",
+            (LayerPE("blocks.0", values.astype(np.float32), GRID),),
+        )
+        for values in biases
+    ]  # fmt: skip
+    result = evolution(run)
+    assert result.affinity.name == "attention bias"
+    mean = [values.mean(axis=0) for values in biases]
+    assert result.scale == pytest.approx((0.0, np.abs(mean[1]).max()), rel=1e-5)
+    expected = [np.sqrt(np.square(values).mean()) for values in biases]
+    assert result.curve("norm") == pytest.approx(expected, rel=1e-5)
+
+
+def test_values_that_are_not_finite_leave_holes_and_not_a_run_of_nan(run):
+    values = run[1].layers[0].values.copy()
+    values[5] = np.nan
+    result = evolution([run[0], table(values), run[3]])
+    assert np.isfinite(result.curve("norm")).all()
+    assert np.isfinite(result.curve("structure_to_last")).all()
+    assert result.summary()["num_snapshots"] == 3
+
+
+@pytest.mark.parametrize(
+    ("history", "epochs", "message"),
+    [
+        (lambda run: [], None, "evolution was given 0 snapshots; a history needs at least two."),
+        (lambda run: run[:1], None, "evolution was given 1 snapshot; a history needs at least"),
+        (lambda run: run, [1, 2], "evolution was given 2 epochs for 4 snapshots; give one for"),
+        (
+            lambda run: [run[0], table(np.ones((13, 8)), source="b.pth")],
+            None,
+            "epoch.pth is learned_absolute · 3×4 + 1 prefix · D=6 · 1 layer · join=input, but "
+            "b.pth is learned_absolute · 3×4 + 1 prefix · D=8 · 1 layer · join=input. "
+            "Snapshots of one run have one form: give a folder of one run only.",
+        ),
+        (
+            lambda run: [PositionEmbedding("none", "function", "none", ())] * 2,
+            None,
+            "the first snapshot has no position table to follow.",
+        ),
+    ],
+)
+def test_what_is_no_history_is_refused_in_words(history, epochs, message, run):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        evolution(history(run), epochs=epochs)
+
+
+def test_layers_heads_and_patches_are_checked_as_in_similarity(run):
+    with pytest.raises(UsageError, match=re.escape("--token 3,0 is outside the 3×4 grid")):
+        evolution(run, token=(3, 0))
+    with pytest.raises(UsageError, match=r"--layer 2 is outside 0–0"):
+        evolution(run, layer=2)

@@ -1,0 +1,108 @@
+"""Figures of a run, by their artists: curves, rows of layers, columns of epochs, one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pe_inspect.analysis._alongside import alongside
+from pe_inspect.analysis.evolution import evolution
+from pe_inspect.analysis.similarity import similarity
+from pe_inspect.figures import drawings
+from pe_inspect.figures._alongside import draw_alongside
+from pe_inspect.figures._rows import evenly
+from pe_inspect.figures._thumbnail import draw_thumbnail
+
+
+@pytest.fixture(scope="module")
+def result(vectors):
+    return evolution([vectors(depth=6, seed=k) for k in range(11)], epochs=range(0, 110, 10))
+
+
+@pytest.fixture(scope="module")
+def figures(result):
+    return drawings["evolution"](result)
+
+
+def caption(figure):
+    (text,) = [text.get_text() for text in figure.texts if text.get_gid() == "caption"]
+    return " ".join(text.split())
+
+
+def test_the_curves_are_the_results_numbers_over_epochs(figures, result):
+    first, second, third = figures["evolution"].axes
+    drawn = {line.get_label(): line for line in (*first.lines, *second.lines)}
+    for label, name in (
+        ("share an edge", "neighbours"),
+        ("far", "far"),
+        ("maps", "structure_to_last"),
+        ("stored values", "cosine_to_last"),
+    ):
+        np.testing.assert_array_equal(drawn[label].get_xdata(), result.epochs)
+        np.testing.assert_array_equal(drawn[label].get_ydata(), result.curve(name))
+    np.testing.assert_array_equal(third.lines[0].get_ydata(), result.curve("norm"))
+    assert [axes.get_xlabel() for axes in (first, second, third)] == ["epoch"] * 3
+    assert third.get_ylabel() == "mean row norm"
+    assert third.get_ylim()[0] == 0
+    styles = {drawn["share an edge"].get_linestyle(), drawn["far"].get_linestyle()}
+    assert len(styles) == 2  # told apart without their colours
+
+
+def test_a_row_is_a_layer_and_a_column_an_epoch_thinned_evenly_and_said_so(figures):
+    figure = figures["evolution_maps"]
+    axes = figure.axes[0]
+    names = [text.get_text() for text in axes.texts]
+    assert names == [str(10 * k) for k in evenly(11, 8)] * 4
+    assert names[0] == "0"
+    assert names[7] == "100"
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert [row.removeprefix("blocks.") for row in rows] == ["0", "2", "3", "5"]
+    assert "Thinned: 8 of 11 snapshots, evenly spaced." in caption(figure)
+    assert "Thinned: 4 of 6 layers, evenly spaced." in caption(figure)
+    assert "One scale, −1 to 1." in caption(figure)
+    assert axes.images[0].get_clim() == (-1, 1)
+
+
+def test_the_maps_are_those_of_the_query_patch(figures, result):
+    image = np.asarray(figures["evolution_maps"].axes[0].images[0].get_array())
+    (_, stack) = next(result.query_maps())
+    np.testing.assert_allclose(image[:3, :5], np.clip(stack[0], -1, 1), atol=1e-6)
+
+
+def test_two_snapshots_of_one_layer_are_enough(vectors):
+    run = evolution([vectors(depth=1, seed=k, grid=(1, 5)) for k in (0, 1)])
+    figures = drawings["evolution"](run)
+    assert set(figures) == {"evolution", "evolution_maps"}
+    assert "Thinned" not in caption(figures["evolution_maps"])
+
+
+def test_checkpoints_stand_below_each_other_at_the_same_depth(vectors):
+    results = [similarity(vectors(depth=depth, seed=depth)) for depth in (3, 5)]
+    labels = ["$x_1$ low", "deep"]
+    figure = draw_alongside(alongside(results, labels), labels)
+    axes = figure.axes[0]
+    names = [text.get_text() for text in axes.texts]
+    assert names == ["blocks.0", "blocks.1", "blocks.2", "blocks.0", "blocks.2", "blocks.4"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == labels
+    assert caption(figure).startswith("All on 3×5 patches; a column is a depth.")
+
+
+def test_names_that_the_font_cannot_draw_are_boxes_and_no_warning(vectors):
+    results = [similarity(vectors(depth=1, seed=k)) for k in (0, 1)]
+    labels = ["位置 a", "b\u202e\x00"]
+    figure = draw_alongside(alongside(results, labels), labels)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == ["□□ a", "b□□"]
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (1, 7), (1, 1), (20, 9)])
+def test_a_thumbnail_keeps_the_grids_proportions(vectors, grid):
+    result = similarity(vectors(grid=grid))
+    figure = draw_thumbnail(result)
+    (axes,) = figure.axes
+    assert max(figure.get_size_inches()) == pytest.approx(1)
+    assert axes.images[0].get_clim() == (-1, 1)
+    rows, columns = min(grid[0], 5), min(grid[1], 5)
+    height, width = np.asarray(axes.images[0].get_array()).shape
+    gap = max(max(grid) // 8, 1)
+    assert (height, width) == (rows * (grid[0] + gap) - gap, columns * (grid[1] + gap) - gap)
