@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pe_inspect._offset_network import OffsetNetwork
 from pe_inspect._typing import Float32, Int, Num
 
 __all__ = ["HeldValues", "Lookup", "frozen_array", "packed", "unpacked"]
@@ -32,17 +33,19 @@ class Lookup:
     Attributes:
         table: one row a head, one column an offset.
         index: the column that each (query, key) pair takes; blocks may share one array.
+        network: what computed the table, and computes that of any window; `None` of a stored one.
     """
 
     table: Num[np.ndarray, "heads offsets"]
     index: Int[np.ndarray, "queries keys"]
+    network: OffsetNetwork | None = None
     _held: list[weakref.ref[np.ndarray]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", frozen_array(self.table))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.table, self.index)
+        return type(self), (self.table, self.index, self.network)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,14 +81,14 @@ def packed(
 ) -> tuple[list[list[str]], dict[str, np.ndarray]]:
     """Return, for each, the names of its arrays, and those arrays by name; shared ones once.
 
-    An array has one name, a `Lookup` two: its table's and its index's.
+    An array has one name, a `Lookup` two: its table's and its index's, and those of its network.
     """
     names: dict[tuple[Any, ...], str] = {}
     arrays: dict[str, np.ndarray] = {}
     listed = []
     for each in held:
         parts: list[tuple[str, np.ndarray]] = (
-            [("table", each.table), ("index", each.index)]
+            [("table", each.table), ("index", each.index), *_network_parts(each.network)]
             if isinstance(each, Lookup)
             else [("layer", each)]
         )
@@ -102,7 +105,27 @@ def _named(
     return name
 
 
+def _network_parts(network: OffsetNetwork | None) -> list[tuple[str, np.ndarray]]:
+    if network is None:
+        return []
+    (first, second), (bias, last), trained = network.weights, network.biases, network.trained
+    none = np.zeros(0, np.float32)
+    parts = [first, bias, second, none if last is None else last]
+    window = np.array([] if trained is None else trained, np.float64)
+    return [*(("network", np.ascontiguousarray(part)) for part in parts), ("trained", window)]
+
+
 def unpacked(names: Sequence[str], arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the array, or the `Lookup`, that `packed` gave these names."""
     found = [arrays[name] for name in names]
-    return found[0] if len(found) == 1 else Lookup(*found)
+    if len(found) == 1:
+        return found[0]
+    table, index, *parts = found
+    return Lookup(table, index, _network(*parts) if parts else None)
+
+
+def _network(
+    first: np.ndarray, bias: np.ndarray, second: np.ndarray, last: np.ndarray, trained: np.ndarray
+) -> OffsetNetwork:
+    window = (float(trained[0]), float(trained[1])) if trained.size else None
+    return OffsetNetwork((first, second), (bias, last if last.size else None), window)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
+from pe_inspect._offset_network import OffsetNetwork
 from pe_inspect._typing import Float32, Num
 from pe_inspect._values import HeldValues, Lookup, frozen_array, packed, unpacked
 from pe_inspect.errors import UnreadableCheckpoint
@@ -72,6 +73,11 @@ class LayerPE:
         """What stands behind `values`: the array itself, or what it is looked up in."""
         held: Float32[np.ndarray, "..."] | Lookup = self.__dict__["values"]
         return held
+
+    @property
+    def network(self) -> OffsetNetwork | None:
+        """What computes the bias of any window; `None` of values that are stored."""
+        return self.held.network if isinstance(self.held, Lookup) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -239,6 +245,11 @@ class PositionEmbedding:
     def is_pairwise(self) -> bool:
         """Whether values are per head and pair of tokens: a bias, stored or computed."""
         return self.kind == "bias" or (self.kind == "function" and self.layers[0].is_pairwise)
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether a network computes every table, for any window."""
+        return all(table.network is not None for table in self.layers)
 
     @property
     def num_heads(self) -> int | None:

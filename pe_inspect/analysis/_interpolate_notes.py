@@ -28,16 +28,17 @@ def refuse_function(pe: PositionEmbedding) -> None:
     Raises:
         UsageError: with what to do instead.
     """
-    if pe.kind == "function" and pe.is_pairwise:
+    if pe.kind != "function" or pe.has_networks:
+        return
+    if pe.is_pairwise:
         raise UsageError(
-            "This bias is computed by a small network for any window, so there is no table to "
+            "This bias is computed from the offset for any window, so there is no table to "
             "resample: nothing is to be done. To see it on another window: --grid-size HxW."
         )
-    if pe.kind == "function":
-        raise UsageError(
-            "This embedding is computed from the input, so there is no table to resample: "
-            "it follows the size of the image by itself."
-        )
+    raise UsageError(
+        "This embedding is computed from the input, so there is no table to resample: "
+        "it follows the size of the image by itself."
+    )
 
 
 def refuse_other_kinds(pe: PositionEmbedding, method: Method) -> None:
@@ -46,8 +47,8 @@ def refuse_other_kinds(pe: PositionEmbedding, method: Method) -> None:
     Raises:
         UsageError: with the methods that apply.
     """
-    if pe.kind not in method.kinds:
-        fitting = [name for name, other in methods.items() if pe.kind in other.kinds]
+    if not method.suits(pe):
+        fitting = [name for name, other in methods.items() if other.suits(pe)]
         raise UsageError(
             f"--method {method.name} is for {', '.join(method.kinds)}, and this embedding "
             f"({pe.family}) is {pe.kind}. For it: {', '.join(fitting)}."
@@ -116,10 +117,15 @@ def _on_kind(pe: PositionEmbedding) -> Iterator[str]:
             "the stored bias was resampled, not what its norm over the keys makes of it: that "
             "norm's γ and β have one entry a patch, and do not fit another grid"
         )
-    if pe.kind == "bias" and len({table.shape[0] for table in pe.layers}) > 1:
+    if pe.is_pairwise and len({table.shape[0] for table in pe.layers}) > 1:
         yield "layers have different numbers of heads: missing heads are NaN in the saved values"
     if pe.kind == "vectors" and pe.join in ("lape", "share", "unshare"):
         yield "the tables were resampled before the norms of the layers, as the model does"
+    if pe.kind == "function":
+        yield (
+            "a network computes this bias for any window: cpb asks it anew, which is what the "
+            "model does; other methods read between the values that it gave for the old window"
+        )
     if pe.kind == "phases":
         yield "angles are functions of the position: they were computed anew, not interpolated"
     if pe.family.startswith("sinusoidal"):

@@ -43,7 +43,7 @@ def laid_out(pe: PositionEmbedding, table: LayerPE) -> Float32[np.ndarray, "rows
     Raises:
         UsageError: a bias is no function of the offset, or a relative table is of another size.
     """
-    if pe.kind == "bias":
+    if pe.is_pairwise:
         return offset_table(table).offsets
     if pe.kind == "phases":
         by_patch = table.values.transpose(1, 0, 2)
@@ -58,7 +58,7 @@ def laid_out(pe: PositionEmbedding, table: LayerPE) -> Float32[np.ndarray, "rows
 def target_shape(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tuple[int, int]:
     """Return the rows and columns of the table's layout when the embedding is on `size`."""
     rows, columns = grid_for(pe, table, size)
-    if pe.kind == "bias":
+    if pe.is_pairwise:
         return 2 * rows - 1, 2 * columns - 1
     if pe.kind == "relative":
         return _offsets(table, (rows, columns))
@@ -81,7 +81,7 @@ def put_back(
 def _values(
     pe: PositionEmbedding, table: LayerPE, after: Float32[np.ndarray, "rows columns channels"]
 ) -> Float32[np.ndarray, "..."]:
-    if pe.kind == "bias":
+    if pe.is_pairwise:
         return replace(offset_table(table), offsets=after).expanded()
     if pe.kind == "phases":
         heads, _, angles = table.values.shape

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pe_inspect._offset_network import OffsetNetwork
 from pe_inspect._typing import Bool, Float, Float32, Int
 from pe_inspect.analysis._directions import Directions
 from pe_inspect.analysis._numbers import mean_of
@@ -32,12 +33,14 @@ class SourceTable:
     Attributes:
         layer: where it enters.
         values: (rows, columns, channels); see `_layouts`.
-        kind: of the scheme.
+        kind: of the scheme; `"bias"` of a computed one.
+        network: what computes it for any window, where something does.
     """
 
     layer: str
     values: Float32[np.ndarray, "rows columns channels"]
     kind: Kind
+    network: OffsetNetwork | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

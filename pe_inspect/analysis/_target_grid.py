@@ -110,7 +110,7 @@ def shown(size: Size | tuple[int, ...]) -> str:
 def is_windowed(pe: PositionEmbedding) -> bool:
     """Whether a bias acts in windows (Swin): only plain blocks attend over the whole grid."""
     plain = re.compile(r"blocks\.\d+|input|")
-    return pe.kind == "bias" and not all(plain.fullmatch(table.layer) for table in pe.layers)
+    return pe.is_pairwise and not all(plain.fullmatch(table.layer) for table in pe.layers)
 
 
 def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> None:
@@ -131,7 +131,7 @@ def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], metho
 
 def _needed(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> int:
     tokens = pe.num_prefix_rows + grid_size[0] * grid_size[1]
-    if pe.kind == "bias":
+    if pe.is_pairwise:
         heads = max(table.shape[0] for table in pe.layers)
         return BYTES * methods * len(pe.layers) * heads * tokens**2
     if pe.kind == "relative":

@@ -30,6 +30,7 @@ from pe_inspect.analysis._resampled import (
 )
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler
+from pe_inspect.analysis._resampling.computed import for_network
 from pe_inspect.analysis._resampling.native import origin_of
 from pe_inspect.analysis._shown import Shown
 from pe_inspect.analysis._target_grid import Size, refuse_if_too_large, shown, target_grid
@@ -132,14 +133,14 @@ class InterpolationResult(Shown):
             columns kept. phases: (L, heads, H′·W′, angles). relative: (T, offsets, D), prefix rows
             removed. Layers with fewer heads or offsets than others are padded with NaN.
         """
-        if self.pe.kind in ("bias", "phases"):
+        if self.pe.is_pairwise or self.pe.kind == "phases":
             return _stacked([layer.values for layer in self._layers(method)])
         return _stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
 
     @property
     def prefix(self) -> Float32[np.ndarray, "tables ..."]:
         """The prefix rows, which no method touches: (T, P, D); for a bias (L, heads, P, N′)."""
-        if self.pe.kind == "bias":
+        if self.pe.is_pairwise:
             return self.values()[:, :, : self.pe.num_prefix_rows]
         return np.stack([table.prefix for table in self.pe.layers])
 
@@ -272,8 +273,11 @@ def interpolate(
     size = target_grid(pe, res, grid, patch_size)
     resamplers = {each.name: each.choose(pe) for each in chosen}
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
-    sources = [SourceTable(table.name, laid_out(pe, table), pe.kind) for table in pe.layers]
-    _checked_token(token, _places(sources[0].values, is_bias=pe.kind == "bias"))
+    kind = "bias" if pe.is_pairwise else pe.kind
+    sources = [
+        SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.layers
+    ]
+    _checked_token(token, _places(sources[0].values, is_bias=pe.is_pairwise))
     shapes = [target_shape(pe, table, size) for table in pe.layers]
     skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
@@ -296,7 +300,7 @@ def _chosen(pe: PositionEmbedding, method: str) -> tuple[list[Method], bool]:
     """The methods that were asked for, and whether that is all of them."""
     names = [name.strip() for name in method.split(",") if name.strip()]
     if "all" in names:
-        fitting = [name for name, each in methods.items() if pe.kind in each.kinds]
+        fitting = [name for name, each in methods.items() if each.suits(pe)]
         first = [name for name in names if name != "all"] or ["native"]
         return [methods[name] for name in dict.fromkeys([*first, *fitting])], True
     if not names:
@@ -320,7 +324,7 @@ def _checked(
         try:
             for source, shape in zip(sources, shapes):
                 if source.values.shape[:2] != shape:
-                    resampler.check(source.values, shape)
+                    for_network(resampler, source.network).check(source.values, shape)
         except UsageError as error:
             if not may_skip or name == "native":
                 raise
@@ -336,13 +340,14 @@ def _outcomes(
 ) -> dict[str, tuple[ResampledTable, ...]]:
     """One table a source by every method; methods that are one plain method share theirs."""
     by_native = tuple(
-        ResampledTable(source, shape, native) for source, shape in zip(sources, shapes)
+        ResampledTable(source, shape, for_network(native, source.network))
+        for source, shape in zip(sources, shapes)
     )
     made = {native: by_native}
     for resampler in resamplers.values():
         if resampler not in made:
             made[resampler] = tuple(
-                ResampledTable(source, shape, resampler, reference)
+                ResampledTable(source, shape, for_network(resampler, source.network), reference)
                 for source, shape, reference in zip(sources, shapes, by_native)
             )
     return {name: made[resampler] for name, resampler in resamplers.items()}

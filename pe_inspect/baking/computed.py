@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pe_inspect._offset_network import log_offsets, trained_window, window_offsets
 from pe_inspect._typing import Float
 from pe_inspect.baking import Change, Job, bakes
 from pe_inspect.baking._windows import shifted_mask
 from pe_inspect.families._bias import offset_index
-from pe_inspect.families._log_coordinates import log_offsets, trained_window, window_offsets
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["bake_function", "bake_network"]

@@ -19,6 +19,7 @@ from pe_inspect.errors import UsageError
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.baking._bake import Baked
+    from pe_inspect.position_embedding import PositionEmbedding
 
 _Method = Annotated[
     str,
@@ -91,7 +92,7 @@ def interpolate(
 
     subject = _opened(asked)
     baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
-    if baked is not None and all(pe.kind == "function" for pe in subject.tables):
+    if baked is not None and not any(_is_shown(pe) for pe in subject.tables):
         _say(subject, baked, asked.terminal)
         return
     data = _data(save=asked.data.save_data, matrix=matrix)
@@ -114,6 +115,11 @@ def interpolate(
     if baked is not None and not asked.terminal.quiet:
         _complain(baked)
     answer(question, replace(asked, data=Data(save_data=bool(data))), subject)
+
+
+def _is_shown(pe: PositionEmbedding) -> bool:
+    """Whether there is something to resample, or a network to ask."""
+    return pe.kind != "function" or pe.has_networks
 
 
 def _opened(asked: Asked) -> Subject:

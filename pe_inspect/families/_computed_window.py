@@ -7,17 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect._typing import Float
+from pe_inspect._offset_network import trained_window
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families._embedding import Place
 from pe_inspect.families._grid import image_grid, patch_size, x
 from pe_inspect.families._hints import origin
-from pe_inspect.families._log_coordinates import (
-    linear_offsets,
-    log_offsets,
-    trained_window,
-    window_offsets,
-)
 from pe_inspect.families._named_model import module_at
 from pe_inspect.families._names import in_order
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -30,16 +24,16 @@ _USUAL_IMAGE: Final = 224
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A window, and what its network is fed.
+    """A window, and by which its network's offsets are divided.
 
     Attributes:
         window: (H, W).
-        coordinates: of every offset, Δ = query − key from (1 − H, 1 − W) on, row-major.
+        trained: (H, W) of the window of pre-training; `None` where nothing is divided.
         notes: where the window comes from.
     """
 
     window: tuple[int, int]
-    coordinates: Float[np.ndarray, "offsets 2"]
+    trained: tuple[float, float] | None
     notes: tuple[str, ...]
 
 
@@ -73,12 +67,10 @@ def evaluation_of(checkpoint: Checkpoint, place: Place, is_swin: bool) -> Evalua
     else:
         window = _within_stage(checkpoint, place, said or (0, 0))
         note = f"evaluated on a {x(window)} window ({origin(checkpoint, 'grid_size')})"
-    offsets = window_offsets(window)
     if not is_swin:
-        return Evaluation(window, linear_offsets(offsets), (note,))
+        return Evaluation(window, None, (note,))
     trained = own.trained if own is not None and own.trained[0] else window
-    notes = (note, _divided(own, window, trained))
-    return Evaluation(window, log_offsets(offsets, trained), notes)
+    return Evaluation(window, trained, (note, _divided(own, window, trained)))
 
 
 def _divided(own: _Known | None, window: tuple[int, int], trained: tuple[float, ...]) -> str:

@@ -9,17 +9,18 @@ Sources: arXiv:2111.09883 (Swin v2), section 3.3; timm's vit_relpos, CoAtNet-RML
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from pe_inspect._offset_network import OffsetNetwork
 from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families._bias import offset_index
 from pe_inspect.families._computed_window import Evaluation, evaluation_of
 from pe_inspect.families._embedding import Place, num_prefix_tokens, places, scheme
-from pe_inspect.families._log_coordinates import Network
 from pe_inspect.families._names import block_names
 from pe_inspect.families._read import read_float32
 from pe_inspect.families._tables import nonfinite_note
@@ -92,23 +93,24 @@ def _keys(checkpoint: Checkpoint, place: Place) -> tuple[str, ...]:
     return tuple(key for key in wanted if key in checkpoint)
 
 
-def _network(checkpoint: Checkpoint, keys: tuple[str, ...]) -> Network:
+def _network(checkpoint: Checkpoint, keys: tuple[str, ...]) -> OffsetNetwork:
     first, bias, second, *last = (read_float32(checkpoint, key) for key in keys)
-    return Network((first, second), (bias, last[0] if last else None))
+    return OffsetNetwork((first, second), (bias, last[0] if last else None))
 
 
 def _layers(
-    checkpoint: Checkpoint, place: Place, network: Network, evaluation: Evaluation
+    checkpoint: Checkpoint, place: Place, network: OffsetNetwork, evaluation: Evaluation
 ) -> list[LayerPE]:
     """Return the bias of the place's block, or of every block that shares the network."""
     is_shared = place.layer == "shared_rel_pos"
     blocks = block_names(checkpoint) if is_shared else [place.layer]
     prefix = num_prefix_tokens(checkpoint) if blocks[0].startswith("blocks.") else 0
-    by_offset = network(evaluation.coordinates).T
+    told = replace(network, trained=evaluation.trained)
+    by_offset = told.on(evaluation.window).reshape(-1, len(network.weights[1])).T
     table = np.pad(by_offset, ((0, 0), (0, 1)))  # the last column: a prefix token gets no bias
     pairs = offset_index(evaluation.window)
     index = np.pad(pairs, ((prefix, 0), (prefix, 0)), constant_values=table.shape[1] - 1)
-    bias = Lookup(table, index if prefix else pairs)
+    bias = Lookup(table, index if prefix else pairs, told)
     return [
         LayerPE.from_lookup(block, bias, evaluation.window, prefix, place.module)
         for block in blocks

@@ -178,7 +178,7 @@ def test_pixels_become_patches_by_the_checkpoints_patch_size():
         ({"grid": (0, 4)}, "--grid is 0x4; both sides must be at least 1."),
         ({"res": -16}, "--res is -16; both sides must be at least 1."),
         ({"grid": (2, 2), "method": "bicubc"}, "Unknown method 'bicubc'. Did you mean 'bicubic'"),
-        ({"grid": (2, 2), "method": " , "}, "--method names no method. Known: native, bicubic,"),
+        ({"grid": (2, 2), "method": " , "}, "--method names no method. Known: native, cpb,"),
     ],
 )  # fmt: skip
 def test_an_impossible_target_is_explained(request_, message):
@@ -220,7 +220,7 @@ def test_available_memory_is_a_plausible_number(monkeypatch):
         ("relative", (3, 8), "clipped, not resampled: its 3 offsets serve any grid"),
         ("relative", (9, 8), "it reaches beyond the grid (HaloNet)"),
         ("function", (15, 8), "computed from the input"),
-        ("function", (2, 15, 15), "computed by a small network for any window"),
+        ("function", (2, 15, 15), "computed from the offset for any window"),
     ],
 )
 def test_embeddings_without_a_table_by_position_are_refused(kind, shape, message):
@@ -390,7 +390,7 @@ def test_all_methods_come_with_the_chosen_one_first(make):
     result = interpolate(make(), grid=(4, 2), method="all")
 
     assert result.methods[0] == "native"
-    skipped = ("levit", "sequence")  # they refuse a bias of directions, of rows and columns
+    skipped = ("levit", "sequence", "tiled")  # they refuse directions, rows and columns, parts
     assert set(result.methods) == {
         name for name in METHODS if result.pe.kind in methods[name].kinds and name not in skipped
     }

@@ -48,7 +48,7 @@ SHAPE = {"img_size": (12, 32), "patch_size": (4, 8), "embed_dim": 24, "depth": 2
             {"distilled": True, "global_pool": "avg"},
             "distilled needs class_token=true and global_pool=token: it is two heads.",
         ),
-        ({"reg_tokens": 13}, "reg_tokens is 13, more than the 12 patches."),
+        ({"reg_tokens": 13}, "reg_tokens is 13, more than the 12 patches; choose at most 12."),
         ({"reg_tokens": -1}, "reg_tokens is -1; it must be 0 or more."),
         ({"drop_path_rate": 1.0}, "drop_path_rate is 1.0; it must be from 0 to below 1."),
         ({"max_relative_distance": 0}, "max_relative_distance is 0; it must be at least 1."),

@@ -38,6 +38,10 @@ class Method:
     kinds: tuple[Kind, ...]
     choose: Callable[[PositionEmbedding], Resampler]
 
+    def suits(self, pe: PositionEmbedding) -> bool:
+        """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
+        return pe.kind in self.kinds or (pe.is_pairwise and "bias" in self.kinds)
+
     def __str__(self) -> str:
         """The line of `--method list`."""
         return f"{self.call} · {self.source} · for {', '.join(self.kinds)}"

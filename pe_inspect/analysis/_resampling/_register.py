@@ -34,5 +34,7 @@ def plain(resampler: Resampler, *, call: str, source: str, kinds: tuple[Kind, ..
 
 def library(name: str, by_kind: Mapping[Kind, Resampler], *, call: str, source: str) -> None:
     """Register what a library does: one resampler for each kind that it has."""
-    entry = Method(name, call, source, tuple(by_kind), lambda pe: by_kind[pe.kind])
+    entry = Method(
+        name, call, source, tuple(by_kind), lambda pe: by_kind.get(pe.kind) or by_kind["bias"]
+    )
     methods.register(name)(entry)

@@ -145,6 +145,24 @@ library(
     source="transformers: CLIPVisionEmbeddings.interpolate_pos_encoding",
 )
 library(
+    "nest",
+    {"vectors": bicubic},
+    call="its blocks are put in place first: size=(H, W), mode='bicubic', align_corners=False",
+    source="timm/models/nest.py: resize_pos_embed",
+)
+library(
+    "hiera",
+    {"vectors": bicubic_aa},
+    call="the table of the image: size=(H, W), mode='bicubic', antialias=True (its window: tiled)",
+    source="timm/models/hiera.py, _pos_embed; facebookresearch/hiera: hiera/hiera.py",
+)
+library(
+    "sam2",
+    {"vectors": bicubic},
+    call="the table of the image: size=(H, W), mode='bicubic' (its window: tiled)",
+    source="facebookresearch/sam2: sam2/modeling/backbones/hieradet.py; timm's hieradet_sam2.py",
+)
+library(
     "open_clip",
     {"vectors": bicubic_aa},
     call="size=(H, W), mode='bicubic', antialias=True, align_corners=False",

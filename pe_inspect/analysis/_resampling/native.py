@@ -64,6 +64,7 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
     (r"vision_model\.embeddings\.position_embedding", "clip"),
     (r"embeddings\.position_embeddings?(\.weight)?$", "hf"),
     (r"decoder_pos_embed$", "mae"),
+    (r"levels\.\d+\.pos_embed$", "nest"),
     (r"stages\..*\.rel_pos_[hw]$", "mvitv2"),
     (r"attn\.rel_pos_[hw]$", "sam"),
 )
@@ -93,6 +94,17 @@ def _by_join(pe: PositionEmbedding) -> Origin | None:
     if pe.kind == "vectors" and pe.join in ("lape", "unshare"):
         return Origin("deit", f"LaPE's loader has it, and this is join={pe.join}")
     return None
+
+
+def _by_part(pe: PositionEmbedding) -> Origin | None:
+    """Tell Hiera's two tables: of the window, and of the image, which SAM 2 resizes otherwise."""
+    part = pe.layers[0].part
+    if part == "window":
+        return Origin("tiled", "it is the table of one window, that every window adds")
+    if part != "global":
+        return None
+    is_sam2 = any("pos_embed_window" in note for note in pe.notes)
+    return Origin("sam2" if is_sam2 else "hiera", "a window's table is added to it in tiles")
 
 
 def _by_architecture(pe: PositionEmbedding) -> Origin | None:
@@ -129,6 +141,7 @@ def _by_offsets(pe: PositionEmbedding) -> Origin | None:
 
 
 _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
+    _by_part,
     _by_source,
     _by_offsets,
     _by_join,
@@ -147,6 +160,8 @@ def _named(name: str) -> str | None:
 
 
 def _by_kind(pe: PositionEmbedding) -> Origin:
+    if pe.kind == "function":
+        return Origin("cpb", "a network computes it for any window")
     if pe.kind == "bias" and pe.num_prefix_rows:
         return Origin("beit", "the bias has rows for CLS, as BEiT's")
     if pe.kind == "phases" and _is_centred(pe):

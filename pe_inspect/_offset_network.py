@@ -1,4 +1,4 @@
-"""The small networks that turn an offset into a bias: coordinates, and the pass through them.
+"""A bias as a small network computes it from the offset between two patches, for any window.
 
 Sources: arXiv:2111.09883 (Swin v2), section 3.3; timm's two modes of it, `swin` and `cr`.
 """
@@ -12,28 +12,44 @@ import numpy as np
 
 from pe_inspect._typing import Float, Float32
 
-__all__ = ["Network", "linear_offsets", "log_offsets", "trained_window", "window_offsets"]
+__all__ = ["OffsetNetwork", "linear_offsets", "log_offsets", "trained_window", "window_offsets"]
 
 _SPAN: Final = 8.0  # offsets are spread over −8 … 8 before the logarithm
 _GAIN: Final = 16.0
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class OffsetNetwork:
     """Two linear layers with a ReLU between; one output a head.
 
     Attributes:
         weights: of the first layer (hidden, 2), and of the second (heads, hidden).
         biases: of both; the second has none in Swin v2.
+        trained: (H, W) of the window by which Swin v2 divides offsets; `None` for timm's `cr` mode,
+            which divides by nothing, and for a network that is yet to be told.
     """
 
     weights: tuple[Float32[np.ndarray, "hidden 2"], Float32[np.ndarray, "heads hidden"]]
     biases: tuple[Float32[np.ndarray, " hidden"], Float32[np.ndarray, " heads"] | None]
+    trained: tuple[float, float] | None = None
 
     @property
     def is_bounded(self) -> bool:
         """Whether it is Swin v2's: 16 times the sigmoid of the last layer, which has no bias."""
         return self.biases[1] is None
+
+    def on(
+        self, window: tuple[int, int]
+    ) -> Float32[np.ndarray, "offset_rows offset_columns heads"]:
+        """Return the bias of every offset of a window.
+
+        Entry [H − 1 + Δy, W − 1 + Δx] is for query − key = (Δy, Δx).
+        """
+        offsets = window_offsets(window)
+        trained = self.trained
+        coordinates = linear_offsets(offsets) if trained is None else log_offsets(offsets, trained)
+        rows, columns = (2 * side - 1 for side in window)
+        return self(coordinates).reshape(rows, columns, -1)
 
     def __call__(
         self, coordinates: Float[np.ndarray, "offsets 2"]
