@@ -2,7 +2,8 @@
 
     python benchmarks/accuracy.py > docs/accuracy.md
 
-Every number comes out of a `config.json` that `pe-inspect train` wrote; nothing is estimated.
+Every number comes out of a `config.json` that `pe-inspect train` wrote; nothing is estimated. Those
+of runs whose weights are not shipped lie in `docs/runs/`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+ROOT = Path(__file__).parents[1]
 
 HEAD = """\
 # What each scheme and join reached
 
-Top-1 on the test images of the checkpoints in `checkpoints/`, as their `config.json` says: the
-weights of the last epoch, as they are saved (float16). `±` is the standard error of a share of that
-many test images; it says nothing of what another seed would give. One seed each. CIFAR-10 is a
+Top-1 on the test images, as the `config.json` of each run says: the weights of the last epoch, as
+they are saved. `±` is the standard error of a share of that many test images; it says nothing of
+what another seed would give: where a recipe has several rows, they are its seeds. CIFAR-10 is a
 lossy JPEG copy, whose numbers are not comparable with those on the original images. None of these
 short runs is a paper's setting: published numbers are listed by `pe-inspect recipes`, with their
 sources.
 
 Made by `python benchmarks/accuracy.py > docs/accuracy.md`; each row again by
-`pe-inspect train RECIPE --force`.
+`pe-inspect train RECIPE --force`, with the changes that the heading names. Weights are in
+`checkpoints/`, but for rows marked *, of which `docs/runs/` keeps the configuration.
 """
 
+CHANGEABLE = ("data", "epochs", "warmup_epochs", "batch_size")
 COLUMNS = ("recipe", "scheme", "join", "parameters", "top-1", "seed")
 
 
@@ -41,7 +44,12 @@ def main() -> None:
 
 
 def _runs() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in CHECKPOINTS.glob("*/config.json")]
+    """The configurations of all runs; `kept` says whether the weights are shipped, too."""
+    shipped = dict.fromkeys(ROOT.glob("checkpoints/*/config.json"), True)
+    others = dict.fromkeys(ROOT.glob("docs/runs/*.json"), False)
+    return [
+        {**json.loads(path.read_text()), "kept": kept} for path, kept in (shipped | others).items()
+    ]
 
 
 def _order(run: dict[str, Any]) -> tuple[str, float]:
@@ -54,8 +62,17 @@ def _title(run: dict[str, Any]) -> str:
     return (
         f"{data['label']}, {data['num_train']:,} images, {run['metrics']['epochs']} epochs: "
         f"{height}×{width} grid, D={shape['embed_dim']}, {shape['depth']} layers, "
-        f"{run['machine']}, {run['precision']}"
+        f"{run['machine']}, {run['precision']}{_changes(run['recipe'])}"
     )
+
+
+def _changes(trained: dict[str, Any]) -> str:
+    """What was set otherwise than the recipe has it."""
+    from pe_inspect.training import recipes
+
+    plain = recipes[trained["name"]].to_dict()
+    changed = [f"`{k}={trained[k]}`" for k in CHANGEABLE if trained[k] != plain[k]]
+    return f"; changed: {', '.join(changed)}" if changed else ""
 
 
 def _table(runs: list[dict[str, Any]]) -> list[str]:
@@ -70,7 +87,7 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     accuracy, count = run["metrics"]["test_accuracy"], run["data"]["num_test"]
     error = (accuracy * (1 - accuracy) / count) ** 0.5
     reached = f"{accuracy:.2%} ± {error:.2%}"
-    name = f"`{run['recipe']['name']}`"
+    name = f"`{run['recipe']['name']}`{'' if run['kept'] else ' *'}"
     return name, shape.scheme, shape.join, f"{shape.num_parameters:,}", reached, str(run["seed"])
 
 

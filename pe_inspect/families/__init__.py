@@ -77,10 +77,20 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             source=checkpoint.source,
             sha256=digest,
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
-            architecture=checkpoint.hints.arch,
+            architecture=checkpoint.hints.arch or _made_here(checkpoint),
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )
+
+
+def _made_here(checkpoint: Checkpoint) -> str | None:
+    """Name the scheme of a model that `train` made: its tables may have another model's names."""
+    config = checkpoint.metadata.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("recipe"), dict):
+        return None
+    model = config.get("model")
+    scheme = model.get("scheme") if isinstance(model, dict) else None
+    return f"pe-inspect:{scheme}" if isinstance(scheme, str) else None
 
 
 def _found(checkpoint: Checkpoint) -> Iterator[PositionEmbedding]:

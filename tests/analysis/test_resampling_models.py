@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
@@ -10,11 +12,14 @@ from timm.layers import RelPosMlp
 from timm.models.nest import resize_pos_embed
 from timm.models.swin_transformer_v2 import WindowAttention
 
+import pe_inspect as pei
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 from pe_inspect.position_embedding import PositionEmbedding
+
+SHIPPED = Path(__file__).parents[2] / "checkpoints"
 
 
 def checkpoint_of(state_dict, **hints):
@@ -177,3 +182,36 @@ def test_a_window_is_repeated_whole_or_not_at_all():
 
     with pytest.raises(UsageError, match=r"no whole number of them. Pass a --grid whose sides are"):
         interpolate(window, grid=(64, 61))
+
+
+# --- our own rotations, and cosines of half precision
+
+
+def test_our_fixed_rotations_go_on_though_eva_02_s_names_are_theirs():
+    pe = pei.extract(pei.load(SHIPPED / "zoo-rope-axial"))[0]
+    model = pei.rebuild(pei.load(SHIPPED / "zoo-rope-axial"))
+
+    result = interpolate(pe, grid=(6, 11))
+
+    sines = model.rope((6, 11))[:, :16].detach().numpy()
+    assert (result.native, result.rules) == ("rope-vit", {"native": "extrapolate"})
+    np.testing.assert_allclose(np.sin(result.values()[0, 0]), sines[:, ::2], atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_angles_of_half_precision_are_read_as_linear(dtype):
+    places = torch.cartesian_prod(torch.arange(6.0), torch.arange(9.0))
+    speeds = torch.tensor([1.0, 0.1, 0.01])
+    angles = torch.cat([places[:, :1] * speeds, places[:, 1:] * speeds], 1).repeat_interleave(2, 1)
+    state = {
+        "rope.freqs_sin": angles.sin().to(dtype),
+        "rope.freqs_cos": angles.cos().to(dtype),
+        "blocks.0.attn.qkv.weight": torch.zeros(36, 12),
+    }
+    (pe,) = extract(checkpoint_of(state, grid_size=(6, 9)))
+
+    result = interpolate(pe, grid=(5, 12), method="extrapolate")
+
+    places = torch.cartesian_prod(torch.arange(5.0), torch.arange(12.0))
+    wanted = torch.cat([places[:, :1] * speeds, places[:, 1:] * speeds], 1)
+    np.testing.assert_allclose(result.values()[0, 0], wanted, atol=1e-2)

@@ -14,6 +14,7 @@ from pe_inspect.errors import UsageError
 __all__ = ["Planes", "planes"]
 
 TOLERANCE: Final = 1e-5  # of the largest angle: float32 rounding, and half-precision periods
+COARSE: Final = 4e-3  # radians: cosines and sines that were stored in half precision
 NOTHING: Final = 1e-7
 NEAR: Final = 1e-3
 
@@ -50,7 +51,7 @@ class Planes:
         """
         slopes = np.stack([self.a, self.b], axis=1)
         found = np.linalg.lstsq(slopes, self.first, rcond=None)[0]
-        if not np.abs(slopes @ found - self.first).max(initial=0.0) <= TOLERANCE * self.scale:
+        if not np.abs(slopes @ found - self.first).max(initial=0.0) <= _tolerance(self.scale):
             raise UsageError(
                 "These angles share no position at which all of them are zero, so that stretching "
                 "them is not defined. Use --method extrapolate."
@@ -73,11 +74,15 @@ def planes(angles: Float[np.ndarray, "rows columns angles"]) -> Planes:
     for part in (a, b, first):
         part[np.abs(part) < NOTHING * scale] = 0.0
     found = Planes(a, b, first, scale)
-    if not np.abs(values - found.at(rows, columns) - first).max(initial=0.0) <= TOLERANCE * scale:
+    if not np.abs(values - found.at(rows, columns) - first).max(initial=0.0) <= _tolerance(scale):
         raise UsageError(
             "These angles are not linear in the position, so they say nothing of other positions."
         )
     return found
+
+
+def _tolerance(scale: float) -> float:
+    return max(TOLERANCE * scale, COARSE)
 
 
 def _slope(values: Float[np.ndarray, "along across angles"]) -> Float[np.ndarray, " angles"]:
