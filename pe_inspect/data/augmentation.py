@@ -17,10 +17,13 @@ class Augmentation:
             where torchvision's crop comes ahead of it.
         flip: half of the images are mirrored left to right.
         policy: `"randaugment"` (arXiv:1909.13719), `"trivialaugment"` (arXiv:2103.10158), both
-            with torchvision's operations and ranges, or `"none"`.
+            with torchvision's operations and ranges, `"randaugment-timm"` (timm's
+            `rand-mM-nN-mstd0.5-inc1`, DeiT's), or `"none"`.
         num_ops: operations an image, of RandAugment.
-        magnitude: their strength, 0 … 30, of RandAugment.
-        erasing: how often a rectangle becomes the mean colour (arXiv:1708.04896), 0 … 1.
+        magnitude: their strength, 0 … 30, of RandAugment; 0 … 10 of timm's.
+        erasing: how often a rectangle is erased (arXiv:1708.04896), 0 … 1.
+        erasing_fill: what it becomes: `"mean"`, the mean colour, or `"noise"`, normal noise of
+            mean 0 and standard deviation 1 after normalisation, the same for the images of a batch.
         mixup: α of the Beta distribution of the weight of two blended images
             (arXiv:1710.09412); 0 for none.
         cutmix: α of the Beta distribution of the area that stays an image's own
@@ -36,6 +39,7 @@ class Augmentation:
     num_ops: int = 2
     magnitude: int = 9
     erasing: float = 0.0
+    erasing_fill: str = "mean"
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_off_epoch: int = 0

@@ -38,6 +38,7 @@ class Purpose:
     MIX: Final = 2
     CROP: Final = 3
     FLIP: Final = 4
+    NOISE: Final = 5
 
 
 def host_random(seed: int, epoch: int, batch: int, purpose: int) -> np.random.Generator:
@@ -141,7 +142,7 @@ class Batches:
         """Apply the policy to the uint8 images of several batches at once, and normalise them."""
         if self.augmentation.policy != "none":
             draws = [self._draw_policy(batch).at(batch.positions) for batch in batches]
-            images = apply_policy(images, PolicyDraws.joined(draws))
+            images = apply_policy(images, PolicyDraws.joined(draws), *self._moved_in)
         return self.normalised(images)
 
     def finished(
@@ -150,7 +151,7 @@ class Batches:
         """Erase, cut into batches, mix: yields images with class numbers or shares of classes."""
         if self.augmentation.erasing:
             boxes = [self._draw_boxes(batch)[batch.positions] for batch in batches]
-            images = erase(images, np.concatenate(boxes))
+            images = erase(images, np.concatenate(boxes), self._noise(batches))
         lengths = [len(batch.positions) for batch in batches]
         for batch, some, of in zip(
             batches, torch.split(images, lengths), torch.split(labels, lengths)
@@ -164,6 +165,21 @@ class Batches:
     def _draw_policy(self, batch: Batch) -> PolicyDraws:
         random = self._random(batch, Purpose.POLICY)
         return draw_policy(self.augmentation, batch.count, self.size, random)
+
+    @property
+    def _moved_in(self) -> tuple[str, torch.Tensor | float]:
+        """How a policy moves pixels, and which colour comes in: as its library does."""
+        is_timms = self.augmentation.policy == "randaugment-timm"
+        return ("bicubic", self._mean.round()) if is_timms else ("nearest", 0.0)
+
+    def _noise(self, batches: Sequence[Batch]) -> torch.Tensor | float:
+        """What erased rectangles become: one image of noise a batch, or the mean colour."""
+        if self.augmentation.erasing_fill == "mean":
+            return 0.0
+        shape = (self._mean.shape[1], *self.size)
+        tiles = [self._random(b, Purpose.NOISE).standard_normal(shape, np.float32) for b in batches]
+        of_image = np.repeat(np.arange(len(batches)), [len(b.positions) for b in batches])
+        return torch.from_numpy(np.stack(tiles)).to(self._mean.device)[torch.from_numpy(of_image)]
 
     def _draw_boxes(self, batch: Batch) -> np.ndarray:
         random = self._random(batch, Purpose.ERASING)

@@ -1,7 +1,8 @@
 """The operations of RandAugment and TrivialAugment on batches, each image with its own amount.
 
 Images are (N, C, H, W) uint8 on any device, amounts (N,) float64 on the host; what is outside an
-image is black. Each agrees with torchvision's operation on one image.
+image is black, or the colour that is asked for. Each agrees with torchvision's or timm's operation
+on one image.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional
 __all__ = ["COLOUR", "GEOMETRY", "warp"]
 
 BRIGHTEST: Final = 255
+DARKER_HALF: Final = 128
 LUMA: Final = (0.2989, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 CENTRE_WEIGHT: Final = 5  # of the 3×3 blur that sharpness is measured against; the others are 1
 
@@ -68,12 +70,19 @@ def _matrices(amount: np.ndarray, **entries: np.ndarray) -> np.ndarray:
     return matrices
 
 
-def warp(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Take every pixel from where its image's matrix points, the nearest one; black from outside.
+def warp(
+    images: torch.Tensor,
+    matrices: torch.Tensor,
+    mode: str = "nearest",
+    outside: torch.Tensor | float = 0.0,
+) -> torch.Tensor:
+    """Take every pixel from where its image's matrix points.
 
     Args:
         images: (N, C, H, W) uint8.
         matrices: (N, 2, 3) float32, in pixels about the centre.
+        mode: `"nearest"` or `"bicubic"`.
+        outside: the colour beyond the image, (1, C, 1, 1) or one number, 0 … 255.
     """
     height, width = images.shape[-2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
@@ -83,8 +92,9 @@ def warp(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     halves = torch.tensor((width / 2, height / 2), device=images.device)
     sources = homogeneous.expand(len(images), -1, -1) @ (matrices.transpose(1, 2) / halves)
     grid = sources.view(len(images), height, width, 2)
-    taken = functional.grid_sample(images.float(), grid, mode="nearest", align_corners=False)
-    return taken.to(torch.uint8)
+    inside = images.float() - outside
+    taken = functional.grid_sample(inside, grid, mode=mode, align_corners=False) + outside
+    return taken.round().clamp(0, BRIGHTEST).to(torch.uint8)
 
 
 def brightness(images: torch.Tensor, amount: np.ndarray) -> torch.Tensor:
@@ -127,6 +137,17 @@ def solarize(images: torch.Tensor, amount: np.ndarray) -> torch.Tensor:
     return torch.where(images >= threshold, BRIGHTEST - images, images)
 
 
+def solarize_add(images: torch.Tensor, amount: np.ndarray) -> torch.Tensor:
+    """Add `amount`, 0 … 128, to the values of the darker half."""
+    brighter = images + _column(amount.astype(np.uint8), images)
+    return torch.where(images < DARKER_HALF, brighter, images)
+
+
+def invert(images: torch.Tensor, _: np.ndarray) -> torch.Tensor:
+    """Return the negative."""
+    return BRIGHTEST - images
+
+
 def auto_contrast(images: torch.Tensor, _: np.ndarray) -> torch.Tensor:
     """Stretch every channel to 0 … 255; one of a single value stays."""
     values = images.float()
@@ -158,6 +179,8 @@ COLOUR: Final[Mapping[str, Callable[[torch.Tensor, np.ndarray], torch.Tensor]]] 
     "solarize": solarize,
     "auto_contrast": auto_contrast,
     "equalize": equalize,
+    "solarize_add": solarize_add,
+    "invert": invert,
 }
 
 

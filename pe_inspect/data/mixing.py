@@ -100,11 +100,14 @@ def draw_boxes(
     return np.stack((top, left, top + tall, left + wide), axis=1)
 
 
-def erase(images: torch.Tensor, boxes: np.ndarray) -> torch.Tensor:
-    """Return normalised images whose rectangles are zero, which is the mean colour."""
+def erase(
+    images: torch.Tensor, boxes: np.ndarray, fill: torch.Tensor | float = 0.0
+) -> torch.Tensor:
+    """Return normalised images whose rectangles are `fill`: 0 (the mean colour), or an image."""
     top, left, bottom, right = (
         torch.from_numpy(boxes).to(images.device, non_blocking=True).view(-1, 4, 1, 1, 1).unbind(1)
     )
     y = torch.arange(images.shape[2], device=images.device).view(-1, 1)
     x = torch.arange(images.shape[3], device=images.device)
-    return images.masked_fill((y >= top) & (y < bottom) & (x >= left) & (x < right), 0.0)
+    inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
+    return torch.where(inside, fill, images)

@@ -1,5 +1,7 @@
 """RandAugment and TrivialAugment: which operation meets which image, and how strongly.
 
+RandAugment is torchvision's or timm's.
+
 Everything is drawn on the host from the seed, the epoch and the batch, so that the same images
 come out on every device, and no draw waits for one.
 """
@@ -15,10 +17,13 @@ import torch
 from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.data.image_ops import COLOUR, GEOMETRY, warp
 
-__all__ = ["OPERATIONS", "PolicyDraws", "amounts", "apply_policy", "draw_policy"]
+__all__ = ["OPERATIONS", "PolicyDraws", "amounts", "apply_policy", "draw_policy", "timms_amounts"]
 
 BINS: Final = 31
+TOP_LEVEL: Final = 10  # of timm's policy
+LEVEL_STD: Final = 0.5  # its mstd
 OPERATIONS: Final = ("identity", *GEOMETRY, *COLOUR)
+NOT_TORCHVISIONS: Final = ("solarize_add", "invert")  # the last two
 SIGNED: Final = frozenset((*GEOMETRY, "brightness", "colour", "contrast", "sharpness"))
 
 
@@ -98,9 +103,11 @@ def draw_policy(
     augmentation: Augmentation, count: int, size: tuple[int, int], random: np.random.Generator
 ) -> PolicyDraws:
     """Draw an operation, its bin and its sign for every image, and round."""
+    if augmentation.policy == "randaugment-timm":
+        return _draw_timms(augmentation, count, size, random)
     is_rand = augmentation.policy == "randaugment"
     shape = (augmentation.num_ops if is_rand else 1, count)
-    operations = random.integers(len(OPERATIONS), size=shape)
+    operations = random.integers(len(OPERATIONS) - len(NOT_TORCHVISIONS), size=shape)
     drawn = random.integers(BINS, size=shape)
     bins = np.full(shape, augmentation.magnitude) if is_rand else drawn
     is_turned = np.array([name in SIGNED for name in OPERATIONS])[operations]
@@ -108,20 +115,81 @@ def draw_policy(
     return PolicyDraws(operations, amounts(augmentation.policy, *size)[operations, bins] * signs)
 
 
-def apply_policy(images: torch.Tensor, draws: PolicyDraws) -> torch.Tensor:
-    """Return the images, (N, C, H, W) uint8, after their operations."""
+def _draw_timms(
+    augmentation: Augmentation, count: int, size: tuple[int, int], random: np.random.Generator
+) -> PolicyDraws:
+    """Draw as timm's `rand-m{magnitude}-n{num_ops}-mstd0.5-inc1`.
+
+    An operation is left out half of the time, and its level, 0 … 10, varies about the magnitude.
+    """
+    shape = (augmentation.num_ops, count)
+    drawn = random.integers(1, len(OPERATIONS), size=shape)
+    levels = random.normal(augmentation.magnitude, LEVEL_STD, shape).clip(0, TOP_LEVEL)
+    signs = np.where(random.random(shape) < 0.5, -1.0, 1.0)
+    operations = np.where(random.random(shape) < 0.5, drawn, 0)
+    strengths = np.zeros(shape)
+    for number, name in enumerate(OPERATIONS):
+        met = operations == number
+        strengths[met] = timms_amounts(name, levels[met], signs[met], size)
+    return PolicyDraws(operations, strengths)
+
+
+def timms_amounts(
+    name: str, levels: np.ndarray, signs: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Return an operation's amounts at levels 0 … 10, of timm's "increasing" set.
+
+    Source: `timm.data.auto_augment`, `_RAND_INCREASING_TRANSFORMS`.
+    """
+    share = levels / TOP_LEVEL
+    height, width = size
+    tops = {"shear_x": 0.3, "shear_y": 0.3, "rotate": 30.0,
+            "translate_x": 0.45 * width, "translate_y": 0.45 * height}  # fmt: skip
+    if name in tops:
+        return np.asarray(share * tops[name] * signs)
+    if name in SIGNED:
+        return np.asarray((share * 0.9 * signs).clip(-0.9))
+    whole = {
+        "posterize": 4 - np.trunc(share * 4),
+        "solarize": (256 - np.trunc(share * 256)) / 255,
+        "solarize_add": np.trunc(share * 110),
+    }
+    return whole.get(name, np.zeros(len(levels)))
+
+
+def apply_policy(
+    images: torch.Tensor,
+    draws: PolicyDraws,
+    mode: str = "nearest",
+    outside: torch.Tensor | float = 0.0,
+) -> torch.Tensor:
+    """Return the images, (N, C, H, W) uint8, after their operations.
+
+    Args:
+        images: as they are.
+        draws: one operation an image and round.
+        mode: how pixels are moved: `"nearest"` or `"bicubic"`.
+        outside: the colour that moves in, 0 … 255.
+    """
     for operations, strengths in zip(draws.operations, draws.amounts):
-        images = _round(images, operations, strengths)
+        images = _round(images, operations, strengths, mode, outside)
     return images
 
 
-def _round(images: torch.Tensor, operations: np.ndarray, strengths: np.ndarray) -> torch.Tensor:
+def _round(
+    images: torch.Tensor,
+    operations: np.ndarray,
+    strengths: np.ndarray,
+    mode: str,
+    outside: torch.Tensor | float,
+) -> torch.Tensor:
     """Let every image meet one operation: those that move pixels in one gather."""
     matrices, moved = _all_matrices(operations, strengths, *images.shape[-2:])
     images = images.clone()
     if len(moved):
         where = _on(moved, images)
-        images[where] = warp(images[where], _on(matrices.astype(np.float32), images))
+        turned = _on(matrices.astype(np.float32), images)
+        images[where] = warp(images[where], turned, mode, outside)
     for name, operation in COLOUR.items():
         met = np.flatnonzero(operations == OPERATIONS.index(name))
         if len(met):

@@ -20,7 +20,8 @@ __all__ = ["Recipe"]
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 STORED_TYPES: Final = ("float32", "float16")
 SWITCHES: Final = ("auto", "on", "off")
-POLICIES: Final = ("none", "randaugment", "trivialaugment")
+POLICIES: Final = ("none", "randaugment", "randaugment-timm", "trivialaugment")
+FILLS: Final = ("mean", "noise")
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "precision": PRECISIONS,
@@ -29,6 +30,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "channels_last": SWITCHES,
     "stream": SWITCHES,
     "augment": POLICIES,
+    "erasing_fill": FILLS,
 }
 # What the minutes of an epoch do not hang on.
 TIMELESS: Final = frozenset(
@@ -62,10 +64,12 @@ class Recipe:
         ema_decay: of the moving average of the weights, which is then what is saved; 0 keeps none.
         shift: training images move by up to this many pixels each way.
         flip: half of the training images are mirrored.
-        augment: `"randaugment"` or `"trivialaugment"`, as torchvision has them, or `"none"`.
-        num_ops: operations an image under `randaugment`.
-        magnitude: their strength there, 0 … 30.
-        erasing: how often a rectangle of a training image becomes the mean colour, 0 … 1.
+        augment: `"randaugment"` or `"trivialaugment"`, as torchvision has them,
+            `"randaugment-timm"` (`rand-m9-mstd0.5-inc1`), or `"none"`.
+        num_ops: operations an image under either RandAugment.
+        magnitude: their strength there, 0 … 30; 0 … 10 of timm's.
+        erasing: how often a rectangle of a training image is erased, 0 … 1.
+        erasing_fill: whether it becomes the `"mean"` colour or `"noise"`.
         mixup: α of the Beta distribution that two images are blended by; 0 for none.
         cutmix: α of the Beta distribution of the area that another image is pasted into; 0 for
             none. With both, each step takes one of them, as often as the other.
@@ -113,6 +117,7 @@ class Recipe:
     num_ops: int = 2
     magnitude: int = 9
     erasing: float = 0.0
+    erasing_fill: str = "mean"
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_off_epoch: int = 0
@@ -143,7 +148,8 @@ class Recipe:
             self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
         for name in ("erasing", "crop_scale", "expected_accuracy"):
             self._demand(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        self._demand("magnitude", 0 <= self.magnitude <= 30, "from 0 to 30")
+        top = 10 if self.augment == "randaugment-timm" else 30
+        self._demand("magnitude", 0 <= self.magnitude <= top, f"from 0 to {top}")
         for name, known in _CHOICES.items():
             self._demand(name, getattr(self, name) in known, one_of(known))
         self._check_micro_batches()

@@ -112,7 +112,10 @@ def test_one_number_is_a_square(tiny: Recipe) -> None:
         ("mixup=-1", "mixup is -1.0; it must be 0 or more."),
         ("cutmix=inf", "cutmix is inf; it must be 0 or more."),
         ("magnitude=31", "magnitude is 31; it must be from 0 to 30."),
-        ("augment=rand", "augment is 'rand'; it must be one of none, randaugment, trivialaugment."),
+        (
+            "augment=rand",
+            "augment is 'rand'; it must be one of none, randaugment, randaugment-timm,",
+        ),
         ("compile=yes", "compile is 'yes'; it must be one of auto, on, off."),
         ("notes=x", "Unknown recipe key 'notes'."),
         ("reg_tokens=13", "reg_tokens is 13, more than the 12 patches; choose at most 12."),
