@@ -26,6 +26,7 @@ from pe_inspect.training.launch import Place
 from pe_inspect.training.optimizer import RunningAverage, adamw
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.schedule import learning_rate
+from pe_inspect.training.teacher import Teacher
 from pe_inspect.training.world import World
 
 __all__ = ["Evaluation", "Loop"]
@@ -100,6 +101,7 @@ class Loop:
             self.model, lr=recipe.lr, weight_decay=recipe.weight_decay, device=device
         )
         self.average = RunningAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
+        self.teacher = Teacher(recipe, device) if recipe.teacher else None
         self._heads = self._prepared()
         self.train_images, self.test_images = loaders(recipe, dataset, self.world)
         self._whole_batch = min(recipe.batch_size, len(dataset.train))
@@ -207,7 +209,9 @@ class Loop:
         return total
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean over heads of the smoothed cross-entropy.
+        """Return the mean over heads of the cross-entropy, smoothed where labels are learned.
+
+        The head of a distillation token learns the labels too, but where there is a teacher.
 
         Args:
             images: normalised.
@@ -221,6 +225,10 @@ class Loop:
             functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
             for logits in heads
         ]
+        if self.teacher:
+            with torch.autocast(self.device.type, self.dtype, enabled=mixed):
+                answers = self.teacher.labels(images)
+            losses[1] = functional.cross_entropy(heads[1].float(), answers)
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def _seed_dropout(self) -> None:

@@ -70,6 +70,9 @@ class Recipe:
         magnitude: their strength there, 0 … 30; 0 … 10 of timm's.
         erasing: how often a rectangle of a training image is erased, 0 … 1.
         erasing_fill: whether it becomes the `"mean"` colour or `"noise"`.
+        teacher: a checkpoint whose answers the head of the distillation token learns instead of
+            the labels (hard distillation, arXiv:2012.12877): a file, a folder or a name that
+            `pei.rebuild` makes a model of; empty for none.
         mixup: α of the Beta distribution that two images are blended by; 0 for none.
         cutmix: α of the Beta distribution of the area that another image is pasted into; 0 for
             none. With both, each step takes one of them, as often as the other.
@@ -118,6 +121,7 @@ class Recipe:
     magnitude: int = 9
     erasing: float = 0.0
     erasing_fill: str = "mean"
+    teacher: str = ""
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_off_epoch: int = 0
@@ -152,6 +156,8 @@ class Recipe:
         self._demand("magnitude", 0 <= self.magnitude <= top, f"from 0 to {top}")
         for name, known in _CHOICES.items():
             self._demand(name, getattr(self, name) in known, one_of(known))
+        self._demand("teacher", not self.teacher or self.model.distilled, "empty: the model has no "
+                     "distillation token; --set distilled=true adds one")  # fmt: skip
         self._check_micro_batches()
 
     @classmethod
