@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
-from pe_inspect.analysis._layouts import grid_for, source_grid
+from pe_inspect.analysis._layouts import grid_for, is_clipped, source_grid
 from pe_inspect.analysis._measures import MAX_QUERIES
 from pe_inspect.analysis._numbers import are_equal
 from pe_inspect.analysis._resampled import ResampledTable
@@ -16,29 +17,50 @@ from pe_inspect.analysis._resampling.native import Origin
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 
-__all__ = ["notes_on", "notes_on_values", "refuse_function", "refuse_other_kinds"]
+__all__ = [
+    "FREE",
+    "needs_nothing",
+    "notes_on",
+    "notes_on_values",
+    "refuse_free",
+    "refuse_other_kinds",
+]
 
+FREE: Final = ("conv_relative", "shaw_relative")
+"""Families whose stored offsets are those of any grid."""
 _SQUARE_ONLY = ("dino", "dinov2", "dinov2-aa", "dinov2-reg", "hf", "hf-old", "mae", "deit", "beit",
                 "clip", "open_clip", "torchvision", "swin", "levit")  # fmt: skip
 
 
-def refuse_function(pe: PositionEmbedding) -> None:
-    """Refuse what is computed and has no table.
-
-    Raises:
-        UsageError: with what to do instead.
-    """
+def needs_nothing(pe: PositionEmbedding) -> str:
+    """Return why an embedding serves every resolution as it is; empty where it does not."""
+    if pe.family in FREE or (pe.kind == "relative" and any(map(is_clipped, pe.layers))):
+        return (
+            f"Nothing is to be done: {pe.layers[0].name} has {len(pe.layers[0].patches)} offsets "
+            "whatever the grid (clipped), and serves any as it is."
+        )
     if pe.kind != "function" or pe.has_networks:
-        return
+        return ""
     if pe.is_pairwise:
-        raise UsageError(
+        return (
             "This bias is computed from the offset for any window, so there is no table to "
             "resample: nothing is to be done. To see it on another window: --grid-size HxW."
         )
-    raise UsageError(
-        "This embedding is computed from the input, so there is no table to resample: "
-        "it follows the size of the image by itself."
+    return (
+        "This embedding is computed from the input, so there is no table to resample: nothing is "
+        "to be done, it follows the size of the image by itself."
     )
+
+
+def refuse_free(pe: PositionEmbedding) -> None:
+    """Refuse what has no table that another resolution would change.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    reason = needs_nothing(pe)
+    if reason:
+        raise UsageError(reason)
 
 
 def refuse_other_kinds(pe: PositionEmbedding, method: Method) -> None:

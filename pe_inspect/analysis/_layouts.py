@@ -27,6 +27,8 @@ __all__ = [
     "check_offsets",
     "grid_for",
     "in_proportion",
+    "is_clipped",
+    "is_rounded_up",
     "laid_out",
     "put_back",
     "source_grid",
@@ -103,22 +105,51 @@ def grid_for(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tu
     largest = source_grid(pe)
     if pe.kind == "relative" and table.grid_size != largest and _BLOCK.fullmatch(table.layer):
         return table.grid_size
-    return in_proportion(table.grid_size, largest, size)
+    return in_proportion(table.grid_size, largest, size, rounding_up=is_rounded_up(pe))
+
+
+def is_rounded_up(pe: PositionEmbedding) -> bool:
+    """Whether stages of half the size have the larger half of an odd one.
+
+    LeViT's, EfficientFormer's and CoAtNet's have: they count every second patch from the first.
+    MViTv2's tables and Visformer's have the smaller half, and so have windows, which do not shrink
+    stage by stage (GC-ViT's 7, 7, 14 and 7 patches).
+    """
+    areas = [table.grid_size[0] * table.grid_size[1] for table in pe.layers]
+    is_pyramid = pe.family == "distance_bias" or areas == sorted(areas, reverse=True)
+    return pe.is_pairwise and is_pyramid
 
 
 def in_proportion(
-    grid_size: tuple[int, int], largest: tuple[int, int], size: tuple[int, int]
+    grid_size: tuple[int, int],
+    largest: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    rounding_up: bool = False,
 ) -> tuple[int, int]:
     """Return what a grid becomes where the largest one of its model becomes `size`.
 
-    A stage whose grid is the largest one halved, rounding up, is halved so again (LeViT's 14, 7
-    and 4 become 16, 8 and 4); any other keeps its proportion, rounded down.
+    A stage whose grid is the largest one halved is halved so again (LeViT's 14, 7 and 4 become
+    17, 9 and 5; Visformer's 28, 14 and 7 become 30, 15 and 7); any other keeps its proportion,
+    rounded down.
+
+    Args:
+        grid_size: of the stage.
+        largest: of the model.
+        size: that the largest becomes.
+        rounding_up: whether half of an odd side is the larger half, where both fit.
     """
-    for times in range(1, _MOST_HALVINGS):
-        if all(-(-old // 2**times) == side for side, old in zip(grid_size, largest)):
-            rows, columns = (-(-new // 2**times) for new in size)
-            return rows, columns
+    for way in (rounding_up, not rounding_up):
+        for times in range(1, _MOST_HALVINGS):
+            if _halved(largest, times, rounding_up=way) == grid_size:
+                return _halved(size, times, rounding_up=way)
     rows, columns = (max(1, side * new // old) for side, old, new in zip(grid_size, largest, size))
+    return rows, columns
+
+
+def _halved(grid: tuple[int, int], times: int, *, rounding_up: bool) -> tuple[int, int]:
+    more = 2**times - 1 if rounding_up else 0
+    rows, columns = (max(1, (side + more) // 2**times) for side in grid)
     return rows, columns
 
 
@@ -129,6 +160,12 @@ def _offsets(table: LayerPE, grid_size: tuple[int, int]) -> tuple[int, int]:
     return rows, columns
 
 
+def is_clipped(table: LayerPE) -> bool:
+    """Whether relative vectors stop short of their grid: all farther patches share the last one."""
+    rows, columns = _offsets(table, table.grid_size)
+    return len(table.patches) < rows * columns
+
+
 def check_offsets(table: LayerPE) -> None:
     """Refuse relative vectors that do not reach over their grid, or reach beyond it.
 
@@ -137,7 +174,7 @@ def check_offsets(table: LayerPE) -> None:
     """
     rows, columns = _offsets(table, table.grid_size)
     found, wanted = len(table.patches), rows * columns
-    if found < wanted:
+    if is_clipped(table):
         raise UsageError(
             f"{table.name} is clipped, not resampled: its {found} offsets serve any grid as they "
             "are, and there is nothing to interpolate."

@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from pe_inspect.analysis._layouts import source_grid
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 
@@ -45,10 +46,11 @@ def _grid_of(
     pe: PositionEmbedding, res: tuple[int, int], patch_size: Size | None
 ) -> tuple[int, int]:
     if is_windowed(pe):
-        height, width = pe.grid_size
+        height, width = source_grid(pe)
+        parts = "stages" if pe.family == "distance_bias" else "windows"
         raise UsageError(
-            f"--res does not say how large the windows of this bias (now {height}×{width} "
-            "patches) become: pass the new window as --grid HxW."
+            f"--res does not say how large the {parts} of this bias (now {height}×{width} patches, "
+            "the largest) become: pass the new size of the largest as --grid HxW."
         )
     patch = _patch(pe, patch_size)
     check_divisible(res, patch)

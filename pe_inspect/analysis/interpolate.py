@@ -15,7 +15,7 @@ from pe_inspect.analysis._directions import Directions
 from pe_inspect.analysis._interpolate_notes import (
     notes_on,
     notes_on_values,
-    refuse_function,
+    refuse_free,
     refuse_other_kinds,
 )
 from pe_inspect.analysis._layouts import laid_out, put_back, source_grid, target_shape
@@ -268,7 +268,7 @@ def interpolate(
         UsageError: an unknown method or one of another kind, an impossible size, one that would
             not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
-    refuse_function(pe)
+    refuse_free(pe)
     chosen, asked_all = _chosen(pe, method)
     size = target_grid(pe, res, grid, patch_size)
     resamplers = {each.name: each.choose(pe) for each in chosen}

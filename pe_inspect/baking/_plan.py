@@ -9,8 +9,14 @@ from typing import Final
 import numpy as np
 
 from pe_inspect._typing import Shaped
-from pe_inspect.analysis._interpolate_notes import refuse_other_kinds
-from pe_inspect.analysis._layouts import in_proportion, laid_out, source_grid, target_shape
+from pe_inspect.analysis._interpolate_notes import FREE, refuse_other_kinds
+from pe_inspect.analysis._layouts import (
+    in_proportion,
+    is_rounded_up,
+    laid_out,
+    source_grid,
+    target_shape,
+)
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler, Whole
 from pe_inspect.analysis._resampling.native import origin_of
@@ -27,8 +33,6 @@ __all__ = ["Plan", "Request", "plan"]
 Grid = tuple[int, int]
 _WITHIN: Final = ("pixel", "temporal", "window")
 """Tables of the pixels of a patch, of time, and of a window: no image's size is theirs."""
-_FREE: Final = ("conv_relative", "shaw_relative")
-"""Tables that serve any grid as they are, beside what is computed."""
 _NO_TABLE: Final = Whole("none", lambda table, _size: table)
 
 
@@ -132,7 +136,7 @@ def _size(pe: PositionEmbedding, request: Request) -> Grid:
 
 def _is_free(pe: PositionEmbedding) -> bool:
     """Whether no table of it is resampled: only its buffers, if any, know a grid."""
-    return pe.kind == "function" or pe.family in _FREE
+    return pe.kind == "function" or pe.family in FREE
 
 
 def _has_windows(pe: PositionEmbedding) -> bool:
@@ -148,7 +152,7 @@ def _grids(main: PositionEmbedding, size: Grid, pe: PositionEmbedding) -> tuple[
         return own, own
     if own == old:
         return own, size
-    return own, in_proportion(own, old, size)
+    return own, in_proportion(own, old, size, rounding_up=is_rounded_up(pe))
 
 
 def _changes(

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
@@ -110,7 +111,26 @@ def write_file(
         out.flush()
         verify(Path(out.name))
 
-    return write_atomically(target, write)
+    with _named(target):
+        return write_atomically(target, write)
+
+
+@contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """Speak of the name and the option that the user typed, where the disk is full.
+
+    Raises:
+        OutputError: for whatever the system refused.
+    """
+    try:
+        yield
+    except (OSError, OutputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        reason = getattr(cause, "strerror", None) or str(error)
+        raise OutputError(
+            f"Cannot write {target}: {reason}. Nothing was left half-written; choose another "
+            "--write."
+        ) from error
 
 
 def _rewrite(source: Path, edits: Sequence[Edit], out: IO[bytes]) -> None:
@@ -136,24 +156,25 @@ def write_folder(
     """
     made = target.with_name(f".{secrets.token_hex(6)}.partial")
     try:
-        made.mkdir(parents=True)
-        for path, content in _files(source, edits, sizes):
-            if content is None:
-                write_atomically(made / path.name, partial(_rewrite, path, edits[path.name]))
-            elif isinstance(content, bytes):
-                write_atomically(made / path.name, partial(_put, content))
-            else:
-                shutil.copyfile(path, made / path.name)
-        verify(made)
-        _name(made, target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"Cannot write {target}: {reason}. Nothing was left half-written."
-        ) from error
+        with _named(target):
+            _fill(made, source, edits, sizes)
+            verify(made)
+            _name(made, target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return target
+
+
+def _fill(made: Path, source: Path, edits: Mapping[str, Sequence[Edit]], sizes: Sizes) -> None:
+    """Make a folder of what belongs into the new one."""
+    made.mkdir(parents=True)
+    for path, content in _files(source, edits, sizes):
+        if content is None:
+            write_atomically(made / path.name, partial(_rewrite, path, edits[path.name]))
+        elif isinstance(content, bytes):
+            write_atomically(made / path.name, partial(_put, content))
+        else:
+            shutil.copyfile(path, made / path.name)
 
 
 def _put(content: bytes, out: IO[bytes]) -> None:

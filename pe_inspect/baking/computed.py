@@ -10,17 +10,16 @@ from pe_inspect._offset_network import log_offsets, trained_window, window_offse
 from pe_inspect._typing import Float
 from pe_inspect.baking import Change, Job, bakes
 from pe_inspect.baking._windows import shifted_mask
+from pe_inspect.errors import UsageError
 from pe_inspect.families._bias import offset_index
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["bake_function", "bake_network"]
+__all__ = ["bake_function", "bake_gated", "bake_network"]
 
 _WHY = {
     "conditional": "its convolution makes positions from the padding of any image (PEG)",
     "fourier": "its waves are computed in units of the image, for any grid",
     "conv_relative": "its convolution reaches as many patches on any grid",
-    "gated_positional": "its scores are a function of the offset in patches, for any square grid: "
-    "at a larger one each head looks as many patches away, which is a smaller part of the image",
 }
 
 
@@ -28,6 +27,26 @@ _WHY = {
 def bake_function(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     """Say why nothing changes."""
     yield Change(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
+
+
+@bakes("gated_positional")
+def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+    """Say why nothing changes on a square grid, the only one that ConViT's code has.
+
+    Raises:
+        UsageError: the grid is oblong.
+    """
+    rows, columns = job.size
+    if rows != columns:
+        raise UsageError(
+            f"A ConViT of {rows}×{columns} patches would not run: its code takes the root of the "
+            "number of patches for the side of a square. Pass a square --res or --grid."
+        )
+    yield Change(
+        note="gated_positional needs nothing: its scores are a function of the offset in patches, "
+        "for any square grid: at a larger one each head looks as many patches away, which is a "
+        "smaller part of the image"
+    )
 
 
 @bakes("bias_network")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -19,7 +21,6 @@ from pe_inspect.errors import UsageError
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.baking._bake import Baked
-    from pe_inspect.position_embedding import PositionEmbedding
 
 _Method = Annotated[
     str,
@@ -62,6 +63,8 @@ _Renormalise = Annotated[
         rich_help_panel="Files",
     ),
 ]
+_INDENT: Final = "  "
+_WIDEST: Final = 1000  # of what is no terminal
 _COLUMNS: Final = (
     ("norm ratio", "norm_ratio"),
     ("structure", "structure_correlation"),
@@ -88,12 +91,14 @@ def interpolate(
         raise UsageError("To which size? Pass --res 384 (pixels) or --grid 24x24 (patches).")
     if renormalise and write is None:
         raise UsageError("--renormalise is about the file that --write makes. Pass --write FILE.")
+    from pe_inspect.analysis._interpolate_notes import needs_nothing
     from pe_inspect.analysis.interpolate import interpolate as ask
 
     subject = _opened(asked)
     baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
-    if baked is not None and not any(_is_shown(pe) for pe in subject.tables):
-        _say(subject, baked, asked.terminal)
+    idle = [needs_nothing(pe) for pe in subject.tables]
+    if all(idle):
+        _say(subject, baked, list(dict.fromkeys(idle)), asked.terminal)
         return
     data = _data(save=asked.data.save_data, matrix=matrix)
     question = Question(
@@ -115,11 +120,6 @@ def interpolate(
     if baked is not None and not asked.terminal.quiet:
         _complain(baked)
     answer(question, replace(asked, data=Data(save_data=bool(data))), subject)
-
-
-def _is_shown(pe: PositionEmbedding) -> bool:
-    """Whether there is something to resample, or a network to ask."""
-    return pe.kind != "function" or pe.has_networks
 
 
 def _opened(asked: Asked) -> Subject:
@@ -174,29 +174,26 @@ def _complain(baked: Baked) -> None:
         complain(f"Note: {note}")
 
 
-def _say(subject: Subject, baked: Baked, terminal: Terminal) -> None:
-    """Say what became of a checkpoint in which nothing is resampled."""
-    written = [] if baked.path is None else [str(baked.path)]
-    if not terminal.quiet:
-        _complain(baked)
+def _say(subject: Subject, baked: Baked | None, why: list[str], terminal: Terminal) -> None:
+    """Say what becomes of a checkpoint in which nothing is resampled."""
+    notes = why if baked is None else list(baked.notes)
+    written = [] if baked is None or baked.path is None else [str(baked.path)]
+    for note in () if terminal.quiet else notes:
+        complain(f"Note: {note}")
     if terminal.json:
-        embeddings = [as_json(pe) for pe in subject.tables]
-        write_json(
-            {
-                "question": "interpolate",
-                "source": subject.checkpoint.source,
-                "embeddings": embeddings,
-                "baked": _as_json(baked),
-                "written": written,
-                "versions": versions(),
-                "command": command_line(),
-            }
-        )
+        write_json({
+            "question": "interpolate",
+            "source": subject.checkpoint.source,
+            "embeddings": [as_json(pe) for pe in subject.tables],
+            **({} if baked is None else {"baked": _as_json(baked)}),
+            "notes": notes,
+            "written": written,
+            "versions": versions(),
+            "command": command_line(),
+        })  # fmt: skip
         return
-    for pe in subject.tables:
-        write_line(pe.headline)
-    for path in written:
-        write_line(f"Wrote {path}")
+    for line in (*(pe.headline for pe in subject.tables), *(f"Wrote {path}" for path in written)):
+        write_line(line)
 
 
 def _data(*, save: bool, matrix: bool) -> dict[str, Callable[[Any, IO[bytes]], Any]]:
@@ -213,15 +210,32 @@ def _side_by_side(result: InterpolationResult) -> Iterator[str]:
     """Yield the lines that compare methods, one a plain method, where there are several."""
     if len(result.methods) < 2:
         return
-    rows = [["method", *(head for head, _ in _COLUMNS), "also"]]
+    rows = [["method", *(head for head, _ in _COLUMNS), "also"], *_compared(result)]
+    width = shutil.get_terminal_size((_WIDEST, 24)).columns - len(_INDENT)
+    lines = table(rows)
+    if max(map(len, lines)) > width:
+        lines = list(_below_each_other(rows, width))
+    yield ""
+    yield from (f"{_INDENT}{line}" for line in lines)
+
+
+def _compared(result: InterpolationResult) -> Iterator[list[str]]:
+    """Yield a row a plain method: its measures, and the other names that it has here."""
     for plain in dict.fromkeys(result.rules.values()):
         names = [name for name in result.methods if result.rules[name] == plain]
         means = result.means(names[0])
         values = (means.get(measure, float("nan")) for _, measure in _COLUMNS)
         others = ", ".join(name for name in names if name != plain)
-        rows.append([plain, *map(number, values), others])
-    yield ""
-    yield from (f"  {line}" for line in table(rows))
+        yield [plain, *map(number, values), others]
+
+
+def _below_each_other(rows: list[list[str]], width: int) -> Iterator[str]:
+    """Yield each method's names on lines of their own, and its numbers below them."""
+    numbers = table([["", *row[1:-1]] for row in rows])
+    for (name, *_, others), line in zip(rows, numbers):
+        names = f"{name} ({others})" if others else name
+        yield from wrap(names, width, subsequent_indent=2 * _INDENT, break_on_hyphens=False)
+        yield line
 
 
 def _by_method(result: InterpolationResult) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_without_a_patch_size_pixels_are_refused_with_both_ways_out():
 def test_the_windows_of_a_pyramid_are_not_guessed_from_pixels():
     pe = bias(prefix=0, layer="layers.{}.blocks.0", patch_size=(4, 4))
 
-    assert "pass the new window as --grid" in refusal(pe, res=384)
+    assert "pass the new size of the largest as --grid" in refusal(pe, res=384)
     assert interpolate(pe, grid=(4, 6)).grid_size == (4, 6)
 
 
@@ -217,7 +217,7 @@ def test_available_memory_is_a_plausible_number(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        ("relative", (3, 8), "clipped, not resampled: its 3 offsets serve any grid"),
+        ("relative", (3, 8), "blocks.0.y has 3 offsets whatever the grid (clipped)"),
         ("relative", (9, 8), "it reaches beyond the grid (HaloNet)"),
         ("function", (15, 8), "computed from the input"),
         ("function", (2, 15, 15), "computed from the offset for any window"),

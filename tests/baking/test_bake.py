@@ -230,12 +230,42 @@ def test_a_disk_that_fills_half_way_leaves_the_old_file(source, tmp_path):
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-        with pytest.raises(pei.OutputError, match=r"Cannot write .*b.safetensors: File too large"):
+        with pytest.raises(
+            pei.OutputError,
+            match=r"Cannot write .*b.safetensors: File too large.*"
+            "choose another --write",
+        ):
             pei.bake(checkpoint, target, grid=(5, 7), force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert target.read_bytes() == b"mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.safetensors", "model.safetensors"]
+
+
+def test_a_disk_that_fills_half_way_leaves_the_old_folder(source, tmp_path):
+    folder, target = tmp_path / "old", tmp_path / "new"
+    folder.mkdir()
+    source.replace(folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    target.mkdir()
+    (target / "mine").write_bytes(b"mine")
+    checkpoint, limit = load(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        with pytest.raises(pei.OutputError, match=rf"Cannot write {target}: File too large"):
+            pei.bake(checkpoint, target, grid=(5, 7), force=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [path.name for path in target.iterdir()] == ["mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+@pytest.mark.parametrize("spelling", ["sub/../model.safetensors", "here/model.safetensors"])
+def test_another_spelling_of_the_input_is_the_input(spelling, source, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path)
+    refused(source, tmp_path / spelling, "is the input itself", grid=(5, 7), force=True)
+    refused(tmp_path / spelling, source, "is the input itself", grid=(5, 7), force=True)
 
 
 def test_a_state_dict_in_memory_has_no_format():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import resample_abs_pos_embed
 
 import pe_inspect as pei
 from pe_inspect.models.config import ViTConfig
@@ -185,3 +186,54 @@ def test_shards_and_their_index_are_written_together(tmp_path):
     assert index["metadata"]["total_size"] == total
     (pe,) = pei.extract(pei.load(made.path))
     assert pe.grid_size == (6, 6)
+
+
+def eva02(path, grid, pretrained):
+    """EVA-02's own file: a table, and the cosines and sines of its rotation, channels in pairs."""
+    rng = np.random.default_rng(0)
+    rates = 10000.0 ** -(np.arange(0, 8, 2) / 8)
+    places = [np.arange(new) / new * old for new, old in zip(grid, pretrained)]
+    y, x = (np.repeat(place[:, None] * rates, 2, axis=1) for place in places)
+    whole = (*grid, 8)
+    angles = np.concatenate([np.broadcast_to(y[:, None], whole), np.broadcast_to(x, whole)], -1)
+    turns = {"cos": np.cos(angles), "sin": np.sin(angles)}
+    state = {
+        "cls_token": rng.normal(size=(1, 1, 48)),
+        "pos_embed": rng.normal(size=(1, 13, 48)),
+        "patch_embed.proj.weight": rng.normal(size=(48, 3, 4, 4)),
+        "blocks.0.norm1.weight": np.ones(48),
+        "blocks.0.attn.q_bias": np.zeros(48),
+        **{f"rope.freqs_{name}": turn.reshape(-1, 16) for name, turn in turns.items()},
+    }
+    torch.save({"model": {k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()}}, path)
+
+
+def test_eva02s_table_and_its_rotation_are_both_on_the_new_grid(tmp_path):
+    """Source: baaivision/EVA, EVA-02: VisionRotaryEmbeddingFast(pt_seq_len, ft_seq_len)."""
+    eva02(tmp_path / "a.pt", (3, 4), (3, 4))
+    eva02(tmp_path / "wanted.pt", (5, 7), (3, 4))
+    checkpoint = pei.load(tmp_path / "a.pt", grid_size=(3, 4), num_heads=3)
+    made = pei.bake(checkpoint, tmp_path / "b.pt", res=(20, 28))
+    assert sorted(made.changed) == ["pos_embed", "rope.freqs_cos", "rope.freqs_sin"]
+    found, wanted, old = (
+        torch.load(tmp_path / f"{name}.pt")["model"] for name in ("b", "wanted", "a")
+    )
+    for name in ("rope.freqs_cos", "rope.freqs_sin"):
+        torch.testing.assert_close(found[name], wanted[name], atol=2e-6, rtol=0)
+    theirs = resample_abs_pos_embed(old["pos_embed"], [5, 7], [3, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(found["pos_embed"], theirs, atol=2e-6, rtol=0)
+
+
+def test_convit_is_refused_a_grid_that_its_code_cannot_have(tmp_path):
+    state = {
+        "pos_embed": torch.randn(1, 16, 8),
+        "patch_embed.proj.weight": torch.randn(8, 3, 4, 4),
+        "blocks.0.attn.pos_proj.weight": torch.randn(2, 3),
+        "blocks.0.attn.pos_proj.bias": torch.randn(2),
+        "blocks.0.attn.gating_param": torch.randn(2),
+        "blocks.0.norm1.weight": torch.ones(8),
+    }
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(pei.UsageError, match=r"A ConViT of 5×7 patches would not run"):
+        pei.bake(pei.load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", grid=(5, 7))
+    assert not (tmp_path / "b.safetensors").exists()

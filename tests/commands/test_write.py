@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -47,15 +49,44 @@ def test_another_patch_size_resizes_the_kernel(run, vit):
     assert "PI-resized from 4×4 to 2×2 pixels" in done.err
 
 
-def test_what_needs_nothing_ends_with_0_and_no_file(run, here):
-    kernel = np.ones((8, 1, 3, 3), np.float32)
-    state = {"pos_block.0.proj.0.weight": kernel, "blocks.0.0.norm1.weight": np.ones(8, np.float32)}
-    save_file(state, here / "peg.safetensors")
-    done = run("interpolate", "peg.safetensors", "--grid-size", "3x4", "--grid", "5x7", "--write",
-               "new.safetensors")  # fmt: skip
+def peg():
+    return {"pos_block.0.proj.0.weight": np.ones((8, 1, 3, 3), np.float32)}
+
+
+def clipped():
+    """s-chh's relative vectors: 5 offsets, and a row for CLS."""
+    stem = "encoder.0.attention.{}_pos_embedding.{}_relative_embedding_table.weight"
+    tables = {stem.format(part, axis) for part in ("query", "value") for axis in "xy"}
+    return dict.fromkeys(sorted(tables), np.ones((6, 4), np.float32))
+
+
+FREE = [(peg, "it follows the size of the image by itself"), (clipped, "serves any as it is")]
+
+
+@pytest.fixture(params=FREE, ids=["peg", "clipped"])
+def free(request, here):
+    """A file that serves any resolution as it is, and what is said of it."""
+    make, said = request.param
+    save_file({**make(), "blocks.0.0.norm1.weight": np.ones(8, np.float32)}, here / "a.safetensors")
+    return ("a.safetensors", "--grid-size", "3x4", "--grid", "5x7"), said
+
+
+def test_what_needs_nothing_ends_with_0_and_no_file(run, here, free):
+    words, _ = free
+    done = run("interpolate", *words, "--write", "new.safetensors")
     assert done.code == 0
     assert "nothing to change: no file was written" in done.err
     assert not (here / "new.safetensors").exists()
+
+
+def test_what_needs_nothing_says_so_where_no_file_is_asked_for(run, free):
+    words, said = free
+    done = run("interpolate", *words)
+    assert done.code == 0
+    assert re.search(f"Note: .*othing is to be done.*{said}", done.err)
+    told = run("interpolate", *words, "--json").json
+    assert said in told["notes"][0]
+    assert told["written"] == []
 
 
 @pytest.mark.parametrize(
@@ -70,3 +101,24 @@ def test_bad_requests_end_with_2(run, vit, words, said):
     done = run("interpolate", *vit, "--grid", "5x7", *words)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_table_of_methods_fits_a_narrow_terminal(run, vit, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = run("interpolate", *vit, "--grid", "5x7", "--method", "all", "--no-figures")
+    lines = done.out.splitlines()
+    compared = lines[lines.index("") :]
+    width = max(columns, 50)  # that of four numbers, which are not broken
+    assert max(map(len, compared)) <= width
+    names = " ".join(" ".join(compared).split())
+    assert "scale-factor+0.1 (dino, dinov2, hf-old)" in names
+    numbers = [line for line in compared if re.fullmatch(r"(\s+[\d.e-]+){4}", line)]
+    assert len(numbers) == sum(line[2:3].strip() != "" for line in compared) - 1
+
+
+def test_a_wide_table_of_methods_has_one_line_each(run, vit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    done = run("interpolate", *vit, "--grid", "5x7", "--method", "bilinear,clip", "--no-figures")
+    assert re.search(r"^  method +norm ratio .* also$", done.out, re.MULTILINE)
+    assert re.search(r"^  bicubic( +[\d.e-]+){4} +clip$", done.out, re.MULTILINE)
