@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
@@ -235,7 +235,8 @@ def _as_vectors(alike: Products, head: int, grid_size: tuple[int, int]) -> Encod
     """Return the map as its rows: those of the affinity, whose products are the cosines."""
     rows = alike.factors[head].copy()
     rows[alike.missing[head]] = np.nan
-    return from_chain(fitted(rows, [Chain(rows)])[0], grid_size)
+    directions = replace(fitted(rows, [Chain(rows)])[0], length_error=None)
+    return from_chain(directions, grid_size)
 
 
 def from_chain(chain: Chain, grid_size: tuple[int, int]) -> Encoded:

@@ -130,7 +130,8 @@ def _of_tokens(
         return cosines(table.values), names, _lengths(table.values)
     if table.is_pairwise and pe.kind == "bias":
         return Values(table.values), names, None
-    return affinity(pe.kind, tables, pe.relation), (), None
+    norms = _lengths(table.patches) if pe.kind == "function" and not table.is_pairwise else None
+    return affinity(pe.kind, tables, pe.relation), (), norms
 
 
 def _lengths(values: np.ndarray) -> np.ndarray | None:
@@ -203,18 +204,23 @@ def _resampling(sides: tuple[np.ndarray, np.ndarray], skip: int) -> Resampling:
 
 
 def _of_product(result: InterpolationResult, method: str, chain: Chain) -> Frame:
-    grid, rule = result.grid_size, result.rules[method]
-    made = from_chain(chain, grid)
-    return Frame(f"{grid[0]}×{grid[1]}", grid, (made,), (), _lengths(chain.rows), rule)
+    grid, made = result.grid_size, from_chain(chain, result.grid_size)
+    name, rule = f"{grid[0]}×{grid[1]}", _made_by(result, method)
+    return Frame(name, grid, (made,), (), _lengths(chain.rows), rule)
+
+
+def _made_by(result: InterpolationResult, method: str) -> str:
+    return f"made by the rule {result.rules[method]}"
 
 
 def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
-    """A frame of its own, of the resampled values."""
+    """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
     pe = result.embedding(method)
     held = pe.layers[table]
+    parts = next(by_layer(pe, None))[1] if pe.kind == "relative" else [held]
     height, width = held.grid_size
     norms = _lengths(held.patches) if pe.kind == "vectors" else None
     return frame_of(
-        f"{height}×{width}", affinity(pe.kind, [held], pe.relation), held.grid_size,
-        norms=norms, detail=result.rules[method],
+        f"{height}×{width}", affinity(pe.kind, parts, pe.relation), held.grid_size,
+        norms=norms, detail=_made_by(result, method),
     )  # fmt: skip

@@ -24,6 +24,12 @@ __all__ = ["Exhibit", "Gallery", "Refusal", "exhibits_of", "thumbnail"]
 _TEMPLATE: Final = "gallery.html.jinja"
 _STYLES: Final = ("report.css", "gallery.css")
 _SCRIPT: Final = "gallery.js"
+_KEY: Final = frozenset(
+    {
+        "Scheme", "Join", "Positions", "Learned scalars", "Test accuracy", "Findings",
+        "Likeness of neighbours", "Likeness far apart", "Bias of neighbours", "Bias far apart",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,12 @@ class Gallery:
     def columns(self) -> tuple[str, ...]:
         """The names of all key numbers, in the order in which they first occur."""
         return tuple(dict.fromkeys(name for each in self.exhibits for name in each.values))
+
+    @property
+    def more(self) -> frozenset[str]:
+        """The columns that a button brings, so that the others fit a screen."""
+        columns = frozenset(self.columns)
+        return columns - _KEY if columns & _KEY else frozenset()
 
     @property
     def numeric(self) -> Mapping[str, bool]:

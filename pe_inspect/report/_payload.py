@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from pe_inspect.report._encode import Encoded
 from pe_inspect.report._views import Frame, Track, View
 
 __all__ = ["num_bytes", "payload"]
+
+_SIX_DIGITS: Final = 6e-6  # what six digits of a float32 are wrong by, at most, as a part of it
 
 
 class _Shared:
@@ -77,9 +79,7 @@ def _map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
 
 
 def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
-    norms = None
-    if frame.norms is not None and frame.maps[0].chain is None:
-        norms = [float(f"{norm:.6g}") for norm in frame.norms]
+    norms, error = _lengths(frame)
     return {
         "name": frame.name,
         "grid": list(frame.grid_size),
@@ -87,9 +87,21 @@ def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
         "detail": frame.detail,
         "maps": [map_of(item) for item in frame.maps],
         "norms": norms,
+        "lengthError": error,
         "hasNorms": frame.norms is not None,
         "thinnedFrom": frame.thinned_from and list(frame.thinned_from),
     }
+
+
+def _lengths(frame: Frame) -> tuple[list[float] | None, float]:
+    """The lengths of a frame's vectors, where the page has no rows to read them from; the error."""
+    if frame.norms is None:
+        return None, 0.0
+    chain = frame.maps[0].chain
+    if chain is not None and chain.length_error is not None:
+        return None, chain.length_error
+    norms = [float(f"{norm:.6g}") for norm in frame.norms]
+    return norms, _SIX_DIGITS * max(norms, default=0.0)
 
 
 def _view(view: View, frame_of: Any) -> dict[str, Any]:

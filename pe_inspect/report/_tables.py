@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -158,11 +158,13 @@ class Chain:
         table: the shared table; before it is fitted, the exact rows.
         steps: norms or a resampling.
         error: the largest distance of a cosine from its exact value.
+        length_error: likewise of a row's length; `None` where rows are directions alone.
     """
 
     table: Any
     steps: tuple[Norm | Resampling, ...] = ()
     error: float = 0.0
+    length_error: float | None = 0.0
 
     @property
     def num_tokens(self) -> int:
@@ -195,9 +197,10 @@ def fitted(
         like: the same table, rounded for other chains: taken where it is good enough for these.
 
     Returns:
-        The chains with one shared rounded table, and the error of each, measured.
+        The chains with one shared rounded table, and the errors of each, measured.
     """
-    wanted = [_compared(rows) for rows in _in_turn(exact, chains, _unrounded)]
+    wanted = [_Exact(_compared(rows), _lengths(rows))
+              for rows in _in_turn(exact, chains, _unrounded)]  # fmt: skip
     if like is not None and like.codes.shape == exact.shape:
         made = _measured(like, chains, wanted)
         if max(chain.error for chain in made) <= TARGET:
@@ -221,12 +224,23 @@ def _with_step(exact: np.ndarray, step: float) -> Table:
     return Table(codes, step, tuple(int(token) for token in np.flatnonzero(~known)))
 
 
-def _measured(
-    table: Table, chains: Sequence[Chain], wanted: Sequence[np.ndarray]
-) -> tuple[Chain, ...]:
-    """The chains with a rounded table, and how wrong their cosines are."""
-    errors = map(_apart, wanted, _in_turn(table.values, chains, lambda step, rows: step(rows)))
-    return tuple(replace(c, table=table, error=error) for c, error in zip(chains, errors))
+class _Exact(NamedTuple):
+    """What the rounded rows of a chain are measured against."""
+
+    cosines: np.ndarray
+    lengths: np.ndarray
+
+
+def _measured(table: Table, chains: Sequence[Chain], wanted: Sequence[_Exact]) -> tuple[Chain, ...]:
+    """The chains with a rounded table, and how wrong their cosines and lengths are."""
+    shown = _in_turn(table.values, chains, lambda step, rows: step(rows))
+    return tuple(
+        replace(
+            chain, table=table, error=_apart(exact.cosines, rows),
+            length_error=_largest(_lengths(rows) - exact.lengths),
+        )
+        for chain, exact, rows in zip(chains, wanted, shown)
+    )  # fmt: skip
 
 
 def _in_turn(
@@ -263,10 +277,19 @@ def _compared(rows: np.ndarray) -> np.ndarray:
     return np.asarray(cosines(rows).rows(places)[0])
 
 
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    lengths: np.ndarray = np.linalg.norm(rows.astype(np.float64), axis=-1)
+    return lengths
+
+
+def _largest(apart: np.ndarray) -> float:
+    return float(np.nanmax(np.abs(apart))) if np.isfinite(apart).any() else 0.0
+
+
 def _apart(wanted: np.ndarray, rows: np.ndarray) -> float:
     apart = np.abs(_compared(rows) - wanted)
     margin = 1.0 if len(wanted) == len(rows) else MARGIN
-    return float(np.nanmax(apart)) * margin + 1e-6 if np.isfinite(apart).any() else 0.0
+    return _largest(apart) * margin + 1e-6 if np.isfinite(apart).any() else 0.0
 
 
 def evenly(length: int, count: int) -> list[int]:

@@ -22,6 +22,14 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "relative_bias": "A learned bias on attention, by the offset of two positions",
     "shaw_relative": "Learned vectors by the offset of two positions (Shaw et al.)",
     "rotary": "Rotations of queries and keys (RoPE)",
+    "bias_network": "A bias on attention that a small network computes from the offset",
+    "conditional": "Convolutions that tell tokens their place by the zeros around the image",
+    "conv_relative": "Relative position as a convolution of the values",
+    "decomposed_relative": "Learned vectors by the offset along each axis",
+    "distance_bias": "A learned bias on attention, by the distance of two positions",
+    "fourier": "Sines and cosines of the position, through a learned projection",
+    "gated_positional": "Attention by position alone, mixed with that by content through a gate",
+    "lambda_relative": "Learned vectors by the offset of two positions, in lambda layers",
 }
 _JOINS: Final[Mapping[str, str]] = {
     "input": "added to the tokens once, before the first block",
@@ -33,6 +41,7 @@ _JOINS: Final[Mapping[str, str]] = {
     "layer": "used inside attention",
     "none": "not joined to the tokens",
 }
+_ADDED_WITHIN: Final = frozenset({"conditional"})
 _PACKAGES: Final = ("numpy", "matplotlib", "timm", "torch")
 
 
@@ -40,7 +49,11 @@ def lede_of(pe: PositionEmbedding) -> str:
     """Return one sentence: what it is, over what, and how the model uses it."""
     what = _FAMILIES.get(pe.family, f"A position embedding of the family {pe.family}")
     source = "" if pe.stored else " It is not in the file: its values were computed."
-    return f"{what}{_extent(pe)}; {_JOINS[pe.join]}.{source}"
+    return f"{what}{_extent(pe)}; {_joined(pe)}.{source}"
+
+
+def _joined(pe: PositionEmbedding) -> str:
+    return "added to the tokens between layers" if pe.family in _ADDED_WITHIN else _JOINS[pe.join]
 
 
 def _extent(pe: PositionEmbedding) -> str:
@@ -66,11 +79,16 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
     missing = pe.num_nonfinite
     facts = (
         *_geometry(pe),
-        Fact("Layers", pe.depth or len(pe.layer_names), _counted(len(pe.layers), "stored table")),
+        Fact("Layers", pe.depth or len(pe.layer_names), _tables(pe)),
         Fact("Learned scalars", pe.num_parameters, "norms of the scheme included"),
         Fact("Non-finite values", missing, "NaN or infinite; drawn as missing"),
     )
     return facts if missing else facts[:-1]
+
+
+def _tables(pe: PositionEmbedding) -> str:
+    is_computed = pe.kind == "function" or not pe.stored
+    return _counted(len(pe.layers), "computed table" if is_computed else "stored table")
 
 
 def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:

@@ -49,6 +49,16 @@ function start() {
     said.textContent = `${left} of ${rows.length} shown`;
   }
 
+  // The key numbers fit a screen; the other columns come when they are asked for.
+  function showAll(every) {
+    table.classList.toggle("brief", !every);
+    more.setAttribute("aria-pressed", String(every));
+  }
+
+  const more = document.getElementById("all-columns");
+  more.addEventListener("click", () => showAll(table.classList.contains("brief")));
+  more.hidden = !table.querySelector(".more");
+  showAll(more.hidden);
   heads.forEach((head, column) => {
     if (head.dataset.sort === undefined) return;
     const button = document.createElement("button");

@@ -12,6 +12,7 @@ from report.browser import hover, middle, opened, running, saved, settled, table
 import pe_inspect as pei
 from pe_inspect.analysis._affinity import cosines
 from pe_inspect.analysis._received import received
+from pe_inspect.position_embedding import LayerPE
 
 GRID = (5, 7)
 VIEW = "similarity-view"
@@ -137,6 +138,38 @@ def test_dot_products_and_distances_are_those_of_the_vectors(page, table, metric
         exact = rows @ query if metric == "dot" else np.linalg.norm(rows - query, axis=1)
         size = np.linalg.norm(rows, axis=1).max() ** (2 if metric == "dot" else 1)
         assert np.abs(shown.ravel() - exact).max() <= 0.03 * size
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_every_metric_states_the_error_of_what_it_shows(page, table, metric):
+    page.select_option(f"#{VIEW} label:has-text('metric') select", metric)
+    page.mouse.click(*middle(page, VIEW, (1, 1), GRID))
+    hover(page, VIEW, (4, 6), GRID)
+    beside = page.inner_text(f"#{VIEW} .readout").split(" ± ")[1].split(" ")[0]
+    found = np.load(saved(page, VIEW, "NPY"))[0]
+    rows = next(iter(received(table))).patches.astype(np.float64)
+    exact = {
+        "cosine": rows @ rows[8] / np.linalg.norm(rows, axis=1) / np.linalg.norm(rows[8]),
+        "dot": rows @ rows[8],
+        "l2": np.linalg.norm(rows - rows[8], axis=1),
+    }[metric].reshape(GRID)
+    apart = np.abs(found - exact)
+    stated = page.inner_text(f"#{VIEW} .view-notes").split("within ")[1].split(" ")[0]
+    assert apart.max() <= float(stated) + 1e-4
+    assert apart[4, 6] <= float(beside) + 1e-4 <= float(stated) + 2e-4
+
+
+def test_lengths_are_those_of_the_vectors_where_only_directions_travel(browser, tmp_path):
+    rows = 3 * np.random.default_rng(0).normal(size=(2, 35, 8)).astype(np.float32)
+    layers = tuple(LayerPE(f"blocks.{k}", values, GRID) for k, values in enumerate(rows))
+    pe = table_of(GRID, layers=layers, norms=(), join="unshare", depth=2, num_prefix_tokens=0)
+    with opened(browser, pei.report([pe]).save(tmp_path / "r.html"), "#metric=dot") as page:
+        hover(page, VIEW, (1, 1), GRID)
+        found = np.load(saved(page, VIEW, "NPY"))
+        stated = page.inner_text(f"#{VIEW} .view-notes").split("within ")[1].split(" ")[0]
+    exact = np.einsum("lnd,ld->ln", rows, rows[:, 8]).reshape(2, *GRID)
+    assert np.abs(found - exact)[0].max() <= float(stated) + 1e-3
+    assert np.abs(found - exact).max() <= 0.02 * np.abs(exact).max()
 
 
 def test_dragging_joins_two_patches_and_says_whether_it_is_the_same_elsewhere(page, table):

@@ -84,6 +84,35 @@ def test_dark_and_light_follow_the_system(browser, file):
     assert grounds[1] < 120
 
 
+def test_dark_and_light_are_chosen_as_well(browser, file):
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    with opened(browser, file, color_scheme="dark") as page:
+        system = page.evaluate(ground)
+        page.get_by_label("colours").select_option("light")
+        assert page.evaluate(ground) == "rgb(255, 255, 255)"
+        page.get_by_label("colours").select_option("dark")
+        assert page.evaluate(ground) == system
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(ground) == system
+        page.get_by_label("colours").select_option("system")
+        assert page.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+def test_more_than_four_checkpoints_are_shown_one_at_a_time_and_it_is_said(browser, tmp_path):
+    many = [table_of((3, 4), source=f"{name}.pth", depth=2) for name in "abcde"]
+    with opened(browser, pei.report(many).save(tmp_path / "many.html")) as page:
+        assert page.locator(f"#{COMPARE} .field").count() == 1
+        assert "5 checkpoints are more than fit" in page.inner_text(f"#{COMPARE} .view-notes")
+        assert page.inner_text(f"#{COMPARE} .about").endswith(", a")
+
+
+def test_a_control_that_would_do_nothing_is_left_out(browser, tmp_path):
+    file = page_of(view_of(np.eye(6)[None], (2, 3))).save(tmp_path / "one.html")
+    with opened(browser, file) as page:
+        assert page.locator(f"#{VIEW} .controls input, #{VIEW} .controls select").count() == 0
+        assert page.locator(f"#{VIEW} .controls button").inner_text() == "Two patches"
+
+
 def test_nothing_is_wider_than_a_small_screen(browser, two):
     with opened(browser, two, viewport={"width": 320, "height": 640}) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 320

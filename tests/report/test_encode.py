@@ -102,6 +102,23 @@ def test_layers_of_one_table_travel_as_the_table_and_their_norms():
         assert frame.prefix == ("CLS",)
 
 
+def test_lengths_travel_where_the_rows_are_directions_and_their_error_is_stated():
+    rows = 5 * np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1)
+    own = frame_of("own", cosines(rows), (6, 10), norms=lengths)
+    (sent,) = json.loads(payload([view_of([own])]))["frames"]
+    assert own.maps[0].form == "vectors"
+    assert np.abs(np.array(sent["norms"]) - lengths).max() <= sent["lengthError"] < 1e-3
+    table = table_of((6, 9), width=16, depth=3)
+    frames = similarity_frames(pei.similarity(table))
+    described = json.loads(payload([view_of(frames)]))["frames"]
+    for frame, sent, one in zip(frames, described, received(table)):
+        rows = frame.maps[0].chain.rows
+        apart = np.linalg.norm(rows, axis=1) - np.linalg.norm(one.values, axis=1)
+        assert sent["norms"] is None
+        assert 0 < np.abs(apart).max() <= sent["lengthError"] + 1e-6
+
+
 def test_a_row_of_nan_is_missing_in_every_layer():
     values = np.array(table_of((5, 7)).layers[0].values)
     values[4] = np.nan

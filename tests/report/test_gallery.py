@@ -92,6 +92,19 @@ def test_columns_are_the_union_and_what_one_lacks_is_a_dash(read_page):
     assert rows[0].children[-1]["data-value"] == ""
 
 
+def test_the_key_numbers_come_first_and_the_others_on_demand(exhibits, read_page):
+    gallery = Gallery("One", exhibits)
+    kept = set(gallery.columns) - gallery.more
+    assert kept == {
+        "Scheme", "Join", "Positions", "Learned scalars", "Test accuracy", "Findings",
+        "Likeness of neighbours", "Likeness far apart",
+    }  # fmt: skip
+    row = read_page(gallery.html).one("table", class_="index").one("tbody").one("tr")
+    marked = [cell for cell in row.children if "more" in (cell.attributes.get("class") or "")]
+    assert len(marked) == len(gallery.more) > 0
+    assert not Gallery("Two", (exhibit("a", Grid="3×4"),)).more
+
+
 def test_findings_are_a_column():
     health = Health((), 3)
     assert Exhibit("a", "a.html", "", "", (), health=health).values == {"Findings": 0}
@@ -155,6 +168,7 @@ def test_in_a_browser_the_index_sorts_filters_and_loads_nothing(tmp_path):
         page.keyboard.press("Enter")
         assert order() == ["model 1", "model 0", "model 2"]
         assert page.locator("th[aria-sort=descending]").inner_text().startswith("Accuracy")
+        assert page.get_by_role("button", name="All columns").count() == 0
         page.get_by_label("Filter").fill("2 model")
         assert order() == ["model 2"]
         assert page.locator("#shown").inner_text() == "1 of 3 shown"
@@ -162,3 +176,22 @@ def test_in_a_browser_the_index_sorts_filters_and_loads_nothing(tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         browser.close()
     assert (said, asked) == ([], [path.as_uri()])
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+def test_a_button_brings_the_columns_that_do_not_fit(tmp_path, exhibits):
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = Gallery("Many", exhibits).save(tmp_path / "index.html")
+    with sync.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 700})
+        page.goto(path.as_uri())
+        box = page.locator(".gallery")
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+        assert not page.get_by_role("button", name="Channels").count()
+        button = page.get_by_role("button", name="All columns")
+        assert button.get_attribute("aria-pressed") == "false"
+        button.click()
+        assert page.get_by_role("button", name="Channels").is_visible()
+        assert button.get_attribute("aria-pressed") == "true"
+        browser.close()

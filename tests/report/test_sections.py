@@ -112,6 +112,20 @@ def test_layernorm_says_what_the_norms_do_to_the_table(embedding, page):
     assert [len(table.rows) for table in section.tables] == [4, 2 * 6]
 
 
+def test_layernorm_speaks_only_of_what_is_on_the_page(embedding, page):
+    words = by_stem(page)["layernorm"]
+    assert "decomposition" in words.how_to_read
+    assert "position norms" in words.how_to_read
+    norms = tuple(norm for norm in embedding().norms if norm.name == "norm1")
+    layers = (LayerPE("blocks.0", np.random.default_rng(0).normal(size=(2, 12, 12)), (3, 4)),)
+    bias = embedding(family="relative_bias", kind="bias", join="layer", layers=layers, norms=norms)
+    plain = by_stem(report(bias))["layernorm"]
+    assert "decomposition" not in plain.how_to_read
+    assert "position norms" not in plain.how_to_read
+    assert not any(name.startswith(("decomposition", "ω")) for name, _ in plain.definition.terms)
+    assert "variants" not in plain.definition.text
+
+
 def test_interpolation_goes_from_224_to_384_pixels_unless_told_otherwise(embedding, page):
     section = by_stem(page)["interpolate"]
     assert section.finding.startswith("Resampled from 3×4 to 5×7 patches (native, which is ")
@@ -124,7 +138,7 @@ def test_interpolation_says_what_its_result_says(embedding, page):
     numbers = interpolate(embedding(), grid=(5, 7)).summary()
     finding = by_stem(page)["interpolate"].finding
     for name in ("norm_ratio", "round_trip_error", "error_border", "error_interior"):
-        assert f"{100 * numbers[name]:.3g} %" in finding, name
+        assert f"{100 * numbers[name]:.3g}\N{NO-BREAK SPACE}%" in finding, name
 
 
 def test_a_kind_that_is_not_resampled_has_a_reason_instead_of_a_section(embedding):

@@ -2,13 +2,14 @@
 
 function buildControls(explorer) {
   const { view, tracks, choice } = explorer;
-  const found = [frameControl(explorer)];
+  const found = tracks.some((track) => track.frames.length > 1) ? [frameControl(explorer)] : [];
   if (tracks.length > 1) found.push(trackControl(explorer));
   if (tracks.some((track) => track.frames[0].maps.length > 1)) found.push(headControl(explorer));
   if (tracks.every((track) => track.frames.every((frame) => frame.lengths))) {
     found.push(simple(explorer, "metric", "metric", Object.entries(METRIC_NAMES)));
   }
-  found.push(simple(explorer, "show", "minus", differences(explorer)));
+  const shows = differences(explorer);
+  if (shows.length > 1) found.push(simple(explorer, "show", "minus", shows));
   if (view.limit) {
     const whole = `${shown(-view.limit, 0)} to ${shown(view.limit, 0)}`;
     found.push(simple(explorer, "scale", "scale", [["whole", whole], ["fitted", "fitted to the maps"]]));
@@ -188,7 +189,8 @@ async function mapOf(map, grid, rows) {
 
 function frameOf(frame, maps) {
   const tokens = frame.prefix.length + frame.grid[0] * frame.grid[1];
-  const lengths = frame.hasNorms && maps.length === 1 ? maps[0].lengths ?? Float32Array.from(frame.norms) : null;
+  const own = frame.norms ? Float32Array.from(frame.norms) : maps[0].lengths;
+  const lengths = frame.hasNorms && maps.length === 1 ? own : null;
   return { ...frame, maps, tokens, lengths };
 }
 
@@ -244,6 +246,19 @@ async function startViews(element) {
   document.documentElement.dataset.ready = "views";
 }
 
+// The colours follow the system until somebody chooses: the rule for dark ones is then always on, or never.
+function startColours() {
+  const rule = [...document.styleSheets[0].cssRules].find((one) => one.media?.mediaText.includes("prefers-color-scheme"));
+  const when = { system: rule.media.mediaText, light: "not all", dark: "all" };
+  const choose = (value) => {
+    rule.media.mediaText = when[value];
+    document.documentElement.style.colorScheme = value === "system" ? "" : value;
+  };
+  const box = chooser("colours", [["system", "as the system"], ["light", "light"], ["dark", "dark"]], choose);
+  box.classList.add("colours");
+  document.querySelector("header").prepend(box);
+}
+
 function startTables() {
   for (const table of document.querySelectorAll("main table[data-name]")) {
     const rows = () => [...table.rows].map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.textContent));
@@ -259,6 +274,7 @@ function startTables() {
 }
 
 function start() {
+  startColours();
   startTables();
   const element = document.getElementById("views-data");
   if (!element) return;

@@ -155,9 +155,14 @@ const METRICS = {
   l2: (cosine, a, b) => Math.sqrt(Math.max(a * a + b * b - 2 * a * b * cosine, 0)),
 };
 
-// The value of two tokens: of one head, or the mean over heads (head −1).
+// The maps of one head, or those of all heads (head −1).
+function mapsOf(frame, head) {
+  return head < 0 || head >= frame.maps.length ? frame.maps : [frame.maps[head]];
+}
+
+// The value of two tokens: of one head, or the mean over heads.
 function pairValue(frame, i, j, { head = -1, metric = "cosine" } = {}) {
-  const maps = head < 0 || head >= frame.maps.length ? frame.maps : [frame.maps[head]];
+  const maps = mapsOf(frame, head);
   const mean = maps.reduce((sum, map) => sum + map.pair(i, j), 0) / maps.length;
   if (metric === "cosine") return mean;
   return METRICS[metric](mean, frame.lengths[i], frame.lengths[j]);
@@ -166,7 +171,7 @@ function pairValue(frame, i, j, { head = -1, metric = "cosine" } = {}) {
 // The map of one token: prefix tokens first, then patches row by row.
 function tokenMap(frame, i, { head = -1, metric = "cosine" } = {}) {
   const out = new Float32Array(frame.tokens);
-  const maps = head < 0 || head >= frame.maps.length ? frame.maps : [frame.maps[head]];
+  const maps = mapsOf(frame, head);
   const one = maps.length > 1 ? new Float32Array(frame.tokens) : out;
   for (const map of maps) {
     map.row(i, one);
@@ -177,6 +182,26 @@ function tokenMap(frame, i, { head = -1, metric = "cosine" } = {}) {
     for (let j = 0; j < out.length; j++) out[j] = METRICS[metric](out[j], lengths[i], lengths[j]);
   }
   return out;
+}
+
+// How far a shown value may be from the exact one: the cosine is off by its map's error, and each
+// vector's end by the error of its length, which moves a distance by that, twice at most.
+function pairError(frame, i, j, { head = -1, metric = "cosine" } = {}) {
+  const off = Math.max(...mapsOf(frame, head).map((map) => map.error));
+  if (metric === "cosine") return off;
+  const [a, b, slack] = [frame.lengths[i], frame.lengths[j], frame.lengthError];
+  const cosine = frame.maps[0].pair(i, j);
+  const at = (place) => METRICS[metric](Math.min(Math.max(place, -1), 1), a, b);
+  const turned = Math.max(...[cosine - off, cosine + off].map((end) => Math.abs(at(end) - at(cosine))));
+  return turned + slack * (metric === "l2" ? 2 : a + b + slack);
+}
+
+// The largest of a token's whole map.
+function rowError(frame, i, choice) {
+  if ((choice.metric ?? "cosine") === "cosine") return pairError(frame, i, i, choice);
+  let worst = 0;
+  for (let j = 0; j < frame.tokens; j++) worst = Math.max(worst, pairError(frame, i, j, choice) || 0);
+  return worst;
 }
 
 // The patch of another grid that covers the centre of this one.

@@ -174,7 +174,7 @@ class Explorer {
   button(frame, track, index) {
     const map = new MapCanvas(frame.grid);
     const choose = () => this.go(index);
-    const item = make("button", { type: "button", className: "small-map", onclick: choose, title: frame.detail }, map.element, make("span", {}, frame.name));
+    const item = make("button", { type: "button", className: "small-map", onclick: choose, title: [frame.name, frame.detail].filter(Boolean).join(": ") }, map.element, make("span", {}, frame.name));
     return Object.assign(item, { map, track, index });
   }
 

@@ -25,11 +25,19 @@ function describe(explorer, frame, track) {
   return `${quantityOf(explorer)} of ${tokenName(frame, query)} with every patch, ${label}${frame.name}. Arrow keys choose a patch.`;
 }
 
-// The error that a difference of two maps may have is the sum of both.
-function errorOf(explorer, frame) {
-  const worst = (one) => Math.max(...one.maps.map((map) => map.error));
-  const other = explorer.reference(explorer.choice.track, explorer.index);
-  return worst(frame) + (other && other !== frame ? worst(other) : 0);
+// The error of a whole map, or of its value at one token; a difference of two maps may have both errors.
+function errorOf(explorer, frame, key) {
+  const { choice } = explorer;
+  const query = (one) => explorer.indexOf(one, explorer.queryIn(one));
+  const whole = (one) => rowError(one, query(one), choice);
+  const own = key ? pairError(frame, query(frame), explorer.indexOf(frame, key), choice) : whole(frame);
+  const other = explorer.reference(choice.track, explorer.index);
+  return own + (other && other !== frame ? whole(other) : 0);
+}
+
+function placeOf(explorer, frame) {
+  const { tracks, choice } = explorer;
+  return tracks.length > 1 ? `${frame.name}, ${tracks[choice.track].label}` : frame.name;
 }
 
 function showReadout(explorer) {
@@ -38,7 +46,7 @@ function showReadout(explorer) {
   const key = explorer.tokenIn(frame, shared.key);
   const values = explorer.valuesOf(frame, explorer.choice.track, explorer.index);
   const lines = key ? aboutPair(explorer, frame, query, key, values) : aboutQuery(explorer, frame, query, values);
-  const head = make("p", { className: "about" }, make("strong", {}, tokenName(frame, query)), ` in ${frame.name}`);
+  const head = make("p", { className: "about" }, make("strong", {}, tokenName(frame, query)), ` in ${placeOf(explorer, frame)}`);
   explorer.readout.replaceChildren(head, ...lines.map((line) => make("p", {}, line)), hintOf());
   announce(explorer, [head.textContent, ...lines].join(". "));
 }
@@ -70,7 +78,7 @@ function patchOf(frame, token) {
 
 function aboutPair(explorer, frame, query, key, values) {
   const value = values[explorer.indexOf(frame, key)];
-  const error = explorer.choice.metric === "cosine" ? ` ± ${shown(errorOf(explorer, frame), 4)}` : "";
+  const error = Number.isFinite(value) ? ` ± ${shown(errorOf(explorer, frame, key), 4)}` : "";
   const lines = [`with ${tokenName(frame, key)}: ${shown(value)}${error} (${quantityOf(explorer)})`];
   if (explorer.planes.length > 1) lines.push(inEveryTrack(explorer));
   if (!isAt(query) || !isAt(key)) return lines;
@@ -125,7 +133,11 @@ function notesOf(explorer) {
     notes.push("Grids differ: a patch of one is matched with the patch of the other that covers its centre.");
   }
   if (choice.scale === "fitted" || choice.minus) notes.push("One scale for all maps here; a value beyond its ends has the colour of the end.");
-  notes.push(`Shown cosines and biases are within ${shown(errorOf(explorer, frame), 4)} of the exact ones.`);
+  if (view.kind === "compare" && view.tracks.length > MOST_PLANES) {
+    notes.push(`${view.tracks.length} ${view.trackWord}s are more than fit side by side: one is shown at a time, as chosen under “${view.trackWord}”.`);
+  }
+  const these = choice.metric === "cosine" ? "Shown values" : "Shown values of this patch";
+  notes.push(`${these} are within ${shown(errorOf(explorer, frame), 4)} of the exact ones.`);
   return notes.filter(Boolean).map((note) => note.replace(/[^.!?]$/, "$&."));
 }
 
@@ -135,7 +147,7 @@ class ValuesTable {
     this.explorer = explorer;
     this.body = make("tbody");
     const heads = [explorer.view.axis, "value", "mean", "minimum", "maximum"];
-    const head = make("tr", {}, ...heads.map((name) => make("th", { scope: "col" }, name)));
+    const head = make("tr", {}, ...heads.map((name, k) => make("th", { scope: "col", className: k ? "" : "words" }, name)));
     this.caption = make("caption");
     const table = make("table", {}, this.caption, make("thead", {}, head), this.body);
     const box = make("div", { className: "scroll", tabIndex: 0, role: "region" }, table);

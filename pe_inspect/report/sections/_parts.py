@@ -87,8 +87,8 @@ def said(value: float, *, on_a_scale: bool = True) -> str:
 
 
 def percent(value: float) -> str:
-    """Write a share inside a sentence: 97.2 %."""
-    return f"{100 * value:.3g} %"
+    """Write a share inside a sentence: 97.2 %, never broken before its sign."""
+    return f"{100 * value:.3g}\N{NO-BREAK SPACE}%"
 
 
 def defined(*facts: Fact) -> tuple[Fact, ...]:

@@ -57,7 +57,7 @@ def _definition(result: Diagnosis) -> Definition:
     return Definition(
         f"{len(result.ran)} checks were made: {listed(list(result.ran))}. Each draws its "
         "conclusion only from numbers that it prints.",
-        source="`pe-inspect doctor` runs the same checks, and more against a model that you name",
+        source="pe-inspect doctor runs the same checks, and more against a model that you name",
         terms=tuple((one.code, one.why) for one in result.findings),
     )
 

@@ -35,7 +35,7 @@ _READING: Final = (
     "A random table has maps without a pattern: only the patch itself stands out. Structure is "
     "there once the map of a patch shows its surroundings, and it is settled once the curve of "
     "likeness to the last snapshot is flat. In the view, the slider goes over snapshots, and play "
-    "runs through them; the tracks are layers."
+    "runs through them."
 )
 _CAVEATS: Final = (
     "Likeness to the last snapshot says when a run came to rest, not whether it came to rest where "
@@ -90,9 +90,10 @@ def _norm(result: EvolutionResult, numbers: dict[str, float]) -> str:
     first, last = numbers["norm_first"], numbers["norm_last"]
     if math.isnan(first + last):
         return ""
-    what = "the mean row norm of the stored table"
+    origin = "computed" if result.pe.kind == "function" else "stored"
+    what = f"the mean row norm of the {origin} table"
     if result.pe.is_pairwise or result.pe.kind == "phases":
-        what = "the root mean square of the stored values"
+        what = f"the root mean square of the {origin} values"
     return f"{what} goes from {said(first, on_a_scale=False)} to {said(last, on_a_scale=False)}"
 
 
@@ -161,6 +162,6 @@ def _thinning(
     )
     said_so = [f"{shown} of {of} {what} are in the view, evenly spaced; --save-data writes all"
                for shown, of, what in counts if shown < of]  # fmt: skip
-    heads = ["mean over heads"] if max(view.num_heads for view in result.views) > 1 else []
-    is_mean = result.similarities[-1].head is None
-    return (*said_so, *(heads if is_mean else []))
+    has_heads = max(view.num_heads for view in result.views) > 1
+    is_mean = has_heads and result.similarities[-1].head is None
+    return (*said_so, *(["The maps are means over heads"] if is_mean else []))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.analysis._affinity import definition
+from pe_inspect.analysis._views import views_of
 from pe_inspect.report._content import Definition, Fact, Section
 from pe_inspect.report._subjects import Subject
 from pe_inspect.report._views import Frame, View
@@ -46,12 +47,25 @@ _READING_ANGLES: Final = (
     "nearer to the truth. Rules that go on keep the likeness of patches so many steps apart; rules "
     "that rescale keep the likeness of places so far apart on the image."
 )
+_READING_NETWORK: Final = (
+    "The network is a function of the offset: asked for another window, it gives a bias to places "
+    "that it never saw together. Where a map keeps its shape, the network carries over; where its "
+    "ends run away, it extrapolates. Methods that resample read between the values of the old "
+    "window. Asked for the old window again, the network gives what it gave: its way back loses "
+    "nothing by construction, and only that of the other methods says something."
+)
+_EXTRAPOLATES: Final = (
+    "The network was trained on the offsets of one window: how it goes on beyond them was never "
+    "put to a test, and the numbers here are none of the model's accuracy."
+)
 _UNTRAINED: Final = (
     "Which of the two a model needs depends on how it was trained: the numbers here cannot tell."
 )
 _HOW: Final = {
     "phases": "The slopes of the angles are read back from the table and evaluated at the new "
     "positions.",
+    "function": "The network is asked for every offset of the new window. Other methods resample "
+    "what it gave for the old window, as a table of offsets.",
 }
 _HOW_OF_TABLES: Final = (
     "Each stored table is laid out on its grid and resampled channel by channel; prefix rows are "
@@ -61,6 +75,12 @@ _INVERTIBLE: Final = (
     "A small round-trip error says that the method can be undone, not that a model keeps its "
     "accuracy on the larger grid."
 )
+_READINGS: Final = {"phases": _READING_ANGLES, "function": _READING_NETWORK}
+_CAVEATS: Final = {"phases": (_UNTRAINED,), "function": (_EXTRAPOLATES,)}
+_SHOWN: Final = {
+    "phases": "Angles are computed anew on each grid",
+    "function": "The values are those of the network, or of a method that resamples them",
+}
 
 
 @sections.register("interpolate")
@@ -79,11 +99,11 @@ def interpolate(subject: Subject) -> Section:
         question="What becomes of it at another resolution?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
-        how_to_read=_READING_ANGLES if result.pe.kind == "phases" else _READING,
+        how_to_read=_READINGS.get(result.pe.kind, _READING),
         definition=_definition(result),
         tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
         facts=_facts(result),
-        caveats=(_UNTRAINED,) if result.pe.kind == "phases" else (_STORED, _INVERTIBLE),
+        caveats=_CAVEATS.get(result.pe.kind, (_STORED, _INVERTIBLE)),
         notes=result.notes,
         parameters=parameters_of(result),
         views=_views(result, subject.encoded or ()),
@@ -91,13 +111,11 @@ def interpolate(subject: Subject) -> Section:
 
 
 def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
-    """The first table on several grids by every method; none where its map needs two tables."""
+    """The first layer on several grids by every method."""
     from pe_inspect.analysis.interpolate import interpolate as ask
     from pe_inspect.report._frames import resampled_tracks
 
     pe, methods = result.pe, ",".join(result.methods)
-    if pe.kind == "relative":
-        return ()
     asked = {result.grid_size: result}
     for grid in _grids(pe, result.grid_size):
         if grid not in asked:
@@ -124,9 +142,10 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 
 
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
-    count = len(result.pe.layers)
-    stored = "Tables are shown as stored, before any norm"
-    return (stored,) if count == 1 else (f"{result.pe.layers[0].name}, of {count} tables", stored)
+    pe = result.pe
+    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.layers)]
+    how = _SHOWN.get(pe.kind, "Tables are shown as stored, before any norm")
+    return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
 def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
@@ -144,16 +163,35 @@ def _finding(result: InterpolationResult) -> str:
         alike = said(numbers["structure_correlation"])
         kept = f"the likeness of places correlates with the old one by {alike}"
         return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
-    start = f"Resampled {way}, rows "
-    if math.isnan(numbers["norm_ratio"]):
-        return f"{start}have no length to compare."
-    kept = f"{start}keep {percent(numbers['norm_ratio'])} of their length"
+    if _is_asked(result):
+        return sentence([f"Asked anew {way}, the network's {_kept(result)}", _alike(numbers)])
+    kept = f"Resampled {way}, {_kept(result)}"
     return sentence([kept, _neighbours(numbers), _way_back(numbers)])
+
+
+def _is_asked(result: InterpolationResult) -> bool:
+    """Whether a network gives the values, not a resampler."""
+    return result.pe.kind == "function" and result.tables()[0].resampler.name.startswith("cpb")
+
+
+def _kept(result: InterpolationResult) -> str:
+    ratio = result.summary()["norm_ratio"]
+    what, size = ("biases", "size") if result.pe.is_pairwise else ("rows", "length")
+    if math.isnan(ratio):
+        return f"{what} have no {size} to compare"
+    return f"{what} keep {percent(ratio)} of their {size}"
+
+
+def _alike(numbers: dict[str, float]) -> str:
+    alike = numbers["structure_correlation"]
+    return "" if math.isnan(alike) else f"the maps correlate with the old ones by {said(alike)}"
 
 
 def _rule(result: InterpolationResult) -> str:
     """The chosen method; of `native`, whose rule that is."""
     plain = result.rules[result.method]
+    if plain == result.native:
+        return f"{result.method}, which is {plain}"
     if result.method == "native":
         return f"native, which is {result.native}'s rule: {plain}"
     return result.method if plain == result.method else f"{result.method}: {plain}"
@@ -168,6 +206,8 @@ def _neighbours(numbers: dict[str, float]) -> str:
 
 def _way_back(numbers: dict[str, float]) -> str:
     places = (("error_border", "at the border"), ("error_interior", "inside"))
+    if math.isnan(numbers["round_trip_error"]):
+        return ""
     known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
     where = ", ".join(f"{percent(error)} {place}" for error, place in known)
     whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
@@ -199,8 +239,8 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     where = f"at {rows}×{columns}, {result.method}"
     if result.pe.kind == "phases":
         after = numbers["neighbour_cosine_after"]
-        return defined(Fact("Likeness of neighbours", after, f"mean phase cosine; {where}"))
-    return defined(
-        Fact("Length kept", numbers["norm_ratio"], f"mean row norm, after / before; {where}"),
-        Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}"),
-    )
+        return defined(Fact("Neighbours on a new grid", after, f"mean phase cosine; {where}"))
+    norm = "norm over heads" if result.pe.is_pairwise else "row norm"
+    kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
+    lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
+    return defined(kept) if _is_asked(result) else defined(kept, lost)

@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 _NAMED: Final = 4
 _READING: Final = (
     "γ scales each channel after the row is brought to mean 0 and variance 1, and β shifts it. "
-    "A γ near 1 and a β near 0 are where training begins; a γ near 0 switches a channel off. "
-    "Where position norms stand beside token norms, the distance between the two curves is how "
-    "differently a layer treats place and content. The decomposition goes from the table as the "
-    "norm receives it to what the norm makes of it, one step at a time."
+    "A γ near 1 and a β near 0 are where training begins; a γ near 0 switches a channel off."
+)
+_READING_BOTH: Final = (
+    " Where position norms stand beside token norms, the distance between the two curves is how "
+    "differently a layer treats place and content."
+)
+_READING_STEPS: Final = (
+    " The decomposition goes from the table as the norm receives it to what the norm makes of it, "
+    "one step at a time."
+)
+_STEPS: Final = (
+    ", and six variants of what it does to the table that it receives: without and with the "
+    "normalisation, γ and β"
 )
 _CAVEATS: Final = (
     "γ and β act on the sum of content and position wherever a norm is not a position norm: its "
     "numbers say nothing of position alone.",
-    "No checkpoint stores ε; where rows are short it decides how far they are stretched.",
+    "No tensor holds ε: it is read beside the weights, or assumed. Where rows are short it decides "
+    "how far they are stretched.",
 )
 
 
@@ -41,7 +51,7 @@ def layernorm(subject: Subject) -> Section:
         question="What do the norms hold, and what do they do to the embedding?",
         finding=finding,
         figures=pictures(result, finding, dpi=subject.dpi),
-        how_to_read=_READING,
+        how_to_read=_reading(result),
         definition=_definition(result),
         tables=tuple(_tables(result)),
         facts=_facts(result),
@@ -49,6 +59,12 @@ def layernorm(subject: Subject) -> Section:
         notes=result.notes,
         parameters=parameters_of(result),
     )
+
+
+def _reading(result: LayerNormResult) -> str:
+    """Word what is on the page: not every checkpoint has position norms, or a decomposition."""
+    both = _READING_BOTH if _compared(result, result.summary()) else ""
+    return _READING + both + (_READING_STEPS if result.decompositions else "")
 
 
 def _finding(result: LayerNormResult) -> str:
@@ -67,10 +83,15 @@ def _commonest(result: LayerNormResult) -> list[str]:
 
 def _beside(result: LayerNormResult, numbers: dict[str, float]) -> str:
     """Word how alike position and token norms are, where there are both."""
+    found = _compared(result, numbers)
+    alike = [said(cosine) for cosine in found.values()]
+    return f"γ of {listed(list(found))} has a cosine of {listed(alike)} to norm1's" if found else ""
+
+
+def _compared(result: LayerNormResult, numbers: dict[str, float]) -> dict[str, float]:
+    """Position norm → the cosine of its γ to norm1's."""
     cosines = {name: numbers.get(f"{name}_cosine_to_norm1", math.nan) for name in result.names}
-    found = [name for name, cosine in cosines.items() if math.isfinite(cosine)]
-    alike = [said(cosines[name]) for name in found]
-    return f"γ of {listed(found)} has a cosine of {listed(alike)} to norm1's" if found else ""
+    return {name: cosine for name, cosine in cosines.items() if math.isfinite(cosine)}
 
 
 def _effect(numbers: dict[str, float]) -> str:
@@ -87,13 +108,19 @@ def _change(numbers: dict[str, float], measure: str) -> str:
 
 
 def _definition(result: LayerNormResult) -> Definition:
+    variants = result.variants if result.decompositions else {}
     return Definition(
-        "Each norm's parameters as stored, and six variants of what it does to the table that it "
-        "receives: without and with the normalisation, γ and β.",
+        f"Each norm's parameters as stored{_STEPS if variants else ''}.",
         "LayerNorm(x) = γ ⊙ (x − mean(x)) / √(var(x) + ε) + β, over channels",
         "arXiv:1607.06450 (LayerNorm); LaPE (ICCV 2023), Eq. 9–11 and Table 8",
-        (*result.definitions.items(), *result.variants.items()),
+        (*_terms(result), *variants.items()),
     )
+
+
+def _terms(result: LayerNormResult) -> Iterator[tuple[str, str]]:
+    for name, meaning in result.definitions.items():
+        if result.decompositions or not name.startswith("decomposition"):
+            yield name, meaning
 
 
 def _tables(result: LayerNormResult) -> Iterator[Table]:

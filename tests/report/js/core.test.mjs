@@ -70,6 +70,30 @@ test("every pair with one offset is counted once", () => {
   assert.equal(found.mean, values.reduce((a, b) => a + b) / 8);
 });
 
+test("the error of products and distances covers whatever the exact vectors may be", () => {
+  const off = 0.004;
+  const slack = 0.02;
+  const lengths = [2, 3, 2];
+  const cosines = [[1, 0.3, 0.999], [0.3, 1, -1], [0.999, -1, 1]];
+  const maps = [{ error: off, pair: (i, j) => cosines[i][j] }];
+  const frame = { maps, lengths, lengthError: slack, tokens: 3 };
+  const exact = { dot: (c, a, b) => c * a * b, l2: (c, a, b) => Math.sqrt(a * a + b * b - 2 * a * b * c) };
+  assert.equal(core.pairError(frame, 0, 1), off);
+  for (const metric of ["dot", "l2"]) {
+    const worst = [0, 1, 2].map((j) => {
+      const stated = core.pairError(frame, 0, j, { metric });
+      const value = exact[metric](cosines[0][j], lengths[0], lengths[j]);
+      for (const [x, y, z] of [[1, 1, 1], [1, -1, 1], [-1, 1, -1], [-1, -1, -1], [-1, 1, 1], [1, -1, -1], [0, 1, -1]]) {
+        const cosine = Math.min(Math.max(cosines[0][j] + x * off, -1), 1);
+        const other = exact[metric](cosine, lengths[0] + y * slack, lengths[j] + z * slack);
+        assert.ok(Math.abs(other - value) <= stated * (1 + 1e-9), `${metric} ${j}`);
+      }
+      return stated;
+    });
+    assert.equal(core.rowError(frame, 0, { metric }), Math.max(...worst));
+  }
+});
+
 test("a constant and a slope survive a change of grid", () => {
   const flat = new Float32Array(12).fill(3);
   assert.deepEqual([...core.onGrid(flat, [3, 4], [5, 7])], new Array(35).fill(3));
