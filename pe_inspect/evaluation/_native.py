@@ -91,7 +91,7 @@ class NativeHost:
         if pe.kind == "vectors":
             made = [self._tensor(table.values)[None] for table in pe.layers]
             yield replaced(self.model, "tables", lambda _: made)
-        elif pe.kind == "bias":
+        elif pe.is_pairwise:
             for attention, table in zip(self._biased(), pe.layers, strict=True):
                 yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
         elif pe.kind == "phases" and self.model.rope is not None:

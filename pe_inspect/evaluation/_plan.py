@@ -174,7 +174,8 @@ def _resampled(
         named = next((name for name in same if name == result.rules[name]), same[0])
         others = [name for name in same if name != named]
         if others:
-            notes.append(f"{named} is also what {', '.join(others)} come down to")
+            ends = "s" if len(others) == 1 else ""
+            notes.append(f"{named} is also what {', '.join(others)} come{ends} down to")
         yield named, result
 
 

@@ -62,8 +62,7 @@ class Norms:
 
     def num_parameters(self, name: str) -> int:
         """How many scalars the norms called `name` hold."""
-        chosen = (norm for norm in self.params if norm.name == name)
-        return sum(n.weight.size + (0 if n.bias is None else n.bias.size) for n in chosen)
+        return sum(norm.num_parameters for norm in self.params if norm.name == name)
 
 
 @dataclass(frozen=True)

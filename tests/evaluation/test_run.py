@@ -114,14 +114,24 @@ def test_changes_have_a_row_each_and_equal_ones_are_counted_once(checkpoint, noi
     assert len({round(row.loss, 9) for row in found.rows}) == 5
 
 
+def test_a_network_is_asked_for_another_grid_as_the_live_model_asks_it(
+    lively, as_checkpoint, noise
+):
+    checkpoint = as_checkpoint(lively("rel_bias_mlp"), mean=MEAN, std=STD)
+    found = pei.evaluate(checkpoint, noise(), res=[16], method="cpb,cpb-rescaled,nearest")
+    own, same, rescaled, nearest = (row for row in found.rows if row.res == (16, 16))
+    assert (own.method, same.method, rescaled.method) == ("native", "cpb", "cpb-rescaled")
+    assert same.loss == pytest.approx(own.loss, abs=1e-5)
+    assert len({round(row.loss, 4) for row in (own, rescaled, nearest)}) == 3
+
+
 @pytest.mark.parametrize(
     ("scheme", "asked", "reason"),
     [
         ("none", {"remove": True}, "removed at 12×20: not evaluated: this model has no position"),
         ("peg", {"shuffle": True}, "shuffled at 12×20: not evaluated: PEG reads positions off"),
         ("none", {"res": [16], "method": "timm"}, "timm: there is no position embedding to"),
-        ("relative", {"res": [16], "method": "all"}, "all was left out: blocks.0.query.x is clip"),
-        ("rel_bias_mlp", {"res": [16], "method": "all"}, "all was left out: This bias is computed"),
+        ("relative", {"res": [16], "method": "all"}, "all was left out: Nothing is to be done:"),
     ],
 )
 def test_what_has_no_meaning_has_no_row_but_a_note(

@@ -9,6 +9,7 @@ import numpy as np
 
 from pe_inspect._typing import Float32
 from pe_inspect._values import Lookup
+from pe_inspect.analysis.layernorm import LayerNormResult
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["Field", "command", "fields", "is_learned", "listed", "noun", "stored_values"]
@@ -77,8 +78,9 @@ def stored_values(table: LayerPE) -> Float32[np.ndarray, "..."]:
 
 
 def is_learned(pe: PositionEmbedding) -> bool:
-    """Whether the tables are parameters that the file stores."""
-    return pe.stored and pe.num_parameters > 0
+    """Whether the tables are parameters that the file stores; norms over fixed ones are not."""
+    own = (norm for norm in pe.norms if LayerNormResult.is_position_norm(norm.name))
+    return pe.stored and pe.num_parameters > sum(norm.num_parameters for norm in own)
 
 
 def noun(pe: PositionEmbedding) -> str:

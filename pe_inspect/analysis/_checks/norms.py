@@ -57,8 +57,9 @@ def untrained_norms(pe: PositionEmbedding) -> Iterator[Finding]:
         f"{len(fresh)} of {len(pe.norms)} norms are exactly γ = 1, β = 0: {listed(fresh)}.",
         "The model was never trained: this is how norms are initialised."
         if whole
-        else "The other norms were trained. These were added or re-initialised: a name that did "
-        "not match leaves them so.",
+        else "The other norms were trained. These were added or re-initialised (a name that did "
+        "not match leaves them so), or no gradient reached them: a bias between patches in the "
+        "last block of a model that reads its class token alone.",
         f"Compare the names with those of the model: {command(pe, 'info --json')} lists the norms "
         "of the file.",
         {"untrained": fresh, "norms": len(pe.norms)},
