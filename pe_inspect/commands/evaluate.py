@@ -86,6 +86,14 @@ _Mean = Annotated[
     _option("--mean", metavar="X,X,X", help="The mean of each channel, on [0, 1]."),
 ]
 _Std = Annotated[str | None, _option("--std", metavar="X,X,X", help="The σ of each channel.")]
+_Crop = Annotated[
+    float | None,
+    _option(
+        "--crop-pct",
+        metavar="X",
+        help="The share of an image file's shorter side that is evaluated (default: as trained).",
+    ),
+]
 
 
 @command("evaluate", panel=QUESTIONS)
@@ -105,6 +113,7 @@ def evaluate(
     device: _Device = "auto",
     mean: _Mean = None,
     std: _Std = None,
+    crop_pct: _Crop = None,
 ) -> None:
     """How accurate it is, at other resolutions and with positions scaled, shuffled or removed."""
     arguments: dict[str, Any] = {
@@ -113,6 +122,7 @@ def evaluate(
         "seed": seed, "device": device, "alpha": numbers("--alpha", alpha) or (),
         "res": [pair("--res", size, one=True) for size in (res or "").split(",") if size.strip()],
         "mean": numbers("--mean", mean), "std": numbers("--std", std),
+        "crop_pct": crop_pct,
     }  # fmt: skip
     subject = open_subject(
         asked.source, asked.reading, asked.terminal, with_sha256=asked.terminal.json,

@@ -13,14 +13,17 @@ class Augmentation:
 
     Attributes:
         shift: the image is moved by up to this many pixels each way (the same as padding by
-            `shift` and cropping at random). The mean colour moves in; black under a policy, as
-            where torchvision's crop comes ahead of it.
+            `shift` and cropping at random). The mean colour moves in; black where colours change
+            later, as where torchvision's crop comes ahead of that.
         flip: half of the images are mirrored left to right.
         policy: `"randaugment"` (arXiv:1909.13719), `"trivialaugment"` (arXiv:2103.10158), both
             with torchvision's operations and ranges, `"randaugment-timm"` (timm's
-            `rand-mM-nN-mstd0.5-inc1`, DeiT's), or `"none"`.
+            `rand-mM-nN-mstd0.5-inc1`, DeiT's), `"3-augment"` (arXiv:2204.07118, DeiT III's: grey,
+            solarised or blurred), or `"none"`.
         num_ops: operations an image, of RandAugment.
         magnitude: their strength, 0 … 30, of RandAugment; 0 … 10 of timm's.
+        color_jitter: brightness, contrast and saturation, in any order, are multiplied by up to
+            this much more or less; 0 for none.
         erasing: how often a rectangle is erased (arXiv:1708.04896), 0 … 1.
         erasing_fill: what it becomes: `"mean"`, the mean colour, or `"noise"`, normal noise of
             mean 0 and standard deviation 1 after normalisation, the same for the images of a batch.
@@ -38,6 +41,7 @@ class Augmentation:
     policy: str = "none"
     num_ops: int = 2
     magnitude: int = 9
+    color_jitter: float = 0.0
     erasing: float = 0.0
     erasing_fill: str = "mean"
     mixup: float = 0.0
@@ -45,6 +49,11 @@ class Augmentation:
     mixup_off_epoch: int = 0
     repeats: int = 1
     crop_scale: float = 0.08
+
+    @property
+    def recolours(self) -> bool:
+        """Whether anything is done to images as bytes, ahead of their normalisation."""
+        return self.policy != "none" or self.color_jitter > 0
 
     def mixes(self, epoch: int) -> bool:
         """Whether images of that epoch are blended or pasted, so that targets are soft."""

@@ -140,7 +140,7 @@ class Batches:
 
     def coloured(self, images: torch.Tensor, batches: Sequence[Batch]) -> torch.Tensor:
         """Apply the policy to the uint8 images of several batches at once, and normalise them."""
-        if self.augmentation.policy != "none":
+        if self.augmentation.recolours:
             draws = [self._draw_policy(batch).at(batch.positions) for batch in batches]
             images = apply_policy(images, PolicyDraws.joined(draws), *self._moved_in)
         return self.normalised(images)

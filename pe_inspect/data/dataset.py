@@ -60,6 +60,7 @@ class FileSplit(Split):
         files: one image each.
         labels: (N,) int64 class numbers.
         img_size: (H, W) that they are resized and cropped to.
+        crop_pct: the share of an image's shorter side that `images` keeps.
     """
 
     def __init__(
@@ -67,12 +68,15 @@ class FileSplit(Split):
         files: Sequence[Path],
         labels: Int[np.ndarray, " labels"],
         img_size: tuple[int, int],
+        crop_pct: float = 1.0,
     ) -> None:
-        for name, value in (("files", tuple(files)), ("labels", labels), ("_size", img_size)):
+        kept = {"files": tuple(files), "labels": labels, "_size": img_size, "crop_pct": crop_pct}
+        for name, value in kept.items():
             object.__setattr__(self, name, value)
 
     files: tuple[Path, ...]
     _size: tuple[int, int]
+    crop_pct: float
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -84,7 +88,8 @@ class FileSplit(Split):
         """(N, 3, H, W) uint8: the middle of every image."""
         from pe_inspect.data.decoding import central, decoded
 
-        read = (np.asarray(central(decoded(file), self.img_size)) for file in self.files)
+        whole = map(decoded, self.files)
+        read = (np.asarray(central(each, self.img_size, self.crop_pct)) for each in whole)
         return np.stack([image.transpose(2, 0, 1) for image in read])
 
     def __len__(self) -> int:

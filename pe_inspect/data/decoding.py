@@ -13,9 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["EVALUATED_SHARE", "UnreadableImage", "central", "decoded", "random_crop"]
+__all__ = ["CROP_PCT", "UnreadableImage", "central", "decoded", "random_crop"]
 
-EVALUATED_SHARE: Final = 0.875  # of the resized image's side, as for ImageNet since AlexNet
+CROP_PCT: Final = 0.875  # of the resized image's side, as for ImageNet since AlexNet
 TRIES: Final = 10
 WIDEST: Final = 4 / 3  # aspect of a random crop; the tallest is its inverse
 

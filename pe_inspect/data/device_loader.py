@@ -50,7 +50,7 @@ class DeviceLoader(BatchLoader):
     def _at_once(self) -> int:
         """How many batches are augmented together: starting the work costs more than doing it."""
         is_on_cpu = self.images.device.type == "cpu"
-        if is_on_cpu and self.augmentation.policy == "none":
+        if is_on_cpu and not self.augmentation.recolours:
             return 1
         values = CACHED_VALUES if is_on_cpu else VALUES_AT_ONCE
         return max(1, values // (self.batch_size * self.images[0].numel()))
@@ -77,10 +77,11 @@ class DeviceLoader(BatchLoader):
         chosen = torch.cat([each.chosen for each in drawn])
         window = [torch.cat(axis) for axis in zip(*(each.window for each in drawn))]
         images, labels = self.images[chosen], self.labels[chosen]
-        if self.augmentation.policy == "none":
-            images = self._windowed(self._batches.normalised(images), window)
-        else:
+        if self.augmentation.recolours:
             images = self._batches.coloured(self._windowed(images, window), batches)
+        else:
+            images = self._batches.normalised(images)
+            images = self._windowed(images, window)
         yield from self._batches.finished(images, labels, batches)
 
     def _draw_window(self, count: int, random: torch.Generator) -> list[torch.Tensor]:

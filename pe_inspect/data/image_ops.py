@@ -19,6 +19,9 @@ __all__ = ["COLOUR", "GEOMETRY", "warp"]
 BRIGHTEST: Final = 255
 DARKER_HALF: Final = 128
 LUMA: Final = (0.2989, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+LUMA_OF_65536: Final = (19595, 38470, 7471)
+HALF_OF_65536: Final = 1 << 15
+BLUR_REACH: Final = 3.0  # standard deviations
 CENTRE_WEIGHT: Final = 5  # of the 3×3 blur that sharpness is measured against; the others are 1
 
 
@@ -170,6 +173,33 @@ def equalize(images: torch.Tensor, _: np.ndarray) -> torch.Tensor:
     return torch.where(step[..., None] > 0, spread, images)
 
 
+def grey(images: torch.Tensor, _: np.ndarray) -> torch.Tensor:
+    """Give every channel the luma, by Pillow's integer rule."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = (images[:, i : i + 1].int() * LUMA_OF_65536[i] for i in range(3))
+    return ((red + green + blue + HALF_OF_65536) >> 16).to(torch.uint8).expand_as(images)
+
+
+def blur(images: torch.Tensor, amount: np.ndarray) -> torch.Tensor:
+    """Convolve with a Gaussian whose standard deviation is `amount` pixels; the border goes on."""
+    count, channels, height, width = images.shape
+    reach = int(np.ceil(BLUR_REACH * amount.max(initial=0.0)))
+    kernels = _gaussians(amount, reach).repeat_interleave(channels, dim=0).to(images.device)
+    values = images.view(1, count * channels, height, width).float()
+    values = functional.pad(values, (reach,) * 4, mode="replicate")
+    values = functional.conv2d(values, kernels[:, None, :, None], groups=count * channels)
+    values = functional.conv2d(values, kernels[:, None, None, :], groups=count * channels)
+    return values.round().clamp(0, BRIGHTEST).to(torch.uint8).view_as(images)
+
+
+def _gaussians(deviations: np.ndarray, reach: int) -> torch.Tensor:
+    """Return (N, 2 · reach + 1) weights that sum to one."""
+    places = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    weights = torch.exp(-0.5 * (places / torch.from_numpy(deviations).float()[:, None]) ** 2)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
 COLOUR: Final[Mapping[str, Callable[[torch.Tensor, np.ndarray], torch.Tensor]]] = {
     "brightness": brightness,
     "colour": colour,
@@ -181,6 +211,8 @@ COLOUR: Final[Mapping[str, Callable[[torch.Tensor, np.ndarray], torch.Tensor]]] 
     "equalize": equalize,
     "solarize_add": solarize_add,
     "invert": invert,
+    "grey": grey,
+    "blur": blur,
 }
 
 

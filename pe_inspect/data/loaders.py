@@ -8,6 +8,7 @@ import torch
 
 from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.data.dataset import Dataset, FileSplit
+from pe_inspect.data.decoding import CROP_PCT
 from pe_inspect.data.device_loader import DeviceLoader
 from pe_inspect.data.stream_loader import StreamLoader
 
@@ -29,6 +30,7 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     strict: bool = False,
+    crop_pct: float = CROP_PCT,
 ) -> Loader:
     """Return what yields the batches of one split of a dataset.
 
@@ -42,6 +44,7 @@ def make_loader(
         rank: of this process.
         world_size: how many processes share each batch.
         strict: stop at an image on the disk that cannot be read.
+        crop_pct: the share of such an image's shorter side that is evaluated.
     """
     images = dataset.train if split == "train" else dataset.test
     common: dict[str, Any] = {
@@ -58,7 +61,7 @@ def make_loader(
     loader: Loader
     if isinstance(images, FileSplit):
         loader = StreamLoader(images, **common)
-        loader.strict = strict
+        loader.strict, loader.crop_pct = strict, crop_pct
     else:
         loader = DeviceLoader(images, **common)
     loader.notes.extend(dataset.notes if split == "train" else ())

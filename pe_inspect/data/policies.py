@@ -1,6 +1,6 @@
-"""RandAugment and TrivialAugment: which operation meets which image, and how strongly.
+"""RandAugment, TrivialAugment, 3-Augment: which operation meets which image, and how strongly.
 
-RandAugment is torchvision's or timm's.
+RandAugment is torchvision's or timm's; the colour jitter comes after any of them.
 
 Everything is drawn on the host from the seed, the epoch and the batch, so that the same images
 come out on every device, and no draw waits for one.
@@ -23,7 +23,11 @@ BINS: Final = 31
 TOP_LEVEL: Final = 10  # of timm's policy
 LEVEL_STD: Final = 0.5  # its mstd
 OPERATIONS: Final = ("identity", *GEOMETRY, *COLOUR)
-NOT_TORCHVISIONS: Final = ("solarize_add", "invert")  # the last two
+ONLY_DEIT_IIIS: Final = ("grey", "blur")  # the last two
+NOT_TORCHVISIONS: Final = ("solarize_add", "invert", *ONLY_DEIT_IIIS)  # the last four
+JITTERED: Final = ("brightness", "contrast", "colour")
+MIDDLE: Final = 128 / 255  # where 3-Augment solarises
+BLURS: Final = (0.1, 2.0)  # standard deviations in pixels
 SIGNED: Final = frozenset((*GEOMETRY, "brightness", "colour", "contrast", "sharpness"))
 
 
@@ -90,6 +94,13 @@ class PolicyDraws:
         """Return the draws of some images."""
         return PolicyDraws(self.operations[:, positions], self.amounts[:, positions])
 
+    def then(self, later: PolicyDraws) -> PolicyDraws:
+        """Return these rounds and, after them, those of another policy."""
+        return PolicyDraws(
+            np.concatenate([self.operations, later.operations]),
+            np.concatenate([self.amounts, later.amounts]),
+        )
+
     @classmethod
     def joined(cls, draws: list[PolicyDraws]) -> PolicyDraws:
         """Return the draws of several batches in a row."""
@@ -102,9 +113,22 @@ class PolicyDraws:
 def draw_policy(
     augmentation: Augmentation, count: int, size: tuple[int, int], random: np.random.Generator
 ) -> PolicyDraws:
+    """Draw an operation and its amount for every image, and round."""
+    if augmentation.policy == "none":
+        drawn = PolicyDraws(np.zeros((0, count), np.int64), np.zeros((0, count)))
+    elif augmentation.policy == "randaugment-timm":
+        drawn = _draw_timms(augmentation, count, size, random)
+    elif augmentation.policy == "3-augment":
+        drawn = _draw_one_of_three(count, random)
+    else:
+        drawn = _draw_torchvisions(augmentation, count, size, random)
+    return drawn.then(_draw_jitter(augmentation.color_jitter, count, random))
+
+
+def _draw_torchvisions(
+    augmentation: Augmentation, count: int, size: tuple[int, int], random: np.random.Generator
+) -> PolicyDraws:
     """Draw an operation, its bin and its sign for every image, and round."""
-    if augmentation.policy == "randaugment-timm":
-        return _draw_timms(augmentation, count, size, random)
     is_rand = augmentation.policy == "randaugment"
     shape = (augmentation.num_ops if is_rand else 1, count)
     operations = random.integers(len(OPERATIONS) - len(NOT_TORCHVISIONS), size=shape)
@@ -123,7 +147,7 @@ def _draw_timms(
     An operation is left out half of the time, and its level, 0 … 10, varies about the magnitude.
     """
     shape = (augmentation.num_ops, count)
-    drawn = random.integers(1, len(OPERATIONS), size=shape)
+    drawn = random.integers(1, len(OPERATIONS) - len(ONLY_DEIT_IIIS), size=shape)
     levels = random.normal(augmentation.magnitude, LEVEL_STD, shape).clip(0, TOP_LEVEL)
     signs = np.where(random.random(shape) < 0.5, -1.0, 1.0)
     operations = np.where(random.random(shape) < 0.5, drawn, 0)
@@ -132,6 +156,24 @@ def _draw_timms(
         met = operations == number
         strengths[met] = timms_amounts(name, levels[met], signs[met], size)
     return PolicyDraws(operations, strengths)
+
+
+def _draw_one_of_three(count: int, random: np.random.Generator) -> PolicyDraws:
+    """Draw grey, solarised or blurred for every image, each as often."""
+    which = random.integers(3, size=(1, count))
+    numbers = [OPERATIONS.index(name) for name in ("grey", "solarize", "blur")]
+    strengths = np.stack([
+        np.zeros(count), np.full(count, MIDDLE), random.uniform(*BLURS, count)
+    ])  # fmt: skip
+    return PolicyDraws(np.array(numbers)[which], np.take_along_axis(strengths, which, axis=0))
+
+
+def _draw_jitter(most: float, count: int, random: np.random.Generator) -> PolicyDraws:
+    """Draw the order of three operations for every image, and the amount of each."""
+    rounds = len(JITTERED) if most else 0
+    orders = random.permuted(np.tile(np.arange(rounds)[:, None], count), axis=0)
+    numbers = np.array([OPERATIONS.index(name) for name in JITTERED])
+    return PolicyDraws(numbers[orders], random.uniform(-most, most, (rounds, count)))
 
 
 def timms_amounts(

@@ -29,7 +29,7 @@ from pe_inspect.data.batches import (
 )
 from pe_inspect.data.dataset import FileSplit, Split
 from pe_inspect.data.decoding import (
-    EVALUATED_SHARE,
+    CROP_PCT,
     UnreadableImage,
     central,
     decoded,
@@ -52,9 +52,11 @@ class StreamLoader(BatchLoader):
     Attributes:
         workers: processes that decode; those that this machine has cores for unless set.
         strict: stop at an image that cannot be read.
+        crop_pct: the share of an evaluated image's shorter side that is kept.
     """
 
     strict = False
+    crop_pct = CROP_PCT
 
     def _hold(self, split: Split, device: torch.device) -> None:
         if not isinstance(split, FileSplit):
@@ -86,7 +88,7 @@ class StreamLoader(BatchLoader):
             [(image, image) for image in range(start, min(start + self.batch_size, end))]
             for start in range(first, end, self.batch_size)
         ]
-        for images, labels in self._read(_Evaluation(self.split), wanted):
+        for images, labels in self._read(_Evaluation(self.split, self.crop_pct), wanted):
             yield self._batches.normalised(images), labels
 
     def _batch(self, epoch: int, number: int) -> Batch:
@@ -175,8 +177,11 @@ class _Training(_Decoding):
         raise UsageError(f"{MOST_BROKEN} images in a row cannot be read, the last {tried}.")
 
 
+@dataclass
 class _Evaluation(_Decoding):
     """The middle of an image, or none where it cannot be read."""
+
+    share: float
 
     def __getitem__(self, wanted: tuple[int, int]) -> tuple[np.ndarray | None, int, _Broken]:
         image = wanted[1]
@@ -184,7 +189,7 @@ class _Evaluation(_Decoding):
             whole = decoded(self.split.files[image])
         except UnreadableImage as error:
             return None, 0, [(str(error.file), error.reason)]
-        return self._answer(central(whole, self.split.img_size, EVALUATED_SHARE), image, [])
+        return self._answer(central(whole, self.split.img_size, self.share), image, [])
 
 
 def _collated(

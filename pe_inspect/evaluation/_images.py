@@ -12,6 +12,7 @@ from torch.nn import functional
 from pe_inspect._typing import Float, Int
 from pe_inspect.data import Split
 from pe_inspect.data.dataset import FileSplit
+from pe_inspect.data.decoding import CROP_PCT
 
 __all__ = ["Images", "chosen"]
 
@@ -27,6 +28,7 @@ class Images:
         batch_size: images a batch.
         seed: of the permutations of patches.
         device: where batches go.
+        crop_pct: the share of a file's shorter side that is evaluated.
     """
 
     split: Split
@@ -35,6 +37,7 @@ class Images:
     batch_size: int
     seed: int
     device: torch.device
+    crop_pct: float = CROP_PCT
 
     def __len__(self) -> int:
         return len(self.split)
@@ -67,7 +70,8 @@ class Images:
         """Return images from 0 to 255."""
         split = self.split
         if isinstance(split, FileSplit):
-            split, batch = FileSplit(split.files[batch], split.labels[batch], res), slice(None)
+            files, labels = split.files[batch], split.labels[batch]
+            split, batch = FileSplit(files, labels, res, self.crop_pct), slice(None)
         return torch.from_numpy(split.images[batch]).to(self.device).float()
 
     def _orders(self, patches: int) -> Int[torch.Tensor, "images patches"]:

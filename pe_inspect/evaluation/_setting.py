@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from pe_inspect.data import Dataset, load
+from pe_inspect.data.decoding import CROP_PCT
 from pe_inspect.errors import UsageError
 from pe_inspect.evaluation._hosts import Host
 from pe_inspect.loading import Checkpoint
 
-__all__ = ["Normalisation", "check_fit", "dataset_of", "normalisation_of"]
+__all__ = ["Normalisation", "check_fit", "crop_pct_of", "dataset_of", "normalisation_of"]
 
 
 def dataset_of(
@@ -31,7 +32,7 @@ def dataset_of(
     Raises:
         UsageError: neither names one, or it cannot be read.
     """
-    name = data or _saved(checkpoint).get("name")
+    name = data or _said(checkpoint, "data").get("name")
     if not isinstance(name, str):
         raise UsageError(
             f"{checkpoint.source} does not say which images it is for. Pass --data NAME[:PATH], "
@@ -78,6 +79,19 @@ def normalisation_of(
     return Normalisation(dataset.mean, dataset.std, f"the images of {dataset.label}", is_guess=True)
 
 
+def crop_pct_of(checkpoint: Checkpoint, model: nn.Module, asked: float | None) -> float:
+    """Return the share of an image's shorter side that is evaluated: as asked, trained, or timm's.
+
+    Raises:
+        UsageError: it is no share.
+    """
+    if asked is not None and not 0 < asked <= 1:
+        raise UsageError(f"--crop-pct is {asked:g}; it must be above 0 and at most 1.")
+    timm: Any = getattr(model, "pretrained_cfg", None) or {}
+    sources = (asked, _said(checkpoint, "recipe").get("crop_pct"), timm.get("crop_pct"), CROP_PCT)
+    return next(float(each) for each in sources if isinstance(each, (int, float)))
+
+
 def _sources(
     checkpoint: Checkpoint,
     model: nn.Module,
@@ -86,16 +100,16 @@ def _sources(
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
     if mean is not None:
         yield "--mean, --std", (mean, std if all(s > 0 for s in std or ()) else None)
-    saved = _saved(checkpoint)
+    saved = _said(checkpoint, "data")
     yield "config.json", (saved.get("mean"), saved.get("std"))
     timm: Any = getattr(model, "pretrained_cfg", None) or {}
     yield "timm's settings of the architecture", (timm.get("mean"), timm.get("std"))
 
 
-def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """Return what our trainer writes into config.json of the data."""
+def _said(checkpoint: Checkpoint, of: str) -> Mapping[str, Any]:
+    """Return what our trainer writes into config.json, of the data or the recipe."""
     config: Any = checkpoint.metadata.get("config")
-    saved = config.get("data") if isinstance(config, Mapping) else None
+    saved = config.get(of) if isinstance(config, Mapping) else None
     return saved if isinstance(saved, Mapping) else {}
 
 

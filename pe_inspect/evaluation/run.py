@@ -29,6 +29,7 @@ from pe_inspect.evaluation._plan import (
 from pe_inspect.evaluation._setting import (
     Normalisation,
     check_fit,
+    crop_pct_of,
     dataset_of,
     normalisation_of,
 )
@@ -83,6 +84,7 @@ def evaluate(
     device: str = "auto",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    crop_pct: float | None = None,
     progress: Callable[[Progress], object] | None = None,
 ) -> EvaluationResult:
     """Measure top-1, top-5 and loss of a checkpoint on the test images of a dataset, in float32.
@@ -109,6 +111,8 @@ def evaluate(
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
         mean: a channel's mean on [0, 1], instead of the checkpoint's.
         std: a channel's standard deviation.
+        crop_pct: the share of an image file's shorter side that is evaluated, instead of the
+            checkpoint's; images that are held whole are not cropped.
         progress: called after every batch.
 
     Raises:
@@ -128,6 +132,7 @@ def evaluate(
     images = Images(
         chosen(dataset.test, limit, seed), normalisation.mean, normalisation.std,
         batch_size or BATCH.get(place.type, 256), seed, place,
+        crop_pct_of(checkpoint, host.model, crop_pct),
     )  # fmt: skip
     notes = list(_notes(host, dataset, images, normalisation, with_sizes=bool(sizes)))
     changes = ablations(host, alpha, shuffle=shuffle, remove=remove, seed=seed)
@@ -140,6 +145,7 @@ def evaluate(
         "method": method, "alpha": list(alpha), "shuffle": shuffle, "remove": remove,
         "permute_patches": permute_patches, "seed": seed, "mean": list(normalisation.mean),
         "std": list(normalisation.std), "normalised_by": normalisation.said_by,
+        "crop_pct": images.crop_pct if images.are_files else 1.0,
     }  # fmt: skip
     result: EvaluationResult = in_order(
         rows, dataset=dataset.label, num_classes=host.num_classes, parameters=parameters,
@@ -175,7 +181,10 @@ def _notes(
         )
     yield from dataset.notes
     if images.are_files:
-        yield "images were read from their files, resized and cropped to each size"
+        yield (
+            "images were read from their files, and the middle resized to each size: "
+            f"{images.crop_pct:.1%} of the side that fits (--crop-pct)"
+        )
     elif with_sizes or images.split.img_size != host.res:
         yield (
             f"images of {sized(images.split.img_size)} were resized from uint8 by bicubic "

@@ -31,6 +31,7 @@ def loaders(recipe: Recipe, dataset: Dataset, world: World) -> tuple[Loader, Loa
             rank=world.rank,
             world_size=world.size,
             strict=recipe.strict,
+            crop_pct=recipe.crop_pct,
         )
         for split, batch_size in batch_sizes.items()
     )

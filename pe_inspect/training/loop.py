@@ -23,7 +23,8 @@ from pe_inspect.training.hardware import (
     suits_channels_last,
 )
 from pe_inspect.training.launch import Place
-from pe_inspect.training.optimizer import RunningAverage, adamw
+from pe_inspect.training.losses import LOSSES
+from pe_inspect.training.optimizer import RunningAverage, make_optimizer
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.teacher import Teacher
@@ -97,9 +98,7 @@ class Loop:
         if suits_channels_last(recipe.channels_last, device):
             self._format = torch.channels_last
             self.model.to(memory_format=self._format)
-        self.optimizer = adamw(
-            self.model, lr=recipe.lr, weight_decay=recipe.weight_decay, device=device
-        )
+        self.optimizer = make_optimizer(self.model, recipe, device)
         self.average = RunningAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.teacher = Teacher(recipe, device) if recipe.teacher else None
         self._heads = self._prepared()
@@ -168,7 +167,7 @@ class Loop:
         return {
             **{f"model.{key}": value for key, value in self.model.state_dict().items()},
             **{f"average.{key}": value for key, value in self._averaged().items()},
-            **{f"adamw.{i}.{k}": v for i, kept in moments.items() for k, v in kept.items()},
+            **{f"optimizer.{i}.{k}": v for i, kept in moments.items() for k, v in kept.items()},
         }
 
     def restore(self, state: Mapping[str, torch.Tensor], step_number: int) -> None:
@@ -182,10 +181,12 @@ class Loop:
         if self.average:
             self.average.model.load_state_dict(_under("average", state))
         kept: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in _under("adamw", state).items():
+        for key, value in _under("optimizer", state).items():
             index, _, name = key.partition(".")
             kept.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
+        if self.recipe.optimizer == "lamb":  # which counts its steps for a whole group
+            groups = [{**group, "step": step_number} for group in groups]
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         self.step_number = step_number
 
@@ -209,7 +210,7 @@ class Loop:
         return total
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean over heads of the cross-entropy, smoothed where labels are learned.
+        """Return the mean over heads of the recipe's loss, smoothed where labels are learned.
 
         The head of a distillation token learns the labels too, but where there is a teacher.
 
@@ -220,11 +221,8 @@ class Loop:
         mixed = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype, enabled=mixed):
             heads = self._heads(images)
-        smoothing = self.recipe.label_smoothing
-        losses = [
-            functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
-            for logits in heads
-        ]
+        loss, smoothing = LOSSES[self.recipe.loss], self.recipe.label_smoothing
+        losses = [loss(logits.float(), targets, smoothing) for logits in heads]
         if self.teacher:
             with torch.autocast(self.device.type, self.dtype, enabled=mixed):
                 answers = self.teacher.labels(images)

@@ -1,22 +1,33 @@
-"""AdamW with decay for weight matrices alone, and the running average of weights."""
+"""AdamW or LAMB with decay for weight matrices alone, and the running average of weights."""
 
 from __future__ import annotations
 
 import copy
+from typing import Final
 
 import torch
+from timm.optim.lamb import Lamb
 
 from pe_inspect.models.vit import VisionTransformer
+from pe_inspect.training.recipe import Recipe
 
-__all__ = ["RunningAverage", "adamw", "parameter_groups"]
+__all__ = ["RunningAverage", "make_optimizer", "parameter_groups"]
+
+LAMB_EPS: Final = 1e-8  # DeiT III's
 
 
-def adamw(
-    model: VisionTransformer, *, lr: float, weight_decay: float, device: torch.device
-) -> torch.optim.AdamW:
-    """Return AdamW over the model's parameters, in one kernel where the device has one."""
-    groups = parameter_groups(model, weight_decay)
-    return torch.optim.AdamW(groups, lr=lr, fused=device.type in ("cpu", "cuda"))
+def make_optimizer(
+    model: VisionTransformer, recipe: Recipe, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimizer of a recipe over the model's parameters.
+
+    AdamW runs in one kernel where the device has one. LAMB (arXiv:1904.00962) is timm's; it leaves
+    what does not decay without a trust ratio, and clipping to `clip_grad`.
+    """
+    groups = parameter_groups(model, recipe.weight_decay)
+    if recipe.optimizer == "lamb":
+        return Lamb(groups, lr=recipe.lr, eps=LAMB_EPS, max_grad_norm=None)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=device.type in ("cpu", "cuda"))
 
 
 def parameter_groups(model: VisionTransformer, weight_decay: float) -> list[dict[str, object]]:

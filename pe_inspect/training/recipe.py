@@ -20,8 +20,10 @@ __all__ = ["Recipe"]
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 STORED_TYPES: Final = ("float32", "float16")
 SWITCHES: Final = ("auto", "on", "off")
-POLICIES: Final = ("none", "randaugment", "randaugment-timm", "trivialaugment")
+POLICIES: Final = ("none", "randaugment", "randaugment-timm", "trivialaugment", "3-augment")
 FILLS: Final = ("mean", "noise")
+OPTIMIZERS: Final = ("adamw", "lamb")
+LOSSES: Final = ("cross-entropy", "bce")
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "precision": PRECISIONS,
@@ -31,6 +33,8 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "stream": SWITCHES,
     "augment": POLICIES,
     "erasing_fill": FILLS,
+    "optimizer": OPTIMIZERS,
+    "loss": LOSSES,
 }
 # What the minutes of an epoch do not hang on.
 TIMELESS: Final = frozenset(
@@ -55,19 +59,25 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images a step, over all its micro-batches and all processes.
         accumulate: micro-batches of equal size that a step's gradient is summed over.
-        lr: AdamW's learning rate at the end of the warm-up.
+        optimizer: `"adamw"`, or `"lamb"` (arXiv:1904.00962).
+        lr: its learning rate at the end of the warm-up.
         min_lr: where the cosine ends.
         warmup_epochs: epochs (fractions too) of linear warm-up from zero.
-        weight_decay: AdamW's, of weight matrices; norms, biases and embeddings have none.
+        weight_decay: of weight matrices; norms, biases and embeddings have none.
+        loss: `"cross-entropy"`, or `"bce"`: a binary one for every class, which is there if it has
+            any share of the image (arXiv:2204.07118).
         label_smoothing: probability mass spread over all classes, 0 … 1.
         clip_grad: the largest gradient norm; 0 does not clip.
         ema_decay: of the moving average of the weights, which is then what is saved; 0 keeps none.
         shift: training images move by up to this many pixels each way.
         flip: half of the training images are mirrored.
         augment: `"randaugment"` or `"trivialaugment"`, as torchvision has them,
-            `"randaugment-timm"` (`rand-m9-mstd0.5-inc1`), or `"none"`.
+            `"randaugment-timm"` (`rand-m9-mstd0.5-inc1`), `"3-augment"` (DeiT III's), or
+            `"none"`.
         num_ops: operations an image under either RandAugment.
         magnitude: their strength there, 0 … 30; 0 … 10 of timm's.
+        color_jitter: brightness, contrast and saturation of a training image change by up to this
+            share, after the policy; 0 … 1.
         erasing: how often a rectangle of a training image is erased, 0 … 1.
         erasing_fill: whether it becomes the `"mean"` colour or `"noise"`.
         teacher: a checkpoint whose answers the head of the distillation token learns instead of
@@ -80,6 +90,7 @@ class Recipe:
         repeats: how often an image comes in the order of an epoch, augmented anew each time; an
             epoch is as long as ever, and sees fewer images. Source: arXiv:1901.09335.
         crop_scale: the smallest share of a streamed training image that a crop keeps, 0 … 1.
+        crop_pct: the share of a streamed test image's shorter side that is evaluated, above 0 … 1.
         stream: whether images are read from the disk as they are needed; `"auto"` where they do
             not fit into the memory that a set may take.
         strict: stop at an image that cannot be read, instead of leaving it out.
@@ -107,10 +118,12 @@ class Recipe:
     epochs: int = 10
     batch_size: int = 128
     accumulate: int = 1
+    optimizer: str = "adamw"
     lr: float = 1e-3
     min_lr: float = 1e-5
     warmup_epochs: float = 1.0
     weight_decay: float = 0.05
+    loss: str = "cross-entropy"
     label_smoothing: float = 0.1
     clip_grad: float = 1.0
     ema_decay: float = 0.0
@@ -119,6 +132,7 @@ class Recipe:
     augment: str = "none"
     num_ops: int = 2
     magnitude: int = 9
+    color_jitter: float = 0.0
     erasing: float = 0.0
     erasing_fill: str = "mean"
     teacher: str = ""
@@ -127,6 +141,7 @@ class Recipe:
     mixup_off_epoch: int = 0
     repeats: int = 1
     crop_scale: float = 0.08
+    crop_pct: float = 0.875
     stream: str = "auto"
     strict: bool = False
     precision: str = "auto"
@@ -150,7 +165,8 @@ class Recipe:
         self._demand("lr", 0 < self.lr < math.inf, "above 0 and finite")
         for name in ("label_smoothing", "ema_decay"):
             self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        for name in ("erasing", "crop_scale", "expected_accuracy"):
+        self._demand("crop_pct", 0 < self.crop_pct <= 1, "above 0 and at most 1")
+        for name in ("erasing", "crop_scale", "color_jitter", "expected_accuracy"):
             self._demand(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         top = 10 if self.augment == "randaugment-timm" else 30
         self._demand("magnitude", 0 <= self.magnitude <= top, f"from 0 to {top}")

@@ -238,11 +238,22 @@ def test_images_on_the_disk_are_decoded_at_every_size(checkpoint, tmp_path):
     found = pei.evaluate(checkpoint, dataset, res=[(24, 40)], limit=4, batch_size=3)
     assert [row.count for row in found.rows] == [4, 4]
     assert "read slowly" in found.notes
-    assert any("read from their files, resized and cropped to each" in n for n in found.notes)
+    assert any("read from their files, and the middle resized" in n for n in found.notes)
     drawn = np.sort(np.random.default_rng(0).choice(6, 4, replace=False))
-    held = Split(FileSplit([files[k] for k in drawn], drawn, (24, 40)).images, drawn)
-    same = pei.evaluate(checkpoint, replace(dataset, test=held), res=[(24, 40)])
-    assert same.rows[1].loss == pytest.approx(found.rows[1].loss, rel=1e-6)
+    losses = {}
+    for share in (0.875, 0.5, 1.0):
+        images = FileSplit([files[k] for k in drawn], drawn, (24, 40), share).images
+        held = replace(dataset, test=Split(images, drawn))
+        losses[share] = pei.evaluate(checkpoint, held, res=[(24, 40)]).rows[1].loss
+    assert losses[0.875] == pytest.approx(found.rows[1].loss, rel=1e-6)
+    asked = pei.evaluate(checkpoint, dataset, res=[(24, 40)], limit=4, crop_pct=0.5)
+    assert asked.rows[1].loss == pytest.approx(losses[0.5], rel=1e-6)
+    assert asked.parameters["crop_pct"] == 0.5
+    config = {**checkpoint.metadata["config"], "recipe": {"crop_pct": 1.0}}
+    trained = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
+    as_trained = pei.evaluate(trained, dataset, res=[(24, 40)], limit=4)
+    assert as_trained.rows[1].loss == pytest.approx(losses[1.0], rel=1e-6)
+    assert len({round(loss, 4) for loss in losses.values()}) == 3
 
 
 def few_classes(dataset: Dataset) -> Dataset:
@@ -269,6 +280,7 @@ def test_a_model_of_few_classes_has_no_top_five(lively, as_checkpoint, noise):
         ({"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}, "and a positive --std"),
         ({"method": "bicubik", "res": [16]}, "Unknown method 'bicubik'. Did you mean 'bicubic'"),
         ({"method": " , "}, "--method names no method"),
+        ({"crop_pct": 87.5}, "--crop-pct is 87.5; it must be above 0 and at most 1"),
         ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
     ],
 )

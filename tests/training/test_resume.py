@@ -30,6 +30,7 @@ EVERYTHING = (
     *("ema_decay=0.9", "accumulate=2", "mixup=0.8", "cutmix=1.0", "erasing=0.25"),
     *("augment=trivialaugment", "mixup_off_epoch=2"),
 )
+DEIT3 = ("optimizer=lamb", "loss=bce", "augment=3-augment", "color_jitter=0.3", "mixup=0.8")
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 @pytest.mark.parametrize("step", [1, 4, 6, 11])
-@pytest.mark.parametrize("changes", [(), EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("changes", [(), EVERYTHING, DEIT3], ids=["plain", "everything", "deit3"])
 def test_a_resumed_run_ends_in_the_same_bytes(
     tiny: Recipe,
     run: Train,
