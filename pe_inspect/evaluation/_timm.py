@@ -89,8 +89,9 @@ class TimmHost:
 
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
         """Return the patches of the images, or the windows that timm's rule has given a bias."""
-        if pe.kind == "bias":
-            windows = [getattr(module, "window_size", None) for module in _biased(self.model)]
+        if pe.is_pairwise:
+            asked = (m for m in self.model.modules() if hasattr(m, "relative_position_index"))
+            windows = [getattr(module, "window_size", None) for module in asked]
             found = [_pair(window) for window in windows if window is not None]
             if found:
                 return max(found)

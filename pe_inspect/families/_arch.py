@@ -22,6 +22,7 @@ from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
     "build",
+    "built",
     "grid_of_model",
     "is_timm_s",
     "looks_like_dinov3",
@@ -59,7 +60,7 @@ def looks_like_dinov3(names: Iterable[str]) -> bool:
 
 def norm_eps(checkpoint: Checkpoint) -> float | None:
     """Return the eps of norm1 in the named architecture; `None` where it has no such norm."""
-    model = _built(checkpoint)
+    model = built(checkpoint)
     for name, module in model.named_modules():
         if re.search(r"(?:^|\.)(?:norm1|in_norm|norm)$", name) and hasattr(module, "eps"):
             return float(module.eps)
@@ -83,7 +84,7 @@ def rotary_model(checkpoint: Checkpoint) -> Any | None:
         return None
     if not (is_flag(checkpoint, "arch") or is_timm_s(timm_name(checkpoint))):
         return None  # a name that another library gives
-    modules = _built(checkpoint).modules()
+    modules = built(checkpoint).modules()
     model = next((module for module in modules if _turns(module)), None)
     if model is not None:
         _check_fit(checkpoint, model)
@@ -137,7 +138,7 @@ def grid_of_model(checkpoint: Checkpoint, model: Any) -> tuple[int, int]:
         return int(grid[0]), int(grid[1])
     size = getattr(patches, "patch_size", None) or getattr(model, "patch_size", None)
     patch = size if isinstance(size, tuple) else (size, size)
-    _, height, width = _built(checkpoint).pretrained_cfg["input_size"]
+    _, height, width = built(checkpoint).pretrained_cfg["input_size"]
     return height // patch[0], width // patch[1]
 
 
@@ -191,7 +192,7 @@ def _model_args(checkpoint: Checkpoint) -> dict[str, Any]:
     return saved if isinstance(saved, dict) else {}
 
 
-def _built(checkpoint: Checkpoint) -> Any:
+def built(checkpoint: Checkpoint) -> Any:
     """Build the named architecture as its config.json says that it was changed."""
     name, arguments = timm_name(checkpoint), _model_args(checkpoint)
     if not arguments:

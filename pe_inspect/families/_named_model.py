@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families._arch import build, timm_name
+from pe_inspect.families._arch import built, timm_name
 from pe_inspect.families._hints import is_flag, origin
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -45,7 +45,7 @@ def input_grid(checkpoint: Checkpoint, path: str) -> tuple[int, int] | None:
     """
     if module_at(checkpoint, path) is None:
         return None
-    return _grids(timm_name(checkpoint), checkpoint.hints.img_size).get(path)
+    return _grids(built(checkpoint), checkpoint.hints.img_size).get(path)
 
 
 def image_size_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
@@ -63,7 +63,7 @@ def _named(checkpoint: Checkpoint) -> Any | None:
 
         if not timm.is_model(timm_name(checkpoint)):
             return None
-    return build(timm_name(checkpoint))
+    return built(checkpoint)
 
 
 def _image_size(model: Any) -> tuple[int, int]:
@@ -73,11 +73,11 @@ def _image_size(model: Any) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _grids(name: str, img_size: tuple[int, int] | None) -> dict[str, tuple[int, int]]:
+def _grids(model: Any, img_size: tuple[int, int] | None) -> dict[str, tuple[int, int]]:
     """Return, for every convolution by its path, the grid of its input: one pass without data."""
     import torch
 
-    model, found = build(name).eval(), dict[str, tuple[int, int]]()
+    found: dict[str, tuple[int, int]] = {}
     hooks = [
         module.register_forward_pre_hook(partial(_note_grid, found, path))
         for path, module in model.named_modules()
@@ -86,7 +86,7 @@ def _grids(name: str, img_size: tuple[int, int] | None) -> dict[str, tuple[int, 
     height, width = img_size or _image_size(model)
     try:
         with torch.no_grad():
-            model(torch.empty(1, 3, height, width, device="meta"))
+            model.eval()(torch.empty(1, 3, height, width, device="meta"))
     except (RuntimeError, AssertionError, NotImplementedError):
         found.clear()  # some models look at values, which there are none of, or at one size only
     finally:

@@ -170,3 +170,28 @@ def test_a_table_that_timm_keeps_elsewhere_is_left_alone():
     host.own.pos_embed = None
     with pytest.raises(NotApplicable, match="VisionTransformer does not keep this table as"):
         logits(host.model, host.res, host.change(Change(0.0)))
+
+
+def test_the_windows_of_a_computed_bias_are_timms_and_nothing_can_be_put_there():
+    size = {"embed_dim": 24, "depths": (1, 1), "num_heads": (1, 2), "num_classes": 7}
+    torch.manual_seed(0)
+    model = timm.create_model("swinv2_tiny_window8_256", img_size=128, **size).eval()
+    said = {"arch": "timm:swinv2_tiny_window8_256", "img_size": (128, 128)}
+    checkpoint = replace(
+        Checkpoint.from_state_dict(model.state_dict(), source="x.safetensors"),
+        hints=Hints(**said, origins=dict.fromkeys(said, "config.json")),
+        metadata={
+            "config": {
+                "architecture": "swinv2_tiny_window8_256",
+                "model_args": {**size, "img_size": [128, 128]},
+            }
+        },
+    )
+    (pe,) = extract(checkpoint, with_sha256=False)
+    other = host_of(rebuild(checkpoint), (pe,)).at((256, 256))
+    windows = {module.window_size for module in other.model.modules()
+               if hasattr(module, "relative_coords_table")}  # fmt: skip
+    assert other.grid_of(pe) == max(windows)
+    found = interpolate(pe, grid=other.grid_of(pe), method="bicubic")
+    with pytest.raises(NotApplicable, match="no table that this model could be handed"):
+        logits(other.model, other.res, other.put(found, "bicubic"))
