@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -21,6 +23,9 @@ from pe_inspect.files import OutputFolder
 if TYPE_CHECKING:
     from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
 
+_NARROWEST: Final = 40
+_WIDEST: Final = 1000  # of what is no terminal
+_INDENT: Final = "  "
 _PANEL: Final = "What to measure"
 _option: Final = partial(typer.Option, show_default=False, rich_help_panel=_PANEL)
 
@@ -167,8 +172,8 @@ def _print(result: EvaluationResult, subject: Subject, asked: Asked, folder: Out
         dict.fromkeys([*(note for pe in subject.tables for note in pe.notes), *result.notes])
     )
     if not asked.terminal.quiet:
-        for line in () if asked.terminal.json else table(list(_cells(result))):
-            write_line(f"  {line}")
+        for line in () if asked.terminal.json else _lines(list(_cells(result))):
+            write_line(f"{_INDENT}{line}")
         for note in notes:
             complain(f"Note: {note}")
     if asked.terminal.json:
@@ -176,6 +181,27 @@ def _print(result: EvaluationResult, subject: Subject, asked: Asked, folder: Out
         return
     for path in folder.written:
         write_line(f"Wrote {path}")
+
+
+def _lines(rows: list[list[str]]) -> list[str]:
+    """Return a table; where the terminal is narrower, each row as a name and its numbers below."""
+    width = max(_NARROWEST, shutil.get_terminal_size((_WIDEST, 24)).columns) - len(_INDENT)
+    lines = table(rows)
+    if max(map(len, lines)) <= width:
+        return lines
+    head, *others = rows
+    return [line for row in others for line in _below(head, row, width)]
+
+
+def _below(head: list[str], row: list[str], width: int) -> list[str]:
+    """Return `plain · 8×8 · native` and the numbers with their names; an unnamed one goes on."""
+    numbers = ""
+    for name, value in zip(head[3:], row[3:]):
+        if value:
+            numbers += f" · {name} {value}" if name else f" {value}"
+    numbers = numbers.removeprefix(" · ")
+    below = wrap(numbers, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return [" · ".join(row[:3]), *below]
 
 
 def _cells(result: EvaluationResult) -> Iterator[list[str]]:
@@ -196,7 +222,7 @@ def _cells(result: EvaluationResult) -> Iterator[list[str]]:
         yield [
             row.name, f"{row.res[0]}×{row.res[1]}", row.method, f"{row.top1:.2%}",
             f"± {row.standard_error:.2%}", *([f"{row.top5:.2%}"] * has_five), f"{row.loss:.4f}",
-            "" if fragility != fragility else f"{fragility:.3f}",
+            "" if fragility != fragility else f"{fragility:.3f}".replace("-", "−"),
             "" if row is result.plain else _signed(row),
         ]  # fmt: skip
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from pe_inspect._typing import Float, Int
+from pe_inspect.analysis._target_grid import available_memory, shown
 from pe_inspect.data import Split
 from pe_inspect.data.dataset import FileSplit
 from pe_inspect.data.decoding import CROP_PCT
+from pe_inspect.errors import UsageError
 
 __all__ = ["Images", "chosen"]
+
+BYTES: Final = 4
+COPIES: Final = 3  # of a batch at once: resized, clamped, normalised
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,21 @@ class Images:
     def are_files(self) -> bool:
         """Whether every size is decoded from the files anew."""
         return isinstance(self.split, FileSplit)
+
+    def refuse_if_too_large(self, res: tuple[int, int]) -> None:
+        """Stop before a size of which one batch takes more than half of the memory that is free.
+
+        Raises:
+            UsageError: with the bytes that its images alone would take, and the bound.
+        """
+        count, bound = min(self.batch_size, len(self)), available_memory() // 2
+        needed = BYTES * COPIES * count * len(self.mean) * res[0] * res[1]
+        if needed > bound:
+            raise UsageError(
+                f"A batch of {count} images at --res {shown(res)} would take "
+                f"{needed / 2**30:.1f} GiB of memory; the bound is {bound / 2**30:.1f} GiB, half "
+                "of what is free. Pass a smaller --res or --batch-size."
+            )
 
     def batches(
         self, res: tuple[int, int], permuted: tuple[int, int] | None = None

@@ -117,7 +117,7 @@ def evaluate(
 
     Raises:
         UsageError: no dataset is named, it does not fit the model, or a size is no whole number
-            of patches.
+            of patches, or takes more memory than there is.
         CannotRebuild: the checkpoint does not tell enough for a live model.
     """
     place, methods = find_device(device), asked_methods(method)
@@ -134,6 +134,8 @@ def evaluate(
         batch_size or BATCH.get(place.type, 256), seed, place,
         crop_pct_of(checkpoint, host.model, crop_pct),
     )  # fmt: skip
+    for size in sizes:
+        images.refuse_if_too_large(size)
     notes = list(_notes(host, dataset, images, normalisation, with_sizes=bool(sizes)))
     changes = ablations(host, alpha, shuffle=shuffle, remove=remove, seed=seed)
     permuted = [Run("permuted", host)] * permute_patches
@@ -216,6 +218,7 @@ def _counted(
     """Yield a row for every run that has a meaning; why another has none becomes a note."""
     whole, done = sum(run.work for run in runs), 0.0
     counted: list[tuple[Run, Counts]] = []
+    missed: dict[str, list[str]] = {}
     for run in runs:
         tell = _teller(progress, run, done / whole, run.work / whole)
         try:
@@ -224,8 +227,13 @@ def _counted(
             counted.append((run, counts))
             yield _row(run, counts, _reference(run, counted))
         except NotApplicable as error:
-            notes.append(f"{run.name}: not evaluated: {error}")
+            missed.setdefault(str(error), []).append(run.name)
         done += run.work
+    notes.extend(f"{_in_short(names)}: not evaluated: {why}" for why, names in missed.items())
+
+
+def _in_short(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _reference(run: Run, counted: Sequence[tuple[Run, Counts]]) -> Counts:

@@ -202,10 +202,10 @@ class Recipe:
         shape = content.get("model", {})
         if not isinstance(shape, Mapping):
             raise UsageError(f"model is {shape!r}; expected a table of its own: [model].")
-        if "data" not in plain:
+        values = typed(_RECIPE_TYPES, plain, check)
+        if "data" not in values:
             raise UsageError('a recipe needs data, the name of a dataset, e.g. data = "digits".')
-        model = ViTConfig(**typed(_MODEL_TYPES, shape, check))
-        return cls(**typed(_RECIPE_TYPES, plain, check), model=model)
+        return cls(**values, model=ViTConfig(**typed(_MODEL_TYPES, shape, check)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; `from_dict` takes them back."""

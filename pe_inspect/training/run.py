@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -200,6 +201,8 @@ class Run:
         """Measure and save a finished epoch."""
         weights = stored_weights(self.loop.product, self.recipe.stored_as)
         measured = self.evaluation = self.loop.evaluate(weights)
+        if not math.isfinite(measured.loss):  # the epoch's last step broke what was whole before
+            self._diverge(self.loop.step_number - 1, epoch, " on the test images")
         for text in (*self.loop.train_images.notes, *self.loop.test_images.notes):
             self.note(text)  # images that could not be read
         train_loss = float(self.total) / self.loop.steps_per_epoch
@@ -334,22 +337,31 @@ class Run:
                 self.folder.save_curves()
         self._save_resume()
 
-    def _diverge(self, step: int, epoch: int) -> NoReturn:
-        good = self.folder.path / WEIGHTS
-        kept = f"{good} holds epoch {epoch - 1}" if epoch > 1 else "no checkpoint was saved yet"
+    def _diverge(self, step: int, epoch: int, where: str = "") -> NoReturn:
         raise TrainingDiverged(
-            f"The loss is no longer a number: step {step + 1}, epoch {epoch}, "
-            f"lr {self._lr_of(step):.4g}; {kept}. "
+            f"The loss{where} is no longer a number: step {step + 1}, epoch {epoch}, "
+            f"lr {self._lr_of(step):.4g}; {self._last_good()}. "
             f"Try a lower rate, e.g. --set lr={self.recipe.lr / 4:.2g}."
         )
 
+    def _last_good(self) -> str:
+        """Say what the folder's weights are, where they are this run's."""
+        if not self.folder.is_begun:
+            return "no checkpoint was saved yet"
+        held = f"step {self._resumed_at}" if self._resumed_at else f"epoch {self.saved_epoch}"
+        return f"{self.folder.path / WEIGHTS} holds {held}"
+
     def _what_is_kept(self) -> str:
-        if not self.saved_epoch:
-            return "No epoch was saved yet."
-        return (
-            f"What was saved is whole: --resume goes on after epoch {self.saved_epoch}, once there "
-            "is room."
-        )
+        goes_on = f"step {self._resumed_at}" if self._resumed_at else f"epoch {self.saved_epoch}"
+        if goes_on == "epoch 0":
+            return "There is nothing yet that --resume could go on from."
+        return f"What was saved is whole: --resume goes on after {goes_on}, once there is room."
+
+    @property
+    def _resumed_at(self) -> int:
+        """The step that the run was resumed at, in an epoch that was not saved since; else 0."""
+        is_within = self.first_step > self.saved_epoch * self.loop.steps_per_epoch
+        return self.first_step if is_within else 0
 
     def _lr_of(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.loop.steps_per_epoch)

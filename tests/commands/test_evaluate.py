@@ -70,6 +70,19 @@ def test_rows_are_printed_between_what_was_found_and_what_was_written(run, digit
     assert (here / "reports/tiny/evaluate.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_a_narrow_terminal_has_every_row_below_its_name(run, digits, monkeypatch, columns):
+    wide = run("evaluate", digits(), *ASKED, "--alpha", "0.5", "--no-figures").out.splitlines()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = run("evaluate", "checkpoints/tiny", *ASKED, "--alpha", "0.5", "--no-figures")
+    lines = done.out.splitlines()[1:]
+    assert lines[0] == "  plain · 8×8 · native"
+    assert "  scaled by 0.5 · 8×8 · native" in lines
+    assert lines[1].startswith("    top-1 ")
+    assert max(map(len, lines)) <= columns
+    assert set(" ".join(wide[2:]).split()) <= set(done.out.split())
+
+
 def test_json_holds_every_row_and_what_it_was_made_with(run, digits):
     done = run("evaluate", digits(), *ASKED, "--res", "16", "--method", "all", "--json", "--quiet",
                "--no-figures")  # fmt: skip

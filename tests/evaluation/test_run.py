@@ -302,3 +302,14 @@ def test_other_classes_and_other_channels_are_named_with_both_numbers(checkpoint
 
 def test_a_condition_that_does_not_apply_is_a_usage_error():
     assert issubclass(NotApplicable, UsageError)
+
+
+def test_a_size_that_no_memory_holds_is_refused_ahead_of_it(checkpoint, noise, monkeypatch):
+    monkeypatch.setattr(_images, "available_memory", lambda: 2**30)
+    monkeypatch.setattr(run, "_count", None)
+    with pytest.raises(UsageError) as caught:
+        pei.evaluate(checkpoint, noise(count=9), res=[16, (100_000, 10_000)], batch_size=4)
+    assert str(caught.value) == (
+        "A batch of 4 images at --res 100000x10000 would take 134.1 GiB of memory; the bound is "
+        "0.5 GiB, half of what is free. Pass a smaller --res or --batch-size."
+    )

@@ -82,9 +82,47 @@ def test_vit_lite_has_every_join_on_both_cifars() -> None:
         for join in SCHEMES["learned"]:
             recipe = recipes[f"vit-lite-7-4-{data}-{join}"]
             assert (recipe.data, recipe.model.join) == (data, join)
-            assert recipe.num_parameters == pytest.approx(3.74e6, rel=0.03)
+            assert (recipe.epochs, recipe.batch_size, recipe.lr) == (300, 128, 5.5e-4)
+            assert (recipe.weight_decay, recipe.warmup_epochs, recipe.min_lr) == (0.06, 10, 1e-5)
+            assert (recipe.mixup, recipe.cutmix, recipe.mixup_off_epoch) == (0.8, 1.0, 176)
+            assert (recipe.augment, recipe.label_smoothing) == ("randaugment-timm", 0.1)
     assert recipes["vit-lite-7-4-cifar10-lape"].expected_accuracy == 0.9429
     assert "Table 2" in recipes["vit-lite-7-4-cifar100-mpvg"].accuracy_source
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("vit-lite-7-4-cifar10-input", 3_722_250),
+        ("vit-lite-7-4-cifar10-share", 3_722_250),
+        ("vit-lite-7-4-cifar10-unshare", 3_722_250 + 6 * 65 * 256),
+        ("vit-lite-7-4-cifar10-lape", 3_722_250 + 7 * 2 * 256),
+        ("vit-lite-7-4-cifar100-input", 3_722_250 + 90 * 257),
+        ("deit-ti-input", 5_717_416),
+        ("deit-ti-distilled-input", 5_717_416 + 2 * 192 + 193 * 1000),
+        ("cpvt-ti", 5_717_416 - 197 * 192 + 10 * 192),
+        ("rope-vit-s-axial", 21_984_232),
+        ("rope-vit-s-mixed", 21_984_232 + 2 * 12 * 6 * 32),
+        ("nda111-b16", 85_977_064),
+    ],
+)
+def test_the_published_models_are_of_their_size_exactly(name: str, parameters: int) -> None:
+    assert recipes[name].num_parameters == parameters
+
+
+@pytest.mark.parametrize("name", ["deit-ti-input", "deit-b-distilled-lape", "cpvt-ti"])
+def test_deits_recipe_is_that_of_its_table_9(name: str) -> None:
+    recipe = recipes[name]
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.warmup_epochs) == (
+        300,
+        1024,
+        1e-3,
+        5,
+    )
+    assert (recipe.weight_decay, recipe.label_smoothing, recipe.clip_grad) == (0.05, 0.1, 0.0)
+    assert (recipe.augment, recipe.magnitude, recipe.repeats) == ("randaugment-timm", 9, 3)
+    assert (recipe.mixup, recipe.cutmix, recipe.erasing) == (0.8, 1.0, 0.25)
+    assert recipe.model.drop_path_rate == 0.1
 
 
 def test_the_other_published_models_are_there() -> None:

@@ -138,6 +138,7 @@ def test_an_override_that_makes_no_sense_says_why(
     ("content", "message"),
     [
         ("", 'mine.toml: a recipe needs data, the name of a dataset, e.g. data = "digits".'),
+        ('dat = "digits"', "mine.toml: Unknown recipe key 'dat'. Did you mean 'data'"),
         ('data = "digits"\nepoch = 5', "mine.toml: Unknown recipe key 'epoch'. Did you mean"),
         ('data = "digits"\nepochs = "5"', "mine.toml: epochs is '5'; expected a whole number"),
         ('data = "digits"\nepochs = true', "mine.toml: epochs is True; expected a whole number"),

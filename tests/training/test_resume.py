@@ -22,6 +22,7 @@ from pe_inspect.training import Recipe, TrainingInterrupted, train
 from pe_inspect.training.interrupt import deferred_interrupt
 from pe_inspect.training.lock import LOCK, locked
 from pe_inspect.training.loop import Loop
+from pe_inspect.training.run_folder import RunFolder
 
 Train = Callable[..., Path]
 
@@ -321,6 +322,37 @@ def test_a_file_size_limit_loses_nothing_that_was_saved(
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert load_file(folder / "model.safetensors").keys()
     assert (folder / "model.safetensors").read_bytes() == before["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "kept"),
+    [
+        (None, "There is nothing yet that --resume could go on from."),
+        (2, "--resume goes on after step 2, once there is room."),
+        (6, "--resume goes on after step 6, once there is room."),
+    ],
+)
+def test_a_full_disk_says_what_can_be_gone_on_from(
+    tiny: Recipe,
+    run: Train,
+    stopping_at: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: int | None,
+    kept: str,
+) -> None:
+    if stopped:
+        stopping_at(stopped)
+        with pytest.raises(TrainingInterrupted):
+            run(tiny)
+
+    def full(*_: object) -> None:
+        raise OutputError("The disk is full.")
+
+    monkeypatch.setattr(RunFolder, "save_weights", full)
+    with pytest.raises(OutputError) as caught:
+        run(tiny, resume=bool(stopped))
+    assert str(caught.value).startswith("The disk is full. ")
+    assert str(caught.value).endswith(kept)
 
 
 def test_a_disk_without_room_stops_before_training(
