@@ -13,7 +13,7 @@ from pe_inspect.analysis._numbers import are_equal
 from pe_inspect.analysis._resampled import ResampledTable
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler
-from pe_inspect.analysis._resampling.native import Origin
+from pe_inspect.analysis._resampling.native import Origin, spoken
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import PositionEmbedding
 
@@ -46,8 +46,9 @@ def needs_nothing(pe: PositionEmbedding) -> str:
             "This bias is computed from the offset for any window, so there is no table to "
             "resample: nothing is to be done. To see it on another window: --grid-size HxW."
         )
+    origin = "places in units of the image" if pe.family == "fourier" else "the input"
     return (
-        "This embedding is computed from the input, so there is no table to resample: nothing is "
+        f"This embedding is computed from {origin}, so there is no table to resample: nothing is "
         "to be done, it follows the size of the image by itself."
     )
 
@@ -89,7 +90,7 @@ def notes_on(
     """Yield what was chosen, what was left out, and what the kind of scheme implies."""
     if "native" in resamplers:
         plain = resamplers["native"].name
-        yield f"native is the rule of {origin.library} ({plain}): {origin.why}"
+        yield f"native is the rule of {spoken(origin.library, plain)}: {origin.why}"
     for name, resampler in resamplers.items():
         if name not in ("native", resampler.name) and not asked_all:
             yield f"{name} resamples this embedding by {resampler.name}"

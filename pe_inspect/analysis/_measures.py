@@ -23,8 +23,9 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "norm_before": "mean L2 norm of a row of the source table",
     "norm_after": "mean L2 norm of a row of the resampled table",
     "norm_ratio": "norm_after / norm_before",
-    "norm_ratio_border": "the same ratio, of the outermost rings of patches only",
-    "norm_ratio_interior": "the same, of all other patches; undefined for grids under 3 patches",
+    "norm_ratio_border": "the same ratio, of the outermost rings of patches only; of a single "
+    "row, of its two ends",
+    "norm_ratio_interior": "the same, of all other patches; undefined where there are none",
     "low_norm_share": "share of the resampled rows that are shorter than every source row",
     "neighbour_cosine_before": "mean cosine of positions one patch apart along a row or a column, "
     "the larger of the source and the target patch being the distance in both tables",
@@ -39,14 +40,16 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "round_trip_cosine": "mean cosine of a source row with the row that comes back",
     "round_trip_correlation": "Pearson correlation of the source's cosine map with the map of what "
     "comes back, diagonal left out",
-    "error_border": "mean over the outermost ring of patches of ‖back − source‖ / mean ‖source‖",
-    "error_interior": "the same over all other patches; undefined for grids under 3 patches wide",
+    "error_border": "mean over the outermost ring of patches (of a single row, its two ends) of "
+    "‖back − source‖ / mean ‖source‖",
+    "error_interior": "the same over all other patches; undefined where there are none",
     "difference_to_native": "‖resampled − native‖ / ‖native‖, native being the table as resampled "
     "by the rule of the embedding's own family",
     "num_missing": "values of the resampled table that are NaN",
 }
 """What each of a resampled table's measures is. For a bias, positions are offsets (Δy, Δx), a row
-is one offset's value in every head, and the values themselves stand for the cosine map. For
+is one offset's value in every head, and the values themselves stand for the cosine map. Where
+positions are offsets, cycles are counted over their table, which is twice the image less one. For
 phases, a row is the cosines and sines of all angles, so that its cosine is their mean affinity."""
 
 

@@ -222,10 +222,7 @@ class ResampledTable:
     @property
     def error_by_ring(self) -> Float[np.ndarray, " rings"]:
         """The mean of `error_map` over each ring of positions, from the edge (or the ends) in."""
-        rows, columns = self.error_map.shape
-        ring = rings(rows, columns)
-        if 1 in (rows, columns):
-            ring = _to_end(rows * columns).reshape(rows, columns)
+        ring = rings(*self.error_map.shape)
         return np.array([mean_of(self.error_map[ring == k]) for k in range(ring.max() + 1)])
 
     @property
@@ -286,12 +283,14 @@ def features(
 
 
 def border(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:
-    """The outermost ring of a grid."""
+    """The outermost ring of a grid; of a single row, its two ends."""
     return np.asarray(rings(rows, columns) == 0)
 
 
 def rings(rows: int, columns: int) -> Int[np.ndarray, "rows columns"]:
-    """How many patches lie between each place and the nearest edge."""
+    """How many patches lie between each place and the nearest edge; of a single row, the end."""
+    if 1 in (rows, columns):
+        return _to_end(rows * columns).reshape(rows, columns)
     return np.asarray(np.minimum(_to_end(rows)[:, None], _to_end(columns)))
 
 

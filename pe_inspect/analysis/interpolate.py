@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect._typing import Float32
 from pe_inspect.analysis import questions
-from pe_inspect.analysis._directions import Directions
 from pe_inspect.analysis._interpolate_notes import (
     notes_on,
     notes_on_values,
@@ -21,13 +19,8 @@ from pe_inspect.analysis._interpolate_notes import (
 from pe_inspect.analysis._layouts import laid_out, put_back, source_grid, target_shape
 from pe_inspect.analysis._measures import DEFINITIONS
 from pe_inspect.analysis._numbers import mean_of
-from pe_inspect.analysis._resampled import (
-    ResampledTable,
-    SourceTable,
-    covering,
-    features,
-    row_norms,
-)
+from pe_inspect.analysis._query_maps import QueryMaps, checked_token, places, query_maps
+from pe_inspect.analysis._resampled import ResampledTable, SourceTable
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler
 from pe_inspect.analysis._resampling.computed import for_network
@@ -35,7 +28,8 @@ from pe_inspect.analysis._resampling.native import origin_of
 from pe_inspect.analysis._shown import Shown
 from pe_inspect.analysis._target_grid import Size, refuse_if_too_large, shown, target_grid
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import Kind, LayerPE, PositionEmbedding
+from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.registry import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,23 +40,6 @@ METHODS: Final[Mapping[str, str]] = {
     name: str(methods[name]) for name in dict.fromkeys(["native", *methods])
 }
 """What each method does: its exact arguments, where it is defined, and for which kinds."""
-
-
-@dataclass(frozen=True, eq=False)
-class QueryMaps:
-    """How alike every patch is to one patch, before and after.
-
-    Attributes:
-        token: (row, column) of the patch in the source grid.
-        token_after: the target patch that covers its centre.
-        before: (H, W): cosine, or for a bias the bias itself (mean over heads).
-        after: (H′, W′), likewise.
-    """
-
-    token: tuple[int, int]
-    token_after: tuple[int, int]
-    before: Float32[np.ndarray, "rows columns"]
-    after: Float32[np.ndarray, "new_rows new_columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +134,7 @@ class InterpolationResult(Shown):
         Raises:
             UsageError: the patch lies outside the grid.
         """
-        done = self.tables(method)[table]
-        grids = [_places(values, is_bias=done.is_bias) for values in (done.before, done.after)]
-        token = _checked_token(token, grids[0])
-        row, column = (int(covering(n, m)[place]) for place, n, m in zip(token, *grids))
-        read = _bias_map if done.is_bias else partial(_cosine_map, kind=done.kind)
-        after = read(done.after, (row, column))
-        return QueryMaps(token, (row, column), read(done.before, token), after)
+        return query_maps(self.tables(method)[table], token)
 
     def matrices(
         self, method: str | None = None, *, table: int = 0
@@ -176,6 +147,22 @@ class InterpolationResult(Shown):
         done = self.tables(method)[table]
         rows, columns, _ = done.before.shape
         return done.resampler.matrices((rows, columns), done.size)
+
+    def separable(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The matrices of the first table by every method that has them.
+
+        Raises:
+            UsageError: no method has any.
+        """
+        found = {method: self.matrices(method) for method in self.methods}
+        pairs = {method: pair for method, pair in found.items() if pair is not None}
+        if not pairs:
+            way = "" if self.pe.kind == "phases" else "pass another --method, such as bicubic, or "
+            raise UsageError(
+                f"--matrix: {', '.join(found)} cannot be written as one matrix for rows and one "
+                f"for columns: {way}leave --matrix out."
+            )
+        return pairs
 
     def means(self, method: str | None = None) -> dict[str, float]:
         """The measures of `DEFINITIONS` by one method: means over tables, sums of counts."""
@@ -220,14 +207,8 @@ class InterpolationResult(Shown):
         Raises:
             UsageError: no method has any.
         """
-        found = {method: self.matrices(method) for method in self.methods}
-        pairs = {method: pair for method, pair in found.items() if pair is not None}
-        if not pairs:
-            raise UsageError(
-                f"--matrix: {', '.join(found)} cannot be written as one matrix for rows and one "
-                "for columns."
-            )
-        without = np.array([method for method in found if method not in pairs], dtype=np.str_)
+        pairs = self.separable()
+        without = np.array([name for name in self.methods if name not in pairs], dtype=np.str_)
         arrays: dict[str, Any] = {"not_separable": without, "grid_size": np.array(self.grid_size)}
         chosen = {"": pairs[self.method]} if self.method in pairs else {}
         for name, pair in {
@@ -277,7 +258,7 @@ def interpolate(
     sources = [
         SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.layers
     ]
-    _checked_token(token, _places(sources[0].values, is_bias=pe.is_pairwise))
+    checked_token(token, places(sources[0].values, is_bias=pe.is_pairwise))
     shapes = [target_shape(pe, table, size) for table in pe.layers]
     skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
@@ -296,15 +277,29 @@ def interpolate(
     )  # fmt: skip
 
 
+def named(method: str) -> list[str]:
+    """The methods that a user's words name; `all` is among them as it is.
+
+    Raises:
+        UsageError: there is none, or one that is not known.
+    """
+    names = [name.strip() for name in method.split(",") if name.strip()]
+    unknown = [name for name in names if name != "all" and name not in methods]
+    if names and not unknown:
+        return names
+    wrong = f"--method {method!r} names no method."
+    if unknown:
+        wrong = did_you_mean("method", unknown[0], list(methods))
+    raise UsageError(f"{wrong} `--method list` prints what each does.")
+
+
 def _chosen(pe: PositionEmbedding, method: str) -> tuple[list[Method], bool]:
     """The methods that were asked for, and whether that is all of them."""
-    names = [name.strip() for name in method.split(",") if name.strip()]
+    names = named(method)
     if "all" in names:
         fitting = [name for name, each in methods.items() if each.suits(pe)]
         first = [name for name in names if name != "all"] or ["native"]
         return [methods[name] for name in dict.fromkeys([*first, *fitting])], True
-    if not names:
-        raise UsageError(f"--method names no method. Known: {', '.join(METHODS)}, all.")
     found = [methods[name] for name in dict.fromkeys(names)]
     for each in found:
         refuse_other_kinds(pe, each)
@@ -364,39 +359,3 @@ def _stacked(values: list[Float32[np.ndarray, "..."]]) -> Float32[np.ndarray, "t
     for row, each in zip(stack, values):
         row[tuple(map(slice, each.shape))] = each
     return stack
-
-
-def _places(values: np.ndarray, *, is_bias: bool) -> tuple[int, int]:
-    """The patches of a bias; of any other table, its positions."""
-    rows, columns = (((n + 1) // 2) if is_bias else n for n in values.shape[:2])
-    return rows, columns
-
-
-def _checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) -> tuple[int, int]:
-    rows, columns = grid_size
-    row, column = (rows // 2, columns // 2) if token is None else token
-    if not (0 <= row < rows and 0 <= column < columns):
-        raise UsageError(
-            f"--token {row},{column} is outside the {rows}×{columns} grid: "
-            f"rows 0–{rows - 1}, columns 0–{columns - 1}."
-        )
-    return row, column
-
-
-def _cosine_map(
-    table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, int], *, kind: Kind
-) -> Float32[np.ndarray, "rows columns"]:
-    rows = features(table, kind)
-    directions = Directions(rows, row_norms(rows))
-    one = (slice(token[0], token[0] + 1), slice(token[1], token[1] + 1))
-    return np.asarray(np.clip(directions.cosines(directions.at(one)), -1, 1))
-
-
-def _bias_map(
-    offsets: Float32[np.ndarray, "offset_rows offset_columns heads"], token: tuple[int, int]
-) -> Float32[np.ndarray, "rows columns"]:
-    """The mean over heads of the query's bias on each key: offset query − key, so reversed."""
-    rows, columns = ((side + 1) // 2 for side in offsets.shape[:2])
-    block = offsets[token[0] : token[0] + rows, token[1] : token[1] + columns]
-    mean: np.ndarray = block[::-1, ::-1].mean(axis=-1)
-    return mean

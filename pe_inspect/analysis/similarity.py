@@ -15,6 +15,7 @@ from pe_inspect.analysis._affinity import Affinity, Definition, affinity, cosine
 from pe_inspect.analysis._maps_file import write_maps
 from pe_inspect.analysis._pairs import LayerStatistics, layer_statistics, shared_scale, thinned
 from pe_inspect.analysis._shown import Shown
+from pe_inspect.analysis._similarity_maps import Overview, Tiles
 from pe_inspect.analysis._similarity_notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.analysis._views import (
     Layers,
@@ -37,46 +38,6 @@ __all__ = ["LayerStatistics", "Overview", "SimilarityResult", "Tiles", "View", "
 OVERVIEW_SIDE: Final = 256
 MAX_TILES: Final = 16
 NOT_TABLED: Final = ("limit", "nearest")
-
-
-@dataclass(frozen=True, eq=False)
-class Overview:
-    """Every layer's N×N map, small enough for one figure.
-
-    Attributes:
-        maps: per layer, (n, n): the mean over heads, or the chosen head.
-        block: how many patches were averaged to one pixel, each way; 1 where none were.
-        thinned_from: N, before the averaging.
-    """
-
-    maps: tuple[Float32[np.ndarray, "_ _"], ...]
-    block: tuple[int, ...]
-    thinned_from: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Tiles:
-    """The centre of ViT's Figure 7: for patch (i, j), its map over all patches.
-
-    Attributes:
-        values: (tile rows, tile columns, H, W); `values[a, b, r, c]` is the affinity of patch
-            (rows[a], columns[b]) with patch (r, c).
-        rows: the grid rows that have tiles: all, or, on a large grid, evenly spaced ones.
-        columns: the grid columns that have tiles.
-        name: whose map it is: `"stored table"`, or a layer.
-        grid_size: (H, W).
-    """
-
-    values: Float32[np.ndarray, "tile_rows tile_columns rows columns"]
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    name: str
-    grid_size: tuple[int, int]
-
-    @property
-    def is_thinned(self) -> bool:
-        """Whether some patches have no tile."""
-        return (len(self.rows), len(self.columns)) != self.grid_size
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,12 +103,21 @@ def bake(
         return Baked(
             None, made.new, made.old, notes=(*made.notes, "nothing to change: no file was written")
         )
-    notes = [*made.notes]
-    if source.is_dir():
-        written = _folder(checkpoint, source, target, request, made, notes)
-    else:
-        written = _file(checkpoint, source, target, request, made, notes)
-    return Baked(written, made.new, made.old, _changed(checkpoint, made), tuple(notes))
+    job = _Job(checkpoint, source, target, request, made, [*made.notes])
+    written = _folder(job) if source.is_dir() else _file(job)
+    return Baked(written, made.new, made.old, _changed(checkpoint, made), tuple(job.notes))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One copy to be written, and what is said of it on the way."""
+
+    checkpoint: Checkpoint
+    source: Path
+    target: Path
+    request: Request
+    made: Plan
+    notes: list[str]
 
 
 def _source_of(checkpoint: Checkpoint) -> Path:
@@ -137,18 +146,19 @@ def _changed(checkpoint: Checkpoint, made: Plan) -> dict[str, Any]:
     }
 
 
-def _edits(
-    checkpoint: Checkpoint, held: Held, request: Request, made: Plan, notes: list[str]
-) -> list[Edit]:
+def _edits(job: _Job, held: Held) -> list[Edit]:
     """The edits of the copy that was read, and of every other one in the file."""
-    edits = [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
+    edits = _of_plan(job.checkpoint, job.made)
     _refuse_unplaced(edits)
-    for place, copy in other_copies(checkpoint, held, made.changes):
-        again = plan(copy, request)
-        edits += [Edit(copy.tensors[key], values) for key, values in again.changes.items()]
-        notes.append(f"{place or 'the copy without a prefix'} is the same model, treated alike")
-    notes += _on_optimizers(held, edits)
+    for place, copy in other_copies(job.checkpoint, held, job.made.changes):
+        edits += _of_plan(copy, plan(copy, job.request))
+        job.notes.append(f"{place or 'the copy without a prefix'} is the same model, treated alike")
+    job.notes.extend(_on_optimizers(held, edits))
     return edits
+
+
+def _of_plan(checkpoint: Checkpoint, made: Plan) -> list[Edit]:
+    return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
 
 
 def _refuse_unplaced(edits: Sequence[Edit]) -> None:
@@ -184,23 +194,17 @@ def _shapes_in(node: Any) -> Iterator[tuple[int, ...]]:
             yield from _shapes_in(child)
 
 
-def _file(
-    checkpoint: Checkpoint,
-    source: Path,
-    target: Path,
-    request: Request,
-    made: Plan,
-    notes: list[str],
-) -> Path:
-    held = held_in(source)
-    edits = _edits(checkpoint, held, request, made, notes)
-    if "config" in checkpoint.metadata:
-        notes.append(
+def _file(job: _Job) -> Path:
+    held = held_in(job.source)
+    edits = _edits(job, held)
+    if "config" in job.checkpoint.metadata:
+        job.notes.append(
             "config.json beside the input was not copied and says the old size: give the folder "
             "to have both written"
         )
-    notes += _on_grid(made)
-    return write_file(source, target, edits, partial(verify, before=held, edits=edits))
+    job.notes.extend(_on_grid(job.made))
+    check = partial(verify, before=held, edits=edits)
+    return write_file(job.source, job.target, edits, check)
 
 
 def _on_grid(made: Plan) -> Iterator[str]:
@@ -209,28 +213,19 @@ def _on_grid(made: Plan) -> Iterator[str]:
         yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
 
 
-def _folder(
-    checkpoint: Checkpoint,
-    source: Path,
-    target: Path,
-    request: Request,
-    made: Plan,
-    notes: list[str],
-) -> Path:
-    names = _weights(source, checkpoint)
-    held = {name: held_in(source / name) for name in names}
+def _folder(job: _Job) -> Path:
+    held = {name: held_in(job.source / name) for name in _weights(job.source, job.checkpoint)}
     whole = Held({k: t for each in held.values() for k, t in each.tensors.items()}, {})
-    edits = _edits(checkpoint, whole, request, made, notes)
+    edits = _edits(job, whole)
     by_file = {
         name: [edit for edit in edits if each.paths_of(edit.tensor)] for name, each in held.items()
     }
-    sizes = _sizes(checkpoint, made)
 
     def check(folder: Path) -> None:
         for name, each in held.items():
             verify(folder / name, each, by_file[name])
 
-    return write_folder(source, target, by_file, sizes, check)
+    return write_folder(job.source, job.target, by_file, _sizes(job.checkpoint, job.made), check)
 
 
 def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:

@@ -19,7 +19,7 @@ from pe_inspect.analysis._layouts import (
 )
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler, Whole
-from pe_inspect.analysis._resampling.native import origin_of
+from pe_inspect.analysis._resampling.native import origin_of, spoken
 from pe_inspect.analysis._target_grid import Size, is_windowed, refuse_if_too_large, target_grid
 from pe_inspect.baking import Change, Job, bakers
 from pe_inspect.baking._kernel import kernel_change
@@ -175,14 +175,16 @@ def _changes(
         notes.append(f"{pe.family}: {_rule(pe, method, resampler)}")
     if renormalise:
         notes.append(f"{pe.family}: rows have the lengths of the source's, by rank (--renormalise)")
+    elif request.renormalise:
+        notes.append(f"{pe.family}: --renormalise is for vectors, and changed nothing of this one")
     yield from made
 
 
 def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
     if method.name != "native":
-        return f"resampled by {method.name} ({resampler.name})"
+        return f"resampled by {spoken(method.name, resampler.name)}"
     origin = origin_of(pe)
-    return f"resampled by the rule of {origin.library} ({resampler.name}): {origin.why}"
+    return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
 
 
 def _resampler(pe: PositionEmbedding, request: Request) -> tuple[Method, Resampler]:

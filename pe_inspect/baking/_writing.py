@@ -46,10 +46,9 @@ def check_target(checkpoint: Checkpoint, source: Path, target: Path, *, force: b
         UsageError: it is the input, or its extension is another format's.
         OutputError: it exists.
     """
-    if target.exists() and (target.samefile(source) or _is_inside(source, target)):
-        raise UsageError(
-            f"--write {target} is the input itself. Name another file; the input is never changed."
-        )
+    if _is_same(source, target) or _is_inside(source, target):
+        what = "is the input itself" if _is_same(source, target) else "lies in the input folder"
+        raise UsageError(f"--write {target} {what}. Name another file; the input is never changed.")
     _check_extension(checkpoint, source, target)
     refuse_existing(target, force=force)
 
@@ -64,8 +63,15 @@ def refuse_existing(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target} exists. Pass --force to replace it, or another --write.")
 
 
+def _is_same(source: Path, target: Path) -> bool:
+    """Whether both names lead to one file, also over folders that are still to be made."""
+    if source.resolve() == target.resolve():
+        return True
+    return target.exists() and target.samefile(source)
+
+
 def _is_inside(source: Path, target: Path) -> bool:
-    """Whether the target is the weight file of a folder that is the input."""
+    """Whether the target is, or would be, a file or folder of a folder that is the input."""
     return source.is_dir() and source.resolve() in target.resolve().parents
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
@@ -21,6 +22,7 @@ from pe_inspect.errors import UsageError
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.baking._bake import Baked
+    from pe_inspect.position_embedding import PositionEmbedding
 
 _Method = Annotated[
     str,
@@ -92,24 +94,22 @@ def interpolate(
     if renormalise and write is None:
         raise UsageError("--renormalise is about the file that --write makes. Pass --write FILE.")
     from pe_inspect.analysis._interpolate_notes import needs_nothing
-    from pe_inspect.analysis.interpolate import interpolate as ask
 
     subject = _opened(asked)
-    baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
+    ask = partial(_ask, resize=resize, query=query, asked=asked, method=method, matrix=matrix)
     idle = [needs_nothing(pe) for pe in subject.tables]
+    if all(idle):
+        _check_words(subject, resize, asked, method)
+    elif write is not None:
+        _check_answer(subject, ask)
+    baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
     if all(idle):
         _say(subject, baked, list(dict.fromkeys(idle)), asked.terminal)
         return
     data = _data(save=asked.data.save_data, matrix=matrix)
     question = Question(
         "interpolate",
-        lambda pe: ask(
-            pe,
-            **resize.arguments(),
-            patch_size=asked.reading.patch(),
-            method=method,
-            token=query.query(),
-        ),
+        ask,
         data,
         {"token": query.query()},
         lines=lambda result: list(_side_by_side(result)),
@@ -117,9 +117,56 @@ def interpolate(
         whole={} if baked is None else {"baked": _as_json(baked)},
         made=() if baked is None or baked.path is None else (baked.path,),
     )
-    if baked is not None and not asked.terminal.quiet:
-        _complain(baked)
+    if baked is not None:
+        _complain(baked, quiet=asked.terminal.quiet)
     answer(question, replace(asked, data=Data(save_data=bool(data))), subject)
+
+
+def _ask(
+    pe: PositionEmbedding, *, resize: Resize, query: Query, asked: Asked, method: str, matrix: bool
+) -> InterpolationResult:
+    from pe_inspect.analysis.interpolate import interpolate as ask
+
+    size, patch = resize.arguments(), asked.reading.patch()
+    result: InterpolationResult = ask(
+        pe, **size, patch_size=patch, method=method, token=query.query()
+    )
+    if matrix:
+        result.separable()  # what has none is refused before anything is drawn
+    return result
+
+
+def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> None:
+    """Stop before a file is written where no embedding has an answer.
+
+    Raises:
+        UsageError: that of the first.
+    """
+    refusals = []
+    for pe in subject.tables:
+        try:
+            ask(pe)
+        except UsageError as error:
+            refusals.append(error)
+    if len(refusals) == len(subject.tables):
+        raise refusals[0]
+
+
+def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) -> None:
+    """Stop at words that mean nothing, also where nothing is to be done.
+
+    Raises:
+        UsageError: an unknown method, or an image that no whole number of patches fills.
+    """
+    from pe_inspect.analysis._target_grid import check_divisible
+    from pe_inspect.analysis.interpolate import named
+
+    named(method)
+    res = resize.arguments().get("res")
+    for pe in subject.tables:
+        patch = asked.reading.patch() or pe.patch_size
+        if res is not None and patch is not None:
+            check_divisible(res, patch)
 
 
 def _opened(asked: Asked) -> Subject:
@@ -169,8 +216,10 @@ def _as_json(baked: Baked) -> dict[str, Any]:
     }
 
 
-def _complain(baked: Baked) -> None:
-    for note in baked.notes:
+def _complain(baked: Baked, *, quiet: bool) -> None:
+    """Tell the notes; also a quiet run says that there is no file."""
+    notes = baked.notes[-1:] if quiet and baked.path is None else () if quiet else baked.notes
+    for note in notes:
         complain(f"Note: {note}")
 
 
@@ -178,7 +227,9 @@ def _say(subject: Subject, baked: Baked | None, why: list[str], terminal: Termin
     """Say what becomes of a checkpoint in which nothing is resampled."""
     notes = why if baked is None else list(baked.notes)
     written = [] if baked is None or baked.path is None else [str(baked.path)]
-    for note in () if terminal.quiet else notes:
+    if baked is not None:
+        _complain(baked, quiet=terminal.quiet)
+    for note in () if terminal.quiet or baked is not None else why:
         complain(f"Note: {note}")
     if terminal.json:
         write_json({

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect.figures._interpolate_parts import framed, method_name, route
+from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, route
 from pe_inspect.figures._lines import lined, reference
 from pe_inspect.figures._style import (
     INK,
@@ -24,6 +24,7 @@ from pe_inspect.figures._style import (
 )
 
 if TYPE_CHECKING:
+    from pe_inspect.analysis._resampled import ResampledTable
     from pe_inspect.analysis.interpolate import InterpolationResult
 
 __all__ = ["frequencies", "side_by_side"]
@@ -46,6 +47,9 @@ LEFT: Final = 1.85
 ROW: Final = 0.22
 LEAST: Final = 0.005
 LINE: Final = 0.115  # inches of one line of names
+ENTRIES: Final = 4  # of a legend, side by side
+ENTRY: Final = 0.17  # inches of one row of them
+STYLES: Final = ("-", (0, (4, 1.5, 1, 1.5)))  # of curves that share a colour
 FLOOR: Final = 1e-12  # of the largest power: what is below is rounding
 
 
@@ -56,8 +60,8 @@ def side_by_side(result: InterpolationResult) -> Figure:
     labels = [wrapped(name, LEFT - 0.2, TICK_SIZE, em=0.5) for name in groups.values()]
     rows = np.array([max(ROW, LINE * (label.count("\n") + 1) + 0.07) for label in labels])
     places, height = np.cumsum(rows) - rows / 2, float(rows.sum())
-    way = route(result, result.tables()[0], with_method=False)
-    figure = framed(height + 0.65, f"{result.pe.family} · methods side by side · {way}", text)
+    headline = f"{result.pe.family} · methods side by side · {grids(result)}"
+    figure = framed(height + 0.65, headline, text)
     floor = caption_height(text, PAGE_WIDTH)
     for k, measure in enumerate(OF_ANGLES if result.pe.kind == "phases" else OF_TABLES):
         axes = axes_at(figure, LEFT + k * 1.29, floor + 0.45, 1.1, height)
@@ -77,7 +81,7 @@ def _caption(result: InterpolationResult) -> str:
         return f"{start}{structure}Neighbours: mean cosine of positions one patch apart. {native}"
     trip = (
         "Round trip: mean ‖back − source‖ of rows, in % of their mean norm; filled, interior; "
-        "open, the outermost ring. "
+        f"open, {edge(result.tables()[0])}. "
     )
     return f"{start}Norm: mean row norm after / before. {structure}{trip}{native}"
 
@@ -93,6 +97,7 @@ def _column(
     unit: float,
 ) -> None:
     lined(axes, label, "")
+    axes.margins(x=0.08)  # room for whole dots
     values = _means(result, names, measure, unit)
     if ideal is None:
         ideal = result.means()["neighbour_cosine_before"]
@@ -133,7 +138,7 @@ def frequencies(result: InterpolationResult, table: int) -> dict[str, Figure]:
 def _spectrum(result: InterpolationResult, table: int) -> Figure:
     done = result.tables()[table]
     text = (
-        "Fourier power of the table over positions, at each whole number of cycles per image "
+        f"Fourier power of the table over positions, at each whole number of {_cycles(done)} "
         "(rings of |k|), as amplitudes squared, summed over channels: a method that only adds "
         "positions leaves the curve of the source as it is. Dashed: the highest frequency that "
         "the source grid can hold on both axes."
@@ -142,7 +147,7 @@ def _spectrum(result: InterpolationResult, table: int) -> Figure:
     headline = f"{result.pe.family} · {done.layer} · spectrum · {route(result, done)}"
     figure = framed(2.6, headline, text)
     axes = axes_at(figure, 0.75, caption_height(text, PAGE_WIDTH) + 0.42, 5.9, 2.1)
-    lined(axes, "cycles per image", "power")
+    lined(axes, _cycles(done), "power")
     for name in dict.fromkeys(result.methods):
         other = result.tables(name)[table]
         if other is not done:
@@ -156,6 +161,11 @@ def _spectrum(result: InterpolationResult, table: int) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
     return figure
+
+
+def _cycles(done: ResampledTable) -> str:
+    """The unit of frequency: a table of offsets reaches over the image twice, less one patch."""
+    return "cycles per table of offsets" if done.is_by_offset else "cycles per image"
 
 
 def _curve(axes: Axes, power: np.ndarray, **look: Any) -> None:
@@ -177,28 +187,45 @@ def _scale(axes: Axes) -> None:
 
 
 def _angles(result: InterpolationResult, table: int) -> Figure:
-    names = [name for name, _ in _groups(result)]
+    names, done = [name for name, _ in _groups(result)], result.tables()[table]
     text = (
         "How often each rotary angle turns over the image, before and after, angles in order of "
-        "speed. Under half a cycle (dotted) an angle is another at every position. Where a curve "
-        "leaves that of the source, attention meets relations that it was not trained on."
+        "speed. One that turns less than half a cycle (dotted) tells all distances apart. Where a "
+        "curve leaves that of the source, attention meets relations that it was not trained on."
     )
-    done = result.tables()[table]
-    way = route(result, done, with_method=False)
-    figure = framed(2.6, f"{result.pe.family} · {done.layer} · turns over the image · {way}", text)
+    headline = f"{result.pe.family} · {done.layer} · turns over the image · {grids(result)}"
+    legend = ENTRY * -(-(len(names) + 1) // ENTRIES)
+    figure = framed(2.45 + legend, headline, text)
     floor = caption_height(text, PAGE_WIDTH) + 0.42
-    for k, axis in enumerate(("rows", "columns")):
-        axes = axes_at(figure, 0.75 + 3.25 * k, floor, 2.65, 1.95)
-        lined(axes, f"angle, by speed over {axis}", "cycles per image" if k == 0 else "")
-        before = done.turns[0][k]
-        for number, name in enumerate(names):
-            after = result.tables(name)[table].turns[1][k]
-            axes.plot(after, color=PALETTE[number % len(PALETTE)], linewidth=1.1,
-                      label=method_name(result, name))  # fmt: skip
-        axes.plot(before, color=INK, linestyle=(0, (5, 2)), linewidth=1.2, label="source")
-        axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-        _scale(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if k == 0:
-            axes.legend(fontsize=TICK_SIZE - 1, frameon=False, loc="lower left")
+    panels = [axes_at(figure, 0.75 + 3.25 * k, floor, 2.65, 1.95) for k in range(2)]
+    for k, (axes, label) in enumerate(zip(panels, ("cycles per image", ""))):
+        lined(axes, f"angle, by speed over {('rows', 'columns')[k]}", label)
+        _turns(axes, result, names, table, k)
+    _one_scale(panels)
+    place = (0.75 / PAGE_WIDTH, (floor + 2.0) / figure.get_figheight())
+    figure.legend(*panels[0].get_legend_handles_labels(), ncols=ENTRIES, loc="lower left",
+                  bbox_to_anchor=place, borderaxespad=0, fontsize=TICK_SIZE - 1,
+                  frameon=False)  # fmt: skip
     return figure
+
+
+def _turns(
+    axes: Axes, result: InterpolationResult, names: Sequence[str], table: int, axis: int
+) -> None:
+    """Draw the turns over rows (0) or columns (1): a curve a method, and the source."""
+    for number, name in enumerate(names):
+        lap, colour = divmod(number, len(PALETTE))
+        axes.plot(result.tables(name)[table].turns[1][axis], color=PALETTE[colour], linewidth=1.1,
+                  linestyle=STYLES[lap % len(STYLES)], label=method_name(result, name))  # fmt: skip
+    before = result.tables()[table].turns[0][axis]
+    axes.plot(before, color=INK, linestyle=(0, (5, 2)), linewidth=1.2, label="source")
+    axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+    _scale(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _one_scale(panels: Sequence[Axes]) -> None:
+    """Give panels side by side one y axis."""
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis._resampled import ResampledTable
     from pe_inspect.analysis.interpolate import InterpolationResult
 
-__all__ = ["framed", "method_name", "percent", "route"]
+__all__ = ["edge", "framed", "grids", "method_name", "percent", "route"]
 
 TITLE: Final = 0.36
 LINE: Final = 0.16  # each further line of a title
@@ -35,7 +35,7 @@ def framed(height: float, headline: str, text: str) -> Figure:
     return figure
 
 
-def route(result: InterpolationResult, done: ResampledTable, *, with_method: bool = True) -> str:
+def route(result: InterpolationResult, done: ResampledTable) -> str:
     """Say whence and whither a table goes: `14×14 → 24×24 patches by native (timm: bicubic-aa)`."""
     sides = [values.shape[:2] for values in (done.before, done.after)]
     if done.is_by_offset:
@@ -43,14 +43,25 @@ def route(result: InterpolationResult, done: ResampledTable, *, with_method: boo
         sides = [tuple((n + 1) // 2 for n in each) for each in sides] if done.is_bias else sides
     else:
         unit = "patches"
-    text = " → ".join("×".join(map(str, each)) for each in sides) + f" {unit}"
-    return f"{text} by {method_name(result, result.method)}" if with_method else text
+    text = " → ".join("×".join(map(str, each)) for each in sides)
+    return f"{text} {unit} by {method_name(result, result.method)}"
+
+
+def grids(result: InterpolationResult) -> str:
+    """Say whence and whither the whole embedding goes: `14×14 → 24×24 patches`."""
+    sides = (result.pe.grid_size, result.grid_size)
+    return " → ".join("×".join(map(str, each)) for each in sides) + " patches"
+
+
+def edge(done: ResampledTable) -> str:
+    """What the border of a table is: relative vectors lie in a row."""
+    return "the two ends" if 1 in done.before.shape[:2] else "the outermost ring"
 
 
 def method_name(result: InterpolationResult, method: str) -> str:
     """A method, and in brackets what it comes down to."""
     plain = result.rules[method]
-    if method == "native":
+    if method == "native" and plain != result.native:
         return f"native ({result.native}: {plain})"
     return method if plain == method else f"{method} ({plain})"
 

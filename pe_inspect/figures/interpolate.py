@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from pe_inspect._typing import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures._interpolate_methods import frequencies, side_by_side
-from pe_inspect.figures._interpolate_parts import framed, percent, route
+from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, percent, route
 from pe_inspect.figures._lines import (
     from_zero,
     layer_axis,
@@ -28,6 +28,7 @@ from pe_inspect.figures._maps import Map, map_height, maps_row, outlined, spread
 from pe_inspect.figures._style import (
     INK,
     LABEL_SIZE,
+    MUTED,
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
@@ -50,6 +51,7 @@ LIKENESS: Final = {
     "bias": "the bias of the outlined query patch on every key patch, mean over heads",
     "phases": "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
 }
+EXACT: Final = 1e-6  # of the mean norm: float32's rounding
 LOWEST: Final = 2.1  # inches that the error profile needs for its label
 
 
@@ -65,21 +67,28 @@ def draw(
         table: which of the tables to show as maps.
 
     Returns:
-        `interpolate`; `interpolate_spectrum` and `interpolate_round_trip`, of angles
-        `interpolate_frequencies`; `interpolate_tables` where there are several tables,
-        `interpolate_methods` where several methods were asked for.
+        `interpolate`; `interpolate_spectrum`, of angles `interpolate_frequencies`;
+        `interpolate_round_trip` where one loses anything; `interpolate_tables` where there are
+        several tables, `interpolate_methods` where several methods were asked for.
     """
     figures = {
         "interpolate": _before_and_after(result, token, table),
         **frequencies(result, table),
     }
-    if result.pe.kind != "phases":  # whose way back is exact, or there is none
+    if _is_lossy(result, table):
         figures["interpolate_round_trip"] = _round_trip(result, table)
     if len(result.tables()) > 1 and result.pe.kind != "phases":
         figures["interpolate_tables"] = _tables(result)
     if len(result.methods) > 1:
         figures["interpolate_methods"] = side_by_side(result)
     return figures
+
+
+def _is_lossy(result: InterpolationResult, table: int) -> bool:
+    """Whether a round trip loses anything: computed values come back to the last digits."""
+    if result.pe.kind == "phases":  # whose way back is exact, or there is none
+        return False
+    return not bool((result.tables()[table].error_map < EXACT).all())
 
 
 def _before_and_after(
@@ -139,7 +148,7 @@ def _round_trip(result: InterpolationResult, table: int) -> Figure:
     )
     text = (
         f"Resampled {route(result, done)}, and back by the same method. Error: "
-        f"‖back − source‖ of each position, in % of the mean row norm. Border: the outermost ring, "
+        f"‖back − source‖ of each position, in % of the mean row norm. Border: {edge(done)}, "
         f"{percent(done.measures['error_border'])}; interior: all others, "
         f"{percent(done.measures['error_interior'])}. Over all, {LOST} is "
         f"{percent(done.measures['round_trip_error'])}, and the mean cosine of a row with the row "
@@ -181,10 +190,11 @@ def _error_profile(
 def _tables(result: InterpolationResult) -> Figure:
     tables = result.tables()
     text = (
-        "Norm: mean row norm after / before. Round-trip error: mean over the outermost ring "
+        f"Norm: mean row norm after / before. Round-trip error: mean over {edge(tables[0])} "
         "(border) and over all other positions (interior), in % of the table's mean row norm."
     )
-    headline = f"{result.pe.family} · every table · {route(result, tables[0])}"
+    way = f"{grids(result)} by {method_name(result, result.method)}"
+    headline = f"{result.pe.family} · every table · {way}"
     names = [table.layer for table in tables]
     room = layer_room(names)
     figure = framed(1.85 + room, headline, text)
@@ -199,6 +209,9 @@ def _tables(result: InterpolationResult) -> Figure:
     interior = _series(error, tables, "error_interior", "interior", PALETTE[0], unit=100.0)
     error.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
     from_zero(error, border, interior)
+    if (np.stack([border, interior]) < 100 * EXACT).all():
+        error.text(0.5, 0.5, "a round trip loses nothing", transform=error.transAxes, ha="center",
+                   size=TICK_SIZE, color=MUTED)  # fmt: skip
     return figure
 
 

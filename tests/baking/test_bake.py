@@ -260,6 +260,13 @@ def test_a_disk_that_fills_half_way_leaves_the_old_folder(source, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
+def test_a_folder_that_is_still_to_be_made_does_not_hide_the_input(source, tmp_path):
+    before = source.read_bytes()
+    refused(source, tmp_path / "gone/../model.safetensors", "is the input itself", grid=(5, 7),
+            force=True)  # fmt: skip
+    assert source.read_bytes() == before
+
+
 @pytest.mark.parametrize("spelling", ["sub/../model.safetensors", "here/model.safetensors"])
 def test_another_spelling_of_the_input_is_the_input(spelling, source, tmp_path):
     (tmp_path / "sub").mkdir()
@@ -302,6 +309,16 @@ def test_our_own_folder_is_rebuilt_at_the_new_size(tmp_path):
     assert model(torch.zeros(1, 1, 10, 12)).shape == (1, 10)
     names = {path.name for path in made.path.iterdir()}
     assert names == {"config.json", "metrics.csv", "model.safetensors"}
+
+
+@pytest.mark.parametrize("inside", ["new", "new/deeper", "../old/new"])
+def test_nothing_is_written_into_the_input_folder(inside, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(Path(__file__).parents[2] / "checkpoints" / "digits-lape", folder)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(pei.UsageError, match="lies in the input folder"):
+        pei.bake(pei.load(folder), folder / inside, res=(10, 12))
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_folder_takes_a_folder(tmp_path):

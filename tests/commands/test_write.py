@@ -49,6 +49,16 @@ def test_another_patch_size_resizes_the_kernel(run, vit):
     assert "PI-resized from 4×4 to 2×2 pixels" in done.err
 
 
+def test_what_renormalise_does_not_touch_is_said(run, here):
+    tables = {"blocks.0.attn.rel_pos.relative_position_bias_table": np.ones((35, 2), np.float32)}
+    save_file(tables, here / "bias.safetensors")
+    words = ("--grid-size", "3x4", "--grid", "5x7", "--no-figures", "--write", "new.safetensors")
+    done = run("interpolate", "bias.safetensors", *words, "--renormalise", "--method", "nearest")
+    assert done.code == 0, done.err
+    assert "--renormalise is for vectors, and changed nothing of this one" in done.err
+    assert "Note: relative_bias: resampled by nearest\n" in done.err
+
+
 def peg():
     return {"pos_block.0.proj.0.weight": np.ones((8, 1, 3, 3), np.float32)}
 
@@ -89,10 +99,63 @@ def test_what_needs_nothing_says_so_where_no_file_is_asked_for(run, free):
     assert told["written"] == []
 
 
+def test_a_quiet_run_says_that_there_is_no_file(run, free):
+    words, _ = free
+    done = run("interpolate", *words, "--write", "new.safetensors", "--quiet")
+    assert done.err == "Note: nothing to change: no file was written\n"
+    assert run("interpolate", *words, "--quiet").err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--grid", "5x7", "--method", "bicubc"),
+            "Unknown method 'bicubc'. Did you mean 'bicubic'",
+        ),
+        (
+            ("--grid", "5x7", "--method", ","),
+            "--method ',' names no method. `--method list` prints",
+        ),
+        (("--res", "47", "--patch-size", "4"), "--res 47 is no whole number of 4-pixel patches"),
+    ],
+)
+def test_words_without_a_meaning_end_with_2_also_where_nothing_is_to_be_done(
+    run, free, words, said
+):
+    (path, *grid, _, _), _ = free
+    for write in ((), ("--write", "new.safetensors")):
+        done = run("interpolate", path, *grid, *words, *write)
+        assert done.code == 2
+        assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--token", "9,9"), "--token 9,9 is outside the 3×4 grid"),
+        (("--matrix", "--method", "mae-decoder"), "bicubic, or leave --matrix out."),
+    ],
+)
+def test_a_request_that_is_refused_leaves_no_file_behind(run, vit, here, words, said):
+    done = run("interpolate", *vit, "--grid", "5x7", "--write", "new.safetensors", "--save-data",
+               *words)  # fmt: skip
+    assert done.code == 2
+    assert said in done.err
+    assert [path.name for path in here.iterdir()] == ["vit.safetensors"]
+
+
+def test_matrices_that_do_not_exist_are_refused_before_a_figure_is_drawn(run, vit, here):
+    done = run("interpolate", *vit, "--grid", "5x7", "--matrix", "--method", "mae-decoder")
+    assert done.code == 2
+    assert not (here / "reports").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--write", "vit.safetensors"), "is the input itself"),
+        (("--write", "not-there/../vit.safetensors", "--force"), "is the input itself"),
         (("--write", "new.pth"), "its name ends in .safetensors. Pass --write new.safetensors."),
         (("--renormalise",), "--renormalise is about the file that --write makes"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +81,13 @@ def test_the_title_names_the_rule_that_native_comes_down_to():
     assert "3×5 → 7×4 patches by native (deit: bicubic)" in words(drawn)
     assert "3×5 → 7×4 patches by bicubic Above" in words(plain)
     assert "by jax (bilinear-align-corners)" in words(library)
+
+
+def test_a_rule_that_is_its_own_library_is_named_once():
+    result = interpolate(vectors(), grid=(7, 4))
+    drawn = draw(replace(result, native="bicubic"))["interpolate"]
+
+    assert "patches by native (bicubic)" in words(drawn)
 
 
 def test_a_bias_is_drawn_by_offset_and_on_a_scale_that_keeps_its_sign():
@@ -194,6 +202,69 @@ def test_relative_vectors_are_drawn_by_offset():
     ]  # fmt: skip
     profile = next(axes for axes in figures["interpolate_round_trip"].axes if axes.lines)
     assert len(profile.lines[0].get_ydata()) == 4
+
+
+def test_figures_of_all_tables_are_headed_by_the_grid_and_not_by_the_first_table():
+    layers = tuple(
+        LayerPE("blocks.0", np.random.default_rng(0).standard_normal((2 * n - 1, 6)), (4, 6),
+                part=part)
+        for part, n in (("y", 4), ("x", 6))
+    )  # fmt: skip
+    pe = PositionEmbedding("x", "relative", "layer", layers)
+    figures = draw(interpolate(pe, grid=(7, 9), method="bicubic,nearest"))
+
+    assert "every table · 4×6 → 7×9 patches by bicubic" in words(figures["interpolate_tables"])
+    assert "methods side by side · 4×6 → 7×9 patches" in words(figures["interpolate_methods"])
+
+
+def test_the_border_of_vectors_in_a_row_is_its_two_ends():
+    result = interpolate(vectors((1, 7), tables=2), grid=(1, 4), method="bicubic,nearest")
+    figures = draw(result)
+    error = figures["interpolate_tables"].axes[1]
+
+    for name in ("interpolate_tables", "interpolate_round_trip", "interpolate_methods"):
+        assert "the two ends" in words(figures[name])
+    assert all(np.isfinite(line.get_ydata()).all() for line in error.lines)
+
+
+@pytest.mark.parametrize("ask", [{"grid": (3, 5)}, {"grid": (9, 15), "method": "nearest-exact"}])
+def test_a_round_trip_that_loses_nothing_is_not_drawn(ask):
+    assert "interpolate_round_trip" not in draw(interpolate(vectors(), **ask))
+
+
+def test_tables_that_lose_nothing_say_so():
+    said = "a round trip loses nothing"
+    for grid, is_said in (((6, 10), True), ((7, 4), False)):
+        result = interpolate(vectors(tables=3), grid=grid, method="nearest")
+        error = draw(result)["interpolate_tables"].axes[1]
+        assert [text.get_text() for text in error.texts] == ([said] if is_said else [])
+
+
+def test_frequencies_of_a_bias_are_counted_over_its_table():
+    by_patch = draw(interpolate(vectors(), grid=(6, 7)))["interpolate_spectrum"]
+    by_offset = draw(interpolate(bias(), grid=(6, 7)))["interpolate_spectrum"]
+
+    assert by_patch.axes[0].get_xlabel() == "cycles per image"
+    assert by_offset.axes[0].get_xlabel() == "cycles per table of offsets"
+    assert "cycles per image" not in words(by_offset)
+
+
+def test_curves_of_angles_are_told_apart_below_their_legend():
+    speeds = np.array([1.0, 0.1])
+    y, x = np.indices((4, 6)).reshape(2, 24, 1)
+    table = LayerPE("blocks.0", np.concatenate([y * speeds, x * speeds], axis=1)[None], (4, 6))
+    pe = PositionEmbedding("rotary", "phases", "layer", (table,))
+    figure = draw(interpolate(pe, grid=(8, 6), method="all"))["interpolate_frequencies"]
+    figure.canvas.draw()
+    curves = [line for line in figure.axes[0].lines if len(line.get_ydata()) == len(speeds)][:-1]
+    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in curves}
+    legend = figure.legends[0].get_window_extent()
+
+    assert len(looks) == len(curves) > 6  # more than the palette has colours
+    assert legend.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
+    assert legend.x1 <= figure.bbox.x1
+    assert legend.y1 <= min(text.get_window_extent().y0 for text in figure.texts[:1])
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
 def test_one_table_and_one_method_have_three_figures():

@@ -17,7 +17,7 @@ from pe_inspect.analysis._resampling._resampler import Resampler
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import Kind, PositionEmbedding
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "origin_of", "spoken"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
 )
 _OF_HF: Final = re.compile(r"embeddings\.position_embeddings$")
 _OF_TIMM: Final = re.compile(r"timm:|hf-hub:timm/")
+
+
+def spoken(name: str, plain: str) -> str:
+    """A rule, and in brackets the plain method that it comes down to, where that is another."""
+    return name if name == plain else f"{name} ({plain})"
 
 
 def origin_of(pe: PositionEmbedding) -> Origin:
