@@ -87,13 +87,13 @@ def _mark_best(axes: Axes, rows: Rows) -> None:
     best = int(np.nanargmax(accuracy)) if np.isfinite(accuracy).any() else None
     if best is None:
         return
-    epoch = _column(rows, "epoch")[best]
+    epoch, is_late = _column(rows, "epoch")[best], 2 * best + 1 >= len(rows)
     axes.annotate(
         f"{accuracy[best]:.2f} % in epoch {epoch:.0f}",
         (epoch, accuracy[best]),
-        xytext=(0.97, 0.05),
+        xytext=(0.97 if is_late else 0.03, 0.05),
         textcoords="axes fraction",
-        ha="right",
+        ha="right" if is_late else "left",
         size=TICK_SIZE,
         arrowprops={"arrowstyle": "-", "linewidth": 0.6},
     )

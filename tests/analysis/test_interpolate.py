@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from analysis.made import GRID, vectors
 from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis import _target_grid
@@ -16,18 +17,6 @@ from pe_inspect.analysis._resampling import methods
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-
-GRID = (3, 5)
-
-
-def vectors(grid_size=GRID, prefix=1, tables=1, channels=6, **fields):
-    rng = np.random.default_rng(0)
-    rows = prefix + grid_size[0] * grid_size[1]
-    layers = tuple(
-        LayerPE(f"blocks.{i}", rng.standard_normal((rows, channels)) * 0.1, grid_size, prefix)
-        for i in range(tables)
-    )
-    return PositionEmbedding("learned_absolute", "vectors", "input", layers, **fields)
 
 
 def timm_bias(window, prefix, seed=0):

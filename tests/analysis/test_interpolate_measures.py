@@ -7,22 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from analysis.made import GRID, vectors
 
 from pe_inspect.analysis._measures import DEFINITIONS
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
-
-GRID = (3, 5)
-
-
-def vectors(grid_size=GRID, prefix=1, tables=1, channels=6, **fields):
-    rng = np.random.default_rng(0)
-    rows = prefix + grid_size[0] * grid_size[1]
-    layers = tuple(
-        LayerPE(f"blocks.{i}", rng.standard_normal((rows, channels)) * 0.1, grid_size, prefix)
-        for i in range(tables)
-    )
-    return PositionEmbedding("learned_absolute", "vectors", "input", layers, **fields)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,12 @@ def test_the_best_epoch_is_named(figure) -> None:
     assert [text.get_text() for text in figure.axes[1].texts] == ["70.00 % in epoch 2"]
 
 
+def test_the_name_of_the_best_epoch_is_on_its_side(figure) -> None:
+    falling = [{**row(epoch), "test_accuracy": str(0.9 - epoch / 10)} for epoch in (1, 2, 3)]
+    first = drawings["training"](falling)["curves"].axes[1].texts[0]
+    assert first.xyann[0] < 0.5 < figure.axes[1].texts[0].xyann[0]
+
+
 def test_one_epoch_is_a_point_and_no_number_has_no_best() -> None:
     figure = drawings["training"]([{**row(1), "test_accuracy": "nan"}])["curves"]
     assert figure.axes[0].lines[0].get_marker() == "o"
