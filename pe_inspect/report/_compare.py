@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.report._content import Definition, Picture, Section, Table
-from pe_inspect.report._frames import similarity_frames
+from pe_inspect.report._frames import head_names, similarity_frames
 from pe_inspect.report._pictures import picture
 from pe_inspect.report._subjects import NotAsked, Subject
 from pe_inspect.report._views import Frame, Track, View
@@ -160,8 +160,14 @@ def _view(side: Alongside, subjects: Sequence[Subject]) -> View:
     ]
     return View(
         "compare", "compare-view", "The same patch in every checkpoint", "layer", tuple(tracks),
-        affinity.name, affinity.limit, notes=side.notes,
+        affinity.name, affinity.limit, head_names=_head_names(side),
     )  # fmt: skip
+
+
+def _head_names(side: Alongside) -> tuple[str, ...]:
+    """The names of the heads, where all have the same."""
+    found = {head_names(result.pe) for result in side.results}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _frames(side: Alongside, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:

@@ -10,6 +10,7 @@ import numpy as np
 from pe_inspect._typing import Float32
 from pe_inspect.analysis._affinity import Affinity, Values, affinity, cosines
 from pe_inspect.analysis._received import Received, steps
+from pe_inspect.analysis._relations import relation_names
 from pe_inspect.analysis._views import by_layer
 from pe_inspect.position_embedding import LayerNormParams, PositionEmbedding
 from pe_inspect.report._encode import encoded, from_chain
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.analysis.similarity import SimilarityResult
 
-__all__ = ["frame_of", "prefix_names", "resampled_tracks", "similarity_frames"]
+__all__ = ["frame_of", "head_names", "prefix_names", "resampled_tracks", "similarity_frames"]
 
 _SMALL: Final = 1024  # tokens; the maps of more are larger than any table
 
@@ -137,6 +138,12 @@ def _of_tokens(
 def _lengths(values: np.ndarray) -> np.ndarray | None:
     norms: np.ndarray = np.linalg.norm(values.astype(np.float64), axis=-1).astype(np.float32)
     return norms if np.isfinite(norms).all() else None
+
+
+def head_names(pe: PositionEmbedding) -> tuple[str, ...]:
+    """Name the maps of a layer where they are no heads: those of query, key and value tables."""
+    names = relation_names([table.part for table in pe.layers]) if pe.kind == "relative" else ()
+    return names if all(names) else ()
 
 
 def prefix_names(pe: PositionEmbedding, count: int) -> tuple[str, ...]:

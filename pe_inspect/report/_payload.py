@@ -114,7 +114,7 @@ def _view(view: View, frame_of: Any) -> dict[str, Any]:
         "kind": view.kind, "id": view.id, "title": view.title, "axis": view.axis,
         "quantity": view.quantity, "limit": view.limit, "trackWord": view.track_word,
         "token": view.token and list(view.token), "start": view.start,
-        "notes": list(view.notes), "tracks": tracks,
+        "notes": list(view.notes), "tracks": tracks, "headNames": list(view.head_names),
     }  # fmt: skip
 
 

@@ -95,6 +95,7 @@ class View:
         token: the patch to begin with; `None` is the middle of the grid.
         start: the frame to begin with.
         notes: sentences to print under the view: resampled grids, thinning.
+        head_names: what the maps of a frame are where they are no heads: `"query"`, `"value"`.
     """
 
     kind: ViewKind
@@ -108,3 +109,4 @@ class View:
     token: tuple[int, int] | None = None
     start: int = 0
     notes: tuple[str, ...] = ()
+    head_names: tuple[str, ...] = ()

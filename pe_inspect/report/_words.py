@@ -41,6 +41,7 @@ _JOINS: Final[Mapping[str, str]] = {
     "layer": "used inside attention",
     "none": "not joined to the tokens",
 }
+_NORMED_BIAS: Final = "in every block through a LayerNorm of its own (LaPE), inside attention"
 _ADDED_WITHIN: Final = frozenset({"conditional"})
 _PACKAGES: Final = ("numpy", "matplotlib", "timm", "torch")
 
@@ -53,7 +54,9 @@ def lede_of(pe: PositionEmbedding) -> str:
 
 
 def _joined(pe: PositionEmbedding) -> str:
-    return "added to the tokens between layers" if pe.family in _ADDED_WITHIN else _JOINS[pe.join]
+    if pe.family in _ADDED_WITHIN:
+        return "added to the tokens between layers"
+    return _NORMED_BIAS if pe.join == "lape" and pe.is_pairwise else _JOINS[pe.join]
 
 
 def _extent(pe: PositionEmbedding) -> str:
@@ -103,6 +106,8 @@ def _width(pe: PositionEmbedding) -> Fact:
     if pe.num_heads is None:
         return Fact("Channels", pe.embed_dim)
     heads = list(dict.fromkeys(table.shape[0] for table in pe.layers))
+    if heads == [1]:
+        return Fact("Heads", "all", "share the same values")
     if len(heads) == 1:
         return Fact("Heads", heads[0])
     return Fact("Heads", ", ".join(map(str, heads)), "from first to last layer")

@@ -15,7 +15,7 @@ from pe_inspect.analysis._received import received
 from pe_inspect.position_embedding import LayerPE
 
 GRID = (5, 7)
-VIEW = "similarity-view"
+VIEW, GRIDS = "similarity-view", "resolution-view"
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +266,49 @@ def test_what_is_written_beside_the_map_is_its_measured_error(page, table):
         worst = max(worst, np.abs(found[0] - maps(table, patch)[0]).max())
     assert worst <= stated + 1e-4
     assert math.isfinite(stated)
+
+
+def test_the_keys_stay_where_they_were_when_another_grid_is_chosen(browser, file):
+    with opened(browser, file) as page:
+        at = "document.activeElement.className"
+        name = page.locator(f"#{GRIDS} .slider output")
+        page.focus(f"#{GRIDS} .field")
+        for expected in ("7×10", "5×7"):
+            page.keyboard.press("PageUp")
+            settled(page)
+            assert (name.inner_text(), page.evaluate(at)) == (expected, "field")
+        page.locator(f"#{GRIDS} .small-map").last.focus()
+        page.keyboard.press("Enter")
+        settled(page)
+        assert (name.inner_text(), page.evaluate(at)) == ("10×14", "small-map")
+        assert page.locator(f"#{GRIDS} .small-map[aria-pressed=true]").inner_text() == "10×14"
+
+
+def test_with_a_mouse_two_clicks_join_two_patches(browser, file):
+    with opened(browser, file) as page:
+        page.locator(f"#{VIEW} button", has_text="Two patches").click()
+        settled(page)
+        assert "Click the first patch, then the second." in page.inner_text(f"#{VIEW} .readout")
+        for patch in ((1, 2), (3, 6)):
+            page.mouse.click(*middle(page, VIEW, patch, GRID))
+        settled(page)
+        text = page.inner_text(f"#{VIEW} .readout")
+        assert text.startswith("row 1, column 2 in ")
+        assert "with row 3, column 6" in text
+        assert "offset +2 rows, +4 columns" in text
+
+
+def test_a_patch_with_itself_is_not_called_off_by_rounding(browser, file):
+    with opened(browser, file, "#patch=0,0&with=0,0") as page:
+        text = page.inner_text(f"#{VIEW} .readout")
+    assert "every pair with this offset" in text
+    assert "deviations off" not in text
+
+
+def test_a_difference_is_fitted_and_leaves_no_choice_of_scale(browser, file):
+    with opened(browser, file) as page:
+        scale = page.locator(f"#{VIEW} label:has-text('scale') select")
+        assert (scale.input_value(), scale.is_enabled()) == ("whole", True)
+        page.select_option(f"#{VIEW} label:has-text('show') select", "previous")
+        settled(page)
+        assert (scale.input_value(), scale.is_enabled()) == ("fitted", False)

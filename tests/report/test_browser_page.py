@@ -62,13 +62,14 @@ def keep(page, name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(browser, file, scheme):
+def test_axe_finds_no_violation(browser, two, scheme):
     script = axe()
-    with opened(browser, file, color_scheme=scheme, bypass_csp=True) as page:
-        page.click(f"#{VIEW} .numbers summary")
+    with opened(browser, two, color_scheme=scheme, bypass_csp=True) as page:
+        keep(page, f"explore-{scheme}")
+        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        settled(page)
         page.add_script_tag(content=script)
         found = page.evaluate("() => axe.run({resultTypes: ['violations']})")
-        keep(page, f"explore-{scheme}")
     wrong = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found["violations"]]
     assert wrong == []
     assert len(found["passes"]) > 20
@@ -139,6 +140,7 @@ def test_without_scripts_every_view_has_its_figures(browser, two):
         assert not page.locator(".explorer:visible").count()
         for details in page.locator("details.static").all():
             assert details.locator("img").first.is_visible()
+            assert not details.locator("> summary").is_visible()
 
 
 def test_on_paper_figures_stand_for_views(browser, file):
@@ -246,6 +248,14 @@ def test_a_head_is_chosen(browser, tmp_path):
     assert np.abs(found[0] - values[3, 9].reshape(3, 4)).max() <= 0.02
 
 
+def test_maps_that_are_no_heads_are_chosen_by_their_names(browser, tmp_path):
+    view = view_of(np.random.default_rng(0).normal(size=(2, 12, 12)), (3, 4))
+    file = page_of(replace(view, head_names=("query", "value"))).save(tmp_path / "named.html")
+    with opened(browser, file) as page:
+        options = page.locator(f"#{VIEW} label:has-text('table') option").all_inner_texts()
+        assert options == ["mean of all", "query", "value"]
+
+
 def test_what_is_undefined_is_hatched_and_called_so(browser, tmp_path):
     values = np.eye(12)[None]
     values[0, 5] = values[0, :, 5] = np.nan
@@ -283,6 +293,43 @@ def test_the_epochs_play(browser, tmp_path):
         assert page.inner_text(f"#{VIEW} output") == "epoch 5"
         page.locator(f"#{VIEW} button", has_text="Play").click()
         page.locator(f"#{VIEW} output", has_text="epoch 15").wait_for(timeout=4000)
+
+
+def test_the_chosen_small_map_is_in_sight_and_the_page_stays_where_it_is(browser, tmp_path):
+    view = view_of(np.random.default_rng(0).normal(size=(1, 6, 6)), (2, 3), 60)
+    file = page_of(replace(view, start=59)).save(tmp_path / "many.html")
+    with opened(browser, file) as page:
+        for chosen in ("59", "0", "31"):
+            page.fill(f"#{VIEW} input[type=range]", chosen)
+            settled(page)
+            item = page.locator(f"#{VIEW} .small-map[aria-pressed=true]").bounding_box()
+            box = page.locator(f"#{VIEW} .small-maps").bounding_box()
+            assert box["y"] <= item["y"] + 1
+            assert item["y"] + item["height"] <= box["y"] + box["height"] + 1
+        assert page.evaluate("scrollY") == 0
+
+
+def test_a_linked_view_has_the_grid_of_the_layer_that_another_view_chose(browser, tmp_path):
+    wide, small = (
+        view_of(np.eye(h * w)[None], (h, w)).tracks[0].frames[0] for h, w in ((4, 6), (2, 3))
+    )
+    tracks = (Track("stages", (wide, replace(small, name="blocks.1"))),)
+    first = replace(view_of(np.eye(6)[None], (2, 3)), tracks=tracks)
+    file = page_of(first, replace(first, id="other-view")).save(tmp_path / "stages.html")
+    with opened(browser, file) as page:
+        page.fill(f"#{VIEW} input[type=range]", "1")
+        settled(page)
+        edges = page.locator(".edges").all_inner_texts()
+        assert edges == ["rows 0–1 down, columns 0–2 across"] * 2
+
+
+def test_of_patches_alike_the_nearest_is_named_and_the_others_are_counted(browser, tmp_path):
+    values = np.zeros((1, 12, 12))
+    values[0, 5, [0, 6, 11]] = 0.75
+    file = page_of(view_of(values, (3, 4))).save(tmp_path / "alike.html")
+    with opened(browser, file, "#patch=1,1") as page:
+        text = page.inner_text(f"#{VIEW} .readout")
+    assert "highest: row 1, column 2, 0.750, 1.00 patches away; as high: 2 more" in text
 
 
 def test_a_large_grid_is_answered_at_once(browser, tmp_path):

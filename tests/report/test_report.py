@@ -13,11 +13,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import pe_inspect
 import pe_inspect.report as front
 from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.position_embedding import LayerPE
 from pe_inspect.report import Definition, Fact, Report, Section, report
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +148,15 @@ def test_the_top_names_the_embedding_its_numbers_and_its_assumptions(embedding, 
         "grid 3×4 inferred from 12 patch rows",
     ):
         assert text in top
+
+
+def test_a_bias_is_normed_inside_attention_and_one_map_of_all_heads_is_no_head(embedding):
+    table = LayerPE("blocks.0", np.ones((1, 12, 12), np.float32), (3, 4))
+    pe = embedding(family="relative_bias", kind="bias", layers=(table,))
+    (chapter,) = report(pe).chapters
+    assert "in every block through a LayerNorm of its own (LaPE), inside" in chapter.lede
+    assert "added" not in chapter.lede
+    assert Fact("Heads", "all", "share the same values") in chapter.facts
 
 
 def test_values_that_are_not_finite_are_counted_at_the_top(embedding):

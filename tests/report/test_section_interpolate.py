@@ -75,6 +75,23 @@ def test_relative_vectors_have_a_view_of_both_axes_together(relative):
         assert np.abs(shown - exact).max() <= frame.maps[0].error + 1e-6
 
 
+def test_maps_of_query_and_value_tables_are_named_so_and_not_numbered_as_heads():
+    draw = np.random.default_rng(0)
+    layers = tuple(
+        LayerPE("blocks.0", draw.normal(size=(5, 4)), GRID, 0, f"{name}.{axis}")
+        for name in ("query", "value")
+        for axis in "yx"
+    )
+    page = report(PositionEmbedding("made_up", "relative", "layer", layers))
+    names = [view.head_names for section in page.sections for view in section.views]
+    assert set(names) == {("query", "value")}
+    assert '"headNames":["query","value"]' in page.html
+
+
+def test_the_heads_of_a_bias_have_numbers(network):
+    assert section_of(network).views[0].head_names == ()
+
+
 def test_no_two_numbers_at_the_top_have_one_name():
     y, x = np.indices(GRID).reshape(2, 12, 1)
     angles = np.concatenate([y * [1, 0.1], x * [1, 0.1]], axis=1)[None]

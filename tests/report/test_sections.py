@@ -14,7 +14,7 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.position_embedding import LayerPE
+from pe_inspect.position_embedding import LayerNormParams, LayerPE
 from pe_inspect.report import report
 from pe_inspect.report.sections import in_reading_order, sections
 
@@ -126,6 +126,13 @@ def test_layernorm_speaks_only_of_what_is_on_the_page(embedding, page):
     assert "variants" not in plain.definition.text
 
 
+def test_the_norm_of_no_layer_has_a_row_with_a_name(embedding):
+    last = LayerNormParams("", "norm", np.ones(8, np.float32), np.zeros(8, np.float32), 1e-6)
+    pe = embedding()
+    section = by_stem(report(replace(pe, norms=(*pe.norms, last))))["layernorm"]
+    assert section.tables[0].rows[-1][:2] == ("model", "norm")
+
+
 def test_interpolation_goes_from_224_to_384_pixels_unless_told_otherwise(embedding, page):
     section = by_stem(page)["interpolate"]
     assert section.finding.startswith("Resampled from 3×4 to 5×7 patches (native, which is ")
@@ -233,3 +240,26 @@ def test_a_computed_table_is_never_called_stored(embedding):
     assert "as computed, not stored" in section.how_to_read
     assert "Stored maps" not in section.how_to_read
     assert section.caveats[0].startswith("Positions that are alike rotate queries and keys alike")
+
+
+def test_angles_are_not_said_to_wait_for_a_norm(embedding):
+    values = np.random.default_rng(0).normal(size=(2, 12, 4)).astype(np.float32)
+    pe = embedding(kind="phases", join="layer", layers=(LayerPE("blocks.0", values, (3, 4)),))
+
+    page = by_stem(report(pe))
+
+    assert "before any norm" not in page["similarity"].how_to_read
+    assert "no norm acts on" in page["similarity"].how_to_read
+    assert "sum of content and position" not in page["layernorm"].caveats[0]
+    assert page["layernorm"].caveats[0].startswith("This embedding enters inside attention")
+
+
+def test_added_positions_are_in_the_sum_that_norms_act_on(page):
+    assert "sum of content and position" in by_stem(page)["layernorm"].caveats[0]
+
+
+def test_a_computed_embedding_names_the_paper_of_its_network(embedding):
+    table = LayerPE("blocks.0", np.random.default_rng(0).normal(size=(12, 4)), (3, 4))
+    pe = embedding(family="conditional", kind="function", join="layer", layers=(table,), norms=())
+    source = by_stem(report(pe))["similarity"].definition.source
+    assert source.startswith("arXiv:2102.10882 (CPVT)")

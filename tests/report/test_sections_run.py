@@ -110,6 +110,17 @@ def test_a_run_plays_a_track_a_layer_and_a_frame_an_epoch(run):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_only_a_table_of_random_rows_is_said_to_begin_without_a_pattern(embedding, run):
+    (learned,) = report([run]).sections
+    assert learned.how_to_read.startswith("A random table has maps without a pattern")
+    ruled = [noisy(embedding, k, family="sinusoidal_2d") for k in range(2)]
+    (section,) = report([evolution(ruled, epochs=[0, 1])]).sections
+    assert "random" not in section.how_to_read
+    assert "a pattern before any training, because a rule gives it" in section.how_to_read
+    assert "the slider goes over snapshots" in section.how_to_read
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_long_run_is_thinned_evenly_and_says_so(embedding):
     long = evolution([noisy(embedding, k) for k in range(60)], epochs=range(60))
     (view,) = report([long]).sections[0].views

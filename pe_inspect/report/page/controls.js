@@ -10,10 +10,7 @@ function buildControls(explorer) {
   }
   const shows = differences(explorer);
   if (shows.length > 1) found.push(simple(explorer, "show", "minus", shows));
-  if (view.limit) {
-    const whole = `${shown(-view.limit, 0)} to ${shown(view.limit, 0)}`;
-    found.push(simple(explorer, "scale", "scale", [["whole", whole], ["fitted", "fitted to the maps"]]));
-  }
+  if (view.limit) found.push(scaleControl(explorer));
   found.push(pairControl());
   explorer.controls = found.map((box) => Object.assign(box, { sync: box.sync ?? (() => {}) }));
   return make("div", { className: "controls", role: "group", ariaLabel: `Controls of ${view.title}` }, ...found);
@@ -22,6 +19,19 @@ function buildControls(explorer) {
 function simple(explorer, text, name, options) {
   const box = chooser(text, options, (value) => explorer.set(name, value));
   box.sync = () => box.choose(explorer.choice[name]);
+  return box;
+}
+
+// Differences, dot products and distances are always fitted: there the choice would do nothing.
+function scaleControl(explorer) {
+  const { view, choice } = explorer;
+  const whole = `${shown(-view.limit, 0)} to ${shown(view.limit, 0)}`;
+  const box = simple(explorer, "scale", "scale", [["whole", whole], ["fitted", "fitted to the maps"]]);
+  box.sync = () => {
+    const isFitted = Boolean(choice.minus) || choice.metric !== "cosine";
+    box.querySelector("select").disabled = isFitted;
+    box.choose(isFitted ? "fitted" : choice.scale);
+  };
   return box;
 }
 
@@ -34,8 +44,9 @@ function trackControl(explorer) {
 
 function headControl(explorer) {
   const most = Math.max(...explorer.tracks.flatMap((track) => track.frames.map((frame) => frame.maps.length)));
-  const heads = Array.from({ length: most }, (_, head) => [String(head), String(head)]);
-  const box = chooser("head", [["-1", "mean of all"], ...heads], (value) => explorer.set("head", Number(value)));
+  const { headNames } = explorer.view;
+  const heads = Array.from({ length: most }, (_, head) => [String(head), headNames[head] ?? String(head)]);
+  const box = chooser(headNames.length ? "table" : "head", [["-1", "mean of all"], ...heads], (value) => explorer.set("head", Number(value)));
   box.sync = () => box.choose(String(explorer.choice.head));
   return box;
 }
@@ -126,7 +137,7 @@ function pointerActions(explorer) {
       if (shared.key && !shared.held) set({ key: null });
     },
     choose(token) {
-      if (shared.joining) return this.second(token);
+      if (shared.joining && shared.pinned) return this.second(token);
       const isSame = shared.pinned && samePlace(explorer.queryIn(explorer.frame), token);
       set({ query: token, key: null, pinned: !isSame, held: false });
     },

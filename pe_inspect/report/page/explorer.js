@@ -140,16 +140,28 @@ class Explorer {
     this.rebuild();
   }
 
-  // The canvases of the chosen track; again whenever grids may have changed.
+  // The canvases of the chosen track.
   rebuild() {
-    const several = this.view.kind === "compare" && this.tracks.length <= MOST_PLANES;
-    const shownTracks = several ? this.tracks.map((_, t) => t) : [this.choice.track];
+    const { shownTracks } = this;
     this.root.classList.toggle("is-wide", shownTracks.length > 1);
-    this.planes = shownTracks.map((t) => this.planeOf(t));
-    this.stage.replaceChildren(...this.planes.map((plane) => plane.element));
+    this.restage();
     this.buttons = shownTracks.flatMap((t) => this.tracks[t].frames.map((frame, k) => this.button(frame, t, k)));
     this.small.replaceChildren(...this.rowsOfButtons(shownTracks));
+    this.revealed = null;
     this.update();
+  }
+
+  get shownTracks() {
+    const several = this.view.kind === "compare" && this.tracks.length <= MOST_PLANES;
+    return several ? this.tracks.map((_, t) => t) : [this.choice.track];
+  }
+
+  // The large maps, whose grid another frame may not have: who was on one with the keyboard stays there.
+  restage() {
+    const place = this.planes?.findIndex((plane) => plane.element.contains(document.activeElement)) ?? -1;
+    this.planes = this.shownTracks.map((t) => this.planeOf(t));
+    this.stage.replaceChildren(...this.planes.map((plane) => plane.element));
+    this.planes[place]?.field.focus({ preventScroll: true });
   }
 
   rowsOfButtons(shownTracks) {
@@ -181,10 +193,7 @@ class Explorer {
   // --- moving
 
   go(index) {
-    const grid = this.frame.grid.join();
-    const place = Math.min(Math.max(index, 0), this.frames.length - 1);
-    this.hold(place);
-    if (this.frame.grid.join() !== grid || this.view.axis !== "layer") this.rebuild();
+    this.hold(Math.min(Math.max(index, 0), this.frames.length - 1));
     changed(this);
   }
 
@@ -208,8 +217,10 @@ class Explorer {
 
   update() {
     const { scale } = this;
+    if (!this.planes.every((plane) => plane.fits(this.frameOf(plane.track)))) this.restage();
     for (const plane of this.planes) this.drawPlane(plane, scale);
     for (const item of this.buttons) this.drawSmall(item, scale);
+    this.reveal();
     this.drawScale(scale);
     this.showNotes();
     showReadout(this);
@@ -231,6 +242,16 @@ class Explorer {
     item.map.draw(values.subarray(frame.prefix.length), scale, this.palettes);
     const current = item.index === Math.min(this.index, this.tracks[item.track].frames.length - 1);
     item.setAttribute("aria-pressed", String(current));
+  }
+
+  // The chosen small map is scrolled into sight within its box: the page stays where it is.
+  reveal() {
+    const { small, index, choice } = this;
+    if (this.revealed === index) return;
+    this.revealed = index;
+    const chosen = this.buttons.find((item) => item.index === index && item.track === choice.track);
+    const [box, within] = [chosen, small].map((one) => one.getBoundingClientRect());
+    small.scrollTop += Math.min(box.top - within.top, 0) + Math.max(box.bottom - within.bottom, 0);
   }
 
   drawScale(scale) {

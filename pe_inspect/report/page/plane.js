@@ -4,7 +4,7 @@ const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowR
 
 class Plane {
   constructor(label, grid, prefix, act) {
-    this.act = act;
+    Object.assign(this, { act, prefix });
     this.canvas = new MapCanvas(grid);
     this.marks = ["query", "key"].map((kind) => make("span", { className: `mark ${kind}`, hidden: true }));
     this.label = make("p", { className: "plane-label" }, label);
@@ -15,6 +15,10 @@ class Plane {
     const strip = prefix.length ? make("div", { className: "cells" }, ...this.cells) : null;
     this.element = make("div", { className: "plane" }, this.label, strip, this.field, this.edges(grid));
     this.listen();
+  }
+
+  fits({ grid, prefix }) {
+    return grid.join() === this.canvas.grid.join() && prefix.join() === this.prefix.join();
   }
 
   cell(name, place) {

@@ -1,5 +1,9 @@
 // What a view says: the read-out, its table of values, its notes, its links and files.
 
+const FREE = "Move over the map; click pins a patch; drag joins two; arrow keys work too.";
+const JOINING = "Click the first patch, then the second.";
+const PINNED = "Pinned: point at another patch to compare, drag for a pair that stays, Esc releases.";
+
 function tokenName(frame, token) {
   if (token.prefix !== undefined) return frame.prefix[token.prefix];
   return `row ${token.row}, column ${token.column}`;
@@ -52,10 +56,7 @@ function showReadout(explorer) {
 }
 
 function hintOf() {
-  const text = shared.pinned
-    ? "Pinned: point at another patch to compare, drag for a pair that stays, Esc releases."
-    : "Move over the map; click pins a patch; drag joins two; arrow keys work too.";
-  return make("p", { className: "hint" }, text);
+  return make("p", { className: "hint" }, shared.pinned ? PINNED : shared.joining ? JOINING : FREE);
 }
 
 function aboutQuery(explorer, frame, query, values) {
@@ -64,11 +65,19 @@ function aboutQuery(explorer, frame, query, values) {
   const { mean, count } = spread(patches.map((token) => values[token]));
   if (!count) return [`${quantityOf(explorer)}: undefined`];
   const said = [`mean over other patches ${shown(mean)}`];
-  const best = patches.reduce((a, b) => (values[b] > values[a] || !(values[a] === values[a]) ? b : a));
-  const token = patchOf(frame, best);
-  const far = isAt(query) ? `, ${shown(Math.hypot(...offsetOf(query, token)), 2)} patches away` : "";
-  if (!explorer.choice.minus) said.push(`highest: ${tokenName(frame, token)}, ${shown(values[best])}${far}`);
+  if (!explorer.choice.minus) said.push(aboutHighest(frame, query, values, patches));
   return said;
+}
+
+// The patch with the highest value; of several that are written alike, the nearest one.
+function aboutHighest(frame, query, values, patches) {
+  const most = patches.reduce((top, token) => (values[token] > top ? values[token] : top), -Infinity);
+  const alike = patches.filter((token) => shown(values[token]) === shown(most));
+  const far = (token) => (isAt(query) ? Math.hypot(...offsetOf(query, patchOf(frame, token))) : 0);
+  const nearest = alike.reduce((a, b) => (far(b) < far(a) ? b : a));
+  const away = isAt(query) ? `, ${shown(far(nearest), 2)} patches away` : "";
+  const others = alike.length > 1 ? `; as high: ${alike.length - 1} more` : "";
+  return `highest: ${tokenName(frame, patchOf(frame, nearest))}, ${shown(most)}${away}${others}`;
 }
 
 function patchOf(frame, token) {
@@ -103,7 +112,7 @@ function aboutOffset(explorer, frame, query, key) {
   const [i, j] = [query, key].map((token) => explorer.indexOf(frame, token));
   const [there, back] = [pairValue(frame, i, j, explorer.choice), pairValue(frame, j, i, explorer.choice)];
   const all = offsetStatistics(frame, query, key, explorer.choice);
-  const off = all.deviation > 0 ? `; this pair is ${shown(Math.abs(there - all.mean) / all.deviation, 1)} standard deviations off` : "";
+  const off = all.deviation > pairError(frame, i, j, explorer.choice) ? `; this pair is ${shown(Math.abs(there - all.mean) / all.deviation, 1)} standard deviations off` : "";
   return [
     `there ${shown(there)}, back ${shown(back)}`,
     `every pair with this offset (${all.count}): mean ${shown(all.mean)}, standard deviation ${shown(all.deviation)}, ${shown(all.low)} to ${shown(all.high)}${off}`,
@@ -150,7 +159,7 @@ class ValuesTable {
     const head = make("tr", {}, ...heads.map((name, k) => make("th", { scope: "col", className: k ? "" : "words" }, name)));
     this.caption = make("caption");
     const table = make("table", {}, this.caption, make("thead", {}, head), this.body);
-    const box = make("div", { className: "scroll", tabIndex: 0, role: "region" }, table);
+    const box = make("div", { className: "scroll", tabIndex: 0, role: "group" }, table);
     box.setAttribute("aria-label", `The maps of every ${explorer.view.axis} in numbers`);
     const summary = make("summary", {}, `The chosen patches in every ${explorer.view.axis}, in numbers`);
     this.element = make("details", { className: "numbers", ontoggle: () => this.refresh() }, summary, box);

@@ -31,12 +31,19 @@ _MOST_MAPS: Final = 48  # two layers of 24 epochs
 _MOST_OF_14: Final = 24  # maps of a 14×14 grid, 0.55 MB; fewer on a larger one
 _MOST_LAYERS: Final = 2
 _PAIRS: Final = 196 * 196
-_READING: Final = (
+_FROM_NOTHING: Final = (
     "A random table has maps without a pattern: only the patch itself stands out. Structure is "
-    "there once the map of a patch shows its surroundings, and it is settled once the curve of "
-    "likeness to the last snapshot is flat. In the view, the slider goes over snapshots, and play "
-    "runs through them."
+    "there once the map of a patch shows its surroundings. "
 )
+_FROM_A_RULE: Final = (
+    "The maps of this scheme have a pattern before any training, because a rule gives it: look for "
+    "what training changes in it. "
+)
+_READING: Final = (
+    "It is settled once the curve of likeness to the last snapshot is flat. In the view, the "
+    "slider goes over snapshots, and play runs through them."
+)
+_RANDOM: Final = frozenset({"learned_absolute"})  # the schemes that begin as unrelated rows
 _CAVEATS: Final = (
     "Likeness to the last snapshot says when a run came to rest, not whether it came to rest where "
     "another run would.",
@@ -56,7 +63,7 @@ def evolution(subject: Subject) -> Section:
         question="How did it come to be?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
-        how_to_read=_READING,
+        how_to_read=_reading(result),
         definition=_definition(result),
         tables=(table_of("the run, snapshot by snapshot", result.rows(), "evolution"),),
         facts=_facts(result),
@@ -65,6 +72,11 @@ def evolution(subject: Subject) -> Section:
         parameters=parameters_of(result),
         views=(_view(result),),
     )
+
+
+def _reading(result: EvolutionResult) -> str:
+    begins = _FROM_NOTHING if result.pe.family in _RANDOM else _FROM_A_RULE
+    return begins + _READING
 
 
 def _finding(result: EvolutionResult) -> str:

@@ -113,7 +113,7 @@ def interpolate(subject: Subject) -> Section:
 def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
     """The first layer on several grids by every method."""
     from pe_inspect.analysis.interpolate import interpolate as ask
-    from pe_inspect.report._frames import resampled_tracks
+    from pe_inspect.report._frames import head_names, resampled_tracks
 
     pe, methods = result.pe, ",".join(result.methods)
     asked = {result.grid_size: result}
@@ -128,7 +128,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
     return (
         View(
             "resolution", "resolution-view", title, "grid", tracks, quantity.name, quantity.limit,
-            track_word="method", start=where, notes=notes,
+            track_word="method", start=where, notes=notes, head_names=head_names(pe),
         ),
     )  # fmt: skip
 

@@ -14,8 +14,10 @@ from pe_inspect.report.sections._parts import parameters_of, pictures, said, sen
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import LayerNormResult
+    from pe_inspect.position_embedding import PositionEmbedding
 
 _NAMED: Final = 4
+_OF_NO_LAYER: Final = "model"  # the norm that stands before or after all blocks
 _READING: Final = (
     "γ scales each channel after the row is brought to mean 0 and variance 1, and β shifts it. "
     "A γ near 1 and a β near 0 are where training begins; a γ near 0 switches a channel off."
@@ -32,11 +34,17 @@ _STEPS: Final = (
     ", and six variants of what it does to the table that it receives: without and with the "
     "normalisation, γ and β"
 )
-_CAVEATS: Final = (
+_SUMMED: Final = (
     "γ and β act on the sum of content and position wherever a norm is not a position norm: its "
-    "numbers say nothing of position alone.",
+    "numbers say nothing of position alone."
+)
+_INSIDE: Final = (
+    "This embedding enters inside attention: the norms of the tokens act on what attention gives, "
+    "and say nothing of position alone."
+)
+_EPS: Final = (
     "No tensor holds ε: it is read beside the weights, or assumed. Where rows are short it decides "
-    "how far they are stretched.",
+    "how far they are stretched."
 )
 
 
@@ -55,10 +63,15 @@ def layernorm(subject: Subject) -> Section:
         definition=_definition(result),
         tables=tuple(_tables(result)),
         facts=_facts(result),
-        caveats=_CAVEATS,
+        caveats=(_INSIDE if _is_inside(subject.embedding) else _SUMMED, _EPS),
         notes=result.notes,
         parameters=parameters_of(result),
     )
+
+
+def _is_inside(pe: PositionEmbedding | None) -> bool:
+    """Whether attention receives the embedding, and tokens never do."""
+    return pe is not None and (pe.is_pairwise or pe.kind in {"phases", "relative"})
 
 
 def _reading(result: LayerNormResult) -> str:
@@ -124,7 +137,7 @@ def _terms(result: LayerNormResult) -> Iterator[tuple[str, str]]:
 
 
 def _tables(result: LayerNormResult) -> Iterator[Table]:
-    norms = [row.cells() for row in result.rows]
+    norms = [{**row.cells(), "layer": row.layer or _OF_NO_LAYER} for row in result.rows]
     yield table_of("γ (weight) and β (bias) of each norm", norms, "layernorm")
     if result.decompositions:
         steps = _steps(result)

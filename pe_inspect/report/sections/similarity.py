@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pe_inspect.report._content import Definition, Fact, Section
+from pe_inspect.report._frames import head_names
 from pe_inspect.report._subjects import Subject
 from pe_inspect.report._views import Track, View
 from pe_inspect.report.sections import sections
@@ -28,7 +29,12 @@ _SOURCES: Final = {
     "bias": "the model's own attention logits; LaPE (ICCV 2023), §3.4, for normalised biases",
     "phases": "arXiv:2104.09864 (RoFormer), §3.2: rotations enter attention by their difference",
     "relative": "arXiv:1803.02155 (Shaw et al.), Eq. 3–4",
-    "function": "the embedding as the network computes it for the stated input",
+    "function": "the model's own network, asked for the stated grid",
+}
+_NETWORKS: Final = {
+    "conditional": "arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
+    "bias_network": "arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
+    "fourier": "arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
 }
 _NOTIONS: Final = {
     "joined": "Joined maps show what the model itself computes for that layer.",
@@ -37,6 +43,10 @@ _NOTIONS: Final = {
         "that, because norm1 acts on the sum of content and position."
     ),
     "stored": "Stored maps show the tables as the file holds them, before any norm.",
+}
+_INSIDE: Final = {
+    "phases": "The maps compare the angles that the file gives each place; no norm acts on them.",
+    "relative": "The maps compare the stored vectors of offsets; no norm acts on them.",
 }
 _COMPUTED: Final = "The maps show the table as computed, not stored: the file holds no such table."
 _TERMS: Final = (
@@ -107,8 +117,9 @@ def _view(subject: Subject, result: SimilarityResult) -> View:
     title = "Every patch with every other, in every layer"
     name, limit = result.affinity.name, result.affinity.limit
     return View(
-        "similarity", "similarity-view", title, "layer", (track,), name, limit, token=result.token
-    )
+        "similarity", "similarity-view", title, "layer", (track,), name, limit,
+        token=result.token, head_names=head_names(result.pe),
+    )  # fmt: skip
 
 
 def _scheme(result: SimilarityResult) -> str:
@@ -164,7 +175,8 @@ def _likeness(numbers: dict[str, float]) -> str:
 def _reading(result: SimilarityResult) -> str:
     columns = result.grid_size[1]
     notions = dict.fromkeys(view.notion for view in result.views)
-    texts = _NOTIONS if result.pe.stored else {**_NOTIONS, "stored": _COMPUTED}
+    stored = _INSIDE.get(result.pe.kind, _NOTIONS["stored"]) if result.pe.stored else _COMPUTED
+    texts = {**_NOTIONS, "stored": stored}
     resemble = _RESEMBLE.get(_scheme(result), "patches that resemble those above and below")
     falls = _FALLS.get(_scheme(result), "likeness falls with distance")
     return " ".join(texts[notion] for notion in notions) + (
@@ -179,7 +191,8 @@ def _reading(result: SimilarityResult) -> str:
 def _definition(result: SimilarityResult) -> Definition:
     kind, join = result.pe.kind, result.pe.join
     formula = _FORMULAS.get(join, "") if kind == "vectors" else ""
-    return Definition(result.affinity.sentence, formula, _SOURCES[kind], _TERMS)
+    source = _NETWORKS.get(result.pe.family, _SOURCES[kind])
+    return Definition(result.affinity.sentence, formula, source, _TERMS)
 
 
 def _facts(result: SimilarityResult) -> tuple[Fact, ...]:
