@@ -68,8 +68,8 @@ DEFINITIONS: Final[dict[Kind, Definition]] = {
     ),
     "function": Definition(
         "cosine similarity",
-        "cos(e_i, e_j), between the effective embeddings that the network computes for two "
-        "patches, for the stated input.",
+        "cos(e_i, e_j), between the vectors that the scheme computes for two patches; of the "
+        "stated input, where they depend on one.",
     ),
 }
 _COMPUTED_BIAS: Final = Definition(

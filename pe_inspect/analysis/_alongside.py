@@ -179,8 +179,8 @@ def _left_out(
     results: Sequence[Any], layers: Sequence[tuple[int, ...]], labels: Sequence[str]
 ) -> list[str]:
     return [
-        f"of the {len(result.views)} layers of {name} the {len(places)} are shown that lie at the "
-        "same depth as the others'"
+        f"shown of {name}: {len(places)} of {len(result.views)} layers, at the same depth as the "
+        "others'"
         for result, places, name in zip(results, layers, labels)
         if len(places) < len(result.views)
     ]

@@ -279,10 +279,12 @@ def _notes(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> 
         if missing:
             yield f"{norm.path} holds {missing} values that are not finite; they are left out"
     if not decompositions:
-        yield (
-            f"no norm of this checkpoint acts on rows of its table ({pe.kind}), "
-            "so there is no decomposition into norm, γ and β"
+        what = (
+            "attn.pe_norm acts on the bias of each query, not on rows of a table"
+            if any(LayerNormResult.is_position_norm(norm.name) for norm in pe.norms)
+            else f"no norm of this checkpoint acts on rows of its table ({pe.kind})"
         )
+        yield f"{what}, so there is no decomposition into norm, γ and β"
     elif any(part.notion == "proxy" for part in decompositions):
         yield (
             "the decomposition applies norm1 to the table alone: a proxy, since the model applies "

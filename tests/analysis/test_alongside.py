@@ -48,7 +48,7 @@ def test_layers_are_matched_by_depth_and_those_left_out_are_counted(vectors):
     assert side.layers == ((0, 1, 2), (0, 2, 4))
     assert side.names(1, [0, 2]) == ["blocks.0", "blocks.4"]
     (note,) = side.notes
-    assert note.startswith("of the 5 layers of deep the 3 are shown")
+    assert note.startswith("shown of deep: 3 of 5 layers, at the same depth")
 
 
 def test_quantities_that_have_no_scale_in_common_are_left_out_by_name(vectors, per_layer):

@@ -268,7 +268,9 @@ def test_a_bias_keeps_its_norm_statistics_and_says_why_nothing_is_taken_apart():
     assert result.decompositions == ()
     assert len(result.rows) == 2
     assert np.isnan(result.rows[1].cosine_to_norm1)
-    assert any("no decomposition" in note for note in result.notes)
+    assert any("on the bias of each query, not on rows" in note for note in result.notes)
+    plain = layernorm(replace(pe, norms=norms[:1]))
+    assert any("acts on rows of its table (bias), so there" in note for note in plain.notes)
 
 
 def test_a_large_grid_says_that_its_cosines_are_sampled():
