@@ -1,11 +1,11 @@
 """What another resolution costs in accuracy: every method on every trained checkpoint.
 
-Runs `pe_inspect.evaluate` over folders of our trainer (the shipped ones unless given), at several
-image sizes, by all methods that apply, and with positions shuffled, removed and permuted. Each
-checkpoint's rows are kept as CSV, so that a run can go on where it stopped; tables are printed as
-Markdown, and two figures are drawn.
+Runs `pe_inspect.evaluate` over the folders that are named and have no rows yet, at several image
+sizes, by all methods that apply, and with positions shuffled, removed and permuted. Each
+checkpoint's rows are kept as CSV; of all that are kept, tables are printed as Markdown and two
+figures are drawn.
 
-    python benchmarks/resolution.py [FOLDER …] [--limit 1000] [--out reports/resolution]
+    python benchmarks/resolution.py [FOLDER …] [--limit 1000] [--out docs/findings/resolution]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pe_inspect.data import load as load_data
 Row = dict[str, str]
 Rows = dict[str, list[Row]]
 
-SHIPPED = Path(__file__).parents[1] / "checkpoints"
+ROOT = Path(__file__).parents[1]
 GROUPS = {
     "learned table": ("zoo-learned-",),
     "sinusoidal table": ("zoo-sincos", "zoo-fourier"),
@@ -44,15 +44,14 @@ OWN = 32
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", ":")
 BY_METHOD = ("zoo-learned-input", "zoo-learned-lape", "zoo-sincos2d-input", "zoo-rope-mixed",
-             "zoo-rel-bias-2d", "zoo-rope-axial")  # fmt: skip
+             "zoo-rel-bias-mlp", "zoo-rope-axial")  # fmt: skip
 
 
 def main() -> None:
     """Evaluate what is missing, then print and draw all."""
     asked = arguments()
-    folders = asked.folders or [*sorted(SHIPPED.glob("zoo-*")), SHIPPED / "cifar10-lape"]
     asked.out.mkdir(parents=True, exist_ok=True)
-    missing = [folder for folder in folders if not (asked.out / f"{folder.name}.csv").exists()]
+    missing = [path for path in asked.folders if not (asked.out / f"{path.name}.csv").exists()]
     data = load_data("cifar10-jpeg", root=asked.data) if missing else None
     for number, folder in enumerate(missing, start=1):
         started = time.monotonic()
@@ -72,8 +71,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--method", default="all")
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--data", type=Path, default=Path("data"), help="where datasets lie")
-    parser.add_argument("--out", type=Path, default=Path("reports/resolution"))
-    parser.add_argument("--figures", type=Path, default=Path("docs/images"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/findings/resolution")
+    parser.add_argument("--figures", type=Path, default=ROOT / "docs/images")
     return parser.parse_args()
 
 
