@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from analysis.doctored import codes, pe_of, structured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm as normal
@@ -19,44 +19,9 @@ from pe_inspect.analysis.doctor import doctor
 from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 
-def structured(grid, width=48, noise=0.2, seed=0, harmonics=5):
-    """A table as training makes it: low frequencies, and the noise of stochastic gradients."""
-    random = np.random.default_rng(seed)
-    y, x = np.indices(grid)
-    waves = [
-        np.cos(np.pi * i * (y + 0.5) / grid[0]) * np.cos(np.pi * j * (x + 0.5) / grid[1])
-        for i, j in product(range(harmonics), repeat=2)
-    ]
-    loads = random.normal(size=(len(waves), width))
-    loads /= np.array([1 + i + j for i, j in product(range(harmonics), repeat=2)])[:, None]
-    table = np.stack(waves, -1).reshape(-1, len(waves)) @ loads
-    table = table / table.std() + noise * random.normal(size=table.shape)
-    return (0.05 * table).astype(np.float32)
-
-
 def noise(grid, width=48, seed=0):
     random = np.random.default_rng(seed)
     return random.normal(0, 0.02, (grid[0] * grid[1], width)).astype(np.float32)
-
-
-def pe_of(values, grid, prefix=0, learned=True, norms=(), depth=0, **fields):
-    tables = values if isinstance(values, list) else [values]
-    names = ["input"] if len(tables) == 1 else [f"blocks.{i}" for i in range(len(tables))]
-    keys = (
-        ("pos_embed",) if len(tables) == 1 else tuple(f"pos_embed{i}" for i in range(len(tables)))
-    )
-    return PositionEmbedding(
-        "learned_absolute",
-        "vectors",
-        "input" if len(tables) == 1 else "unshare",
-        tuple(LayerPE(n, v, grid, prefix) for n, v in zip(names, tables)),
-        tuple(norms),
-        source="x.pth",
-        keys=keys,
-        depth=depth,
-        num_parameters=learned * sum(v.size for v in tables),
-        **fields,
-    )
 
 
 def swin(tables, window):
@@ -74,10 +39,6 @@ def swin(tables, window):
     return PositionEmbedding(
         "relative_bias", "bias", "layer", layers, keys=keys, num_parameters=size
     )
-
-
-def codes(pe):
-    return [finding.code for finding in doctor(pe).findings]
 
 
 # Neighbours
@@ -329,79 +290,6 @@ def test_an_upsampled_bias_is_found():
     (finding,) = doctor(swin(tables, (6, 7))).findings
     assert finding.code == "resampled"
     assert "The 11×13 table of offsets of relative_bias is 7×9, resampled" in finding.message
-
-
-# Norms
-
-
-def norms(depth=4, seed=0, names=("norm1", "norm2")):
-    random = np.random.default_rng(seed)
-    return [
-        LayerNormParams(
-            f"blocks.{i}",
-            name,
-            random.normal(1, 0.1, 8).astype(np.float32),
-            random.normal(0, 0.1, 8).astype(np.float32),
-            1e-6,
-        )
-        for i in range(depth)
-        for name in names
-    ]
-
-
-def with_norms(given, depth=4):
-    return pe_of(structured((5, 7)), (5, 7), norms=given, depth=depth)
-
-
-def test_trained_norms_are_healthy():
-    assert codes(with_norms(norms())) == []
-
-
-def test_a_norm_that_passes_nothing_is_found():
-    given = norms()
-    given[2] = replace(given[2], weight=np.zeros(8, np.float32))
-    given[5] = replace(given[5], weight=np.array([0, 0, 0, 0, 1, 1, 2, 3], np.float32))
-    (finding,) = doctor(with_norms(given)).findings
-    assert finding.code == "dead-norm"
-    assert finding.where == "blocks.1.norm1, blocks.2.norm2"
-    assert finding.evidence["fraction_dead"] == {"blocks.1.norm1": 1.0, "blocks.2.norm2": 0.5}
-
-
-def test_some_channels_near_zero_are_not_a_dead_norm():
-    given = norms()
-    given[0] = replace(given[0], weight=np.geomspace(1e-5, 1, 8).astype(np.float32))
-    assert codes(with_norms(given)) == []
-
-
-def fresh(norm):
-    return replace(norm, weight=np.ones(8, np.float32), bias=np.zeros(8, np.float32))
-
-
-def test_one_norm_as_initialised_among_trained_ones_is_named():
-    given = norms()
-    given[3] = fresh(given[3])
-    (finding,) = doctor(with_norms(given)).findings
-    assert finding.code == "untrained-norm"
-    assert finding.message == "1 of 8 norms are exactly γ = 1, β = 0: blocks.1.norm2."
-    assert "did not match" in finding.why
-
-
-def test_a_model_whose_norms_are_all_as_initialised_was_never_trained():
-    (finding,) = doctor(with_norms([fresh(norm) for norm in norms()])).findings
-    assert finding.why == "The model was never trained: this is how norms are initialised."
-
-
-def test_blocks_without_their_norms_are_named():
-    given = [norm for norm in norms() if norm.path not in ("blocks.2.norm1", "blocks.3.norm2")]
-    (finding,) = doctor(with_norms(given)).findings
-    assert (finding.code, finding.severity) == ("missing-norm", "error")
-    assert finding.where == "blocks.2.norm1, blocks.3.norm2"
-
-
-def test_norms_that_a_scheme_never_has_in_some_blocks_are_not_missing():
-    given = [*norms(), *norms(names=("pe_norm",))[1:]]
-    assert codes(with_norms(given)) == []
-    assert codes(with_norms(norms(names=("norm1",)))) == []
 
 
 # The result
