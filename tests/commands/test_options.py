@@ -41,7 +41,8 @@ OFFERED = {
     | {"--expect", "--expect-res", "--against", "--allow", "--ask-timm"},
     "evaluate": QUESTION
     | {"--data", "--root", "--res", "--method", "--alpha", "--shuffle", "--remove"}
-    | {"--permute-patches", "--batch-size", "--limit", "--seed", "--device", "--mean", "--std"},
+    | {"--permute-patches", "--batch-size", "--limit", "--seed", "--device", "--mean", "--std"}
+    | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
     "info": OPENING | READING | TERMINAL,
