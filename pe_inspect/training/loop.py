@@ -15,6 +15,7 @@ from torch.nn import functional
 from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import UsageError
 from pe_inspect.models.vit import VisionTransformer
+from pe_inspect.training.dropout import suit_dropout
 from pe_inspect.training.feed import loaders
 from pe_inspect.training.hardware import (
     compiled,
@@ -94,6 +95,8 @@ class Loop:
         self.model = _initial_model(recipe).to(device)
         self._twin = copy.deepcopy(self.model).eval()
         suit_attention(self.model, device, self.dtype)
+        if recipe.compile != "on":  # the compiler fuses PyTorch's own
+            suit_dropout(self.model, device)
         self._format = torch.contiguous_format
         if suits_channels_last(recipe.channels_last, device):
             self._format = torch.channels_last
