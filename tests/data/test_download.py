@@ -43,6 +43,14 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
+@pytest.fixture(params=[True, False], ids=["own filter", "before 3.11.4"])
+def filters(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the filter that Python has had since 3.11.4, and without."""
+    if not request.param:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+
+
+@pytest.mark.usefixtures("filters")
 def test_what_is_missing_is_downloaded_checked_and_unpacked(
     shop: tuple[Path, str],
     tmp_path: Path,
@@ -88,11 +96,19 @@ def test_a_file_that_lies_there_is_checked_and_not_downloaded(tmp_path: Path) ->
         fetch(Archive(archive.url, "0" * 32), tmp_path, "SVHN", "x.mat there")
 
 
-def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
+def linked() -> tarfile.TarInfo:
+    entry = tarfile.TarInfo("link")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "/etc"
+    return entry
+
+
+@pytest.mark.usefixtures("filters")
+@pytest.mark.parametrize("entry", [tarfile.TarInfo("../../outside"), linked()], ids=["up", "link"])
+def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, entry: tarfile.TarInfo) -> None:
     path = tmp_path / "data" / "x.tar.gz"
     path.parent.mkdir()
     with tarfile.open(path, "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("../../outside"), io.BytesIO())
+        archive.addfile(entry, io.BytesIO())
     with pytest.raises(UsageError, match=r"x\.tar\.gz cannot be unpacked \("):
         fetch(Archive("http://127.0.0.1:9/x.tar.gz", md5(path)), path.parent, "CIFAR", "")
     assert not (tmp_path / "outside").exists()
