@@ -27,6 +27,11 @@ from pe_inspect.commands._terminal import (
 from pe_inspect.errors import PEInspectError, UsageError
 from pe_inspect.registry import did_you_mean
 
+HELP: Final = (
+    "See what a Vision Transformer's position embedding learned.\n\n"
+    "CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL, or the name of a "
+    "recipe; left out, it is the newest one under ./checkpoints/, else the one brought along."
+)
 PANELS: Final = (LOOK, QUESTIONS, ANSWERS, MAKE)
 INTERRUPTED: Final = 130
 UNTOUCHED: Final = "Files are written whole or not at all: nothing is half-written."
@@ -121,7 +126,7 @@ def program() -> Any:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    app.callback()(_options_of_the_program)
+    app.callback(help=HELP)(_options_of_the_program)
     for name, entry in sorted(commands.items(), key=lambda item: PANELS.index(item[1].panel)):
         make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
         make(expand(entry.function))
@@ -175,12 +180,7 @@ def _options_of_the_program(
         ),
     ] = False,
 ) -> None:
-    """See what a Vision Transformer's position embedding learned.
-
-    CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL,
-    or the name of a recipe; left out, it is the newest one under
-    ./checkpoints/, else the one brought along.
-    """
+    """See what a Vision Transformer's position embedding learned."""
 
 
 def guarded(run: Callable[[], Any], words: Sequence[str]) -> int:

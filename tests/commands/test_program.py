@@ -61,10 +61,14 @@ def test_nothing_asked_is_help(run):
     assert all(name in done.out for name in commands)
 
 
-def test_the_help_of_the_program_has_no_broken_lines_at_80_columns(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = [line.strip() for line in run("--help").out.splitlines()]
-    assert "or the name of a recipe; left out, it is the newest one under" in lines
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_help_of_the_program_fills_its_lines(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("--help").out.splitlines()
+    start = next(k for k, line in enumerate(lines) if "CHECKPOINT is" in line)
+    paragraph = [line.strip() for line in lines[start : lines.index(" " * columns, start)]]
+    following = [line.split()[0] for line in paragraph[1:]]
+    assert all(len(line) + 1 + len(word) > columns - 2 for line, word in zip(paragraph, following))
 
 
 def test_a_flag_shows_no_type(run):
