@@ -44,6 +44,8 @@ OF_ANGLES: Final = (
 )
 
 LEFT: Final = 1.85
+PANELS: Final = 5.16  # inches of all panels
+GAP: Final = 0.19
 ROW: Final = 0.22
 LEAST: Final = 0.005
 LINE: Final = 0.115  # inches of one line of names
@@ -63,8 +65,10 @@ def side_by_side(result: InterpolationResult) -> Figure:
     headline = f"{result.pe.family} · methods side by side · {grids(result)}"
     figure = framed(height + 0.65, headline, text)
     floor = caption_height(text, PAGE_WIDTH)
-    for k, measure in enumerate(OF_ANGLES if result.pe.kind == "phases" else OF_TABLES):
-        axes = axes_at(figure, LEFT + k * 1.29, floor + 0.45, 1.1, height)
+    measures = OF_ANGLES if result.pe.kind == "phases" else OF_TABLES
+    pitch = PANELS / len(measures)
+    for k, measure in enumerate(measures):
+        axes = axes_at(figure, LEFT + k * pitch, floor + 0.45, pitch - GAP, height)
         _column(axes, result, list(groups), places, *measure)
         axes.set_yticks(places, labels if k == 0 else [""] * len(labels))
         axes.set_ylim(height, 0)
