@@ -74,6 +74,14 @@ class Alongside:
         names, layers = self.results[place].layer_names, self.layers[place]
         return [names[layers[column]] for column in columns]
 
+    def of_notion(self, labels: Sequence[str]) -> dict[str, list[str]]:
+        """Return, for each notion of "per layer" that is met, the labels of who shows it."""
+        found: dict[str, list[str]] = {}
+        for result, label in zip(self.results, labels):
+            for notion in dict.fromkeys(view.notion for view in result.views):
+                found.setdefault(notion, []).append(label)
+        return found
+
     def query_maps(
         self, token: tuple[int, int] | None = None
     ) -> Iterator[tuple[Float32[np.ndarray, "layers rows columns"], tuple[int, int]]]:

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
     from pe_inspect.analysis._alongside import Alongside
 
-__all__ = ["draw_alongside"]
+__all__ = ["draw_alongside", "told_notions"]
 
 MOST_LAYERS: Final = 6
 MOST_ROWS: Final = 12
+_NOTIONS: Final = {
+    "joined": "Joined, as the model computes it for the layer",
+    "proxy": "Proxy, LN1 of the layer on the table",
+    "stored": "Stored, the table itself before any norm",
+}
 
 
 def draw_alongside(
@@ -37,10 +42,16 @@ def draw_alongside(
         for k, (maps, patch) in enumerate(found.query_maps(token))
         if k in shown
     ]
-    return draw_rows(rows, found.scale, _words(found, len(columns), len(shown)))
+    return draw_rows(rows, found.scale, _words(found, labels, len(columns), len(shown)))
 
 
-def _words(found: Alongside, columns: int, rows: int) -> Words:
+def told_notions(found: Alongside, labels: Sequence[str]) -> str:
+    """Say whose maps are joined, whose are proxies, and whose are stored."""
+    met = found.of_notion(labels).items()
+    return " ".join(f"{_NOTIONS[notion]}: {', '.join(names)}." for notion, names in met)
+
+
+def _words(found: Alongside, labels: Sequence[str], columns: int, rows: int) -> Words:
     (centre, limit), name = found.scale, found.results[0].affinity.name
     height, width = found.grid_size
     about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))
@@ -48,7 +59,7 @@ def _words(found: Alongside, columns: int, rows: int) -> Words:
         f"All on {height}×{width} patches; a column is a depth. The query patch is outlined. "
         f"{thinned_to(columns, len(found.layers[0]), 'layers')}"
         f"{thinned_to(rows, len(found.results), 'embeddings')}"
-        f"One scale, −{limit:.3g} to {limit:.3g}{about}."
+        f"{told_notions(found, labels)} One scale, −{limit:.3g} to {limit:.3g}{about}."
     )
     heading = f"{name[0].upper()}{name[1:]} of one patch with every other, side by side"
     return Words(heading, text, "layer", "", f"{name}{less}")

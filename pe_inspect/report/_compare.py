@@ -60,6 +60,8 @@ def _maps_of(subject: Subject) -> SimilarityResult | None:
 
 
 def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
+    from pe_inspect.figures._alongside import told_notions
+
     labels = [subject.label for subject in subjects]
     finding = _finding(side, labels)
     return Section(
@@ -68,7 +70,7 @@ def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
         question="What do they have in common?",
         finding=finding,
         figures=_figures(side, labels, finding, subjects[0].dpi),
-        how_to_read=_READING,
+        how_to_read=f"{_READING} {told_notions(side, labels)}",
         definition=_definition(side),
         tables=(_table(side, labels), _by_depth(side, labels)),
         caveats=_CAVEATS if any(_is_resampled(side)) else _CAVEATS[:1],

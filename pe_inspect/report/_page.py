@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 from pe_inspect._version import __version__
+from pe_inspect.errors import UsageError
 from pe_inspect.report._content import Report
 from pe_inspect.report._payload import payload
 from pe_inspect.report._template import environment, policy, text_of
@@ -14,17 +15,29 @@ from pe_inspect.report._views import View
 
 __all__ = ["SCRIPTS", "render"]
 
-SCRIPTS: Final = ("core", "dom", "plane", "words", "explorer", "controls")
+SCRIPTS: Final = (
+    "core", "tokens", "dom", "picture", "plane", "words", "files", "explorer", "controls",
+)  # fmt: skip
 _FRAMING: Final = 16_000  # bytes of colours, names and commas around the maps
 _TEMPLATE: Final = "page.html.jinja"
 _STYLE: Final = "report.css"
 
 
 def render(report: Report) -> str:
-    """Return the page. The same report gives the same text."""
+    """Return the page. The same report gives the same text.
+
+    Raises:
+        UsageError: its text and figures alone take more than may be.
+    """
+    text = _page(report, ())
+    static = len(text.encode())
+    if static > report.max_bytes:
+        raise UsageError(
+            f"The page takes {static / 1e6:.2f} MB without any interactive view, more than "
+            f"max_mb {report.max_bytes / 1e6:g}: pass at least {static / 1e6 + 0.01:.2f}."
+        )
     if not report.views:
-        return _page(report, ())
-    static = len(_page(report, ()).encode())
+        return text
     return _page(report, thinned(report.views, report.max_bytes - static - _FRAMING))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect.report._encode import Encoded
+from pe_inspect.report._text import visible
 from pe_inspect.report._views import Frame, Track, View
 
 __all__ = ["num_bytes", "payload"]
@@ -81,15 +82,16 @@ def _map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
 def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
     norms, error = _lengths(frame)
     return {
-        "name": frame.name,
+        "name": visible(frame.name),
         "grid": list(frame.grid_size),
-        "prefix": list(frame.prefix),
-        "detail": frame.detail,
+        "prefix": [visible(name) for name in frame.prefix],
+        "detail": visible(frame.detail),
         "maps": [map_of(item) for item in frame.maps],
         "norms": norms,
         "lengthError": error,
         "hasNorms": frame.norms is not None,
         "thinnedFrom": frame.thinned_from and list(frame.thinned_from),
+        "kept": frame.kept and [list(side) for side in frame.kept],
     }
 
 
@@ -106,15 +108,16 @@ def _lengths(frame: Frame) -> tuple[list[float] | None, float]:
 
 def _view(view: View, frame_of: Any) -> dict[str, Any]:
     tracks = [
-        {"label": track.label, "frames": [frame_of(frame) for frame in track.frames],
+        {"label": visible(track.label), "frames": [frame_of(frame) for frame in track.frames],
          "before": track.num_frames_before}
         for track in view.tracks
     ]  # fmt: skip
     return {
-        "kind": view.kind, "id": view.id, "title": view.title, "axis": view.axis,
+        "kind": view.kind, "id": view.id, "title": visible(view.title), "axis": view.axis,
         "quantity": view.quantity, "limit": view.limit, "trackWord": view.track_word,
         "token": view.token and list(view.token), "start": view.start,
-        "notes": list(view.notes), "tracks": tracks, "headNames": list(view.head_names),
+        "notes": [visible(note) for note in view.notes], "tracks": tracks,
+        "headNames": list(view.head_names),
     }  # fmt: skip
 
 

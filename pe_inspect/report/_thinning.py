@@ -103,7 +103,14 @@ def _coarse_frame(frame: Frame, once: Callable[[Any, Callable[[], Any]], Any]) -
         maps=tuple(_coarse_map(item, kept, grid, once) for item in frame.maps),
         norms=None if frame.norms is None else frame.norms[kept],
         thinned_from=frame.thinned_from or frame.grid_size,
+        kept=(_left(frame, 0, rows), _left(frame, 1, columns)),
     )
+
+
+def _left(frame: Frame, axis: int, places: Int[np.ndarray, " kept"]) -> tuple[int, ...]:
+    """The rows or columns of the exact grid that these places of a frame stand for."""
+    before = frame.kept[axis] if frame.kept else range(frame.grid_size[axis])
+    return tuple(int(before[place]) for place in places)
 
 
 def _can_lose_patches(item: Encoded) -> bool:

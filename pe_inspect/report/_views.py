@@ -53,6 +53,7 @@ class Frame:
         norms: the length of each token's vector, where dot products and distances make sense.
         detail: how the map comes to be, in a few words: `"LN1 of this layer, a proxy"`.
         thinned_from: (H, W) of the exact grid, where only evenly spaced patches were kept.
+        kept: the rows and the columns of that grid which were kept.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Frame:
     norms: Float32[np.ndarray, " tokens"] | None = None
     detail: str = ""
     thinned_from: tuple[int, int] | None = None
+    kept: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

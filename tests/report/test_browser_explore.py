@@ -194,7 +194,8 @@ def test_a_difference_is_taken_from_the_layer_before(page, table):
     page.select_option(f"#{VIEW} label:has-text('show') select", "previous")
     hover(page, VIEW, (2, 2), GRID)
     found, exact = np.load(saved(page, VIEW, "NPY")), maps(table, (2, 2))
-    assert np.abs(found[0]).max() == 0
+    assert np.isnan(found[0]).all()
+    assert "blocks.0 has no layer before it." in page.inner_text(f"#{VIEW} .view-notes")
     assert np.abs(found[1:] - np.diff(exact, axis=0)).max() <= 0.008
     ticks = page.inner_text(f"#{VIEW} .ticks").split()
     assert ticks[0] == ticks[-1].replace("-", "−") or ticks[0].lstrip("−") == ticks[-1]
@@ -214,8 +215,23 @@ def test_a_link_written_by_hand_is_followed_and_nonsense_is_not(browser, file):
     with opened(browser, file, "#layer=1&patch=4,6&grid=5x7&metric=l2") as page:
         assert page.inner_text(f"#{VIEW} .about") == "row 4, column 6 in blocks.1"
         assert "L2 distance" in page.get_attribute(f"#{VIEW} .scale", "data-label")
+    with opened(browser, file, "#layer=1&patch=6,9&grid=7x10") as page:
+        assert page.inner_text(f"#{VIEW} .about") == "row 4, column 6 in blocks.1"
+        assert page.inner_text(f"#{GRIDS} .about") == "row 6, column 9 in 7×10, native"
     with opened(browser, file, "#layer=99&patch=90,x&grid=ax&metric=evil&%=%") as page:
         assert page.inner_text(f"#{VIEW} .about") == "row 2, column 3 in blocks.0"
+
+
+def test_a_link_of_another_resolution_brings_that_back_too(browser, file):
+    with opened(browser, file) as page:
+        page.locator(f"#{GRIDS} .small-map").last.click()
+        hover(page, GRIDS, (6, 12), (10, 14))
+        said = page.inner_text(f"#{GRIDS} .about")
+        page.wait_for_timeout(300)
+        link = page.evaluate("location.hash")
+    assert said.startswith("row 6, column 12 in 10×14")
+    with opened(browser, file, link) as again:
+        assert again.inner_text(f"#{GRIDS} .about") == said
 
 
 def test_the_numbers_of_every_layer_are_a_table_as_well(page, table):

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report.browser import SCREENSHOTS, axe, hover, opened, running, saved, settled, table_of
+from report.browser import (
+    SCREENSHOTS,
+    axe,
+    hover,
+    middle,
+    opened,
+    running,
+    saved,
+    settled,
+    table_of,
+)
 
 import pe_inspect as pei
 from pe_inspect.analysis._affinity import Values
@@ -14,6 +24,7 @@ from pe_inspect.position_embedding import LayerPE
 from pe_inspect.report import Definition, Report, Section
 from pe_inspect.report._content import Chapter
 from pe_inspect.report._frames import frame_of
+from pe_inspect.report._thinning import thinned
 from pe_inspect.report._views import Track, View
 
 VIEW, COMPARE = "similarity-view", "compare-view"
@@ -171,8 +182,9 @@ def test_one_patch_is_shown_in_every_checkpoint_on_one_scale(browser, two, pair)
         found = np.load(saved(page, COMPARE, "NPY"))
         names = page.locator(f"#{COMPARE} .small-row").first.locator("span").all_inner_texts()
     exact = dict(pei.similarity(pair[0]).layers())
-    assert len(names) == len(found) >= 3
-    for name, shown in zip(names, found):
+    assert found.shape == (2, len(names), 4, 6)
+    assert len(names) >= 3
+    for name, shown in zip(names, found[0]):
         assert np.abs(shown - exact[name][0, 16].reshape(4, 6)).max() <= 0.004
 
 
@@ -185,7 +197,84 @@ def test_a_difference_of_checkpoints_is_that_of_their_maps(browser, tmp_path):
         hover(page, COMPARE, (1, 3), grid)
         found = np.load(saved(page, COMPARE, "NPY"))
     a, b = (pei.similarity(pe).matrix[:, 0, 8].reshape(-1, *grid) for pe in pair)
-    assert np.abs(found - (a - b)).max() <= 0.008
+    assert np.abs(found[0] - (a - b)).max() <= 0.008
+    assert np.abs(found[1]).max() == 0
+
+
+def tracks_of(values: np.ndarray, prefix: dict[str, tuple[str, ...]], **given) -> View:
+    """A view of several checkpoints of one layer, 2×3 patches, some with prefix tokens."""
+    tracks = []
+    for name, names in prefix.items():
+        some = values[:, -6 - len(names) :, -6 - len(names) :]
+        frame = frame_of("blocks.0", Values(some), (2, 3), prefix=names, detail=f"as {name} has it")
+        tracks.append(Track(name, (frame,)))
+    plain = {"quantity": "attention bias", "limit": None, **given}
+    return View("compare", COMPARE, "Maps", "layer", tuple(tracks), **plain)
+
+
+def test_a_token_that_one_checkpoint_lacks_has_no_map_there(browser, tmp_path):
+    values = np.random.default_rng(0).normal(size=(1, 7, 7)).astype(np.float32)
+    view = tracks_of(values, {"a": ("CLS",), "b": (), "c": ("CLS",)})
+    with opened(browser, page_of(view).save(tmp_path / "lacks.html")) as page:
+        page.mouse.click(*middle(page, COMPARE, (1, 1), (2, 3)))
+        page.locator(f"#{COMPARE} .cell").first.hover()
+        settled(page)
+        said = page.inner_text(f"#{COMPARE} .readout")
+        assert "with CLS: " in said
+        assert "b undefined" in said
+        page.keyboard.press("Escape")
+        page.locator(f"#{COMPARE} .cell").first.click()
+        settled(page)
+        found = np.load(saved(page, COMPARE, "NPY"))
+        page.select_option(f"#{COMPARE} label:has-text('checkpoint') select", "1")
+        settled(page)
+        assert "blocks.0, b has no CLS." in page.inner_text(f"#{COMPARE} .readout")
+        page.select_option(f"#{COMPARE} label:has-text('show') select", "track:1")
+        settled(page)
+        taken = np.load(saved(page, COMPARE, "NPY"))
+    assert np.isnan(found[1]).all()
+    assert np.abs(found[0, 0] - values[0, 0, 1:].reshape(2, 3)).max() <= 0.03
+    assert np.isnan(taken).all()
+
+
+def test_it_is_said_of_every_checkpoint_how_its_maps_come_to_be(browser, tmp_path):
+    values = np.random.default_rng(0).normal(size=(1, 6, 6)).astype(np.float32)
+    view = tracks_of(values, {"a": (), "b": ()})
+    with opened(browser, page_of(view).save(tmp_path / "how.html")) as page:
+        notes = page.inner_text(f"#{COMPARE} .view-notes")
+    assert "a, blocks.0: as a has it. b, blocks.0: as b has it." in notes
+
+
+def test_patches_of_a_thinned_page_are_called_as_in_the_file(browser, tmp_path):
+    grid = (13, 16)
+    values = np.random.default_rng(0).normal(size=(1, 208, 208)).astype(np.float32)
+    (view,) = thinned([view_of(values, grid)], 12_000)
+    assert view.tracks[0].frames[0].grid_size == (6, 8)
+    link = "#patch=7,4&with=11,10&grid=13x16"
+    with opened(browser, page_of(view).save(tmp_path / "thin.html"), link) as page:
+        text = page.inner_text(f"#{VIEW} .readout").replace("−", "-")
+        assert text.startswith("row 7, column 4 in blocks.0")
+        value = float(text.split("with row 11, column 10: ")[1].split(" ")[0])
+        assert abs(value - values[0, 7 * 16 + 4, 11 * 16 + 10]) <= 0.03
+        assert "offset +4 rows, +6 columns; distance 7.21 patches" in text
+        assert "rows 1–11 down, columns 0–14 across" in page.inner_text(f"#{VIEW} .edges")
+        page.focus(f"#{VIEW} .field")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(300)
+        assert "patch=7,6&grid=13x16" in page.evaluate("location.hash")
+        rows = saved(page, VIEW, "CSV").read_text().splitlines()
+    assert [row.split(",")[2:4] for row in rows[1:4]] == [["1", "0"], ["1", "2"], ["1", "4"]]
+
+
+@pytest.mark.parametrize(("grid", "count"), [((14, 14), 12), ((9, 1), 12), ((1, 9), 12)])
+def test_all_layers_are_in_sight_at_once(browser, tmp_path, grid, count):
+    places = grid[0] * grid[1]
+    view = view_of(np.random.default_rng(0).normal(size=(1, places, places)), grid, count)
+    size = {"width": 1440, "height": 1000}
+    with opened(browser, page_of(view).save(tmp_path / "all.html"), viewport=size) as page:
+        box = page.locator(f"#{VIEW} .small-maps")
+        assert box.evaluate("one => one.scrollHeight - one.clientHeight") <= 1
+        assert page.locator(f"#{VIEW}").bounding_box()["height"] < 1000
 
 
 def test_patches_and_layers_are_linked_between_views(browser, two):
@@ -212,6 +301,15 @@ def test_tables_are_copied_and_saved_with_all_digits(browser, file):
     cells = dict(zip(lines[0].split(","), lines[1].split(",")))
     assert download.value.suggested_filename == "similarity.csv"
     assert float(cells["mean"]) == pytest.approx(rows[0]["mean"], rel=1e-7)
+
+
+def test_names_that_reorder_text_are_escaped_in_what_a_view_says(browser, tmp_path):
+    view = view_of(np.eye(6)[None], (2, 3))
+    frame = replace(view.tracks[0].frames[0], name="a\u202eb", detail="c\u202ed")
+    view = replace(view, tracks=(Track("e\u202ef", (frame,)),))
+    with opened(browser, page_of(view).save(tmp_path / "bidi.html")) as page:
+        assert "\u202e" not in page.inner_text(f"#{VIEW}")
+        assert "a\\u202eb" in page.inner_text(f"#{VIEW} .about")
 
 
 def test_hostile_names_are_text(browser, tmp_path):
@@ -276,10 +374,11 @@ def test_a_layer_that_lacks_the_chosen_head_shows_the_mean_and_says_so(browser, 
     tracks = (Track("layer", (frames[0], few)),)
     file = page_of(replace(view, tracks=tracks)).save(tmp_path / "heads.html")
     with opened(browser, file, "#head=3") as page:
-        assert "their mean" not in page.inner_text(f"#{VIEW} .view-notes")
+        told = "The mean of all heads is shown where there is no head 3: late."
+        assert told in page.inner_text(f"#{VIEW} .view-notes")
         page.fill(f"#{VIEW} input[type=range]", "1")
         settled(page)
-        assert "late has 2 heads: their mean is shown." in page.inner_text(f"#{VIEW} .view-notes")
+        assert told in page.inner_text(f"#{VIEW} .view-notes")
 
 
 def test_the_epochs_play(browser, tmp_path):

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -293,7 +293,7 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(embedding):
     Frames().feed(page._repr_html_())
     ((tag, attributes),) = Frames.found
     assert tag == "iframe"
-    assert attributes["sandbox"] == "allow-scripts"  # and no allow-same-origin beside it
+    assert attributes["sandbox"] == "allow-scripts allow-downloads"  # and no allow-same-origin
     assert attributes["loading"] == "lazy"
     assert attributes["srcdoc"] == page.html
     assert attributes["title"] == "<b>\\u202e\"'"
@@ -317,3 +317,9 @@ def test_no_page_is_smaller_than_its_words(max_mb, embedding):
 def test_the_page_knows_how_large_it_may_be(embedding):
     assert report(embedding()).max_bytes == 10_000_000
     assert report(embedding(), max_mb=0.5).max_bytes == 500_000
+
+
+def test_a_page_whose_text_alone_is_too_large_is_refused(embedding):
+    page = replace(report([embedding()]), max_bytes=1000)
+    with pytest.raises(UsageError, match=r"takes 0\.\d+ MB without any interactive view.*pass at"):
+        _ = page.html

@@ -25,7 +25,8 @@ function simple(explorer, text, name, options) {
 // Differences, dot products and distances are always fitted: there the choice would do nothing.
 function scaleControl(explorer) {
   const { view, choice } = explorer;
-  const whole = `${shown(-view.limit, 0)} to ${shown(view.limit, 0)}`;
+  const digits = Number.isInteger(view.limit) ? 0 : 2;
+  const whole = `${shown(-view.limit, digits)} to ${shown(view.limit, digits)}`;
   const box = simple(explorer, "scale", "scale", [["whole", whole], ["fitted", "fitted to the maps"]]);
   box.sync = () => {
     const isFitted = Boolean(choice.minus) || choice.metric !== "cosine";
@@ -104,8 +105,9 @@ function differences({ view, tracks }) {
   if (tracks.length > 1) tracks.forEach((track, t) => found.push([`track:${t}`, `minus ${track.label}`]));
   const most = Math.max(...tracks.map((track) => track.frames.length));
   if (most > 1) found.push(["previous", `minus the ${view.axis} before`]);
-  if (most > 1) tracks[0].frames.forEach((frame, k) => found.push([`frame:${k}`, `minus ${frame.name}`]));
-  return found.filter(([value]) => !value.startsWith("frame") || tracks.every((track) => track.frames.length === most));
+  if (most < 2 || tracks.some((track) => track.frames.length < most)) return found;
+  const names = (k) => [...new Set(tracks.map((track) => track.frames[k].name))].join(" or ");
+  return [...found, ...tracks[0].frames.map((_, k) => [`frame:${k}`, `minus ${names(k)}`])];
 }
 
 function buildActions(explorer) {
@@ -115,6 +117,7 @@ function buildActions(explorer) {
     explorer.live.textContent = link.textContent = (await copied(address)) ? "Link copied" : "Copying was refused";
     setTimeout(() => (link.textContent = "Copy link"), 2000);
   });
+  link.hidden = location.protocol === "about:"; // a page inside a notebook has no address of its own
   const label = make("span", { className: "control" }, "Download what is shown");
   return make("div", { className: "actions" }, link, label,
     button("PNG", () => savePng(explorer)), button("CSV", () => saveCsv(explorer)), button("NPY", () => saveNpy(explorer)));
@@ -142,7 +145,7 @@ function pointerActions(explorer) {
       set({ query: token, key: null, pinned: !isSame, held: false });
     },
     pair: (from, to) => set({ query: from, key: to, pinned: true, held: true }),
-    second: (token) => set({ query: explorer.queryIn(explorer.frame), key: token, pinned: true, held: true }),
+    second: (token) => set({ query: explorer.query, key: token, pinned: true, held: true }),
     key: (name, isShifted, arrow) => pressed(explorer, set, name, isShifted, arrow),
   };
 }
@@ -151,25 +154,13 @@ function pressed(explorer, set, name, isShifted, arrow) {
   const { frame } = explorer;
   if (name === "Escape") return set({ pinned: false, held: false, joining: false, key: null }), true;
   if (name === "PageDown" || name === "PageUp") return explorer.go(explorer.index + (name === "PageDown" ? 1 : -1)), true;
-  const query = explorer.queryIn(frame);
+  const query = explorer.queryIn(frame) ?? patchOf(frame, frame.prefix.length);
   if (!arrow) return false;
   if (isShifted || shared.joining) {
-    const from = (shared.held && explorer.tokenIn(frame, shared.key)) || query;
+    const from = (shared.held && tokenOf(frame, shared.key)) || query;
     return set({ query, key: stepped(frame, from, arrow), pinned: true, held: true }), true;
   }
   return set({ query: stepped(frame, query, arrow), pinned: true, held: false, key: null }), true;
-}
-
-// One step on the grid; above its first row are the prefix tokens.
-function stepped(frame, token, [down, right]) {
-  const [height, width] = frame.grid;
-  const clip = (place, count) => Math.min(Math.max(place, 0), count - 1);
-  if (!isAt(token)) {
-    if (down > 0) return { row: 0, column: 0, grid: frame.grid };
-    return { prefix: clip(token.prefix + right, frame.prefix.length) };
-  }
-  if (token.row + down < 0 && frame.prefix.length) return { prefix: 0 };
-  return { row: clip(token.row + down, height), column: clip(token.column + right, width), grid: frame.grid };
 }
 
 // --- the start
@@ -223,7 +214,7 @@ function takeLink(explorer, link, isTarget) {
   const track = tracks.findIndex((one) => one.label === link[view.trackWord]);
   if (isTarget && track >= 0) choice.track = track;
   const place = frameNamed(explorer.frames, link[view.axis] ?? "");
-  if (place >= 0 && (isTarget || !explorer.own)) explorer.hold(place);
+  if (place >= 0 && (isTarget || !explorer.own || !link.view)) explorer.hold(place);
   if (!isTarget) return explorer.rebuild();
   const heads = explorer.frame.maps.length;
   if (/^\d+$/.test(link.head ?? "") && Number(link.head) < heads) choice.head = Number(link.head);
@@ -234,10 +225,11 @@ function takeLink(explorer, link, isTarget) {
   explorer.rebuild();
 }
 
-function takePatches({ frame, view }, link) {
-  const sides = /^(\d+)x(\d+)$/.exec(view.axis === "grid" ? "" : link.grid ?? "");
-  const grid = sides ? [Number(sides[1]), Number(sides[2])] : frame.grid;
-  const read = (text) => (frame.prefix.includes(text) ? { prefix: frame.prefix.indexOf(text) } : parsePatch(text, grid));
+function takePatches({ frame, tracks }, link) {
+  const sides = /^(\d+)x(\d+)$/.exec(link.grid ?? "");
+  const grid = sides ? [Number(sides[1]), Number(sides[2])] : wholeGrid(frame);
+  const known = tracks.flatMap((track) => track.frames.flatMap((one) => one.prefix));
+  const read = (text) => (known.includes(text) ? { prefix: text } : parsePatch(text, grid));
   const [query, key] = [read(link.patch), read(link.with)];
   if (query) Object.assign(shared, { query, pinned: true });
   if (query && key) Object.assign(shared, { key, held: true });

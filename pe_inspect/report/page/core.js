@@ -288,6 +288,14 @@ function shown(value, digits = 3) {
   return (Number(text) === 0 ? text.replace("-", "") : text).replaceAll("-", "−");
 }
 
+// A limit in words, never below it: two digits that count.
+function bound(value) {
+  if (!(value > 0 && value < Infinity)) return shown(value, 4);
+  const unit = 10 ** (Math.floor(Math.log10(value)) - 1);
+  const above = Math.ceil(value / unit - 1e-6) * unit;
+  return above < 1e-3 ? shown(above) : String(Number(above.toPrecision(2)));
+}
+
 function signed(value) {
   return value > 0 ? `+${value}` : String(value).replace("-", "−");
 }

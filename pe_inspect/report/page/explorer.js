@@ -38,48 +38,45 @@ class Explorer {
     return this.frames[this.index];
   }
 
+  // What the maps are of: what was chosen anywhere, or the middle where no large map here has that.
+  get query() {
+    const isHere = this.shownTracks.some((track) => tokenOf(this.frameOf(track), shared.query));
+    return isHere ? shared.query : this.middle;
+  }
+
+  get middle() {
+    const { view, frame } = this;
+    const [row, column] = view.token ?? frame.grid.map((side) => side >> 1);
+    return { row, column, grid: view.token ? this.tracks[0].frames[view.start].grid : frame.grid };
+  }
+
+  // Null where the frame has no such token.
   queryIn(frame) {
-    return this.tokenIn(frame, shared.query) ?? this.tokenIn(frame, this.middle(frame));
-  }
-
-  middle(frame) {
-    const [row, column] = this.view.token ?? frame.grid.map((side) => side >> 1);
-    const grid = this.view.token ? this.tracks[0].frames[this.view.start].grid : frame.grid;
-    return { row, column, grid };
-  }
-
-  tokenIn(frame, token) {
-    if (!token) return null;
-    if (token.prefix !== undefined) return token.prefix < frame.prefix.length ? token : null;
-    return covering(token, frame.grid);
-  }
-
-  indexOf(frame, token) {
-    if (token.prefix !== undefined) return token.prefix;
-    return frame.prefix.length + token.row * frame.grid[1] + token.column;
+    return tokenOf(frame, this.query);
   }
 
   // --- maps
 
   valuesOf(frame, track, index) {
-    const own = this.plain(frame, track);
+    const own = this.plain(frame);
+    if (!this.choice.minus) return own;
     const other = this.reference(track, index);
-    if (!other || other === frame) return other === frame ? own.fill(0) : own;
-    return subtracted(own, this.plain(other, track), frame, other);
+    return other ? subtracted(own, this.plain(other), frame, other) : own.fill(NaN);
   }
 
   plain(frame) {
-    return tokenMap(frame, this.indexOf(frame, this.queryIn(frame)), this.choice);
+    const query = this.queryIn(frame);
+    return query ? tokenMap(frame, indexOf(frame, query), this.choice) : new Float32Array(frame.tokens).fill(NaN);
   }
 
-  // The frame that differences are taken from.
+  // The frame that differences are taken from; the first one has none before it.
   reference(track, index) {
     const [kind, place] = this.choice.minus.split(":");
     if (kind === "track") {
       const { frames } = this.tracks[Number(place)];
       return frames[Math.min(index, frames.length - 1)];
     }
-    if (kind === "previous") return this.tracks[track].frames[Math.max(index - 1, 0)];
+    if (kind === "previous") return this.tracks[track].frames[index - 1] ?? null;
     return kind === "frame" ? this.tracks[track].frames[Number(place)] : null;
   }
 
@@ -103,7 +100,7 @@ class Explorer {
       for (let place = 0; place < every.length; place += stride) {
         const [frame, t, k] = every[place];
         shared.query = spreadPatch(frame.grid, sample);
-        const self = this.choice.minus ? -1 : this.indexOf(frame, shared.query);
+        const self = this.choice.minus ? -1 : indexOf(frame, this.queryIn(frame));
         this.valuesOf(frame, t, k).forEach((value, token) => {
           if (token === self || !(Math.abs(value) < Infinity)) return;
           low = Math.min(low, value);
@@ -179,12 +176,13 @@ class Explorer {
   planeOf(track) {
     const frame = this.frameOf(track);
     const label = this.tracks.length > 1 ? this.tracks[track].label : "";
-    const plane = new Plane(label, frame.grid, frame.prefix, pointerActions(this));
+    const plane = new Plane(label, frame, pointerActions(this));
     return Object.assign(plane, { track });
   }
 
   button(frame, track, index) {
     const map = new MapCanvas(frame.grid);
+    map.element.style.width = `${100 * Math.min(frame.grid[1] / frame.grid[0], 1)}%`;
     const choose = () => this.go(index);
     const item = make("button", { type: "button", className: "small-map", onclick: choose, title: [frame.name, frame.detail].filter(Boolean).join(": ") }, map.element, make("span", {}, frame.name));
     return Object.assign(item, { map, track, index });
@@ -232,7 +230,7 @@ class Explorer {
     const frame = this.frameOf(plane.track);
     const values = this.valuesOf(frame, plane.track, this.index);
     plane.draw(values, frame.prefix.length, scale, this.palettes);
-    plane.mark(this.queryIn(frame), this.tokenIn(frame, shared.key));
+    plane.mark(this.queryIn(frame), tokenOf(frame, shared.key));
     plane.field.setAttribute("aria-label", describe(this, frame, plane.track));
   }
 
@@ -280,17 +278,6 @@ function spreadPatch(grid, sample) {
 function centred(low, high) {
   const limit = Math.max(-low, high, 1e-9);
   return limit < Infinity ? { low: -limit, high: limit, palette: "diverging" } : scaleOf(0, 1);
-}
-
-// One map minus another, the other brought to the first one's grid where they differ.
-function subtracted(own, other, frame, from) {
-  const [p, q] = [frame.prefix.length, from.prefix.length];
-  const same = frame.grid.join() === from.grid.join();
-  const patches = same ? other.subarray(q) : onGrid(other.subarray(q), from.grid, frame.grid);
-  return own.map((value, token) => {
-    if (token >= p) return value - patches[token - p];
-    return token < q ? value - other[token] : NaN;
-  });
 }
 
 // Every view that shares what changed is drawn once in the next frame.

@@ -3,7 +3,8 @@
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 class Plane {
-  constructor(label, grid, prefix, act) {
+  constructor(label, frame, act) {
+    const { grid, prefix } = frame;
     Object.assign(this, { act, prefix });
     this.canvas = new MapCanvas(grid);
     this.marks = ["query", "key"].map((kind) => make("span", { className: `mark ${kind}`, hidden: true }));
@@ -11,9 +12,9 @@ class Plane {
     this.field = make("div", { className: "field", tabIndex: 0, role: "application" }, this.canvas.element, ...this.marks);
     this.field.setAttribute("aria-roledescription", "map of patches");
     this.field.style.aspectRatio = `${grid[1]} / ${grid[0]}`;
-    this.cells = prefix.map((name, place) => this.cell(name, place));
+    this.cells = prefix.map((name) => this.cell(name));
     const strip = prefix.length ? make("div", { className: "cells" }, ...this.cells) : null;
-    this.element = make("div", { className: "plane" }, this.label, strip, this.field, this.edges(grid));
+    this.element = make("div", { className: "plane" }, this.label, strip, this.field, this.edges(frame));
     this.listen();
   }
 
@@ -21,8 +22,8 @@ class Plane {
     return grid.join() === this.canvas.grid.join() && prefix.join() === this.prefix.join();
   }
 
-  cell(name, place) {
-    const token = { prefix: place };
+  cell(name) {
+    const token = { prefix: name };
     const swatch = new MapCanvas([1, 1]);
     const number = make("span", { className: "cell-value" });
     const button = make("button", { type: "button", className: "cell" }, swatch.element, make("span", {}, name), number);
@@ -31,8 +32,11 @@ class Plane {
     return Object.assign(button, { swatch, number });
   }
 
-  edges([height, width]) {
-    const text = `rows 0–${height - 1} down, columns 0–${width - 1} across`;
+  edges(frame) {
+    const [height, width] = frame.grid;
+    const [top, left] = placeOf(frame, { row: 0, column: 0 });
+    const [bottom, right] = placeOf(frame, { row: height - 1, column: width - 1 });
+    const text = `rows ${top}–${bottom} down, columns ${left}–${right} across`;
     return make("p", { className: "edges" }, text);
   }
 
@@ -93,13 +97,13 @@ class Plane {
   mark(query, key) {
     [query, key].forEach((token, k) => this.place(this.marks[k], token));
     this.cells.forEach((cell, place) => {
-      cell.setAttribute("aria-pressed", String(query.prefix === place));
-      cell.classList.toggle("is-key", Boolean(key) && key.prefix === place);
+      cell.setAttribute("aria-pressed", String(query?.prefix === this.prefix[place]));
+      cell.classList.toggle("is-key", key?.prefix === this.prefix[place]);
     });
   }
 
   place(mark, token) {
-    mark.hidden = !token || token.prefix !== undefined;
+    mark.hidden = !token || !isAt(token);
     if (mark.hidden) return;
     const [height, width] = this.canvas.grid;
     mark.style.left = `${(100 * token.column) / width}%`;
@@ -107,8 +111,4 @@ class Plane {
     mark.style.width = `${100 / width}%`;
     mark.style.height = `${100 / height}%`;
   }
-}
-
-function samePlace(a, b) {
-  return Boolean(a && b) && a.prefix === b.prefix && a.row === b.row && a.column === b.column;
 }

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-const source = readFileSync(new URL("../../../pe_inspect/report/page/core.js", import.meta.url), "utf8");
+const read = (name) => readFileSync(new URL(`../../../pe_inspect/report/page/${name}.js`, import.meta.url), "utf8");
+const source = ["core", "tokens"].map(read).join("\n");
 const names = [...source.matchAll(/^(?:async )?function (\w+)/gm)].map((found) => found[1]);
 const core = new Function(`${source}; return { ${names.join(", ")} };`)();
 
@@ -121,6 +122,40 @@ test("numbers are written with a true minus and without a minus zero", () => {
   assert.equal(core.shown(-0), "0.000");
   assert.equal(core.shown(-0.0001), "−1.00e−4");
   assert.equal(core.shown(NaN), "undefined");
+});
+
+test("a stated limit is never below the error", () => {
+  const values = [0.00244, 0.0029, 0.003, 0.0123, 0.5, 1, 3.14159, 42.01, 9.21e-5];
+  for (const value of values) {
+    const said = Number(core.bound(value).replaceAll("−", "-"));
+    assert.ok(said >= value * (1 - 1e-9) && said <= value * 1.12, `${value} as ${said}`);
+  }
+  assert.equal(core.bound(0), "0.0000");
+});
+
+const thinned = { prefix: ["CLS", "DIST"], grid: [2, 3], thinnedFrom: [5, 7], kept: [[1, 3], [1, 3, 5]] };
+const whole = { prefix: ["register 1", "CLS"], grid: [4, 6] };
+
+test("patches of a thinned map are called what they are", () => {
+  const [query, key] = [core.patchOf(thinned, 2), core.patchOf(thinned, 7)];
+  assert.equal(core.tokenName(thinned, query), "row 1, column 1");
+  assert.equal(core.tokenName(thinned, key), "row 3, column 5");
+  assert.deepEqual(core.offsetOf(thinned, query, key), [2, 4]);
+  const again = core.tokenOf(thinned, { row: 3, column: 5, grid: [5, 7] });
+  assert.equal(core.indexOf(thinned, again), 7);
+});
+
+test("prefix tokens are matched by name, and some frames have none", () => {
+  assert.equal(core.indexOf(thinned, { prefix: "CLS" }), 0);
+  assert.equal(core.indexOf(whole, { prefix: "CLS" }), 1);
+  assert.equal(core.tokenOf(whole, { prefix: "DIST" }), null);
+  assert.equal(core.tokenOf(whole, null), null);
+});
+
+test("a difference meets prefix tokens by name and patches where they lie", () => {
+  const [a, b] = [{ prefix: ["CLS", "DIST"], grid: [1, 2] }, { prefix: ["CLS"], grid: [1, 2] }];
+  const found = core.subtracted(Float32Array.of(1, 2, 3, 4), Float32Array.of(0.5, 1, 1), a, b);
+  assert.deepEqual([...found], [0.5, NaN, 2, 3]);
 });
 
 test("a cell of a spreadsheet never begins a formula", () => {
