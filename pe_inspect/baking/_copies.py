@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from pe_inspect.loading.rewriting import Edit
 from pe_inspect.loading.rewriting._numbers import as_stored
 
 __all__ = ["Held", "held_in", "other_copies", "verify"]
+
+_MAY_LACK: Final = re.compile(r"head|fc_norm|classifier|predictor|token|index")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,8 @@ def other_copies(
 ) -> Iterator[tuple[str, Checkpoint]]:
     """Yield every further copy of the model in the file, and where it lies.
 
-    It holds tensors of the same names and shapes, under another prefix.
+    It holds tensors of the same names and shapes under another prefix, and the model's whole trunk:
+    a text tower of the same width has layers of the same names, and no patch embedding.
 
     Args:
         checkpoint: the copy that was read.
@@ -68,12 +72,28 @@ def other_copies(
     """
     own = {_identity(checkpoint.tensors[key]) for key in keys}
     places = {key: _elsewhere(checkpoint, held, key, own) for key in keys}
+    trunk = _trunk(checkpoint.tensors)
     for prefix in set.intersection(*(set(found) for found in places.values())) if places else ():
+        if not all(_is_at(held, prefix + key, shape) for key, shape in trunk.items()):
+            continue
         tensors = {key: found[prefix] for key, found in places.items()}
         yield (
             prefix.removesuffix("."),
             replace(checkpoint, tensors={**checkpoint.tensors, **tensors}),
         )
+
+
+def _trunk(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's weights but those of heads and of tokens, which copies may lack."""
+    return {
+        key: tensor.shape
+        for key, tensor in tensors.items()
+        if len(tensor.shape) > 1 and not _MAY_LACK.search(key)
+    }
+
+
+def _is_at(held: Held, path: str, shape: tuple[int, ...]) -> bool:
+    return path in held.tensors and held.tensors[path].shape == shape
 
 
 def _elsewhere(

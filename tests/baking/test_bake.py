@@ -101,6 +101,23 @@ def test_averages_of_the_model_are_treated_alike_and_momenta_are_spoken_of(tmp_p
     assert "optimizer was kept as it is, with averages of the old tables' shape" in notes
 
 
+def test_a_text_tower_of_the_same_width_is_no_copy(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    layers = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
+    shape = {**layers, "num_attention_heads": 2}
+    config = transformers.SiglipConfig(
+        vision_config={**shape, "image_size": 32, "patch_size": 8},
+        text_config={**shape, "max_position_embeddings": 16, "vocab_size": 30},
+    )
+    before = transformers.SiglipModel(config)
+    before.save_pretrained(tmp_path / "old")
+    pei.bake(pei.load(tmp_path / "old"), tmp_path / "new", grid=(6, 6))
+    after = transformers.SiglipModel.from_pretrained(tmp_path / "new")
+    text = "text_model.embeddings.position_embedding.weight"
+    assert torch.equal(after.state_dict()[text], before.state_dict()[text])
+    assert after.vision_model.embeddings.position_embedding.weight.shape == (36, 16)
+
+
 def swin(path, window):
     """Microsoft's tensors of one shifted block on an image of 4×4 windows."""
     rng, (rows, columns) = np.random.default_rng(0), window
