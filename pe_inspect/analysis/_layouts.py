@@ -139,6 +139,8 @@ def in_proportion(
         size: that the largest becomes.
         rounding_up: whether half of an odd side is the larger half, where both fit.
     """
+    if grid_size == largest:  # one patch is its own half
+        return size
     for way in (rounding_up, not rounding_up):
         for times in range(1, _MOST_HALVINGS):
             if _halved(largest, times, rounding_up=way) == grid_size:

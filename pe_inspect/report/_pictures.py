@@ -6,12 +6,13 @@ text: they can be read aloud, searched and selected, and the image loses a third
 
 from __future__ import annotations
 
+from functools import reduce
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pe_inspect._typing import Int
+from pe_inspect._typing import Bool, Int, Shaped
 from pe_inspect.report._content import Picture
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ __all__ = ["picture"]
 
 _CSS_DPI: Final = 96
 _MARGIN: Final = 6  # pixels of white that are left around what is drawn
-_CHART_DPI: Final = 120  # lines and letters; maps are drawn at their own resolution, value by value
-_COLOURS: Final = (32, 64, 128, 256)
-_LARGE: Final = 12_000  # bytes, above which the fewest colours have to do
-_UNSEEN: Final = 0.7  # levels of 256, on average over pixels: no more colours are needed
+_CHART_DPI: Final = 110  # lines and letters; maps are drawn at their own resolution, value by value
+# Levels of 256: no channel of a colour that has a meaning ends up farther from what was drawn, and
+# none of the shades in which letters and lines fade into the paper.
+_AREA: Final = 4
+_FADE: Final = 24
+_PAPER: Final = np.array([[255, 255, 255]])
 _PACKED: Final = np.array([1 << 16, 1 << 8, 1])
 
 
@@ -40,7 +43,7 @@ def picture(
         stem: the figure's file name elsewhere, without suffix.
         alt: what a reader who does not see the image needs to know.
         omit: a beginning of the caption that the page says elsewhere.
-        dpi: dots an inch; by default maps have their own resolution, and charts 120.
+        dpi: dots an inch; by default maps have their own resolution, and charts 110.
     """
     words = {text.get_gid(): text for text in figure.texts}
     title, caption = (_said(words.get(part)) for part in ("title", "caption"))
@@ -50,7 +53,7 @@ def picture(
     return Picture(
         stem=stem,
         media_type="image/webp",
-        data=_packed(image),
+        data=_packed(image, _scales(figure)),
         width=width,
         height=height,
         title=title or stem.replace("_", " "),
@@ -99,73 +102,82 @@ def _cropped(image: Image) -> Image:
     )
 
 
-def _packed(image: Image) -> bytes:
-    """Return the file, with as many colours as the image needs."""
-    pixels = np.asarray(image) @ _PACKED
-    colours, counts = _by_frequency(pixels)
-    for count in _COLOURS:
-        palette = _palette(colours, count)
-        if _error(colours, counts, palette) <= _UNSEEN:
-            break
-    data = _file(pixels, colours, palette)
-    return data if len(data) <= _LARGE else _file(pixels, colours, _palette(colours, _COLOURS[0]))
+def _scales(figure: Any) -> Int[np.ndarray, " colours"]:
+    """Return the colours of the figure's maps: all that a value may be shown in."""
+    maps = [image.cmap for axes in figure.axes for image in axes.images]
+    colours = [cmap(np.arange(cmap.N), bytes=True)[:, :3] for cmap in maps]
+    packed: np.ndarray = np.concatenate([_PAPER, *colours]) @ _PACKED
+    return packed
 
 
-def _by_frequency(
-    pixels: Int[np.ndarray, "height width"],
-) -> tuple[Int[np.ndarray, "colours 3"], Int[np.ndarray, " colours"]]:
-    """Return the colours that occur, the commonest first, and how often each does."""
-    packed, counts = np.unique(pixels, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    packed = packed[order]
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1), counts[order]
-
-
-def _palette(colours: Int[np.ndarray, "colours 3"], count: int) -> Int[np.ndarray, "entries 3"]:
-    """Choose at most `count` colours for all, to be used without dithering.
-
-    The commonest ones stay; the others are cut evenly over the colours that occur, not over
-    pixels, so that the ends of a colour scale, of which few pixels are seen, keep their steps.
-    """
+def _packed(image: Image, scales: Int[np.ndarray, " colours"]) -> bytes:
+    """Return the file: near colours become one, and are then written without loss."""
     from PIL import Image
 
-    if len(colours) <= count:
-        return colours
-    kept = count // 4
-    rest = Image.fromarray(colours[None, kept:].astype(np.uint8))
-    cut = rest.quantize(count - kept, dither=Image.Dither.NONE).convert("RGB")
-    return np.concatenate([colours[:kept], np.unique(np.asarray(cut)[0], axis=0)])
-
-
-def _error(
-    colours: Int[np.ndarray, "colours 3"],
-    counts: Int[np.ndarray, " colours"],
-    palette: Int[np.ndarray, "entries 3"],
-) -> float:
-    """Return how far pixels end up from their colours, in levels, on average."""
-    apart = np.abs(palette[_nearest(colours, palette)] - colours).mean(axis=1)
-    return float(np.average(apart, weights=counts))
-
-
-def _file(
-    pixels: Int[np.ndarray, "height width"],
-    colours: Int[np.ndarray, "colours 3"],
-    palette: Int[np.ndarray, "entries 3"],
-) -> bytes:
-    """Write each pixel as the palette entry that is nearest to its colour, without loss."""
-    from PIL import Image
-
-    entries = np.zeros(1 << 24, dtype=np.uint8)  # touched at a few thousand places only
-    entries[colours @ _PACKED] = _nearest(colours, palette)
-    shown = palette.astype(np.uint8)[entries[pixels]]
     file = BytesIO()
-    Image.fromarray(shown).save(file, format="WEBP", lossless=True, quality=50, method=2)
+    shown = Image.fromarray(_merged(np.asarray(image) @ _PACKED, scales))
+    shown.save(file, format="WEBP", lossless=True, quality=90, method=3)
     return file.getvalue()
+
+
+def _merged(
+    pixels: Int[np.ndarray, "height width"], scales: Int[np.ndarray, " colours"]
+) -> Shaped[np.ndarray, "height width 3"]:
+    """Show each pixel in the nearest of the colours that do for all; paper stays white."""
+    meant = np.union1d(pixels[_in_runs(pixels)], scales)
+    fades = np.setdiff1d(pixels, meant)
+    palette = _with(_channels(meant), _PAPER, _AREA)
+    palette = _with(_channels(fades), palette, _FADE)
+    colours = np.concatenate([meant, fades])
+    shown = np.zeros(1 << 24, dtype=np.int32)  # touched at a few thousand places only
+    shown[colours] = (palette @ _PACKED)[_nearest(_channels(colours), palette)]
+    return _channels(shown[pixels]).astype(np.uint8)
+
+
+def _in_runs(pixels: Int[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """Mark the pixels between two of their own colour, along a row or a column.
+
+    What is filled has such pixels; the shades around a letter or a slanted line hardly do.
+    """
+    found = np.zeros(pixels.shape, dtype=bool)
+    for marks, lines in ((found, pixels), (found.T, pixels.T)):
+        alike = lines[1:] == lines[:-1]
+        marks[1:-1] |= alike[1:] & alike[:-1]
+    return found
+
+
+def _with(
+    colours: Int[np.ndarray, "colours 3"], palette: Int[np.ndarray, "entries 3"], apart: int
+) -> Int[np.ndarray, "more 3"]:
+    """Add the colours that are needed for none to be farther than `apart` from the palette.
+
+    They go from dark to light: each addition is the lightest that still does for the darkest one
+    left, so that it does for those beyond it too, and a colour scale takes few.
+    """
+    order = np.argsort(colours.sum(axis=1), kind="stable")
+    left = colours[order][(_distances(colours[order], palette) > apart).all(axis=1)]
+    added = []
+    while len(left):
+        added.append(left[_distances(left, left[:1])[:, 0] <= apart][-1:])
+        left = left[_distances(left, added[-1])[:, 0] > apart]
+    return np.concatenate([palette, *added])
 
 
 def _nearest(
     colours: Int[np.ndarray, "colours 3"], palette: Int[np.ndarray, "entries 3"]
 ) -> Int[np.ndarray, " colours"]:
-    apart = colours[:, None] - palette[None]
-    nearest: np.ndarray = (apart**2).sum(axis=-1).argmin(axis=1)
+    nearest: np.ndarray = _distances(colours, palette).argmin(axis=1)
     return nearest
+
+
+def _distances(
+    colours: Int[np.ndarray, "colours 3"], palette: Int[np.ndarray, "entries 3"]
+) -> Int[np.ndarray, "colours entries"]:
+    """Levels of the channel in which two colours differ most."""
+    channels = (abs(a[:, None] - b) for a, b in zip(colours.T, palette.T))
+    farthest: np.ndarray = reduce(np.maximum, channels)
+    return farthest
+
+
+def _channels(pixels: Int[np.ndarray, "*places"]) -> Int[np.ndarray, "*places 3"]:
+    return np.stack([pixels >> 16, pixels >> 8 & 255, pixels & 255], axis=-1)

@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from pe_inspect._values import packed
 from pe_inspect._version import __version__
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.report._content import Entry, Fact
@@ -90,8 +91,12 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
 
 
 def _tables(pe: PositionEmbedding) -> str:
+    """Count what the file holds: layers may share a table, and angles come of a few tensors."""
+    if pe.kind == "phases" and pe.stored and pe.keys:
+        return _counted(len(pe.keys), "stored tensor")
     is_computed = pe.kind == "function" or not pe.stored
-    return _counted(len(pe.layers), "computed table" if is_computed else "stored table")
+    distinct = {names[0] for names in packed([table.held for table in pe.layers])[0]}
+    return _counted(len(distinct), "computed table" if is_computed else "stored table")
 
 
 def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:

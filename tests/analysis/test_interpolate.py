@@ -74,6 +74,20 @@ def test_equal_token_counts_on_another_grid_are_resampled():
     assert not np.allclose(result.values()[0], pe.layers[0].values)
 
 
+@pytest.mark.parametrize("target", [(2, 2), (7, 7), (2, 3)])
+def test_one_patch_becomes_equal_rows_by_every_method(target):
+    pe = vectors(grid_size=(1, 1), prefix=1)
+
+    result = interpolate(pe, grid=target, method="all")
+
+    patch = pe.layers[0].values[1:]
+    for method in result.methods:
+        (found,) = result.values(method)
+        expected = np.repeat(patch, target[0] * target[1], axis=0)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert result.embedding().layers[0].grid_size == target
+
+
 def test_the_same_grid_returns_the_table_to_the_last_bit():
     pe = vectors()
 

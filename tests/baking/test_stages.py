@@ -52,6 +52,7 @@ def test_every_table_has_the_shape_that_timm_gives_it(name, old, new, grid):
         ((7, 10), (28, 40), (30, 43), (8, 11), (7, 10)),
         ((14, 14), (20, 20), (40, 30), (28, 21), (28, 21)),
         ((1, 2), (2, 4), (1, 1), (1, 1), (1, 1)),
+        ((1, 1), (1, 1), (3, 7), (3, 7), (3, 7)),  # one patch, which is its own half
     ],
 )
 def test_half_of_an_odd_side_is_the_larger_or_the_smaller_half(stage, largest, size, up, down):

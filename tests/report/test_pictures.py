@@ -6,11 +6,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
 from pe_inspect.figures._style import axes_at, caption, diverging, new_figure, title
 from pe_inspect.report._pictures import picture
+
+PACKED = np.array([1 << 16, 1 << 8, 1])
 
 
 def mapped(side: int = 12, noise: float = 0.0) -> Figure:
@@ -63,31 +66,61 @@ def test_the_figure_is_left_as_it_was():
     assert picture(figure, "map", alt="").data == picture(mapped(), "map", alt="").data
 
 
-@pytest.mark.parametrize(("draw", "dpi"), [(mapped, 150), (charted, 120)])
+@pytest.mark.parametrize(("draw", "dpi"), [(mapped, 150), (charted, 110)])
 def test_it_is_shown_at_its_printed_size(draw, dpi):
     made = picture(draw(), "map", alt="")
     pixels = image_of(made).size
     assert (made.width, made.height) == tuple(round(side * 96 / dpi) for side in pixels)
 
 
-def test_colours_stay_within_a_level_on_average():
-    made = image_of(picture(mapped(noise=0.1), "map", alt=""))
-    assert len(made.getcolors(256)) <= 256
-    plain = BytesIO()
-    bare = mapped(noise=0.1)
-    for text in list(bare.texts):
+def two_scales() -> Figure:
+    """Noise on two colour maps, one pixel a value: large as a file, and full of colours."""
+    figure = new_figure(7.0, 4.0)
+    noise = np.random.default_rng(0).uniform(-1, 1, (300, 300))
+    for place, cmap in ((0.5, diverging()), (3.5, "viridis")):
+        axes = axes_at(figure, place, 0.7, 2.0, 2.0)
+        axes.imshow(noise, cmap=cmap, vmin=-1, vmax=1, interpolation="nearest")
+        axes.set_xlabel("letters, which fade into the paper")
+    return figure
+
+
+def drawn_and_shown(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
+    """The figure as matplotlib draws it, cropped likewise, and as the page has it."""
+    shown = np.asarray(image_of(picture(figure, "map", alt="")).convert("RGB")).astype(int)
+    for text in list(figure.texts):
         text.remove()
-    bare.savefig(plain, format="png")
+    plain = BytesIO()
+    figure.savefig(plain, format="png")
     drawn = np.asarray(Image.open(plain).convert("RGB")).astype(int)
-    shown = np.asarray(made.convert("RGB")).astype(int)
     rows, columns = np.nonzero((drawn != 255).any(axis=2))
     top, left = rows.min() - 6, columns.min() - 6
-    drawn = drawn[top : top + shown.shape[0], left : left + shown.shape[1]]
-    assert np.abs(shown - drawn).mean() < 0.7
-    assert (shown[0, 0] == 255).all()
+    return drawn[top : top + shown.shape[0], left : left + shown.shape[1]], shown
 
 
-def test_an_image_of_noise_makes_do_with_the_fewest_colours():
+@pytest.mark.parametrize("draw", [mapped, two_scales])
+def test_colours_of_a_map_stay_within_four_levels_and_letters_within_24(draw):
+    drawn, shown = drawn_and_shown(draw())
+    scales = [each(np.arange(256), bytes=True) for each in (diverging(), colormaps["viridis"])]
+    meant = np.isin(drawn @ PACKED, np.concatenate(scales)[:, :3].astype(int) @ PACKED)
+    apart = np.abs(shown - drawn).max(axis=2)
+    assert meant.mean() > 0.3
+    assert apart[meant].max() <= 4
+    assert apart.max() <= 24
+    assert np.abs(shown - drawn).mean() < 1.2
+    assert (shown[(drawn == 255).all(axis=2)] == 255).all()
+
+
+@pytest.mark.parametrize("cmap", [diverging(), colormaps["viridis"]], ids=lambda cmap: cmap.name)
+def test_no_colour_of_a_large_file_stands_for_a_tenth_of_its_scale(cmap):
+    drawn, shown = drawn_and_shown(two_scales())
+    steps = [
+        tuple(shown[drawn @ PACKED == step @ PACKED][0])
+        for step in cmap(np.arange(256), bytes=True)[:, :3].astype(int)
+    ]
+    assert max(steps.count(colour) for colour in steps) < 256 / 10
+
+
+def test_an_image_of_noise_makes_do_with_few_colours():
     figure = new_figure(4.0, 4.0)
     noise = np.random.default_rng(0).uniform(-1, 1, (500, 500))
     axes_at(figure, 0.2, 0.2, 500 / 150, 500 / 150).imshow(noise, cmap=diverging())

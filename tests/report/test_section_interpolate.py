@@ -75,6 +75,44 @@ def test_relative_vectors_have_a_view_of_both_axes_together(relative):
         assert np.abs(shown - exact).max() <= frame.maps[0].error + 1e-6
 
 
+def words_of(section):
+    return " ".join([section.how_to_read, *section.caveats, *section.views[0].notes])
+
+
+def biased(join):
+    draw = np.random.default_rng(0)
+    bias = Lookup(draw.normal(size=(2, 35)).astype("f4"), offset_index(GRID))
+    layers = (LayerPE.from_lookup("blocks.0", bias, GRID),)
+    return PositionEmbedding("relative_bias", "bias", join, layers)
+
+
+def test_no_norm_is_said_to_act_on_a_plain_bias():
+    words = words_of(section_of(biased("layer")))
+    assert "smaller ones weaken position against content in their layer" in words
+    assert "no norm acts on them" in words
+    assert not any(false in words for false in ("rows", "before any norm", "evens out", "follows"))
+
+
+def test_a_norm_over_the_keys_evens_out_the_size_of_a_bias():
+    words = words_of(section_of(biased("lape")))
+    assert "the norm over the keys afterwards evens it out" in words
+    assert not any(false in words for false in ("rows", "no norm", "norms of the layers"))
+
+
+def test_relative_vectors_are_used_in_their_layer_and_in_no_other(relative):
+    words = words_of(section_of(relative))
+    assert "shorter ones weaken position against content in their layer" in words
+    assert "no norm acts on them" in words
+
+
+def test_only_a_norm_of_the_table_alone_evens_out_its_rows(embedding):
+    added, normed = (words_of(section_of(embedding(join=join))) for join in ("input", "lape"))
+    assert "shorter rows weaken position" in added
+    assert "act on the sum of content and position" in added
+    assert "shorter rows weaken position" not in normed
+    assert "a norm afterwards evens it out" in normed
+
+
 def test_maps_of_query_and_value_tables_are_named_so_and_not_numbered_as_heads():
     draw = np.random.default_rng(0)
     layers = tuple(

@@ -10,10 +10,12 @@ from inspect import signature
 import numpy as np
 import pytest
 
+from pe_inspect._values import Lookup
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.analysis.similarity import similarity
+from pe_inspect.families._bias import offset_index
 from pe_inspect.position_embedding import LayerNormParams, LayerPE
 from pe_inspect.report import report
 from pe_inspect.report.sections import in_reading_order, sections
@@ -240,6 +242,31 @@ def test_a_computed_table_is_never_called_stored(embedding):
     assert "as computed, not stored" in section.how_to_read
     assert "Stored maps" not in section.how_to_read
     assert section.caveats[0].startswith("Positions that are alike rotate queries and keys alike")
+
+
+def layers_of(pe):
+    (fact,) = (fact for fact in report(pe).chapters[0].facts if fact.name == "Layers")
+    return fact.value, fact.meaning
+
+
+def test_what_layers_share_is_counted_once(embedding):
+    draw = np.random.default_rng(0)
+    bias = Lookup(draw.normal(size=(2, 35)).astype(np.float32), offset_index((3, 4)))
+    given = {"kind": "bias", "join": "layer", "norms": (), "family": "relative_bias", "depth": 3}
+    shared = [LayerPE.from_lookup(f"blocks.{k}", bias, (3, 4)) for k in range(3)]
+    own = [replace(table, values=table.values + k) for k, table in enumerate(shared)]
+    assert layers_of(embedding(**given, layers=tuple(shared))) == (3, "1 stored table")
+    assert layers_of(embedding(**given, layers=tuple(own))) == (3, "3 stored tables")
+
+
+def test_angles_of_all_layers_are_counted_as_the_tensors_that_the_file_holds(embedding):
+    draw = np.random.default_rng(0)
+    layers = tuple(LayerPE(f"blocks.{k}", draw.normal(size=(1, 12, 4)), (3, 4)) for k in range(6))
+    given = {"kind": "phases", "join": "layer", "layers": layers, "norms": (), "depth": 6}
+    held = embedding(**given, keys=("rope.freqs_sin", "rope.freqs_cos"))
+    computed = embedding(**given, keys=(), stored=False)
+    assert layers_of(held) == (6, "2 stored tensors")
+    assert layers_of(computed) == (6, "6 computed tables")
 
 
 def test_angles_are_not_said_to_wait_for_a_norm(embedding):

@@ -121,6 +121,16 @@ def test_only_a_table_of_random_rows_is_said_to_begin_without_a_pattern(embeddin
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("family", ["relative_bias", "bias_network", "shaw_relative"])
+def test_no_rule_is_said_to_give_what_begins_as_random_numbers(family, embedding):
+    learned = [noisy(embedding, k, family=family) for k in range(2)]
+    (section,) = report([evolution(learned, epochs=[0, 1])]).sections
+    assert "a rule gives it" not in section.how_to_read
+    assert "usually begins as random numbers or zeros" in section.how_to_read
+    assert "only the patch itself stands out" not in section.how_to_read
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_long_run_is_thinned_evenly_and_says_so(embedding):
     long = evolution([noisy(embedding, k) for k in range(60)], epochs=range(60))
     (view,) = report([long]).sections[0].views
@@ -128,7 +138,8 @@ def test_a_long_run_is_thinned_evenly_and_says_so(embedding):
     assert len(frames) == 24
     assert (frames[0].name, frames[-1].name) == ("epoch 0", "epoch 59")
     assert view.notes == (
-        "24 of 60 snapshots are in the view, evenly spaced; --save-data writes all",
+        "24 of 60 snapshots are in the view, evenly spaced",
+        "pe-inspect evolution DIR --save-data writes the numbers and one patch's maps of all",
     )
 
 

@@ -39,11 +39,22 @@ _FROM_A_RULE: Final = (
     "The maps of this scheme have a pattern before any training, because a rule gives it: look for "
     "what training changes in it. "
 )
+_FROM_ITS_FORM: Final = (
+    "What is learned here usually begins as random numbers or zeros. A pattern in the first maps "
+    "comes from the form of the scheme, such as one value for all pairs of an offset: look for "
+    "what training adds to it. "
+)
+_BEGINS: Final = {
+    "learned_absolute": _FROM_NOTHING,
+    **dict.fromkeys(("sinusoidal_1d", "sinusoidal_2d", "rotary"), _FROM_A_RULE),
+}
 _READING: Final = (
     "It is settled once the curve of likeness to the last snapshot is flat. In the view, the "
     "slider goes over snapshots, and play runs through them."
 )
-_RANDOM: Final = frozenset({"learned_absolute"})  # the schemes that begin as unrelated rows
+_WRITES_ALL: Final = (
+    "pe-inspect evolution DIR --save-data writes the numbers and one patch's maps of all"
+)
 _CAVEATS: Final = (
     "Likeness to the last snapshot says when a run came to rest, not whether it came to rest where "
     "another run would.",
@@ -75,8 +86,7 @@ def evolution(subject: Subject) -> Section:
 
 
 def _reading(result: EvolutionResult) -> str:
-    begins = _FROM_NOTHING if result.pe.family in _RANDOM else _FROM_A_RULE
-    return begins + _READING
+    return _BEGINS.get(result.pe.family, _FROM_ITS_FORM) + _READING
 
 
 def _finding(result: EvolutionResult) -> str:
@@ -172,8 +182,9 @@ def _thinning(
         (len(epochs), len(result.epochs), "snapshots"),
         (len(layers), len(result.views), "layers"),
     )
-    said_so = [f"{shown} of {of} {what} are in the view, evenly spaced; --save-data writes all"
+    said_so = [f"{shown} of {of} {what} are in the view, evenly spaced"
                for shown, of, what in counts if shown < of]  # fmt: skip
+    said_so += [_WRITES_ALL] * bool(said_so)
     has_heads = max(view.num_heads for view in result.views) > 1
     is_mean = has_heads and result.similarities[-1].head is None
     return (*said_so, *(["The maps are means over heads"] if is_mean else []))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pe_inspect.analysis._affinity import definition
 from pe_inspect.analysis._views import views_of
@@ -32,15 +32,52 @@ _MOST_PATCHES: Final = 784  # 28×28; the map of more is not worth its bytes in 
 _METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
 _METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
 
-_READING: Final = (
-    "A method that fits leaves the length of rows and the likeness of neighbours as they were: "
-    "shorter rows weaken position against content in every layer that follows. The error map "
-    "shows where the way there and back does not return to the stored table; at the edge a "
-    "resampler has no neighbours on one side, so errors gather there."
+_ERRORS: Final = (
+    " The error map shows where the way there and back does not return to the stored table; at the "
+    "edge a resampler has no neighbours on one side, so errors gather there."
 )
-_STORED: Final = (
-    "Tables are resampled as stored, before the norms of the layers, as models do it; a norm "
-    "afterwards evens out lengths."
+
+
+class _Words(NamedTuple):
+    """What is true of resampled tables, which depends on how the model uses them.
+
+    Attributes:
+        fits: what a method keeps that fits.
+        stored: what happens to a table after it was resampled.
+        shown: what the view shows.
+    """
+
+    fits: str
+    stored: str
+    shown: str = "Tables are shown as stored, before any norm"
+
+
+_ADDED: Final = _Words(
+    "A method that fits leaves the length of rows and the likeness of neighbours as they were: "
+    "shorter rows weaken position against content in every layer that follows.",
+    "Tables are resampled as stored, as models do it; the norms of the layers act on the sum of "
+    "content and position.",
+)
+_NORMED: Final = _Words(
+    "A method that fits leaves the likeness of neighbours as it was. The length of rows counts for "
+    "less: a norm afterwards evens it out.",
+    "Tables are resampled as stored, before the norms of the layers, as models do it.",
+)
+_NORMED_BIAS: Final = _Words(
+    "A method that fits leaves the pattern of a bias as it was. Its size counts for less: the norm "
+    "over the keys afterwards evens it out.",
+    "Tables are resampled as stored, before the norm over the keys.",
+)
+_BIAS: Final = _Words(
+    "A method that fits leaves the size of biases as it was: smaller ones weaken position against "
+    "content in their layer.",
+    "Tables are resampled as stored, as models do it; no norm acts on them.",
+    "Tables are shown as stored; no norm acts on them",
+)
+_INSIDE: Final = _Words(
+    "A method that fits leaves the length of vectors as it was: shorter ones weaken position "
+    "against content in their layer.",
+    *_BIAS[1:],
 )
 _READING_ANGLES: Final = (
     "Angles are functions of the position, so that every rule gives a whole embedding, and none is "
@@ -92,22 +129,32 @@ def interpolate(subject: Subject) -> Section:
     kind = subject.embedding.kind if subject.embedding else ""
     methods = _METHODS.get(kind, _METHODS_OF_TABLES)
     result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
-    finding = _finding(result)
+    finding, words = _finding(result), _words(result.pe)
     return Section(
         stem="interpolate",
         title="Interpolation",
         question="What becomes of it at another resolution?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
-        how_to_read=_READINGS.get(result.pe.kind, _READING),
+        how_to_read=_READINGS.get(result.pe.kind, words.fits + _ERRORS),
         definition=_definition(result),
         tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
         facts=_facts(result),
-        caveats=_CAVEATS.get(result.pe.kind, (_STORED, _INVERTIBLE)),
+        caveats=_CAVEATS.get(result.pe.kind, (words.stored, _INVERTIBLE)),
         notes=result.notes,
         parameters=parameters_of(result),
         views=_views(result, subject.encoded or ()),
     )
+
+
+def _words(pe: PositionEmbedding) -> _Words:
+    """Return what holds for tables that are added, added through a norm, or used in attention."""
+    has_norm = pe.join in ("lape", "pvg", "mpvg")
+    if pe.is_pairwise:
+        return _NORMED_BIAS if has_norm else _BIAS
+    if pe.kind != "vectors" or pe.join == "layer":
+        return _INSIDE
+    return _NORMED if has_norm else _ADDED
 
 
 def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
@@ -144,7 +191,7 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
     names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.layers)]
-    how = _SHOWN.get(pe.kind, "Tables are shown as stored, before any norm")
+    how = _SHOWN.get(pe.kind, _words(pe).shown)
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
