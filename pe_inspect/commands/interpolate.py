@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
@@ -13,7 +14,14 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, Subject, answer, open_subject, write_table
+from pe_inspect.commands._answer import (
+    Question,
+    Subject,
+    answer,
+    open_subject,
+    output_folder,
+    write_table,
+)
 from pe_inspect.commands._describe import as_json, command_line, number, table, versions
 from pe_inspect.commands._options import Asked, Data, Query, Resize, Terminal
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
@@ -22,6 +30,7 @@ from pe_inspect.errors import UsageError
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.baking._bake import Baked
+    from pe_inspect.files import OutputFolder
     from pe_inspect.position_embedding import PositionEmbedding
 
 _Method = Annotated[
@@ -66,6 +75,7 @@ _Renormalise = Annotated[
     ),
 ]
 _INDENT: Final = "  "
+_OWN_FILES: Final = "interpolate[._]*"  # figures, data, and those of further embeddings
 _WIDEST: Final = 1000  # of what is no terminal
 _COLUMNS: Final = (
     ("norm ratio", "norm_ratio"),
@@ -98,15 +108,17 @@ def interpolate(
     subject = _opened(asked)
     ask = partial(_ask, resize=resize, query=query, asked=asked, method=method, matrix=matrix)
     idle = [needs_nothing(pe) for pe in subject.tables]
+    data = _data(save=asked.data.save_data, matrix=matrix)
     if all(idle):
         _check_words(subject, resize, asked, method)
-    elif write is not None:
+    elif data or not asked.drawing.no_figures:
+        _claim(output_folder(asked.output, subject.name), subject, write)
+    if write is not None and not all(idle):
         _check_answer(subject, ask)
     baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
     if all(idle):
         _say(subject, baked, list(dict.fromkeys(idle)), asked.terminal)
         return
-    data = _data(save=asked.data.save_data, matrix=matrix)
     question = Question(
         "interpolate",
         ask,
@@ -134,6 +146,33 @@ def _ask(
     if matrix:
         result.separable()  # what has none is refused before anything is drawn
     return result
+
+
+def _claim(folder: OutputFolder, subject: Subject, write: Path | None) -> None:
+    """Stop before anything is computed or written where a file of this run has no place.
+
+    Raises:
+        OutputError: one that is not ours stands there, or nothing can be written there.
+        UsageError: two files of this run would have one place.
+    """
+    folder.claim(path.name for path in folder.path.glob(_OWN_FILES))
+    if write is not None:
+        _check_apart(write, folder.path, subject.checkpoint.source)
+
+
+def _check_apart(write: Path, folder: Path, source: str) -> None:
+    """Stop where the checkpoint would take the place of a figure, or of the folder of figures.
+
+    Raises:
+        UsageError: with both.
+    """
+    made, own = write.parent.resolve() / write.name, folder.resolve()
+    is_own = made.parent == own and fnmatchcase(made.name, _OWN_FILES)
+    if is_own or (made in (own, *own.parents) and not Path(source).is_dir()):
+        raise UsageError(
+            f"--write {write} is a place where figures and data of this question go: --out is "
+            f"{folder}. Pass another --write, or another --out."
+        )
 
 
 def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> None:
@@ -189,8 +228,12 @@ def _bake(
 ) -> Baked:
     from pe_inspect.baking._bake import bake
 
+    arguments = _bake_arguments(resize, asked, method, renormalise)
     with working(f"writing {path}", quiet=asked.terminal.quiet):
-        return bake(subject.checkpoint, path, **_bake_arguments(resize, asked, method, renormalise))
+        baked = bake(subject.checkpoint, path, **arguments)
+    if baked.path is None:
+        _check_missing(subject, baked, path)
+    return baked
 
 
 def _bake_arguments(resize: Resize, asked: Asked, method: str, renormalise: bool) -> dict[str, Any]:
@@ -201,6 +244,27 @@ def _bake_arguments(resize: Resize, asked: Asked, method: str, renormalise: bool
         "renormalise": renormalise,
         "force": asked.output.force,
     }
+
+
+def _check_missing(subject: Subject, baked: Baked, path: Path) -> None:
+    """Stop where no file was made, and the one that was asked for would be missed.
+
+    Raises:
+        UsageError: the checkpoint is at that size already, or an older file stands in that place.
+    """
+    from pe_inspect.analysis._interpolate_notes import needs_nothing
+
+    source, (rows, columns) = subject.checkpoint.source, baked.grid_size
+    if baked.grid_size == baked.before and not all(map(needs_nothing, subject.tables)):
+        raise UsageError(
+            f"Nothing was written to {path}: {source} is at {rows}×{columns} patches already, and "
+            "no tensor changes. Use it as it is, or pass another --res or --grid."
+        )
+    if path.exists():
+        raise UsageError(
+            f"Nothing was written to {path}, and what stands there stays: {source} serves "
+            "this size as it is. Use that, or copy it."
+        )
 
 
 def _as_json(baked: Baked) -> dict[str, Any]:

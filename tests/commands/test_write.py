@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 
@@ -81,6 +82,22 @@ def free(request, here):
     return ("a.safetensors", "--grid-size", "3x4", "--grid", "5x7"), said
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_blocks_that_share_a_table_share_the_new_one(run, here, legacy):
+    table = torch.randn(35, 2, generator=torch.Generator().manual_seed(0))
+    tables = {"0": table, "1": table, "2": table.detach()}
+    name = "blocks.{}.attn.rel_pos.relative_position_bias_table".format
+    state = {**{name(block): each for block, each in tables.items()}, "head": torch.ones(3, 2)}
+    torch.save({"model": state}, "a.pth", _use_new_zipfile_serialization=not legacy)
+    done = run("interpolate", "a.pth", "--grid-size", "3x4", "--grid", "5x7", "--write", "b.pth",
+               "--no-figures")  # fmt: skip
+    assert done.code == 0, done.err
+    found = torch.load("b.pth", weights_only=True)["model"]
+    assert {tuple(found[name(block)].shape) for block in tables} == {(9 * 13, 2)}
+    assert len({found[name(block)].data_ptr() for block in tables}) == 1
+    assert torch.equal(found["head"], state["head"])
+
+
 def test_what_needs_nothing_ends_with_0_and_no_file(run, here, free):
     words, _ = free
     done = run("interpolate", *words, "--write", "new.safetensors")
@@ -143,6 +160,62 @@ def test_a_request_that_is_refused_leaves_no_file_behind(run, vit, here, words, 
     assert done.code == 2
     assert said in done.err
     assert [path.name for path in here.iterdir()] == ["vit.safetensors"]
+
+
+@pytest.mark.parametrize("word", [(), ("--save-data", "--no-figures"), ("--matrix", "--json")])
+def test_a_foreign_file_stops_it_before_the_checkpoint_is_written(run, vit, here, word):
+    (here / "o").mkdir()
+    (here / "o/interpolate.png").write_text("mine")
+    done = run("interpolate", *vit, "--grid", "5x7", "--out", "o", "--write", "new.safetensors",
+               *word)  # fmt: skip
+    assert done.code == 2
+    assert "o/interpolate.png exists and was not made by pe-inspect" in done.err
+    assert sorted(path.name for path in here.iterdir()) == ["o", "vit.safetensors"]
+    assert [path.read_text() for path in (here / "o").iterdir()] == ["mine"]
+
+
+def test_a_run_that_writes_the_checkpoint_alone_looks_at_no_other_file(run, vit, here):
+    (here / "o").mkdir()
+    (here / "o/interpolate.png").write_text("mine")
+    done = run("interpolate", *vit, "--grid", "5x7", "--out", "o", "--write", "new.safetensors",
+               "--no-figures")  # fmt: skip
+    assert done.code == 0
+    assert (here / "new.safetensors").exists()
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize(
+    ("out", "write"),
+    [("o", "o/interpolate_5x7.safetensors"), ("o", "p/../o/interpolate.safetensors"),
+     ("n.safetensors", "n.safetensors"), ("n.safetensors/figures", "n.safetensors")],
+)  # fmt: skip
+def test_one_place_for_the_checkpoint_and_for_figures_is_refused(run, vit, here, out, write, force):
+    done = run("interpolate", *vit, "--grid", "5x7", "--out", out, "--write", write, *force)
+    assert done.code == 2
+    said = f"--write {write} is a place where figures and data of this question go: --out is {out}."
+    assert said in done.err
+    assert [path.name for path in here.iterdir()] == ["vit.safetensors"]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_its_own_size_is_refused_and_an_older_file_stays(run, vit, here, older):
+    if older:
+        (here / "new.safetensors").write_text("of another size")
+    done = run("interpolate", *vit, "--res", "12x16", "--write", "new.safetensors", "--force")
+    assert done.code == 2
+    assert done.err.startswith(
+        "Error: Nothing was written to new.safetensors: vit.safetensors is at 3×4 patches already"
+    )
+    assert not (here / "reports").exists()
+    assert (here / "new.safetensors").exists() == older
+
+
+def test_an_older_file_is_not_taken_for_a_new_one_where_nothing_is_to_be_done(run, free, here):
+    (here / "new.safetensors").write_text("older")
+    done = run("interpolate", *free[0], "--write", "new.safetensors", "--force")
+    assert done.code == 2
+    assert "what stands there stays: a.safetensors serves this size as it is" in done.err
+    assert (here / "new.safetensors").read_text() == "older"
 
 
 def test_matrices_that_do_not_exist_are_refused_before_a_figure_is_drawn(run, vit, here):

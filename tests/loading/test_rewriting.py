@@ -112,6 +112,35 @@ def test_a_tensor_that_shares_its_storage_gets_one_of_its_own(training, tmp_path
     assert torch.equal(found["whole"], training["model"]["whole"])
 
 
+@pytest.mark.parametrize("form", SHAPES)
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("kind", ["same", "detached", "parameters"])
+def test_tensors_that_are_one_stay_one(form, protocol, kind, training, tmp_path):
+    table = training["average"]["pos_embed"].data
+    pair = {
+        "same": (table, table), "detached": (table.detach(), table.detach()),
+        "parameters": (torch.nn.Parameter(table), torch.nn.Parameter(table)),
+    }[kind]  # fmt: skip
+    state = {"a": pair[0], "whole": training["model"]["whole"], "b": pair[1]}
+    source = tmp_path / "a.pth"
+    torch.save(state, source, pickle_protocol=protocol, **SHAPES[form])
+    tensors = load(source).tensors
+    edits = [Edit(tensors[name], NEW.copy()) for name in "ab"]
+    found = torch.load(rewritten(source, tmp_path / "b.pth", edits), weights_only=False)
+    assert found["a"].data_ptr() == found["b"].data_ptr()
+    assert all(same_bits(found[name].data, torch.tensor(NEW)) for name in "ab")
+    assert same_bits(found["whole"], state["whole"])
+
+
+def test_tensors_that_are_one_cannot_become_two(tmp_path):
+    source, table = tmp_path / "a.pth", torch.ones(1, 13, 8)
+    torch.save({"a": table, "b": table.detach()}, source)
+    tensors = load(source).tensors
+    edits = [Edit(tensors["a"], NEW), Edit(tensors["b"], NEW + 1)]
+    with pytest.raises(UsageError, match="a and b are one tensor in the file, and would become"):
+        rewritten(source, tmp_path / "b.pth", edits)
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_framed_pickles_are_rewritten_too(protocol, training, tmp_path):
     source = tmp_path / "a.pth"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 
 import numpy as np
@@ -15,6 +16,8 @@ from safetensors.torch import save_file
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading import load
+from pe_inspect.loading._source import LocalFile
+from pe_inspect.loading.formats import SourceFile, formats
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 DTYPES = [
@@ -134,6 +137,26 @@ def test_a_number_type_of_the_future_is_listed_and_refuses_alone(tmp_path):
     assert np.array_equal(ckpt.tensor("pos_embed"), np.zeros(3))
     with pytest.raises(UnreadableCheckpoint, match="numbers of type F6_E3M2"):
         ckpt.tensor("new")
+
+
+def test_every_length_of_a_header_is_read(tmp_path):
+    """That of 640, 896, … bytes begins as a pickle does."""
+    text = json.dumps({"pos_embed": _entry()}).encode()
+    for length in [*range(128, 2048, 32), 640 + 2**16, 1408 + 2**16]:
+        path = _written(tmp_path / "x.safetensors", text.ljust(length), bytes(12))
+        with safe_open(str(path), "np") as file:
+            assert names_in(file) == ["pos_embed"]
+        assert load(path).format == "safetensors", length
+
+
+def test_a_pickle_with_a_brace_in_its_place_is_no_safetensors(tmp_path):
+    """Python 2 wrote a short key so that its second letter is the ninth byte of the file."""
+    pickled = pickle.dumps({"a{": np.ones((3, 4), np.float32)}, 2)
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickled.replace(b"X\x02\0\0\0a{", b"U\x02a{"))
+    assert path.read_bytes()[8:9] == b"{"
+    assert load(path).shape("a{") == (3, 4)
+    assert not formats["safetensors"].recognises(SourceFile(LocalFile(path)))
 
 
 def names_in(file):

@@ -11,20 +11,17 @@ from pe_inspect.loading._trusted import read_trusted
 from pe_inspect.loading._unpickler import load_plain
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.pytorch_legacy import is_pytorch_legacy
+from pe_inspect.loading.formats.safetensors import is_safetensors
 
 SUFFIXES: Final = (".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def is_pickle(file: SourceFile) -> bool:
     """A protocol from 2 to 5, or a global at the start of an older one."""
-    has_protocol = file.head[:1] == b"\x80" and file.head[1:2] in (
-        b"\x02",
-        b"\x03",
-        b"\x04",
-        b"\x05",
-    )
+    has_protocol = re.match(rb"\x80[\x02-\x05]", file.head) is not None
     is_old = re.match(rb"\(?[ci][\w.]+\n[\w.]+\n", file.head) is not None
-    return (has_protocol and not is_pytorch_legacy(file)) or is_old
+    is_other = is_pytorch_legacy(file) or is_safetensors(file)
+    return (has_protocol and not is_other) or is_old
 
 
 @reads("pickle", name="pytorch", suffixes=SUFFIXES, when=is_pickle)

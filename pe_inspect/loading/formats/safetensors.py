@@ -47,9 +47,14 @@ _DTYPES: Final = {
 
 
 def is_safetensors(file: SourceFile) -> bool:
-    """Eight bytes of header length, then the header's opening brace (and no text before it)."""
+    """Eight bytes of header length, then the header's opening brace; no text, and no pickle.
+
+    A length of 640, 896, 1152, … bytes begins as a pickle does. Its four high bytes are 0, which
+    no pickle has ahead of a brace: neither is an opcode.
+    """
     is_text = re.match(rb"[\t\n\r -~]{8}", file.head) is not None
-    return file.head[8:9] == b"{" and not is_text
+    is_pickle = re.match(rb"\x80[\x02-\x05](?!..\0{4})", file.head, re.DOTALL) is not None
+    return file.head[8:9] == b"{" and not is_text and not is_pickle
 
 
 @reads("safetensors", name="safetensors", suffixes=(".safetensors",), when=is_safetensors)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pe_inspect.errors import UsageError
 from pe_inspect.loading._bytes import c_strides
 from pe_inspect.loading.rewriting import Edit
@@ -40,9 +42,9 @@ def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -
         UsageError: an edit's tensor is not told apart in the pickle.
     """
     found = walk(pickled)
-    by_place = {_place(edit): edit for edit in edits}
+    by_place = _by_place(edits)
     calls = [(call, by_place.get((call.key, call.start, call.shape))) for call in found.tensors]
-    _check_found(edits, [edit for _, edit in calls])
+    _check_found(list(by_place.values()), [edit for _, edit in calls])
     keys = _keys(found, calls)
     made = EditedPickle(pickled)
     changes: list[tuple[int, int, bytes]] = [(at, at + FRAME_BYTES, b"") for at in found.frames]
@@ -60,6 +62,23 @@ def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -
     changes += _keys_kept(found, {id(c.storage) for c, e in calls if e is not None}, keys)
     made.content = _applied(pickled, changes)
     return made
+
+
+def _by_place(edits: Sequence[Edit]) -> dict[tuple[str, int, tuple[int, ...]], Edit]:
+    """One edit a place: tensors that share theirs are one in the file, and stay one.
+
+    Raises:
+        UsageError: they would become several that differ.
+    """
+    found: dict[tuple[str, int, tuple[int, ...]], Edit] = {}
+    for edit in edits:
+        first = found.setdefault(_place(edit), edit)
+        if not np.array_equal(first.values, edit.values, equal_nan=True):
+            raise UsageError(
+                f"{first.tensor.key} and {edit.tensor.key} are one tensor in the file, and would "
+                "become two that differ. Save the state dict with a clone() of each, and give that."
+            )
+    return found
 
 
 def _place(edit: Edit) -> tuple[str, int, tuple[int, ...]]:
