@@ -27,6 +27,7 @@ from pe_inspect.loading.formats import Contents, SourceFile
 __all__ = ["load"]
 
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
+_BESIDE_LAST: Final = ("best.safetensors", "resume.safetensors")  # of our trainer's folders
 
 
 def load(
@@ -210,12 +211,15 @@ def _is_settings(value: Any) -> bool:
 
 
 def _config_beside(file: SourceFile) -> dict[str, Any]:
-    """The config.json of a file that lies in a folder of a usual layout."""
+    """The config.json of a file that lies in a folder of a usual layout, or of our trainer's."""
     from pe_inspect.loading.formats.huggingface import WEIGHT_NAMES, read_config
 
-    if file.is_folder or file.source.name not in WEIGHT_NAMES:
+    if file.is_folder:
         return {}
-    return read_config(file.source.folder)
+    if file.source.name in WEIGHT_NAMES:
+        return read_config(file.source.folder)
+    config = read_config(file.source.folder) if file.source.name in _BESIDE_LAST else {}
+    return config if {"recipe", "model"} <= config.keys() else {}
 
 
 def _all_hints(

@@ -139,6 +139,18 @@ def test_our_own_trainers_config_is_read_and_found_beside_the_file(vit, tmp_path
     assert "config.json beside model.safetensors was read" in load(source).notes
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "resume.safetensors"])
+def test_what_our_trainer_saves_beside_the_last_weights_has_their_config(vit, tmp_path, name):
+    about = {"pe_inspect": json.dumps({"recipe": {}})} if name.startswith("resume") else {}
+    stem = "model." if about else ""
+    save_file({f"{stem}{key}": value for key, value in vit.items()}, tmp_path / name, about)
+    config = {"recipe": {"name": "mine"}, "model": {"join": "share", "num_heads": 3}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert (load(tmp_path / name).hints.join, load(tmp_path / name).hints.num_heads) == ("share", 3)
+    (tmp_path / "config.json").write_text('{"patch_size": 16}')
+    assert load(tmp_path / name).hints.patch_size is None
+
+
 def test_a_config_beside_a_file_of_another_name_is_not_its_own(vit, tmp_path):
     save_file(vit, tmp_path / "some_weights.safetensors")
     (tmp_path / "config.json").write_text('{"patch_size": 16}')

@@ -72,8 +72,17 @@ def read_safetensors(file: SourceFile) -> Contents:
         key: named(_tensor(file.source, key, entry, data), key) for key, entry in header.items()
     }
     _check_layout(file, header, data)
-    word = "pe" if "pe_inspect" in metadata else "safetensors"
+    word = "pe" if _is_extraction(metadata) else "safetensors"
     return Contents(tensors, file.source, metadata, format=word)
+
+
+def _is_extraction(metadata: dict[str, Any]) -> bool:
+    """Whether this is a saved extraction; what our trainer goes on from has a word of ours too."""
+    try:
+        about = json.loads(metadata.get("pe_inspect", "{}"))
+    except (ValueError, TypeError):
+        return True  # a damaged one: its reader says what is wrong
+    return "pe_inspect" in metadata and not (isinstance(about, dict) and "recipe" in about)
 
 
 def read_header(file: SourceFile) -> tuple[dict[str, Any], Span]:
