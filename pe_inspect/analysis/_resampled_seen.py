@@ -155,9 +155,10 @@ Seen: TypeAlias = ByTables | ByProducts
 
 
 def row_norms(values: Float[np.ndarray, "rows columns channels"]) -> np.ndarray:
-    """The L2 norm of each row."""
+    """The L2 norm of each row; infinite where the values' type does not hold it."""
     squares = np.einsum("rcd,rcd->rc", values, values, dtype=np.float64)
-    return np.asarray(np.sqrt(squares).astype(values.dtype))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.sqrt(squares).astype(values.dtype))
 
 
 def covering(source: int, target: int) -> Int[np.ndarray, " source"]:

@@ -17,12 +17,17 @@ from pe_inspect._typing import Float32
 
 __all__ = ["by_offset", "is_depthwise", "padding_share", "response", "without_skip"]
 
-_AXES: Final = 4  # (channels, 1, rows, columns); a 3-D convolution has one more
+_AXES: Final = 4  # (channels, 1, rows, columns)
 
 
-def is_depthwise(shape: tuple[int, ...]) -> bool:
-    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd."""
-    return len(shape) >= _AXES and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+def is_depthwise(shape: tuple[int, ...], axes: int = _AXES) -> bool:
+    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
+
+    Args:
+        shape: of the weight.
+        axes: how many it has; a 3-D convolution has one more.
+    """
+    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
 
 
 def response(

@@ -42,6 +42,7 @@ _BLOCKS: Final = tuple(
         (r"(?:encoder\.)?stages\.(\d+)\.layers\.(\d+)\.", "stages.{}.blocks.{}"),  # HF's Hiera
         (r"(?:encoder\.)?block\.(\d+)\.(\d+)\.", "stages.{}.blocks.{}"),  # HF's PVT
         (r"block(\d+)\.(\d+)\.", "block{}.{}"),  # the original PVT
+        (r"stage(\d+)\.(\d+)\.", "stage{}.{}"),  # Visformer
         (r"transformers\.(\d+)\.blocks\.(\d+)\.", "transformers.{}.blocks.{}"),  # PiT
         (  # NesT
             r"levels\.(\d+)\.transformer_encoder\.(\d+)\.",
@@ -51,7 +52,7 @@ _BLOCKS: Final = tuple(
         (r"network\.(\d+)\.(\d+)\.", "network.{}.{}"),  # VOLO
         (r"blocks\.(\d+)\.blocks\.(\d+)\.(\d+)\.", "blocks.{}.blocks.{}.{}"),  # CrossViT
         (r"blocks\.(\d+)\.layers\.(\d+)\.", "blocks.{}.layers.{}"),  # torchvision's MaxViT
-        (r"blocks\.\d+\.(\d+)\.", "blocks.{}"),  # DINOv2 under FSDP: blocks.CHUNK.INDEX
+        (r"blocks\.(\d+)\.(\d+)\.", "blocks.{}.{}"),  # Twins
         (r"blocks\.(\d+)\.", "blocks.{}"),
         (r"encoder\.layers\.encoder_layer_(\d+)\.", "blocks.{}"),  # torchvision
         (r"transformer\.resblocks\.(\d+)\.", "blocks.{}"),  # CLIP
@@ -64,6 +65,8 @@ _BLOCKS: Final = tuple(
         (r"encoders?\.(\d+)\.", "blocks.{}"),  # s-chh, nda111
     )
 )
+_CHUNKED: Final = re.compile(r"^blocks\.(\d+)\.(?=(\d+)\.)")
+_FLAT: Final = re.compile(r"blocks\.(\d+)")
 _TORCHVISION_SWIN: Final = re.compile(r"features\.([1357])\.(\d+)\.(?=norm|attn|mlp)")
 
 _IN_BLOCK: Final = MappingProxyType(
@@ -117,7 +120,8 @@ _IN_MODEL: Final = MappingProxyType(
 def trunk(checkpoint: Checkpoint) -> Mapping[str, str]:
     """Return bare name → the checkpoint's name, for the tensors of the vision trunk.
 
-    Text towers and decoders are left out. Of two names that become one, the first is kept.
+    Text towers and decoders are left out, and so are the chunks of FSDP. Of two names that become
+    one, the first is kept.
     """
     return _trunk(checkpoint.keys)
 
@@ -130,7 +134,20 @@ def _trunk(keys: tuple[str, ...]) -> Mapping[str, str]:
         bare = _WRAPPERS.sub("", key)
         if not _OTHER_TOWERS.match(bare):
             names.setdefault(bare, key)
-    return MappingProxyType(names)
+    return MappingProxyType(_without_chunks(names))
+
+
+def _without_chunks(names: dict[str, str]) -> dict[str, str]:
+    """Take out the chunks of DINOv2's files under FSDP: `blocks.CHUNK.INDEX` is block INDEX.
+
+    INDEX runs on over the chunks; where it starts anew, as in Twins, the first number is a stage.
+    """
+    blocks = [_CHUNKED.match(name) for name in names if name.startswith("blocks.")]
+    places = {match.groups() for match in blocks if match}
+    runs_on = len({index for _, index in places}) == len(places)
+    if not (all(blocks) and runs_on):
+        return names
+    return {_CHUNKED.sub("blocks.", name, count=1): key for name, key in names.items()}
 
 
 def is_text_tower(checkpoint: Checkpoint) -> bool:
@@ -173,17 +190,20 @@ def block_names(checkpoint: Checkpoint) -> list[str]:
 def depth(checkpoint: Checkpoint) -> int:
     """Return the number of blocks by parsed index; a gap in the file does not shorten it."""
     names = block_names(checkpoint)
-    flat = [in_order(name)[0] for name in names if re.fullmatch(r"blocks\.\d+", name)]
+    flat = _flat(names)
     return max(flat) + 1 if flat else len(names)
 
 
 def missing_blocks(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return a note where the file holds no tensor of some block, else nothing."""
-    names = block_names(checkpoint)
-    if not names or not names[0].startswith("blocks."):
-        return ()
-    gaps = [i for i in range(depth(checkpoint)) if f"blocks.{i}" not in names]
+    have = _flat(block_names(checkpoint))
+    gaps = [i for i in range(max(have, default=0)) if i not in have]
     return (f"the file holds nothing of blocks {_listed(gaps)}",) if gaps else ()
+
+
+def _flat(names: Iterable[str]) -> set[int]:
+    """Return the indices of the blocks that stand in no stage: `blocks.3`."""
+    return {int(match[1]) for match in map(_FLAT.fullmatch, names) if match}
 
 
 def _sorted(layers: Iterable[str]) -> list[str]:

@@ -21,6 +21,7 @@ from pe_inspect.families import Family, families
 from pe_inspect.families._bias import offset_index
 from pe_inspect.families._computed_window import Evaluation, evaluation_of
 from pe_inspect.families._embedding import Place, num_prefix_tokens, places, scheme
+from pe_inspect.families._fit import refuse_misfits
 from pe_inspect.families._names import block_names
 from pe_inspect.families._read import read_float32
 from pe_inspect.families._tables import nonfinite_note
@@ -38,6 +39,7 @@ _FIRST_LAYER: Final = re.compile(
 )
 _SHARED: Final = re.compile(r"(?P<at>shared_rel_pos)\.mlp\.fc1\.weight")
 _LAST_LAYER: Final = {"0": "2", "fc1": "fc2"}
+_AXES: Final = ("hidden 2", "hidden", "heads hidden", "heads")
 
 
 def detect(checkpoint: Checkpoint) -> bool:
@@ -49,7 +51,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     """Evaluate the network of every block on its window, (heads, tokens, tokens).
 
     Raises:
-        AmbiguousCheckpoint: nothing says a window.
+        AmbiguousCheckpoint: nothing says a window, or the layers of a network do not fit.
     """
     found = _found(checkpoint)
     if not found:
@@ -94,6 +96,7 @@ def _keys(checkpoint: Checkpoint, place: Place) -> tuple[str, ...]:
 
 
 def _network(checkpoint: Checkpoint, keys: tuple[str, ...]) -> OffsetNetwork:
+    refuse_misfits(checkpoint, dict(zip(keys, _AXES)))
     first, bias, second, *last = (read_float32(checkpoint, key) for key in keys)
     return OffsetNetwork((first, second), (bias, last[0] if last else None))
 

@@ -17,6 +17,7 @@ import numpy as np
 from pe_inspect._typing import Float32
 from pe_inspect.families import Family, families
 from pe_inspect.families._embedding import places, scheme
+from pe_inspect.families._fit import refuse_misfits
 from pe_inspect.families._kernels import is_depthwise, padding_share, response, without_skip
 from pe_inspect.families._read import read_float32
 from pe_inspect.families._stated_grid import stated_grid
@@ -62,7 +63,11 @@ def detect(checkpoint: Checkpoint) -> bool:
 
 
 def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
-    """Compute what each convolution adds to an input of ones, (H·W, channels)."""
+    """Compute what each convolution adds to an input of ones, (H·W, channels).
+
+    Raises:
+        AmbiguousCheckpoint: a kernel and its bias, or its batch norm, are of different widths.
+    """
     found = _find(checkpoint)
     if not found:
         return ()
@@ -121,8 +126,15 @@ def _weights(
         kernel = without_skip(kernel)
     if conv.path.endswith(_NORMED):
         return _with_batch_norm(checkpoint, conv, kernel)
-    has_bias = key in checkpoint
-    return kernel, read_float32(checkpoint, key) if has_bias else np.zeros(len(kernel), np.float32)
+    if key not in checkpoint:
+        return kernel, np.zeros(len(kernel), np.float32)
+    return kernel, _beside(checkpoint, conv, key)
+
+
+def _beside(checkpoint: Checkpoint, conv: _Conv, key: str) -> Float32[np.ndarray, " channels"]:
+    """Read a number a channel that acts with a kernel."""
+    refuse_misfits(checkpoint, {conv.key: "channels 1 rows columns", key: "channels"})
+    return read_float32(checkpoint, key)
 
 
 def _affine(conv: _Conv) -> tuple[str, ...]:
@@ -141,7 +153,7 @@ def _with_batch_norm(
     parts = ("weight", "bias", "running_mean", "running_var")
     if any(f"{stem}.{part}" not in checkpoint for part in parts):
         return kernel, np.zeros(len(kernel), np.float32)
-    weight, bias, mean, variance = (read_float32(checkpoint, f"{stem}.{part}") for part in parts)
+    weight, bias, mean, variance = (_beside(checkpoint, conv, f"{stem}.{part}") for part in parts)
     scale = weight / np.sqrt(variance + _BATCH_NORM_EPS)
     return kernel * scale[:, None, None, None], bias - mean * scale
 

@@ -62,7 +62,7 @@ def _find(checkpoint: Checkpoint) -> list[tuple[Place, str]]:
 
 def _is_position(shape: tuple[int, ...]) -> bool:
     is_table = len(shape) == 3 and shape[0] % 2 == 1 and shape[1] % 2 == 1
-    return is_table or (len(shape) == 5 and is_depthwise(shape))
+    return is_table or is_depthwise(shape, axes=5)
 
 
 def _table(checkpoint: Checkpoint, place: Place, key: str) -> tuple[LayerPE, str]:

@@ -7,7 +7,8 @@ training saves, or as said. Source: github.com/Ingrid725/LaPE.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -42,8 +43,9 @@ def is_plain_vit(checkpoint: Checkpoint) -> bool:
 
 def is_lape(checkpoint: Checkpoint) -> bool:
     """Whether tensors or saved arguments tell a model that is LaPE's and not DeiT's."""
-    arguments = checkpoint.metadata.get("args", {})
-    told = "join_type" in arguments or any(map(_LAPE_KEYS.fullmatch, checkpoint))
+    arguments: Any = checkpoint.metadata.get("args")
+    is_said = isinstance(arguments, Mapping) and "join_type" in arguments
+    told = is_said or any(map(_LAPE_KEYS.fullmatch, checkpoint))
     return told and is_plain_vit(checkpoint)
 
 

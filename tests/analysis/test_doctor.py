@@ -148,6 +148,20 @@ def test_a_norm_that_is_not_finite_is_named():
     assert finding.message.startswith("2 NaN and 0 infinite values in blocks.3.norm1.weight, ")
 
 
+@pytest.mark.parametrize("finite", [0, 1])
+def test_a_table_without_two_finite_rows_is_not_said_to_be_constant(finite):
+    table = structured((3, 4))
+    table[finite:] = np.nan
+    assert codes(pe_of(table, (3, 4))) == ["non-finite"]
+
+
+def test_values_near_the_largest_of_float32_are_examined_as_any_others():
+    signs = np.random.default_rng(0).choice([-1, 1], size=(12, 8))
+    (finding,) = doctor(pe_of((signs * 3.3e38).astype(np.float32), (3, 4))).findings
+    assert finding.code == "untrained"
+    assert finding.evidence["std"] == pytest.approx(3.3e38, rel=0.1)
+
+
 def test_a_table_of_zeros_tells_nothing():
     found = doctor(pe_of(np.zeros((12, 8), np.float32), (3, 4))).findings
     assert [f.code for f in found] == ["constant"]

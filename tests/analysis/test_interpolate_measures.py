@@ -122,6 +122,18 @@ def test_a_zero_table_has_no_ratio_and_no_direction():
     assert np.isnan(summary["round_trip_cosine"])
 
 
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_what_float32_does_not_hold_is_not_finite_and_warns_of_nothing(method):
+    signs = np.random.default_rng(0).choice([-1, 1], size=(15, 4))
+    values = (signs * 3.3e38).astype(np.float32)
+    pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", values, GRID),))
+
+    (table,) = interpolate(pe, grid=(6, 10), method=method).tables()
+
+    assert np.isinf(table.norms_before).all()
+    assert np.isfinite(table.after).all() == (method == "bilinear")
+
+
 def test_values_that_draw_on_nan_are_nan_counted_and_said():
     pe = vectors(prefix=0)
     values = pe.layers[0].values.copy()

@@ -267,6 +267,30 @@ def test_a_network_of_one_layer_is_half_a_file(make):
         extract(make.checkpoint(state, grid_size=(3, 4)))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("0.weight", (512, 3)),
+        ("0.weight", (512,)),
+        ("0.bias", (511,)),
+        ("0.bias", (1,)),
+        ("2.weight", (2, 511)),
+        ("2.weight", (512,)),
+        ("2.bias", (3,)),
+    ],
+)
+def test_layers_that_do_not_fit_each_other_are_named_with_their_shapes(make, name, shape):
+    at = "layers.0.blocks.0.attn.cpb_mlp"
+    state = swin_v2((3, 4)).state_dict() | {f"{at}.{name}": make.rand(*shape)}
+    names = ["0.weight", "0.bias", "2.weight", *(["2.bias"] if name == "2.bias" else [])]
+
+    with pytest.raises(AmbiguousCheckpoint, match="They act together, and their shapes") as caught:
+        extract(make.checkpoint(state, grid_size=(3, 4)))
+
+    held = ", ".join(f"{at}.{each} {tuple(state[f'{at}.{each}'].shape)}" for each in names)
+    assert f"x.pth holds {held}." in str(caught.value)
+
+
 def test_an_architecture_of_other_shapes_is_refused(make):
     with pytest.raises(AmbiguousCheckpoint, match="Name the architecture that the file is of"):
         extract(make.checkpoint(swin_v2((3, 4)).state_dict(), arch="timm:swinv2_tiny_window8_256"))

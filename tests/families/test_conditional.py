@@ -17,7 +17,7 @@ from timm.models.twins import PosConv
 from timm.models.xcit import PositionalEncodingFourier
 
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.families._kernels import padding_share, response
 
@@ -164,6 +164,36 @@ def test_coat_has_convolutions_of_both_sorts_and_shared_ones_count_once(make):
 def test_other_convolutions_are_not_mistaken(make, name, shape):
     with pytest.raises(NoPositionEmbedding):
         extract(make.checkpoint({name: make.unread(*shape), "other": make.rand(2)}))
+
+
+def test_a_convolution_over_time_as_well_is_not_read(make):
+    state = {"blocks.0.pos_embed.weight": make.unread(8, 1, 3, 3, 3)}
+
+    with pytest.raises(NoPositionEmbedding, match=r"does not read: blocks\.0\.pos_embed\.weight"):
+        extract(make.checkpoint(state))
+
+
+@pytest.mark.parametrize("shape", [(9,), (1,), ()])
+def test_a_bias_of_another_width_contradicts_its_kernel(make, shape):
+    at = "pos_block.0.proj.0"
+    state = {f"{at}.weight": make.rand(8, 1, 3, 3), f"{at}.bias": np.zeros(shape, np.float32)}
+
+    with pytest.raises(AmbiguousCheckpoint) as caught:
+        extract(make.checkpoint(state, grid_size=GRID))
+
+    assert f"{at}.weight (8, 1, 3, 3), {at}.bias {shape}. They act together" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["weight", "bias", "running_mean", "running_var"])
+def test_a_batch_norm_of_another_width_contradicts_its_kernel(make, part):
+    at = "stages.0.0.cpe.module"
+    state = {f"{at}.bn.{name}": make.rand(8) for name in torch.nn.BatchNorm2d(8).state_dict()}
+    state |= {f"{at}.c.weight": make.rand(8, 1, 3, 3), f"{at}.bn.{part}": make.rand(9)}
+
+    with pytest.raises(AmbiguousCheckpoint) as caught:
+        extract(make.checkpoint(state, grid_size=GRID))
+
+    assert f"{at}.c.weight (8, 1, 3, 3), {at}.bn.{part} (9,)." in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["pos_embed", "pos_embeder"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import timm
+import torch
 
 from pe_inspect.families import extract
 
@@ -109,6 +110,40 @@ def test_dinov2_s_chunked_blocks_keep_their_global_index(make):
         "blocks.2.norm2",
         "norm",
     ]
+
+
+TWINS = [f"twins_{kind}_{size}" for kind in ("pcpvt", "svt") for size in ("small", "base", "large")]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_stages_of_twins_are_no_chunks_for_their_blocks_are_counted_anew(make, name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    state = {key: make.unread(*value.shape) for key, value in model.state_dict().items()}
+
+    (pe,) = extract(make.checkpoint(state))
+
+    modules = model.blocks.named_modules()
+    expected = {f"blocks.{path}" for path, each in modules if isinstance(each, torch.nn.LayerNorm)}
+    assert {norm.path for norm in pe.norms if norm.layer} == expected
+    assert [n.layer for n in pe.norms if n.name == "norm1"] == [
+        f"blocks.{stage}.{block}"
+        for stage, blocks in enumerate(model.blocks)
+        for block in range(len(blocks))
+    ]
+    assert pe.depth == sum(map(len, model.blocks))
+    assert not any("holds nothing" in note for note in pe.notes)
+
+
+def test_the_blocks_of_visformer_s_stages_are_counted(make):
+    with torch.device("meta"):
+        model = timm.create_model("visformer_tiny")
+    state = {key: make.unread(*value.shape) for key, value in model.state_dict().items()}
+
+    found = extract(make.checkpoint(state))
+
+    blocks = sum(map(len, (model.stage1, model.stage2, model.stage3)))
+    assert [pe.depth for pe in found] == [blocks] * 3
 
 
 def test_eps_is_assumed_by_library_and_said(make):

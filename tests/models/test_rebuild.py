@@ -185,6 +185,18 @@ def test_a_config_json_of_timm_names_the_architecture(tmp_path: Path) -> None:
     torch.testing.assert_close(model(picture(48, 48)), original(picture(48, 48)), **Close)
 
 
+@pytest.mark.parametrize("arguments", [None, 3, 0.5, "join_type"])
+@torch.no_grad()
+def test_arguments_that_are_no_settings_say_nothing(arguments: object, tmp_path: Path) -> None:
+    name = "deit_tiny_patch16_224"
+    original = timm.create_model(name, img_size=48, num_classes=5, depth=2).eval()
+    torch.save({"model": original.state_dict(), "args": arguments}, tmp_path / "model.pth")
+
+    model = pei.rebuild(pei.load(str(tmp_path / "model.pth"), hints=flags(num_heads=3)))
+
+    torch.testing.assert_close(model(picture(48, 48)), original(picture(48, 48)), **Close)
+
+
 @torch.no_grad()
 def test_a_plain_vit_is_rebuilt_from_its_tensors_and_its_heads(tmp_path: Path) -> None:
     with torch.random.fork_rng():

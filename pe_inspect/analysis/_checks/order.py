@@ -44,7 +44,7 @@ def _without_order(
 ) -> Finding:
     correlation = float(np.mean([near.correlation for _, near in judged]))
     excess = max(spectral_excess(field.rows) for field, _ in judged)
-    deviation = float(np.mean([field.values.std() for field, _ in judged]))
+    deviation = float(np.mean([field.values.astype(np.float64).std() for field, _ in judged]))
     evidence = {
         "neighbour_correlation": correlation,
         "z": float(pooled),

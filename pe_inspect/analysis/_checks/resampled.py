@@ -81,7 +81,7 @@ def resampled(pe: PositionEmbedding) -> Iterator[Finding]:
 def _smaller(field: Field) -> _Smaller | None:
     """Return the smallest grid, and the method, from which a table could have been resampled."""
     values, allowed = field.values.astype(np.float64), _allowed(field)
-    if not np.isfinite(values).all() or np.ptp(field.rows, axis=0).max() == 0:
+    if not np.isfinite(values).all() or np.all(field.rows == field.rows[0]):
         return None
     centred = values - values.mean(axis=(0, 1))
     candidates = []

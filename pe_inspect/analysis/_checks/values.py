@@ -66,9 +66,7 @@ def constant(pe: PositionEmbedding) -> Iterator[Finding]:
     """Tables that are the same at every place."""
     if not pe.stored:
         return
-    variations = {
-        field.layer: _variation(field.rows) for field in fields(pe) if len(field.rows) > 1
-    }
+    variations = {field.layer: _variation(field.rows) for field in fields(pe)}
     flat = [layer for layer, variation in variations.items() if variation < LEAST_VARIATION]
     if not flat:
         return
@@ -94,8 +92,13 @@ def constant(pe: PositionEmbedding) -> Iterator[Finding]:
 
 
 def _variation(rows: Float32[np.ndarray, "places channels"]) -> float:
-    """The root mean square about the mean row, over that about zero; 0 for zeros."""
+    """The root mean square about the mean row, over that about zero; 0 for zeros.
+
+    Rows that are not finite are left out; of fewer than two others it is NaN.
+    """
     finite = rows[np.isfinite(rows).all(axis=1)].astype(np.float64)
+    if len(finite) < 2:
+        return float("nan")
     size = np.square(finite).sum()
     return float(np.sqrt(np.square(finite - finite.mean(axis=0)).sum() / size)) if size else 0.0
 

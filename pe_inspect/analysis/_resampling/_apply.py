@@ -37,6 +37,7 @@ def _product(
 ) -> Float[np.ndarray, "new_rows new_columns channels"]:
     rows, columns, channels = values.shape
     flat = values.astype(along_rows.dtype, copy=False).reshape(rows, columns * channels)
-    by_row = (along_rows @ flat).reshape(-1, columns, channels)
-    result: np.ndarray = along_columns @ by_row
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the type: infinite, or NaN
+        by_row = (along_rows @ flat).reshape(-1, columns, channels)
+        result: np.ndarray = along_columns @ by_row
     return result
