@@ -56,6 +56,8 @@ class PositionEmbedding:
         stored: false where the file holds no such tensor and the values were computed.
         notes: every guess and every correction, in words.
         patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
+        library: whose format the file has, as a method of `interpolate`, where more than the names
+            of the tables tells it.
         relation: how the tables of kind `relative` make the vector of a pair.
     """
 
@@ -74,6 +76,7 @@ class PositionEmbedding:
     stored: bool = True
     patch_size: tuple[int, int] | None = None
     architecture: str | None = None
+    library: str | None = None
     relation: Relation = field(default_factory=Relation)
 
     def __post_init__(self) -> None:
@@ -253,7 +256,9 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
         )
         for i, (layer, name, eps) in enumerate(saved["norms"])
     )
-    plain = {name: _tuple_if_list(saved[name]) for name in _PLAIN_FIELDS}
+    known = [name for name in _PLAIN_FIELDS if name != "library"]
+    plain = {name: _tuple_if_list(saved[name]) for name in known}
+    plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
     return PositionEmbedding(layers=layers, norms=norms, relation=relation, **plain)
 

@@ -18,6 +18,7 @@ from pe_inspect.analysis._interpolate_notes import (
 )
 from pe_inspect.analysis._layouts import laid_out, put_back, source_grid, target_shape
 from pe_inspect.analysis._measures import DEFINITIONS
+from pe_inspect.analysis._model_grids import grid_in_model, notes_beside
 from pe_inspect.analysis._numbers import mean_of
 from pe_inspect.analysis._query_maps import QueryMaps, checked_token, places, query_maps
 from pe_inspect.analysis._resampled import ResampledTable, SourceTable
@@ -26,7 +27,7 @@ from pe_inspect.analysis._resampling._resampler import Resampler
 from pe_inspect.analysis._resampling.computed import for_network
 from pe_inspect.analysis._resampling.native import origin_of
 from pe_inspect.analysis._shown import Shown
-from pe_inspect.analysis._target_grid import Size, refuse_if_too_large, shown, target_grid
+from pe_inspect.analysis._target_grid import Size, pair_of, refuse_if_too_large, shown
 from pe_inspect.errors import UsageError
 from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
@@ -55,6 +56,7 @@ class InterpolationResult(Shown):
         native: the library whose rule is the family's own.
         parameters: what was asked for, by command-line names.
         notes: every choice and omission, in words.
+        patch_size: pixels of a patch at the target, where that is known.
     """
 
     question: ClassVar[str] = "interpolate"
@@ -67,6 +69,7 @@ class InterpolationResult(Shown):
     native: str
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
+    patch_size: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         (h, w), (rows, columns) = self.pe.grid_size, self.grid_size
@@ -96,7 +99,7 @@ class InterpolationResult(Shown):
 
     def embedding(self, method: str | None = None) -> PositionEmbedding:
         """The whole embedding on the target grid: it can be asked every question in turn."""
-        return replace(self.pe, layers=tuple(self._layers(method)))
+        return replace(self.pe, layers=tuple(self._layers(method)), patch_size=self.patch_size)
 
     def _layers(self, method: str | None) -> Iterator[LayerPE]:
         for source, table in zip(self.pe.layers, self.tables(method)):
@@ -228,13 +231,14 @@ def interpolate(
     patch_size: Size | None = None,
     method: str = "native",
     token: tuple[int, int] | None = None,
+    model: Sequence[PositionEmbedding] = (),
 ) -> InterpolationResult:
     """Put every table of an embedding on another grid. Prefix rows are kept as they are.
 
     Tables are resampled as stored, before any norm: the two do not commute. A bias is resampled
     as a table of offsets, relative vectors along their axis, and rotary angles are evaluated at
-    the new positions. Each method equals the library that it is named after to 1e-6. Tables and
-    their measures are computed when they are first asked for.
+    the new positions. Each method equals the library that it is named after to 1e-6 of the
+    largest entry. Tables and their measures are computed when they are first asked for.
 
     Args:
         pe: one scheme of one checkpoint.
@@ -244,6 +248,8 @@ def interpolate(
         method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
             that apply to the embedding's kind.
         token: (row, column) of the patch that `query_maps` will be asked for; checked at once.
+        model: all embeddings of the checkpoint, where there are several: the size is then that of
+            the one at the input, and further levels, branches and stages keep their proportion.
 
     Raises:
         UsageError: an unknown method or one of another kind, an impossible size, one that would
@@ -251,7 +257,7 @@ def interpolate(
     """
     refuse_free(pe)
     chosen, asked_all = _chosen(pe, method)
-    size = target_grid(pe, res, grid, patch_size)
+    size = grid_in_model(pe, model, res, grid, patch_size)
     resamplers = {each.name: each.choose(pe) for each in chosen}
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
     kind = "bias" if pe.is_pairwise else pe.kind
@@ -273,7 +279,8 @@ def interpolate(
     notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
     return InterpolationResult(
         pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
-        parameters, (*notes, *notes_on_values(outcomes)),
+        parameters, (*notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
+        pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pe_inspect.analysis._target_grid import Size
-from pe_inspect.baking._config import Sizes
+from pe_inspect.baking._configurations import configurations
 from pe_inspect.baking._copies import Held, held_in, other_copies, verify
 from pe_inspect.baking._plan import Plan, Request, plan
 from pe_inspect.baking._renormalised import renormalised
@@ -214,6 +214,7 @@ def _on_grid(made: Plan) -> Iterator[str]:
 
 
 def _folder(job: _Job) -> Path:
+    configs = configurations(job.checkpoint, job.source, job.made, job.request.res)
     held = {name: held_in(job.source / name) for name in _weights(job.source, job.checkpoint)}
     whole = Held({k: t for each in held.values() for k, t in each.tensors.items()}, {})
     edits = _edits(job, whole)
@@ -225,7 +226,7 @@ def _folder(job: _Job) -> Path:
         for name, each in held.items():
             verify(folder / name, each, by_file[name])
 
-    return write_folder(job.source, job.target, by_file, _sizes(job.checkpoint, job.made), check)
+    return write_folder(job.source, job.target, by_file, configs, check)
 
 
 def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
@@ -235,29 +236,6 @@ def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
         return [only.name] if only is not None else []
     index = json.loads((source / only.name).read_text(encoding="utf-8"))
     return sorted(set(index["weight_map"].values()))
-
-
-def _sizes(checkpoint: Checkpoint, made: Plan) -> Sizes:
-    """Old and new sizes for the configurations, in pixels where the patch is known."""
-    main, old_patch = made.tables[0], made.tables[0].patch_size
-    old = checkpoint.hints.img_size
-    if main.kind == "bias" and main.layers[0].layer.startswith(("layers.", "stages.")):
-        return Sizes(window=(made.old, made.new))
-    if old is None and old_patch is not None:
-        old = (made.old[0] * old_patch[0], made.old[1] * old_patch[1])
-    patch = made.patch_size or old_patch
-    if old is None:
-        return Sizes()
-    if patch is None or made.old[0] * patch[0] != old[0]:  # patches overlap: pixels a row
-        scale = [pixels / rows for pixels, rows in zip(old, made.old)]
-        new = (round(made.new[0] * scale[0]), round(made.new[1] * scale[1]))
-    else:
-        new = (made.new[0] * patch[0], made.new[1] * patch[1])
-    is_new_patch = old_patch is not None and made.patch_size not in (None, old_patch)
-    patches = (
-        (old_patch, made.patch_size) if is_new_patch and old_patch and made.patch_size else None
-    )
-    return Sizes((old, new), patches)
 
 
 def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Sizes", "reconfigured"]
+__all__ = ["Pair", "Sizes", "plain", "reconfigured"]
 
 Pair = tuple[int, int]
 
-_IMAGE: Final = ("image_size", "img_size", "input_size", "pretrain_image_size")
+_IMAGE: Final = ("image_size", "img_size", "input_size")
 _PICTURE: Final = ("size", "crop_size")  # of an image processor
 _PATCH: Final = ("patch_size",)
 _WINDOW: Final = ("window_size",)
@@ -20,11 +20,26 @@ _RECORDS: Final = ("recipe", "text_config", "text_cfg", "test_input_size")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Old and new sizes, in pixels, and of windows in patches; `None` where one does not change."""
+    """Old and new sizes, in pixels, and of windows in patches; `None` where one does not change.
+
+    Attributes:
+        image: of the picture.
+        patch: of a patch.
+        window: the largest.
+        windows: the new one of every stage.
+        lengths: word → new number, of a spectrogram.
+    """
 
     image: tuple[Pair, Pair] | None = None
     patch: tuple[Pair, Pair] | None = None
     window: tuple[Pair, Pair] | None = None
+    windows: tuple[Pair, ...] = ()
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+
+def plain(size: Pair) -> int | list[int]:
+    """A size as JSON has it: one number of a square, else both."""
+    return size[0] if size[0] == size[1] else list(size)
 
 
 def reconfigured(config: Mapping[str, Any], sizes: Sizes, *, is_processor: bool = False) -> Any:
@@ -40,7 +55,9 @@ def reconfigured(config: Mapping[str, Any], sizes: Sizes, *, is_processor: bool 
     """
     words = dict.fromkeys(_IMAGE + (_PICTURE if is_processor else ()), sizes.image)
     words |= dict.fromkeys(_PATCH, sizes.patch) | dict.fromkeys(_WINDOW, sizes.window)
-    return _changed(config, words)
+    made = _changed(config, words)
+    said = {word: new for word, new in sizes.lengths.items() if word in config}
+    return {**made, **said} if said else made
 
 
 def _changed(node: Any, words: Mapping[str, tuple[Pair, Pair] | None]) -> Any:
@@ -64,7 +81,7 @@ def _in_form(value: Any, old: Pair, new: Pair) -> Any:
     """The new size in the form of the old one; `None` where `value` is no such size."""
     if type(value) is int:
         fits = (value, value) == old
-        return (new[0] if new[0] == new[1] else list(new)) if fits else None
+        return plain(new) if fits else None
     if isinstance(value, list) and tuple(value[-2:]) == old and 2 <= len(value) <= 3:
         return [*value[:-2], *new]
     if isinstance(value, Mapping):

@@ -6,9 +6,12 @@ import numpy as np
 
 from pe_inspect.analysis._resampling._patch_kernel import pi_resize
 from pe_inspect.analysis._resampling.torch_modes import bicubic_aa
+from pe_inspect.analysis._target_grid import shown
 from pe_inspect.baking import Change
-from pe_inspect.families._grid import PATCH_KERNELS, is_whole_patch, patch_kernel, x
+from pe_inspect.errors import UsageError
+from pe_inspect.families._grid import x
 from pe_inspect.families._names import trunk
+from pe_inspect.families._patch import PATCH_KERNELS, known_step, patch_kernel
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["kernel_change"]
@@ -20,10 +23,15 @@ def kernel_change(checkpoint: Checkpoint, patch_size: tuple[int, int] | None) ->
     """Return the PI-resized kernel; `None` where the patch stays as it is, or no kernel is it.
 
     Source: FlexiViT, arXiv:2212.08013, Eq. 2.
+
+    Raises:
+        UsageError: patches overlap or lie behind a stem, and another size of them is asked for.
     """
-    old = patch_kernel(checkpoint)
-    if patch_size is None or old is None or old == patch_size or not is_whole_patch(old):
+    if patch_size is None or known_step(checkpoint) in (None, patch_size):
         return None
+    old = patch_kernel(checkpoint)
+    if old is None:
+        raise UsageError(_no_kernel(checkpoint, patch_size))
     names = trunk(checkpoint)
     key = next(names[name] for name in (_FLAX, *PATCH_KERNELS) if name in names)
     stored = checkpoint.tensor(key)
@@ -32,3 +40,11 @@ def kernel_change(checkpoint: Checkpoint, patch_size: tuple[int, int] | None) ->
     made = pi_resize(np.ascontiguousarray(kernel), patch_size, bicubic_aa)
     note = f"the patch kernel was PI-resized from {x(old)} to {x(patch_size)} pixels (bicubic-aa)"
     return Change(key, made.transpose(2, 3, 1, 0) if is_flax else made, note)
+
+
+def _no_kernel(checkpoint: Checkpoint, patch_size: tuple[int, int]) -> str:
+    return (
+        f"--patch-size {shown(patch_size)}: patches of {checkpoint.source} overlap or lie behind a "
+        f"stem, {shown(known_step(checkpoint) or patch_size)} pixels apart, and no kernel alone "
+        "makes them of another size. Leave --patch-size out."
+    )

@@ -9,18 +9,13 @@ from typing import Final
 import numpy as np
 
 from pe_inspect._typing import Shaped
-from pe_inspect.analysis._interpolate_notes import FREE, refuse_other_kinds
-from pe_inspect.analysis._layouts import (
-    in_proportion,
-    is_rounded_up,
-    laid_out,
-    source_grid,
-    target_shape,
-)
+from pe_inspect.analysis._interpolate_notes import refuse_other_kinds
+from pe_inspect.analysis._layouts import laid_out, source_grid, target_shape
+from pe_inspect.analysis._model_grids import grid_beside, is_free, main_of, size_of
 from pe_inspect.analysis._resampling import Method, methods
 from pe_inspect.analysis._resampling._resampler import Resampler, Whole
 from pe_inspect.analysis._resampling.native import origin_of, spoken
-from pe_inspect.analysis._target_grid import Size, is_windowed, refuse_if_too_large, target_grid
+from pe_inspect.analysis._target_grid import Size, refuse_if_too_large
 from pe_inspect.baking import Change, Job, bakers
 from pe_inspect.baking._kernel import kernel_change
 from pe_inspect.errors import UsageError
@@ -31,8 +26,6 @@ from pe_inspect.position_embedding import PositionEmbedding
 __all__ = ["Plan", "Request", "plan"]
 
 Grid = tuple[int, int]
-_WITHIN: Final = ("pixel", "temporal", "window")
-"""Tables of the pixels of a patch, of time, and of a window: no image's size is theirs."""
 _NO_TABLE: Final = Whole("none", lambda table, _size: table)
 
 
@@ -94,11 +87,11 @@ def plan(checkpoint: Checkpoint, request: Request) -> Plan:
     """
     found = extract(checkpoint, with_sha256=False)
     _refuse_method(found, request)
-    main = _main(found, request)
-    size = _size(found[main], request)
-    order = (main, *(i for i in range(len(found)) if i != main))
-    tables = tuple(found[i] for i in order)
-    grids = tuple(_grids(tables[0], size, pe) for pe in tables)
+    main = main_of(found, in_pixels=request.res is not None)
+    size = size_of(main, request.res, request.grid, request.patch_size)
+    tables = (main, *(pe for pe in found if pe is not main))
+    beside = tuple((source_grid(pe), grid_beside(main, size, pe)) for pe in tables[1:])
+    grids = ((source_grid(main), size), *beside)
     changes: dict[str, np.ndarray] = {}
     notes: list[str] = []
     for pe, (_, new) in zip(tables, grids):
@@ -115,52 +108,12 @@ def plan(checkpoint: Checkpoint, request: Request) -> Plan:
     return Plan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
 
 
-def _main(tables: Sequence[PositionEmbedding], request: Request) -> int:
-    """The embedding whose grid the request names: a table or angles, else windows, else any."""
-
-    def rank(pe: PositionEmbedding) -> int:
-        if _is_free(pe):
-            return 3
-        return 2 if is_windowed(pe) else 0 if request.res is None or pe.patch_size else 1
-
-    return min(range(len(tables)), key=lambda i: (rank(tables[i]), i))
-
-
-def _size(pe: PositionEmbedding, request: Request) -> Grid:
-    patch = request.patch_size
-    is_open = pe.patch_size is None and patch is None
-    if _is_free(pe) and request.grid is None and (is_open or _has_windows(pe)):
-        return pe.grid_size  # of any size, or of windows, which do not grow with the image
-    return target_grid(pe, request.res, request.grid, patch)
-
-
-def _is_free(pe: PositionEmbedding) -> bool:
-    """Whether no table of it is resampled: only its buffers, if any, know a grid."""
-    return pe.kind == "function" or pe.family in FREE
-
-
-def _has_windows(pe: PositionEmbedding) -> bool:
-    """Whether it is computed for windows of the image, as Swin v2's bias is."""
-    plain = ("blocks.", "shared_rel_pos")
-    return pe.kind == "function" and pe.is_pairwise and not pe.layers[0].layer.startswith(plain)
-
-
-def _grids(main: PositionEmbedding, size: Grid, pe: PositionEmbedding) -> tuple[Grid, Grid]:
-    """The largest grid of an embedding, and what it becomes where the main one becomes `size`."""
-    old, own = source_grid(main), source_grid(pe)
-    if pe is not main and (is_windowed(pe) or _has_windows(pe) or pe.layers[0].part in _WITHIN):
-        return own, own
-    if own == old:
-        return own, size
-    return own, in_proportion(own, old, size, rounding_up=is_rounded_up(pe))
-
-
 def _changes(
     checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: Request, notes: list[str]
 ) -> Iterator[Change]:
     if pe.family not in bakers:
         raise UsageError(f"{pe.family} is not written at another resolution: {', '.join(bakers)}.")
-    if _is_free(pe):
+    if is_free(pe):
         yield from bakers[pe.family](checkpoint, Job(pe, new, _NO_TABLE))
         return
     if source_grid(pe) == new:
@@ -212,7 +165,7 @@ def _refuse_method(tables: Sequence[PositionEmbedding], request: Request) -> Non
         UsageError: with the methods that apply.
     """
     name = request.method.split(",")[0].strip()
-    tabled = [pe for pe in tables if not _is_free(pe)]
+    tabled = [pe for pe in tables if not is_free(pe)]
     if name in ("all", "native") or not tabled:
         return
     if not any(pe.kind in methods[name].kinds for pe in tabled):

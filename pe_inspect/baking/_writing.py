@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pe_inspect.baking._config import Sizes, reconfigured
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import write_atomically
 from pe_inspect.loading._dtypes import itemsize
@@ -24,7 +23,6 @@ from pe_inspect.loading.rewriting import Edit, written_as
 
 __all__ = ["check_target", "refuse_existing", "write_file", "write_folder"]
 
-CONFIGS: Final = ("config.json", "open_clip_config.json", "preprocessor_config.json")
 _WEIGHTS: Final = (
     ".safetensors",
     ".bin",
@@ -146,7 +144,11 @@ def _rewrite(source: Path, edits: Sequence[Edit], out: IO[bytes]) -> None:
 
 
 def write_folder(
-    source: Path, target: Path, edits: Mapping[str, Sequence[Edit]], sizes: Sizes, verify: Any
+    source: Path,
+    target: Path,
+    edits: Mapping[str, Sequence[Edit]],
+    configs: Mapping[str, bytes],
+    verify: Any,
 ) -> Path:
     """Write a copy of a folder: weights, configurations, and what lies beside them.
 
@@ -154,7 +156,7 @@ def write_folder(
         source: the folder.
         target: where the new one is to stand.
         edits: weight file → its edits.
-        sizes: what the configurations are told.
+        configs: configuration file → its content.
         verify: is called with the new folder before it gets its name.
 
     Raises:
@@ -163,7 +165,7 @@ def write_folder(
     made = target.with_name(f".{secrets.token_hex(6)}.partial")
     try:
         with _named(target):
-            _fill(made, source, edits, sizes)
+            _fill(made, source, edits, configs)
             verify(made)
             _name(made, target)
     finally:
@@ -171,10 +173,12 @@ def write_folder(
     return target
 
 
-def _fill(made: Path, source: Path, edits: Mapping[str, Sequence[Edit]], sizes: Sizes) -> None:
+def _fill(
+    made: Path, source: Path, edits: Mapping[str, Sequence[Edit]], configs: Mapping[str, bytes]
+) -> None:
     """Make a folder of what belongs into the new one."""
     made.mkdir(parents=True)
-    for path, content in _files(source, edits, sizes):
+    for path, content in _files(source, edits, configs):
         if content is None:
             write_atomically(made / path.name, partial(_rewrite, path, edits[path.name]))
         elif isinstance(content, bytes):
@@ -203,7 +207,7 @@ def _name(made: Path, target: Path) -> None:
 
 
 def _files(
-    source: Path, edits: Mapping[str, Sequence[Edit]], sizes: Sizes
+    source: Path, edits: Mapping[str, Sequence[Edit]], configs: Mapping[str, bytes]
 ) -> Iterator[tuple[Path, Any]]:
     """Yield each file with its new bytes, `None` (rewritten), or `...` (copied)."""
     for path in sorted(source.iterdir()):
@@ -213,9 +217,8 @@ def _files(
             yield path, None if edits[path.name] else ...
         elif path.name in INDEX_NAMES:
             yield path, _index(path, edits)
-        elif path.name in CONFIGS:
-            is_processor = path.name.startswith("preprocessor")
-            yield path, new_config(path, sizes, is_processor=is_processor)
+        elif path.name in configs:
+            yield path, configs[path.name]
         elif not _is_other_weight(path, edits) and path.stat().st_size <= LARGEST_BESIDE:
             yield path, ...
 
@@ -225,22 +228,13 @@ def _is_other_weight(path: Path, edits: Mapping[str, Sequence[Edit]]) -> bool:
     return path.suffix.lower() in _WEIGHTS and path.name not in edits
 
 
-def new_config(path: Path, sizes: Sizes, *, is_processor: bool = False) -> bytes:
-    """Return a configuration file with the new sizes."""
-    content = path.read_text(encoding="utf-8")
-    made = reconfigured(json.loads(content), sizes, is_processor=is_processor)
-    if made == json.loads(content):
-        return content.encode()
-    return (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode()
-
-
 def _index(path: Path, edits: Mapping[str, Sequence[Edit]]) -> bytes:
-    """The index of the shards; the size that it states grows with the tensors."""
+    """The index of the shards; the sizes that it states grow with the tensors."""
     index = json.loads(path.read_text(encoding="utf-8"))
-    grown = 0
+    stated = index.get("metadata") or {}
     for edit in (edit for each in edits.values() for edit in each):
-        grown += (edit.values.size - edit.tensor.size) * itemsize(edit.tensor.dtype)
-    stated = index.get("metadata", {}).get("total_size")
-    if type(stated) is int:
-        index["metadata"]["total_size"] = stated + grown
+        more = edit.values.size - edit.tensor.size
+        grown = {"total_size": more * itemsize(edit.tensor.dtype), "total_parameters": more}
+        for word in (word for word in grown if type(stated.get(word)) is int):
+            stated[word] += grown[word]
     return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isqrt
+from typing import Final
 
 import numpy as np
 
 from pe_inspect._typing import Float
 from pe_inspect.analysis._layouts import grid_for
+from pe_inspect.analysis._resampling import methods
+from pe_inspect.analysis._resampling._sequence import flattened
 from pe_inspect.baking import Change, Job, bakes
 from pe_inspect.baking._renormalised import renormalised
 from pe_inspect.errors import UsageError
+from pe_inspect.families._names import trunk
 from pe_inspect.families._table import Table
 from pe_inspect.families._tables import find_groups
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -19,8 +25,10 @@ from pe_inspect.position_embedding import LayerPE
 
 __all__ = ["bake_vectors"]
 
-_OWN_RULE = ("siglip2_vision_model", "siglip2", "vitdet")
-_OWN_TABLES = ("embeds.pos_embed",)
+_OWN_RULE: Final = ("siglip2_vision_model", "siglip2", "vitdet")
+_OWN_TABLES: Final = ("embeds.pos_embed",)
+_QWEN: Final = re.compile(r"(timm:)?qwen")
+_DECODER_OF_HF: Final = re.compile(r"(^|\.)decoder\.decoder_pos_embed$")
 
 
 @bakes("learned_absolute", "sinusoidal_1d", "sinusoidal_2d")
@@ -57,9 +65,16 @@ the other"
     if table.arrangement in ("axes", "x", "y"):
         return "it has a row for every position of an axis, and the model picks from it, or \
 resizes it, for every image"
-    if model_type in _OWN_RULE or checkpoint.stored_key(table.key).endswith(_OWN_TABLES):
+    is_own = checkpoint.stored_key(table.key).endswith(_OWN_TABLES) or _is_qwen(checkpoint)
+    if model_type in _OWN_RULE or is_own:
         return "the model resizes it for every image, and expects the size that it was made with"
     return ""
+
+
+def _is_qwen(checkpoint: Checkpoint) -> bool:
+    """Whether it is Qwen3's ViT: by its name, or by the merger behind its blocks."""
+    is_named = _QWEN.match(checkpoint.hints.arch or "") is not None
+    return is_named or "merger.norm.weight" in trunk(checkpoint)
 
 
 def _resampled(
@@ -140,4 +155,13 @@ def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Chan
             yield Change(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
         if key.endswith("decoder_pos_embed") and shape[-2:-1] == (table.rows,):
             other = Table(key, shape, table.rows, shape[-1])
-            yield Change(key, _resampled(checkpoint, other, layer, job))
+            yield from _decoder_s(checkpoint, other, job)
+
+
+def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Change]:
+    """The table of MAE's decoder; the rule of transformers' is not that of its encoder."""
+    is_native = job.resampler == methods["native"].choose(job.pe)
+    if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):
+        job = replace(job, resampler=flattened)
+        yield Change(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
+    yield Change(table.key, _resampled(checkpoint, table, job.pe.layers[0], job))

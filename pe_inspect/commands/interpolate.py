@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -23,14 +23,13 @@ from pe_inspect.commands._answer import (
     write_table,
 )
 from pe_inspect.commands._describe import as_json, command_line, number, table, versions
-from pe_inspect.commands._options import Asked, Data, Query, Resize, Terminal
+from pe_inspect.commands._options import Asked, Data, Drawing, Query, Resize, Terminal
 from pe_inspect.commands._terminal import complain, working, write_json, write_line
 from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.baking._bake import Baked
-    from pe_inspect.files import OutputFolder
     from pe_inspect.position_embedding import PositionEmbedding
 
 _Method = Annotated[
@@ -106,13 +105,17 @@ def interpolate(
     from pe_inspect.analysis._interpolate_notes import needs_nothing
 
     subject = _opened(asked)
-    ask = partial(_ask, resize=resize, query=query, asked=asked, method=method, matrix=matrix)
+    ask = partial(
+        _ask, subject.tables, resize=resize, query=query, asked=asked, method=method, matrix=matrix
+    )
     idle = [needs_nothing(pe) for pe in subject.tables]
     data = _data(save=asked.data.save_data, matrix=matrix)
     if all(idle):
         _check_words(subject, resize, asked, method)
     elif data or not asked.drawing.no_figures:
-        _claim(output_folder(asked.output, subject.name), subject, write)
+        folder = output_folder(asked.output, subject.name)
+        folder.claim_matching(_own_names(data, asked.drawing))
+        _check_apart(write, folder.path, subject.checkpoint.source)
     if write is not None and not all(idle):
         _check_answer(subject, ask)
     baked = None if write is None else _bake(subject, write, resize, asked, method, renormalise)
@@ -135,37 +138,40 @@ def interpolate(
 
 
 def _ask(
-    pe: PositionEmbedding, *, resize: Resize, query: Query, asked: Asked, method: str, matrix: bool
+    model: Sequence[PositionEmbedding],
+    pe: PositionEmbedding,
+    *,
+    resize: Resize,
+    query: Query,
+    asked: Asked,
+    method: str,
+    matrix: bool,
 ) -> InterpolationResult:
     from pe_inspect.analysis.interpolate import interpolate as ask
 
     size, patch = resize.arguments(), asked.reading.patch()
     result: InterpolationResult = ask(
-        pe, **size, patch_size=patch, method=method, token=query.query()
+        pe, **size, patch_size=patch, method=method, token=query.query(), model=model
     )
     if matrix:
         result.separable()  # what has none is refused before anything is drawn
     return result
 
 
-def _claim(folder: OutputFolder, subject: Subject, write: Path | None) -> None:
-    """Stop before anything is computed or written where a file of this run has no place.
-
-    Raises:
-        OutputError: one that is not ours stands there, or nothing can be written there.
-        UsageError: two files of this run would have one place.
-    """
-    folder.claim(path.name for path in folder.path.glob(_OWN_FILES))
-    if write is not None:
-        _check_apart(write, folder.path, subject.checkpoint.source)
+def _own_names(data: Iterable[str], drawing: Drawing) -> list[str]:
+    """Return patterns of the names that figures and data of this run can have."""
+    formats = [] if drawing.no_figures else [f".{drawing.format}"]
+    return [f"interpolate*{ending}" for ending in (*formats, *data)]
 
 
-def _check_apart(write: Path, folder: Path, source: str) -> None:
+def _check_apart(write: Path | None, folder: Path, source: str) -> None:
     """Stop where the checkpoint would take the place of a figure, or of the folder of figures.
 
     Raises:
         UsageError: with both.
     """
+    if write is None:
+        return
     made, own = write.parent.resolve() / write.name, folder.resolve()
     is_own = made.parent == own and fnmatchcase(made.name, _OWN_FILES)
     if is_own or (made in (own, *own.parents) and not Path(source).is_dir()):

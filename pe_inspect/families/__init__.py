@@ -59,6 +59,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
         return (PositionEmbedding.open(checkpoint.path),)
     from pe_inspect.families import _flags
     from pe_inspect.families._config import refuse_other_model
+    from pe_inspect.families._library import library_of
 
     refuse_other_model(checkpoint)
     _flags.refuse_other_patch(checkpoint)
@@ -78,6 +79,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             sha256=digest,
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
+            library=library_of(checkpoint),
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )

@@ -10,10 +10,11 @@ import numpy as np
 from pe_inspect._offset_network import trained_window
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families._embedding import Place
-from pe_inspect.families._grid import image_grid, patch_size, x
+from pe_inspect.families._grid import image_grid, x
 from pe_inspect.families._hints import origin
 from pe_inspect.families._named_model import module_at
 from pe_inspect.families._names import in_order
+from pe_inspect.families._patch import patch_size
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "evaluation_of"]

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pe_inspect.families._grid import patch_size, prefix_tokens
+from pe_inspect.families._grid import prefix_tokens
 from pe_inspect.families._names import block_of, depth, in_order, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
+from pe_inspect.families._patch import patch_size
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import Join, Kind, LayerPE, PositionEmbedding, Relation
 

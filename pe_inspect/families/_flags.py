@@ -5,9 +5,15 @@ from __future__ import annotations
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families._arch import build, timm_name
 from pe_inspect.families._bias_tables import find_bias_tables
-from pe_inspect.families._grid import is_whole_patch, patch_kernel, x
+from pe_inspect.families._grid import x
 from pe_inspect.families._hints import is_flag, is_of_config, origin
 from pe_inspect.families._names import block_names, depth, in_order, place, trunk
+from pe_inspect.families._patch import (
+    first_kernel,
+    is_spectrogram_s,
+    patch_kernel,
+    patch_size,
+)
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["notes_on_flags", "refuse_other_arch", "refuse_other_heads", "refuse_other_patch"]
@@ -17,34 +23,39 @@ def refuse_other_patch(checkpoint: Checkpoint) -> None:
     """Compare a patch size that a flag or a config.json states with a kernel that is a patch.
 
     Raises:
-        AmbiguousCheckpoint: they differ; both are said.
+        AmbiguousCheckpoint: they differ; both are said. Or patches overlap on a spectrogram.
     """
     said, kernel = checkpoint.hints.patch_size, patch_kernel(checkpoint)
-    binds = is_flag(checkpoint, "patch_size") or is_of_config(checkpoint, "patch_size")
-    if said is None or kernel is None or said == kernel:
+    is_said, who = is_flag(checkpoint, "patch_size"), origin(checkpoint, "patch_size")
+    if said is None or not (is_said or is_of_config(checkpoint, "patch_size")):
         return
-    if not (binds and is_whole_patch(kernel)):
-        return
-    who = origin(checkpoint, "patch_size")
-    raise AmbiguousCheckpoint(
-        f"{who} says patches of {x(said)} pixels, and the kernel that makes them in "
-        f"{checkpoint.source} is {x(kernel)}. "
-        + (f"Leave {who} out." if who.startswith("--") else "One of the two is of another model.")
-    )
+    if kernel is not None and said != kernel:
+        raise AmbiguousCheckpoint(
+            f"{who} says patches of {x(said)} pixels, and the kernel that makes them in "
+            f"{checkpoint.source} is {x(kernel)}. "
+            + (f"Leave {who} out." if is_said else "One of the two is of another model.")
+        )
+    if is_said and is_spectrogram_s(checkpoint):
+        raise AmbiguousCheckpoint(
+            f"{who} says patches of {x(said)} pixels, and those of {checkpoint.source} overlap on "
+            f"a spectrogram. Leave {who} out, and pass a size in patches: --grid HxW."
+        )
 
 
 def notes_on_flags(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a note where the patch size as said is not the kernel's, and neither is wrong."""
-    said, kernel = checkpoint.hints.patch_size, patch_kernel(checkpoint)
-    if said is None or said == kernel:
+    """Return a note where the patch size as said is not the file's, and neither is wrong."""
+    said, first = checkpoint.hints.patch_size, first_kernel(checkpoint)
+    taken, who = patch_size(checkpoint), origin(checkpoint, "patch_size")
+    if said is None or said == first:
         return ()
-    who = origin(checkpoint, "patch_size")
-    if kernel is None:
-        is_unchecked = is_flag(checkpoint, "patch_size") and len(checkpoint) > 1
-        return (f"patch size {x(said)} from {who}: no kernel shows it",) if is_unchecked else ()
-    if is_whole_patch(kernel):
-        return (f"patch size {x(kernel)} from the kernel; {who} says {x(said)}",)
-    return (f"patch size {x(said)} from {who}; the first kernel is {x(kernel)}",)
+    if patch_kernel(checkpoint) is not None:
+        return (f"patch size {x(first or said)} from the kernel; {who} says {x(said)}",)
+    if taken is not None and taken != said:
+        return (f"patches lie {x(taken)} pixels apart; {who} says {x(said)}",)
+    if first is not None:
+        return (f"patch size {x(said)} from {who}; the first kernel is {x(first)}",)
+    is_unchecked = is_flag(checkpoint, "patch_size") and len(checkpoint) > 1
+    return (f"patch size {x(said)} from {who}: no kernel shows it",) if is_unchecked else ()
 
 
 def refuse_other_arch(checkpoint: Checkpoint) -> None:

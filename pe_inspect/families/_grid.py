@@ -16,19 +16,16 @@ from pe_inspect._typing import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families._hints import is_flag, is_of_config, origin
 from pe_inspect.families._names import trunk
+from pe_inspect.families._patch import patch_size
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
-    "PATCH_KERNELS",
     "Layout",
     "PrefixTokens",
     "Stated",
     "factor_pairs",
     "image_grid",
-    "is_whole_patch",
     "layout",
-    "patch_kernel",
-    "patch_size",
     "period",
     "prefix_tokens",
     "stated_by_image",
@@ -55,15 +52,6 @@ _REGISTERS: Final = (
     "storage_tokens",
     "embeddings.register_tokens",
     "embeds.reg_token",
-)
-PATCH_KERNELS: Final = (
-    "patch_embed.proj.weight",
-    "conv1.weight",
-    "conv_proj.weight",
-    "embeddings.patch_embeddings.projection.weight",
-    "embeddings.patch_embedding.weight",
-    "embedding.conv1.weight",
-    "features.0.0.weight",
 )
 _MOST_READINGS: Final = 6
 _MOST_PREFIX_ROWS: Final = 16  # of a table without a model; no known one has more than 8
@@ -126,35 +114,6 @@ def _count(checkpoint: Checkpoint, names: tuple[str, ...]) -> int:
     keys = trunk(checkpoint)
     shapes = [checkpoint.shape(keys[name]) for name in names if name in keys]
     return (shapes[0][-2] if len(shapes[0]) > 1 else 1) if shapes else 0
-
-
-def patch_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
-    """Return (height, width) of a patch in pixels: as said, else the patch kernel's.
-
-    A kernel behind a convolutional stem, or in one, says nothing, and `None` is returned. What
-    the file says of itself does not outrank its own kernel.
-    """
-    said, kernel = checkpoint.hints.patch_size, patch_kernel(checkpoint)
-    if said is None or (is_whole_patch(kernel) and not is_flag(checkpoint, "patch_size")):
-        return kernel
-    return said
-
-
-def is_whole_patch(kernel: tuple[int, int] | None) -> bool:
-    """Whether a kernel is taken for the patch itself; those of odd sides overlap, as Hiera's."""
-    return kernel is not None and not any(side % 2 for side in kernel)
-
-
-def patch_kernel(checkpoint: Checkpoint) -> tuple[int, int] | None:
-    """Return (height, width) of the kernel that makes the patches; `None` behind a stem."""
-    names = trunk(checkpoint)
-    if any(name.startswith(("patch_embed.backbone.", "layer1.0.")) for name in names):
-        return None
-    if "embedding/kernel" in names:  # flax stores (height, width, in, out)
-        shape = checkpoint.shape(names["embedding/kernel"])
-        return (shape[0], shape[1]) if len(shape) == 4 else None
-    shapes = [checkpoint.shape(names[name]) for name in PATCH_KERNELS if name in names]
-    return next(((shape[2], shape[3]) for shape in shapes if len(shape) == 4), None)
 
 
 def image_grid(checkpoint: Checkpoint) -> tuple[int, int] | None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from pe_inspect._typing import Float32
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
-from pe_inspect.families._grid import Layout, patch_size, prefix_tokens
+from pe_inspect.families._grid import Layout, prefix_tokens, stated_by_image
 from pe_inspect.families._hints import is_flag, origin
 from pe_inspect.families._names import depth, in_order, missing_blocks, trunk
 from pe_inspect.families._norms import Norms, read_norms
+from pe_inspect.families._patch import patch_size
 from pe_inspect.families._tables import Table, find_groups, nonfinite_note
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
@@ -105,8 +106,16 @@ def vectors(
         depth=depth(checkpoint),
         num_parameters=learned * sum(_size(checkpoint, table) for table in stored.tables)
         + sum(norms.num_parameters(name) for name in own),
-        patch_size=patch_size(checkpoint),
+        patch_size=None if _patches_overlap(checkpoint, where) else patch_size(checkpoint),
     )
+
+
+def _patches_overlap(checkpoint: Checkpoint, where: Layout) -> bool:
+    """Whether there are more patches than the config's image has room for side by side."""
+    stated = stated_by_image(checkpoint)
+    if stated is None or not stated.is_config or checkpoint.hints.grid_size is not None:
+        return False
+    return all(own > side for own, side in zip(where.grid_size, stated.grid_size))
 
 
 def num_prefix_tokens(checkpoint: Checkpoint, where: Layout) -> int:

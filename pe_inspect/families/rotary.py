@@ -14,9 +14,10 @@ import numpy as np
 from pe_inspect._values import frozen_array
 from pe_inspect.families import Family, families
 from pe_inspect.families._arch import rotary_model
-from pe_inspect.families._grid import patch_size, prefix_tokens
+from pe_inspect.families._grid import prefix_tokens
 from pe_inspect.families._names import depth, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
+from pe_inspect.families._patch import patch_size
 from pe_inspect.families._read import read_float32
 from pe_inspect.families._rotation import PAIRINGS, Rotation, grid_of, same_for_all
 from pe_inspect.families._rotation_computed import (

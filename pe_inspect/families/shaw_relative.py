@@ -12,18 +12,11 @@ import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._grid import (
-    Layout,
-    image_grid,
-    layout,
-    patch_size,
-    period,
-    prefix_tokens,
-    x,
-)
+from pe_inspect.families._grid import Layout, image_grid, layout, period, prefix_tokens, x
 from pe_inspect.families._hints import origin
 from pe_inspect.families._names import block_of, depth, in_order, missing_blocks, trunk
 from pe_inspect.families._norms import read_norms
+from pe_inspect.families._patch import patch_size
 from pe_inspect.families._read import read_float32
 from pe_inspect.families._tables import nonfinite_note
 from pe_inspect.loading.checkpoint import Checkpoint

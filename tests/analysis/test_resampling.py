@@ -39,7 +39,7 @@ FACTORS = {
     "scale-factor+0.1": (0.1, {"mode": "bicubic"}),
     "scale-factor+0.1-aa": (0.1, {"mode": "bicubic", "antialias": True}),
 }
-SEPARABLE = [*TORCH, *FACTORS, "lanczos", "spline", "fourier"]
+SEPARABLE = [*TORCH, *FACTORS, "lanczos", "spline", "fourier", "zoom"]
 SOURCES = [(3, 5), (14, 14), (1, 7), (16, 9), (1, 1)]
 TARGETS = [(5, 3), (24, 31), (2, 2), (9, 14), (28, 28), (3, 5), (37, 21)]
 sides = st.integers(1, 9)

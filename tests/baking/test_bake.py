@@ -318,6 +318,16 @@ def test_a_saved_extraction_is_resampled_as_one(source, tmp_path):
     )
 
 
+def test_a_saved_extraction_says_the_new_size_of_its_patches(source, tmp_path):
+    (pe,) = pei.extract(load(source))
+    pe.save(tmp_path / "a.pe.safetensors")
+    ask = {"res": (12, 14), "patch_size": 2}
+    made = pei.bake(pei.load(tmp_path / "a.pe.safetensors"), tmp_path / "b.pe.safetensors", **ask)
+    found = pei.PositionEmbedding.open(made.path)
+    assert (pe.patch_size, found.patch_size, found.grid_size) == ((4, 4), (2, 2), (6, 7))
+    assert pei.interpolate(found, res=(12, 14)).grid_size == (6, 7)
+
+
 def test_our_own_folder_is_rebuilt_at_the_new_size(tmp_path):
     folder = Path(__file__).parents[2] / "checkpoints" / "digits-lape"
     shutil.copytree(folder, tmp_path / "old")

@@ -32,7 +32,7 @@ ON_LOAD = [
     Case("swin_tiny_patch4_window7_224", 64, 96, {"grid": (6, 6)}, {},
          {**SHORT, "window_size": 4, "embed_dim": 24, "num_heads": (1, 2, 3, 3)},
          {"window_size": 6}),
-    Case("mvitv2_tiny", 128, 160, {"grid": (40, 40)}),
+    Case("mvitv2_tiny", 128, 160, {"res": 160}),
     Case("coatnet_0_rw_224", 64, 96, {"grid": (6, 6)}),
     Case("maxvit_tiny_tf_224", 64, 96, {"grid": (3, 3)}),
     Case("tnt_s_legacy_patch16_224", 64, 96, {"grid": (6, 6)}, {}, {"depth": 2}),
@@ -78,6 +78,22 @@ def test_a_smaller_patch_resizes_the_kernel_as_flexivit_does(tmp_path):
     dynamic.set_input_size(img_size=(64, 80), patch_size=8)
     x = images(case)
     torch.testing.assert_close(model(x), dynamic(x), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("volo_d1_224", 16), ("hiera_tiny_224", 4), ("mvitv2_tiny", 4)]
+)
+def test_patches_behind_a_stem_or_that_overlap_are_not_made_of_another_size(name, step, tmp_path):
+    model = timm.create_model(name, img_size=128)
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, tmp_path / "a.safetensors")
+    with pytest.raises(pei.UsageError, match=f"--patch-size 8: .* {step} pixels apart"):
+        pei.bake(
+            pei.load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", res=64, patch_size=8
+        )
+    made = pei.bake(
+        pei.load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", res=64, patch_size=step
+    )
+    assert made.grid_size == (64 // step, 64 // step)
 
 
 @pytest.mark.parametrize(

@@ -162,14 +162,21 @@ def test_a_request_that_is_refused_leaves_no_file_behind(run, vit, here, words, 
     assert [path.name for path in here.iterdir()] == ["vit.safetensors"]
 
 
-@pytest.mark.parametrize("word", [(), ("--save-data", "--no-figures"), ("--matrix", "--json")])
-def test_a_foreign_file_stops_it_before_the_checkpoint_is_written(run, vit, here, word):
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("interpolate.png", ()),
+        ("interpolate.npz", ("--save-data", "--no-figures")),
+        ("interpolate_matrices.npz", ("--matrix", "--json")),
+    ],
+)
+def test_a_foreign_file_stops_it_before_the_checkpoint_is_written(run, vit, here, name, word):
     (here / "o").mkdir()
-    (here / "o/interpolate.png").write_text("mine")
+    (here / "o" / name).write_text("mine")
     done = run("interpolate", *vit, "--grid", "5x7", "--out", "o", "--write", "new.safetensors",
                *word)  # fmt: skip
     assert done.code == 2
-    assert "o/interpolate.png exists and was not made by pe-inspect" in done.err
+    assert f"o/{name} exists and was not made by pe-inspect" in done.err
     assert sorted(path.name for path in here.iterdir()) == ["o", "vit.safetensors"]
     assert [path.read_text() for path in (here / "o").iterdir()] == ["mine"]
 
@@ -181,6 +188,13 @@ def test_a_run_that_writes_the_checkpoint_alone_looks_at_no_other_file(run, vit,
                "--no-figures")  # fmt: skip
     assert done.code == 0
     assert (here / "new.safetensors").exists()
+
+
+def test_a_file_that_this_run_does_not_make_is_left_alone(run, vit, here):
+    (here / "o").mkdir()
+    (here / "o/interpolate_notes.txt").write_text("mine")
+    assert run("interpolate", *vit, "--grid", "5x7", "--out", "o").code == 0
+    assert (here / "o/interpolate_notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])

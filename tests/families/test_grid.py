@@ -108,6 +108,7 @@ def test_a_stride_smaller_than_the_kernel_explains_more_patches(make):
     pe = read(make, 28 * 28 + 1, img_size=(224, 224), origins={"img_size": "config.json"})
 
     assert pe.grid_size == (28, 28)
+    assert pe.patch_size is None
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_title_names_the_rule_that_native_comes_down_to():
 
     assert "3×5 → 7×4 patches by native (deit: bicubic)" in words(drawn)
     assert "3×5 → 7×4 patches by bicubic Above" in words(plain)
-    assert "by jax (bilinear-align-corners)" in words(library)
+    assert "by jax (zoom)" in words(library)
 
 
 def test_a_rule_that_is_its_own_library_is_named_once():

@@ -19,6 +19,7 @@ from pe_inspect.analysis._resampling.rotary import (
     rescale,
 )
 from pe_inspect.analysis._resampling.scale_factor import offset, offset_aa
+from pe_inspect.analysis._resampling.signal import zoom
 from pe_inspect.analysis._resampling.torch_modes import (
     align_corners,
     bicubic,
@@ -65,13 +66,13 @@ library(
 )
 library(
     "jax",
-    {"vectors": bilinear_align_corners},
+    {"vectors": zoom},
     call="scipy.ndimage.zoom(grid, (H/h, W/w, 1), order=1)",
     source="google-research/vision_transformer: vit_jax/checkpoint.py, interpolate_posembed",
 )
 library(
     "bigvision",
-    {"vectors": bilinear_align_corners},
+    {"vectors": zoom},
     call="scipy.ndimage.zoom(grid, (H/h, W/w, 1), order=1)",
     source="google-research/big_vision: models/vit.py, resample_posemb",
 )

@@ -40,7 +40,7 @@ _NAMES: Final[tuple[tuple[str, str], ...]] = (
     (r"dinov2", "dinov2"),
     (r"dino", "dino"),
     (r"flexivit", "flexivit"),
-    (r"siglip2", "siglip2"),
+    (r"siglip2\w*", "siglip2"),
     (r"naflex\w*", "naflex"),
     (r"qwen\w*", "qwen"),
     (r"samvit|sam_vit|segment_anything", "sam"),
@@ -53,23 +53,58 @@ _NAMES: Final[tuple[tuple[str, str], ...]] = (
     (r"mae", "mae"),
     (r"deit3?", "deit"),
 )
-_KEYS: Final[tuple[tuple[str, str], ...]] = (
-    (r"rope_embed\.periods$", "dinov3"),
-    (r"rope\.freqs_(cos|sin)$", "eva02"),
-    (r"(^|\.)(rope\.)?freqs$", "rope-vit"),
-    (r"attention_biases$", "levit"),
+# Names that timm gives to no table: whoever wrote the file, it is in another library's format.
+_KEYS_OF_OTHERS: Final[tuple[tuple[str, str], ...]] = (
     (r"encoder\.pos_embedding$", "torchvision"),
     (r"(posembed_input/|^|/)pos_embedding$", "jax"),
     (r"visual\.positional_embedding$", "open_clip"),
     (r"vision_model\.embeddings\.position_embedding", "clip"),
     (r"embeddings\.position_embeddings?(\.weight)?$", "hf"),
-    (r"decoder_pos_embed$", "mae"),
+)
+_KEYS: Final[tuple[tuple[str, str], ...]] = (
+    *_KEYS_OF_OTHERS,
+    (r"rope_embed\.periods$", "dinov3"),
+    (r"rope\.freqs_(cos|sin)$", "eva02"),
+    (r"(^|\.)(rope\.)?freqs$", "rope-vit"),
+    (r"attention_biases$", "levit"),
     (r"levels\.\d+\.pos_embed$", "nest"),
     (r"stages\..*\.rel_pos_[hw]$", "mvitv2"),
     (r"attn\.rel_pos_[hw]$", "sam"),
 )
 _OF_HF: Final = re.compile(r"embeddings\.position_embeddings$")
 _OF_TIMM: Final = re.compile(r"timm:|hf-hub:timm/")
+# What timm alone calls its tables: the module `rel_pos` of CoAtNet, MaxViT and GC-ViT, and a model
+# of timm's that open_clip or transformers wraps.
+_KEYS_OF_TIMM: Final = re.compile(
+    r"rel_pos\.relative_position_bias_table$|(^|\.)(visual\.trunk|timm_model)\."
+)
+# Models of timm that do not resample as its other models do, by their names or those of tables.
+_WITHIN_TIMM: Final[tuple[tuple[str, str], ...]] = (
+    (r"^(timm:)?naflexvit", "naflex"),
+    (r"^(timm:)?qwen", "qwen"),
+    (r"levels\.\d+\.pos_embed$", "nest"),
+    (r"attention_biases$", "levit"),
+)
+# What timm calls the tables of Swin and of BEiT, as their authors do.
+_SWIN_S_KEYS: Final = re.compile(
+    r"(^|\.)layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table$"
+)
+_BEIT_S_KEYS: Final = re.compile(r"(^|\.)blocks\.\d+\.attn\.relative_position_bias_table$")
+_BIAS_OF_HF: Final = re.compile(
+    r"(relative_position_bias|shared_position_bias)\.relative_position_bias_table$"
+)
+_SELF_DISTILLED: Final = re.compile(
+    r"took '(teacher|student)'; also present: .*'(teacher|student)'"
+)
+_WHY_LIBRARY: Final = {
+    "dinov2": "its mask_token has two axes, as in DINOv2's own files",
+    "dinov2-reg": "it has mask_token and register_tokens, as DINOv2's own files",
+    "mae": "it has decoder_pos_embed, as MAE's own files",
+    "qwen": "it has a merger, as Qwen3's ViT",
+    "siglip2": "its config.json is SigLIP 2's",
+}
+_NOTHING_ELSE: Final = "nothing names another: it is the usual one"
+_TIMM_S_WAY: Final = "timm's files have the same names: for timm's own path, --method timm"
 
 
 def spoken(name: str, plain: str) -> str:
@@ -80,7 +115,8 @@ def spoken(name: str, plain: str) -> str:
 def origin_of(pe: PositionEmbedding) -> Origin:
     """Tell whose rule an embedding follows; the first telling thing decides.
 
-    In order: `timm:` sources follow timm; then LaPE's joins, the architecture, the names of the
+    In order: LaPE's joins; the authors' own formats; what says that the file is timm's, whatever
+    the model was before; the two networks of DINO's training; the architecture, the names of the
     tensors, and at last what the scheme itself is like. A file may be called anything, so that
     its name tells nothing: the same bytes give the same numbers.
     """
@@ -91,8 +127,35 @@ def origin_of(pe: PositionEmbedding) -> Origin:
     return _by_kind(pe)
 
 
-def _by_source(pe: PositionEmbedding) -> Origin | None:
-    return Origin("timm", f"it comes from {pe.source}") if _OF_TIMM.match(pe.source) else None
+def _by_library(pe: PositionEmbedding) -> Origin | None:
+    why = _WHY_LIBRARY.get(pe.library or "")
+    return Origin(pe.library, why) if pe.library and why else None
+
+
+def _by_timm(pe: PositionEmbedding) -> Origin | None:
+    """Follow timm where a source, `--arch` or the names of the tables are timm's."""
+    why = _why_timm(pe)
+    return Origin(_within_timm(pe), why) if why else None
+
+
+def _why_timm(pe: PositionEmbedding) -> str:
+    """What says that the file is in timm's format; empty where nothing does."""
+    if _OF_TIMM.match(pe.source):
+        return f"it comes from {pe.source}"
+    if pe.library == "timm":
+        return "its config.json is timm's"
+    key = next((key for key in pe.keys if _KEYS_OF_TIMM.search(key)), None)
+    if key is not None:
+        return f"{key} is timm's name"
+    is_named = _OF_TIMM.match(pe.architecture or "") and not _first_key(pe, _KEYS_OF_OTHERS)
+    return f"the architecture is {pe.architecture}" if is_named else ""
+
+
+def _within_timm(pe: PositionEmbedding) -> str:
+    """The rule that timm has for this model; most of its models share one."""
+    words = (pe.source, pe.architecture or "", *pe.keys)
+    own = (rule for pattern, rule in _WITHIN_TIMM if any(re.search(pattern, w) for w in words))
+    return next(own, "timm")
 
 
 def _by_join(pe: PositionEmbedding) -> Origin | None:
@@ -119,11 +182,35 @@ def _by_architecture(pe: PositionEmbedding) -> Origin | None:
 
 
 def _by_keys(pe: PositionEmbedding) -> Origin | None:
-    for key in pe.keys:
-        for pattern, library in _KEYS:
-            if re.search(pattern, key):
-                return Origin(library, f"the table is called {key}")
+    found = _first_key(pe, _KEYS)
+    return Origin(found[1], f"the table is called {found[0]}") if found else None
+
+
+def _first_key(pe: PositionEmbedding, known: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
+    """The first tensor with a known name, and whose name that is."""
+    return next(
+        (
+            (key, library)
+            for key in pe.keys
+            for pattern, library in known
+            if re.search(pattern, key)
+        ),
+        None,
+    )
+
+
+def _by_teacher(pe: PositionEmbedding) -> Origin | None:
+    if any(_SELF_DISTILLED.search(note) for note in pe.notes):
+        return Origin("dino", "the file holds a teacher and a student, as DINO's")
     return None
+
+
+def _by_bias_of_hf(pe: PositionEmbedding) -> Origin | None:
+    """Tell transformers' BEiT and Data2Vec, whose module has a name of its own."""
+    key = next((key for key in pe.keys if _BIAS_OF_HF.search(key)), None)
+    if key is None or not pe.num_prefix_rows:
+        return None
+    return Origin("hf", f"the table is called {key}")
 
 
 def _by_registers(pe: PositionEmbedding) -> Origin | None:
@@ -147,11 +234,14 @@ def _by_offsets(pe: PositionEmbedding) -> Origin | None:
 
 _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
     _by_part,
-    _by_source,
-    _by_offsets,
     _by_join,
+    _by_library,
+    _by_timm,
+    _by_offsets,
+    _by_teacher,
     _by_architecture,
     _by_registers,
+    _by_bias_of_hf,
     _by_keys,
 )
 
@@ -167,14 +257,20 @@ def _named(name: str) -> str | None:
 def _by_kind(pe: PositionEmbedding) -> Origin:
     if pe.kind == "function":
         return Origin("cpb", "a network computes it for any window")
-    if pe.kind == "bias" and pe.num_prefix_rows:
-        return Origin("beit", "the bias has rows for CLS, as BEiT's")
     if pe.kind == "phases" and _is_centred(pe):
         return Origin("dinov3", "the angles are zero at the centre of the grid, as DINOv3's")
-    usual: dict[Kind, str] = {
-        "vectors": "timm", "bias": "swin", "phases": "rope-vit", "relative": "sam",
-    }  # fmt: skip
-    return Origin(usual[pe.kind], "nothing names another: it is the usual one")
+    if pe.kind == "bias":
+        return _by_usual_bias(pe)
+    usual: dict[Kind, str] = {"vectors": "timm", "phases": "rope-vit", "relative": "sam"}
+    return Origin(usual[pe.kind], _NOTHING_ELSE)
+
+
+def _by_usual_bias(pe: PositionEmbedding) -> Origin:
+    library, why, shared = "swin", _NOTHING_ELSE, _SWIN_S_KEYS
+    if pe.num_prefix_rows:
+        library, why, shared = "beit", "the bias has rows for CLS, as BEiT's", _BEIT_S_KEYS
+    is_shared = any(map(shared.search, pe.keys))
+    return Origin(library, f"{why}; {_TIMM_S_WAY}" if is_shared else why)
 
 
 def _is_centred(pe: PositionEmbedding) -> bool:

@@ -14,7 +14,12 @@ from typing import Final
 import numpy as np
 
 from pe_inspect._typing import Float
-from pe_inspect.analysis._resampling._matrices import centres, taps_matrix, windowed_matrix
+from pe_inspect.analysis._resampling._matrices import (
+    centres,
+    middles,
+    taps_matrix,
+    windowed_matrix,
+)
 from pe_inspect.analysis._resampling._register import GRIDS, plain
 from pe_inspect.analysis._resampling._resampler import Separable
 from pe_inspect.analysis._resampling.torch_modes import SOURCE, cubic, cubic_antialiased
@@ -44,7 +49,7 @@ def _with_offset_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, 
     if source == target:  # PyTorch's antialiased kernel skips an axis that keeps its side
         return np.eye(source)
     scale = 1 / ((target + KLUDGE) / source)
-    places = centres(source, target, exact=exact, scale=scale)
+    places = middles(source, target, exact=exact, scale=scale)
     return windowed_matrix(cubic_antialiased, 2, places, source, scale)
 
 

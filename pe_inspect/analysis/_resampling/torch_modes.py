@@ -14,6 +14,7 @@ from pe_inspect._typing import Float, Num
 from pe_inspect.analysis._resampling._matrices import (
     centres,
     corners,
+    middles,
     taps_matrix,
     triangle,
     windowed_matrix,
@@ -45,7 +46,7 @@ def bicubic(source: int, target: int, exact: bool) -> Float[np.ndarray, "target 
 )
 def bicubic_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     """Cubic convolution whose kernel widens when the grid shrinks."""
-    places = centres(source, target, exact=exact)
+    places = middles(source, target, exact=exact)
     return windowed_matrix(cubic_antialiased, 2, places, source, source / target)
 
 
@@ -66,7 +67,7 @@ def bilinear(source: int, target: int, exact: bool) -> Float[np.ndarray, "target
 )
 def bilinear_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     """A triangle kernel that widens when the grid shrinks."""
-    places = centres(source, target, exact=exact)
+    places = middles(source, target, exact=exact)
     return windowed_matrix(triangle, 1, places, source, source / target)
 
 
@@ -81,7 +82,7 @@ def align_corners(source: int, target: int, exact: bool) -> Float[np.ndarray, "t
 @separable(
     "bilinear-align-corners",
     call="size=(H, W), mode='bilinear', align_corners=True",
-    source=f"{SOURCE}; equal to scipy.ndimage.zoom(order=1)",
+    source=SOURCE,
 )
 def bilinear_align_corners(
     source: int, target: int, exact: bool
@@ -136,6 +137,17 @@ def cubic_antialiased(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 def _keys(x: Float[np.ndarray, "..."], a: float) -> Float[np.ndarray, "..."]:
     x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x**2 + 1
-    far = a * (((x - 5) * x + 8) * x - 4)
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    near = _fused(_fused(_fused(a + 2, x, -(a + 3)), x, 0.0), x, 1.0)
+    far = _fused(_fused(_fused(a, x, -5 * a), x, 8 * a), x, -4 * a)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+
+def _fused(
+    factor: Float[np.ndarray, "..."] | float, x: Float[np.ndarray, "..."], added: float
+) -> Float[np.ndarray, "..."]:
+    """Return factor·x + added in the precision of x, rounded once: a fused multiply-add.
+
+    PyTorch's kernels are compiled to it. Rounded twice, a cubic weight would be off by 1e-6.
+    """
+    made: np.ndarray = np.asarray(factor, np.float64) * x.astype(np.float64) + added
+    return made.astype(x.dtype)

@@ -14,10 +14,11 @@ from typing import Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.families._bias import CLS_ROWS, windows_of
-from pe_inspect.families._grid import patch_size, prefix_tokens, x
+from pe_inspect.families._grid import prefix_tokens, x
 from pe_inspect.families._health._mended_file import mended_file
 from pe_inspect.families._health._readings import Reading, Readings, readings
 from pe_inspect.families._hints import is_flag
+from pe_inspect.families._patch import patch_size
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
