@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pe_inspect.errors import OutputError
-from pe_inspect.files import MANIFEST, OutputFolder, write_atomically
+from pe_inspect.errors import OutputError, UnreadableCheckpoint
+from pe_inspect.files import MANIFEST, OutputFolder, refused_as, write_atomically
 
 
 def new_content(file):
@@ -108,6 +108,39 @@ def test_several_foreign_files_are_counted(tmp_path):
         OutputFolder(tmp_path).claim("cab")
 
 
+def test_the_option_that_named_the_place_is_the_one_to_change(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"theirs")
+    place = OutputFolder(tmp_path, option="--export")
+    with pytest.raises(OutputError, match=r"Pass --force to overwrite, or another --export\."):
+        place.claim(["a.pth"])
+    with pytest.raises(OutputError, match=r"No space left .* choose another --export\."):
+        place.write("b.pth", half_of_it(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+
+
+def test_only_names_that_fit_a_pattern_stand_in_the_way(tmp_path):
+    for name in ("a_1.png", "a_1.txt", "b.png"):
+        (tmp_path / name).write_bytes(b"theirs")
+    OutputFolder(tmp_path).claim_matching(["a.png", "b_*.png"])
+    OutputFolder(tmp_path / "new").claim_matching(["*"])
+    with pytest.raises(OutputError, match=r"a_1\.png exists and was not made by pe-inspect\. "):
+        OutputFolder(tmp_path).claim_matching(["a_*.png", "c.png"])
+
+
+def test_a_name_that_is_too_long_is_said_before_anything_is_computed(tmp_path):
+    name = "x" * 300
+    with pytest.raises(OutputError, match=r"Cannot write .*x: File name too long\. .* --out\."):
+        OutputFolder(tmp_path / name).claim(["a.png"])
+    with pytest.raises(OutputError, match=rf"Cannot write .*{name}: File name too long\. "):
+        OutputFolder(tmp_path).claim([name])
+
+
+def test_what_the_system_refuses_of_a_path_is_an_error_of_the_callers_kind():
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a/b.pth")
+    said = r"a/b\.pth cannot be reached: Permission denied\. Check its name and its permissions\."
+    with pytest.raises(UnreadableCheckpoint, match=said), refused_as(UnreadableCheckpoint):
+        raise refused
+
+
 def test_force_overwrites_a_foreign_file(tmp_path):
     (tmp_path / "a.png").write_bytes(b"theirs")
     OutputFolder(tmp_path, force=True).write("a.png", new_content)
@@ -125,7 +158,7 @@ def test_a_damaged_manifest_owns_nothing(tmp_path, content):
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path):
     (tmp_path / "out").write_bytes(b"theirs")
     for path in (tmp_path / "out", tmp_path / "out" / "deeper"):
-        with pytest.raises(OutputError, match=r"out is a file; --out takes a folder\."):
+        with pytest.raises(OutputError, match=r"out is a file; --out needs a folder there\."):
             OutputFolder(path).claim([])
 
 

@@ -55,4 +55,15 @@ def main() -> None:
         run = program()
     except KeyboardInterrupt:  # while the commands are imported: nobody else would catch it
         sys.exit(130)
+    except ModuleNotFoundError as error:  # a checkout, and a Python that has only itself
+        sys.exit(_without(error))
     run(prog_name="pe-inspect")
+
+
+def _without(error: ModuleNotFoundError) -> int:
+    """Say which package this Python lacks, and return the exit code."""
+    sys.stderr.write(
+        f"Error: pe-inspect needs the package {error.name}, which {sys.executable} does not have. "
+        "`pip install .` in the checkout installs all that it needs.\n"
+    )
+    return 2

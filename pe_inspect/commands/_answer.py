@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from pe_inspect.loading import Checkpoint
     from pe_inspect.position_embedding import PositionEmbedding
 
-__all__ = ["Question", "Subject", "answer", "open_subject", "output_folder", "write_table"]
+__all__ = [
+    "Question",
+    "Subject",
+    "answer",
+    "open_subject",
+    "output_folder",
+    "write_arrays",
+    "write_table",
+]
 
 REPORTS = Path("reports")
 
@@ -56,6 +64,7 @@ class Question:
         name: the word that names it everywhere; every file of it begins with this word.
         ask: the library call.
         draw: options of its figures.
+        figures: how the names of its figures go on after that word; `*` stands for any letters.
         data: what `--save-data` writes: file extension → writer of (result, file).
         lines: what is printed below the summary.
         more: what the JSON entry holds beside the summary.
@@ -67,6 +76,7 @@ class Question:
     ask: Callable[[PositionEmbedding], Any]
     data: dict[str, Callable[[Any, IO[bytes]], Any]]
     draw: dict[str, Any] = field(default_factory=dict)
+    figures: tuple[str, ...] = ("", "_*")
     lines: Callable[[Any], Sequence[str]] = lambda _: ()
     more: Callable[[Any], dict[str, Any]] = lambda _: {}
     whole: dict[str, Any] = field(default_factory=dict)
@@ -120,6 +130,15 @@ def write_table(result: Any, file: IO[bytes]) -> None:
     file.write(result.to_frame().to_csv(index=False, lineterminator="\n").encode())
 
 
+def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
+    """Write the columns of the result's data frame as arrays of their names, and more arrays."""
+    import numpy as np
+
+    for name, column in result.to_frame().items():
+        more[name] = np.array(column.tolist())
+    np.savez(file, **more)
+
+
 def output_folder(output: Output, name: str) -> OutputFolder:
     """Return the folder of --out, else reports/<checkpoint name>/."""
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
@@ -139,7 +158,7 @@ def answer(question: Question, asked: Asked, subject: Subject | None = None) -> 
         )
     folder = output_folder(asked.output, subject.name)
     if asked.data.save_data or not asked.drawing.no_figures:
-        folder.claim(_files_of(question.name, folder.path))
+        folder.claim_matching(_names(question, subject, asked))
     entries = _entries(question, subject, asked, folder)
     folder.written += question.made
     if asked.terminal.json:
@@ -173,11 +192,16 @@ def _entries(
     return entries
 
 
-def _files_of(question: str, folder: Path) -> list[str]:
-    """Return the files that stand where this question's could: all of them bear its name."""
-    if not folder.is_dir():
-        return []
-    return [path.name for path in folder.iterdir() if path.stem.split("_")[0] == question]
+def _names(question: Question, subject: Subject, asked: Asked) -> Iterator[str]:
+    """Yield the names of all files that this run can write, or patterns of them."""
+    drawing = asked.drawing
+    each = ("_*",) if getattr(drawing, "each", False) else ()
+    figures = () if drawing.no_figures else (*question.figures, *each)
+    for suffix in subject.suffixes():
+        for ending in figures:
+            yield f"{question.name}{ending}{suffix}.{drawing.format}"
+        for extension in question.data if asked.data.save_data else ():
+            yield f"{question.name}{suffix}{extension}"
 
 
 def _ask(

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from pe_inspect.commands._terminal import complain
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
+from pe_inspect.files import refused_as
 
-__all__ = ["Located", "checkpoint_name", "locate", "newest"]
+__all__ = ["Located", "checkpoint_name", "is_checkpoint_folder", "locate", "newest"]
 
 CHECKPOINTS: Final = Path("checkpoints")
 SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".npy")
@@ -23,6 +24,16 @@ EXTRACTION: Final = ".pe.safetensors"
 NAMELESS: Final = re.compile(
     r"(model|pytorch_model|checkpoint|weights|best|last|latest)(-\d+-of-\d+)?$"
 )
+# What makes a folder a checkpoint itself.
+FOLDER_WEIGHTS: Final = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+SHARD: Final = re.compile(r".*-\d+-of-\d+$")
 # What a run of ours keeps beside the checkpoint that it is read by.
 COMPANIONS: Final = ("best.safetensors", "resume.safetensors")
 # A clone or an unpacked archive writes all its files within moments: none of them is newer.
@@ -51,14 +62,19 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
         UsageError: the recipe would have to be trained.
         UnreadableCheckpoint: there is no such file, folder or recipe.
     """
-    if given is None:
-        return _without_a_name(no_train, quiet)
+    with refused_as(UnreadableCheckpoint):
+        found = _without_a_name() if given is None else _named(given)
+    return found if isinstance(found, Located) else _trained(found, no_train, quiet)
+
+
+def _named(given: str) -> Located | str:
+    """Find what was named; return a recipe's name where its checkpoint is still to be made."""
     if is_remote(given):
         return Located(given, _remote_name(given))
     if given and Path(given).exists():
         return Located(given, checkpoint_name(Path(given)), _told(Path(given)))
     if _is_recipe(given):
-        return _of_recipe(given, no_train, quiet)
+        return _of_recipe(given)
     raise UnreadableCheckpoint(_missing(given))
 
 
@@ -86,17 +102,18 @@ def checkpoint_name(path: Path) -> str:
 
 
 def newest(folder: Path = CHECKPOINTS, *, prefer: str = "") -> Path | None:
-    """Return the newest weight file in `folder` or in a folder of it.
+    """Return the newest checkpoint in `folder` or in a folder of it: a weight file, or a folder.
 
-    Of files that were written in the same moment, the one in the folder `prefer` is taken, then
-    the first by name.
+    Of those that were written in the same moment, the one called `prefer` is taken, then the first
+    by name.
     """
-    ages = {path: path.stat().st_mtime for path in _weight_files(folder)}
-    if not ages:
-        return None
-    latest = max(ages.values())
+    ages: dict[Path, float] = {}
+    for path in _weight_files(folder):
+        whole = path.parent if _is_part(path, folder) else path
+        ages[whole] = max(path.stat().st_mtime, ages.get(whole, 0.0))
+    latest = max(ages.values(), default=0.0)
     recent = [path for path, written in ages.items() if latest - written <= SAME_MOMENT]
-    return min(recent, key=lambda path: (path.parent.name != prefer, str(path)))
+    return min(recent, key=lambda path: (path.name != prefer, str(path)), default=None)
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
@@ -107,12 +124,24 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _without_a_name(no_train: bool, quiet: bool) -> Located:
+def _is_part(path: Path, root: Path) -> bool:
+    """Whether a weight file is read with its folder; in `root` only the shards of an index are."""
+    return (path.parent != root or SHARD.match(path.stem) is not None) and is_checkpoint_folder(
+        path.parent
+    )
+
+
+def is_checkpoint_folder(path: Path) -> bool:
+    """Whether a folder is a checkpoint itself: it holds weights under one of the usual names."""
+    return path.is_dir() and any((path / name).is_file() for name in FOLDER_WEIGHTS)
+
+
+def _without_a_name() -> Located | str:
     from pe_inspect.training import DEFAULT_RECIPE
 
     path = newest(prefer=DEFAULT_RECIPE)
     if path is None:
-        return _of_recipe(DEFAULT_RECIPE, no_train, quiet)
+        return _of_recipe(DEFAULT_RECIPE)
     how = f"no CHECKPOINT given: the newest, {path}"
     return Located(str(path), checkpoint_name(path), _told(path, how))
 
@@ -139,14 +168,20 @@ def _is_recipe(given: str) -> bool:
     return given in recipes
 
 
-def _of_recipe(name: str, no_train: bool, quiet: bool) -> Located:
-    from pe_inspect.commands._training import expected_time, train_with_progress
-    from pe_inspect.training import checkpoint_folder, recipes
+def _of_recipe(name: str) -> Located | str:
+    from pe_inspect.training import checkpoint_folder
     from pe_inspect.training.catalog import WEIGHTS
 
     folder = checkpoint_folder(name)
     if (folder / WEIGHTS).is_file():
         return Located(str(folder), name, _told(folder, f"{name}: {folder}"))
+    return name
+
+
+def _trained(name: str, no_train: bool, quiet: bool) -> Located:
+    from pe_inspect.commands._training import expected_time, train_with_progress
+    from pe_inspect.training import recipes
+
     takes = expected_time(recipes[name])
     if no_train:
         raise UsageError(
@@ -162,6 +197,8 @@ def _missing(given: str) -> str:
     from pe_inspect.training import recipes
 
     path = Path(given)
+    if path.is_symlink():
+        return f"{given} is a link that leads nowhere: to {path.readlink()}. Give the file itself."
     siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(given, [*siblings, *recipes], n=2, cutoff=0.6)
     meant = f"Did you mean {' or '.join(near)}? " if near else ""

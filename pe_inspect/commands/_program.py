@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import platform
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +27,7 @@ from pe_inspect.commands._terminal import (
     write_line,
 )
 from pe_inspect.errors import PEInspectError, UsageError
+from pe_inspect.files import refusal
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -37,6 +40,9 @@ INTERRUPTED: Final = 130
 UNTOUCHED: Final = "Files are written whole or not at all: nothing is half-written."
 BUG: Final = 1
 WITH_COMMAS: Final = ("--layer", "--method")
+# What the system refuses because of the path that was typed, whichever option named it.
+REFUSED: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+MARKUP: Final = re.compile(r"\[(?=[a-z#/@])")  # what Rich would take for a style
 
 # typer brings its own copy of click in some releases: its errors are found through its own names.
 _ClickUsage: Any = typer.BadParameter.__mro__[1]
@@ -135,6 +141,7 @@ def program() -> Any:
         texts = {p.name for p in signature(each.callback).parameters.values() if _is_text(p)}
         for parameter in each.params:
             _spare_conversion(parameter, is_text=parameter.name in texts)
+            parameter.help = MARKUP.sub(r"\\[", parameter.help or "")
     return whole
 
 
@@ -213,6 +220,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, (_Interrupted, typer.Abort)):
         complain(f"Interrupted. {error}".rstrip())
         return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        complain(f"Error: {refusal(error)}")
+        return UsageError.exit_code
     if isinstance(error, MemoryError):
         complain(f"Error: There is not enough memory for this. {error}".rstrip())
         complain("Ask for less: a smaller --res, one --layer, or --no-figures.")

@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from pe_inspect.commands._locate import EXTRACTION, SUFFIXES
+from pe_inspect.commands._locate import EXTRACTION, SUFFIXES, is_checkpoint_folder
 from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.files import refused_as
 
 __all__ = [
     "Snapshots",
@@ -22,14 +23,6 @@ __all__ = [
 ]
 
 HISTORY: Final = "evolution"
-FOLDER_WEIGHTS: Final = (
-    "model.safetensors",
-    "pytorch_model.bin",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
 
 
 @dataclass(frozen=True)
@@ -58,11 +51,12 @@ def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
     return values if all(a < b for a, b in pairwise(values)) else None
 
 
+@refused_as(UnreadableCheckpoint)
 def snapshots_in(folder: Path) -> Snapshots:
     """Return the snapshots of a run's folder, or the checkpoints of a plain one.
 
     Raises:
-        UnreadableCheckpoint: there is no such folder, or nothing in it.
+        UnreadableCheckpoint: there is no such folder, nothing in it, or it cannot be searched.
     """
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
@@ -83,8 +77,13 @@ def snapshots_in(folder: Path) -> Snapshots:
     return Snapshots(tuple(found))
 
 
+@refused_as(UnreadableCheckpoint)
 def gallery_in(given: Sequence[str]) -> Path | None:
-    """Return the folder, if one was named that holds several checkpoints and is none itself."""
+    """Return the folder, if one was named that holds several checkpoints and is none itself.
+
+    Raises:
+        UnreadableCheckpoint: it cannot be searched.
+    """
     folder = Path(given[0]) if len(given) == 1 and given[0] else None
     if folder is None or not folder.is_dir() or is_checkpoint_folder(folder):
         return None
@@ -111,11 +110,6 @@ def checkpoints_in(folder: Path) -> Iterator[Path]:
 def is_weight_file(path: Path) -> bool:
     """Whether a file's name is that of a checkpoint."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def is_checkpoint_folder(path: Path) -> bool:
-    """Whether a folder is a checkpoint itself: it holds weights under one of the usual names."""
-    return path.is_dir() and any((path / name).is_file() for name in FOLDER_WEIGHTS)
 
 
 def natural(path: Path) -> tuple[list[tuple[int, str]], str]:

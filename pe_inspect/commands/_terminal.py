@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -80,8 +80,9 @@ def _counted(name: str, value: Any) -> Any:
 
 
 def complain(text: str) -> None:
-    """Write lines to stderr, at once."""
-    _write(sys.stderr, text)
+    """Write lines to stderr, at once; where they cannot be written, the work goes on."""
+    with suppress(OutputError):
+        _write(sys.stderr, text)
 
 
 def on_a_terminal() -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 from itertools import groupby
-from textwrap import indent, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -31,7 +33,14 @@ if TYPE_CHECKING:
 
 FINDINGS: Final = AmbiguousCheckpoint.exit_code
 MOST_READINGS: Final = 6
-WIDTH: Final = 96
+NARROWEST: Final = 40
+WIDEST: Final = 96  # of a paragraph
+ENDLESS: Final = 1000  # of what is no terminal
+INDENT: Final = "  "
+MEND: Final = "  → "
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+# A command in a sentence: it is pasted whole.
+COMMAND: Final = re.compile(r"`[^`]*`|pe-inspect [a-z]+( [^ ]*[./][^ ]*| --[^ ]+( [A-Z]\w*)?)*")
 
 _PANEL: Final = "What it should fit"
 _Expect = Annotated[
@@ -181,7 +190,9 @@ def _print(found: Examination, wrong: list[Finding], known: list[Finding], *, qu
         for note in _notes(found):
             complain(f"Note: {note}")
     if not quiet:
-        write_line(f"\n{_verdict(found, wrong, known)}")
+        write_line("")
+        for line in _wrapped(_verdict(found, wrong, known)):
+            write_line(line)
 
 
 def _verdict(found: Examination, wrong: list[Finding], known: list[Finding]) -> str:
@@ -197,10 +208,22 @@ def _readings(ranked: Sequence[Ranked]) -> list[str]:
     for key, group in groupby(ranked, key=lambda each: each.table.key):
         each = list(group)
         lines += ["", f"{key}: {each[0].table.rows} rows can be read as"]
-        lines += aligned([_row(reading) for reading in each[:MOST_READINGS]])
+        lines += _fitted([_row(reading) for reading in each[:MOST_READINGS]])
         if len(each) > MOST_READINGS:
             lines.append(f"  … and {len(each) - MOST_READINGS} more ways (--json lists them)")
     return lines
+
+
+def _fitted(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return two columns; where the terminal is narrower, the second below the first."""
+    lines = aligned(rows)
+    if max(map(len, lines)) <= _columns():
+        return lines
+    return [
+        line
+        for name, text in rows
+        for line in (*_wrapped(name, INDENT), *_wrapped(text, 2 * INDENT))
+    ]
 
 
 def _row(ranked: Ranked) -> tuple[str, str]:
@@ -213,6 +236,31 @@ def _paragraph(finding: Finding, *, quiet: bool) -> list[str]:
     """Return a finding: what was seen, why it matters, what to do."""
     if quiet:
         return [f"{finding.code}: {finding.message}"]
-    body = [*wrap(finding.message, WIDTH), *wrap(finding.why, WIDTH)]
-    return ["", f"{finding.code} ({finding.severity})", indent("\n".join(body), "  "),
-            indent(finding.mend, "  → ", lambda line: bool(line.strip()))]  # fmt: skip
+    body = [*_wrapped(finding.message, INDENT), *_wrapped(finding.why, INDENT)]
+    mend = [line for text in finding.mend.splitlines() for line in _to_do(text)]
+    return ["", f"{finding.code} ({finding.severity})", *body, *mend]
+
+
+def _to_do(text: str) -> list[str]:
+    """Return a sentence in lines; what is no sentence is to be pasted, and stays in one."""
+    if not text.endswith("."):
+        return [MEND + text]
+    return _wrapped(text, MEND, " " * len(MEND))
+
+
+def _wrapped(text: str, first: str = "", others: str | None = None) -> list[str]:
+    """Return a text in lines that fit the terminal; keys, paths and commands stay whole."""
+    kept = COMMAND.sub(lambda command: command[0].replace(" ", NO_BREAK), text)
+    lines = wrap(
+        kept,
+        min(_columns(), WIDEST),
+        initial_indent=first,
+        subsequent_indent=first if others is None else others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(NO_BREAK, " ") for line in lines]
+
+
+def _columns() -> int:
+    return max(NARROWEST, shutil.get_terminal_size((ENDLESS, 24)).columns)

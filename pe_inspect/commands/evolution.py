@@ -26,7 +26,8 @@ from pe_inspect.commands._options import (
 from pe_inspect.commands._progress import counted
 from pe_inspect.commands._snapshots import snapshots_in
 from pe_inspect.commands._terminal import complain
-from pe_inspect.errors import PEInspectError, UsageError
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
+from pe_inspect.files import refused_as
 
 if TYPE_CHECKING:
     from pe_inspect.loading import Checkpoint
@@ -72,6 +73,7 @@ def evolution(
             ln_eps=reading.ln_eps,
         ),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
+        figures=("", "_maps"),
     )
     answer(question, asked, Subject(checkpoint_name(place), run.checkpoint, run.tables[-1]))
 
@@ -106,8 +108,13 @@ class Run:
         return [each[place] for each in self.tables]
 
 
+@refused_as(UnreadableCheckpoint)
 def run_folder(given: str) -> Path:
-    """Return the folder that was named: a path, or where a recipe's checkpoint lies."""
+    """Return the folder that was named: a path, or where a recipe's checkpoint lies.
+
+    Raises:
+        UnreadableCheckpoint: the system refuses the path.
+    """
     from pe_inspect.training import checkpoint_folder, recipes
 
     if not Path(given).exists() and given in recipes:

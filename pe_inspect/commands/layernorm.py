@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import IO, TYPE_CHECKING
+
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, answer
+from pe_inspect.commands._answer import Question, answer, write_arrays
 from pe_inspect.commands._options import Asked
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.layernorm import LayerNormResult
 
 
 @command("layernorm", panel=QUESTIONS)
@@ -15,6 +20,15 @@ def layernorm(asked: Asked) -> None:
     question = Question(
         "layernorm",
         lambda pe: ask(pe, ln_eps=asked.reading.ln_eps),
-        {".csv": lambda result, file: result.to_csv(file)},
+        {".npz": _write_arrays, ".csv": lambda result, file: result.to_csv(file)},
+        figures=("", "_channels", "_cosine", "_position", "_decomposition"),
     )
     answer(question, asked)
+
+
+def _write_arrays(result: LayerNormResult, file: IO[bytes]) -> None:
+    """Write the columns of the table, γ by layer and channel, and the decomposition's columns."""
+    weights = {f"weights/{name}": result.weights(name) for name in result.names}
+    parts = result.decomposition_frame() if result.decompositions else {}
+    columns = {f"decomposition/{name}": column.tolist() for name, column in parts.items()}
+    write_arrays(result, file, **weights, **columns)

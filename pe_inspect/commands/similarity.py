@@ -22,5 +22,6 @@ def similarity(selection: Selection, asked: AskedEach) -> None:
             ln_eps=asked.reading.ln_eps,
         ),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
+        figures=("", "_query", "_fig7"),
     )
     answer(question, asked)

@@ -104,7 +104,7 @@ def train(
         said = [f"{name}=true" for name, is_given in flags.items() if is_given]
         chosen = _recipe(recipe).with_overrides([*(changes or []), *said])
         if export is not None:
-            OutputFolder(export.parent, force).claim([export.name])
+            OutputFolder(export.parent, force, option="--export").claim([export.name])
     is_first = launched().is_first
     quiet = terminal.quiet or not is_first
     if not quiet:
@@ -113,7 +113,7 @@ def train(
     options |= {"resume": resume, "tensorboard": tensorboard}
     folder = train_with_progress(chosen, quiet=quiet, again=_again(resume), **options)
     if is_first:
-        _finish(folder, export, terminal)
+        _finish(folder, export, terminal, force=force)
 
 
 def _again(is_resumed: bool) -> str:
@@ -123,13 +123,13 @@ def _again(is_resumed: bool) -> str:
     return command_line() if is_resumed else f"{command_line()} --resume"
 
 
-def _finish(folder: Path, export: Path | None, terminal: Terminal) -> None:
+def _finish(folder: Path, export: Path | None, terminal: Terminal, *, force: bool) -> None:
     names = ("model.safetensors", "best.safetensors", "config.json", "metrics.csv", "curves.png")
     written = [folder / name for name in names if (folder / name).exists()]
     if export is not None:
         from pe_inspect.training import export as write_export
 
-        written.append(write_export(folder, export))
+        written.append(write_export(folder, export, force=force))
     _print(folder, written, terminal)
 
 

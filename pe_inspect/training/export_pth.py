@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.files import write_atomically
+from pe_inspect.files import OutputFolder
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.training.run_folder import CONFIG, WEIGHTS
 
@@ -28,7 +28,7 @@ _SCHEMES: Final = {
 }
 
 
-def export(folder: str | Path, path: str | Path) -> Path:
+def export(folder: str | Path, path: str | Path, *, force: bool = False) -> Path:
     """Write `{"model": state_dict, "args": Namespace}` to `path`, whole or not at all.
 
     The weights are widened to float32. The Namespace says what those scripts' training did:
@@ -36,15 +36,18 @@ def export(folder: str | Path, path: str | Path) -> Path:
 
     Args:
         folder: a folder that `train` made.
-        path: the `.pth` file.
+        path: the `.pth` file; one that an earlier export made is replaced.
+        force: replace also a file that pe-inspect did not make.
 
     Raises:
         UnreadableCheckpoint: the folder holds no checkpoint of ours.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is not ours to replace.
     """
     config = _read_config(Path(folder))
     content = {"model": _read_weights(Path(folder)), "args": _namespace(config)}
-    return write_atomically(Path(path), lambda file: torch.save(content, file))
+    target = Path(path)
+    place = OutputFolder(target.parent, force, option="--export")
+    return place.write(target.name, lambda file: torch.save(content, file))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

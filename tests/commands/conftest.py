@@ -92,6 +92,12 @@ def checkpoint(save_vit):
 
 
 @pytest.fixture
+def similar(checkpoint):
+    """The words of one question's command line, where all of them go the same way."""
+    return ["similarity", checkpoint, "--grid-size", "3x4", "--dpi", 20]
+
+
+@pytest.fixture
 def two_schemes(here):
     """`two.safetensors`: a learned table at the input and LaPE's relative bias in the blocks."""
     tensors = vit(rows=3, columns=3, lape=False)

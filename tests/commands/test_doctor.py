@@ -14,6 +14,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from pe_inspect.commands._examination import Expected, examine
+from pe_inspect.commands.doctor import _to_do
 from pe_inspect.loading import Checkpoint
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/model.safetensors"))
@@ -102,10 +103,53 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
         "  pos_embed is zero everywhere.",
         "  It adds the same to every token, and so tells the model nothing of position.",
         "  → If the model was meant to learn it, check that the parameter is given to the "
-        "optimiser and does not decay to zero; if it was loaded, that its name matched.",
+        "optimiser and",
+        "    does not decay to zero; if it was loaded, that its name matched.",
         "",
         "1 finding.",
     ]
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(run, save, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = save(depth=1)
+    other = save("other.safetensors", grid=(7, 7), prefix=5)
+    wide = run("doctor", name, "--against", other, "--expect-res", "384")
+    first, *lines = wide.out.splitlines()
+    assert first.startswith("learned_absolute")
+    pasted = f"  → pe-inspect interpolate {name} --grid 24x24 --write vit-24x24.safetensors"
+    assert pasted in lines
+    assert "  → state = load_file('vit.safetensors')" in lines
+    assert all(len(line) <= columns for line in lines if not line.startswith("  → "))
+    assert "    taken · square, with the model's" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "Check that it was loaded: pe-inspect info a/b.pth --json lists the keys of it.",
+            [
+                "  → Check that it was loaded:",
+                "    pe-inspect info a/b.pth --json lists",
+                "    the keys of it.",
+            ],
+        ),
+        (
+            "Look for it with `pe-inspect interpolate x --grid 3x4 --write y`, then.",
+            [
+                "  → Look for it with",
+                "    `pe-inspect interpolate x --grid 3x4 --write y`,",
+                "    then.",
+            ],
+        ),
+        ("state[k] = f(state[k], of=[3, 4], and=[5, 6])", None),
+    ],
+)
+def test_what_is_to_be_pasted_stays_in_one_line(monkeypatch, text, lines):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert _to_do(text) == (lines or [f"  → {text}"])
 
 
 def test_quiet_prints_a_line_a_finding(run, save):

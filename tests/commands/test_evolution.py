@@ -9,6 +9,7 @@ import pytest
 
 from pe_inspect.commands._snapshots import natural, numbers, snapshots_in
 from pe_inspect.families import extract
+from pe_inspect.files import MANIFEST
 from pe_inspect.loading import load
 
 GRID = ("--grid-size", "3x4")
@@ -42,6 +43,14 @@ def test_a_runs_folder_is_followed_in_the_order_of_its_numbers(run, run_of, here
     lines = (here / "reports/run/evolution.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,layer,norm,cosine_to_last,change,neighbours,far")
     assert len(lines) == 1 + 3 * 2
+
+
+def test_every_file_that_it_writes_would_have_stopped_it(run, run_of, here):
+    run_of(1, 2)
+    words = ("evolution", "run", "--save-data", "--dpi", 20)
+    assert run(*words).code == 0
+    (here / "reports/run" / MANIFEST).unlink()
+    assert "(nor were 3 more)" in run(*words).err
 
 
 def test_a_folder_of_any_checkpoints_is_a_run_in_natural_order(run, save_vit, here):

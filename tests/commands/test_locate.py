@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -112,7 +113,42 @@ def test_of_files_of_one_moment_the_default_recipes_is_taken(here):
     for name in ("a", DEFAULT_RECIPE, "z"):
         touch(here / "checkpoints" / name / "model.safetensors", age=len(name) / 10)
     assert locate(None).name == DEFAULT_RECIPE
-    assert newest().parent.name == "a"
+    assert newest().name == "a"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model-00001-of-00002.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"),
+        ("model.safetensors", "optimizer.bin"),
+        ("open_clip_model.safetensors",),
+    ],
+)
+def test_a_folder_that_is_a_checkpoint_is_taken_whole(here, names):
+    touch(here / "checkpoints" / "old.pth", age=3600)
+    for name in names:
+        touch(here / "checkpoints" / "mine" / name)
+    found = locate(None)
+    assert (found.source, found.name) == (str(Path("checkpoints/mine")), "mine")
+    assert found.how == f"no CHECKPOINT given: the newest, {found.source}"
+
+
+def test_shards_beside_other_checkpoints_are_one(here):
+    touch(here / "checkpoints" / "other.pth", age=3600)
+    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        touch(here / "checkpoints" / name)
+    assert locate(None).source == "checkpoints"
+    touch(here / "checkpoints" / "other.pth", age=-3600)
+    assert locate(None).source == str(Path("checkpoints/other.pth"))
+
+
+def test_a_folder_is_as_new_as_its_newest_shard(here):
+    touch(here / "checkpoints" / "single.pth", age=60)
+    for age, name in ((3600, "model-00001-of-00002.bin"), (0, "model-00002-of-00002.bin")):
+        touch(here / "checkpoints" / "mine" / name, age=age)
+    touch(here / "checkpoints" / "mine" / "pytorch_model.bin.index.json", age=3600)
+    assert newest().name == "mine"
 
 
 def test_an_empty_folder_of_checkpoints_has_no_newest(here):
@@ -159,3 +195,50 @@ def test_a_missing_file_is_answered_with_the_nearest(here):
         locate("digit-lape")
     with pytest.raises(UnreadableCheckpoint, match="recipe ''"):
         locate("")
+
+
+@pytest.mark.parametrize(("name", "to"), [("dangling.pth", "gone.pth"), ("loop.pth", "loop.pth")])
+def test_a_link_that_leads_nowhere_is_called_one(here, name, to):
+    (here / name).symlink_to(to)
+    with pytest.raises(UnreadableCheckpoint, match=f"^{name} is a link .* nowhere: to {to}. Give"):
+        locate(name)
+
+
+@pytest.fixture
+def unsearchable(monkeypatch, here):
+    """The folder `noread`, of which the system tells nothing; root would be told all the same."""
+    original = os.stat
+
+    def refuse(path, *rest, **options):
+        if "noread" in Path(path).parts[:-1]:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return original(path, *rest, **options)
+
+    touch(here / "noread" / "vit.pth")
+    monkeypatch.setattr(os, "stat", refuse)
+    return "noread"
+
+
+@pytest.mark.parametrize("words", [["info"], ["report"], ["evolution"], ["similarity"]])
+def test_a_folder_that_cannot_be_searched_is_code_3(run, unsearchable, words):
+    for given in (unsearchable, f"{unsearchable}/vit.pth"):
+        done = run(*words, given)
+        assert (done.code, done.out) == (3, "")
+        assert f"Error: {unsearchable}" in done.err
+        assert "cannot be reached: Permission denied." in done.err
+
+
+def test_checkpoints_that_cannot_be_searched_are_code_3(run, unsearchable, here):
+    (here / unsearchable).rename(here / "checkpoints")
+    (here / "checkpoints" / unsearchable).mkdir()
+    touch(here / "checkpoints" / unsearchable / "vit.pth")
+    done = run("info")
+    assert done.code == 3
+    assert f"checkpoints/{unsearchable}/" in done.err
+
+
+@pytest.mark.parametrize("words", [["info"], ["report"], ["evolution"], ["doctor", "--against"]])
+def test_a_name_that_is_too_long_is_code_3(run, checkpoint, words):
+    done = run(words[0], *([checkpoint] if words[1:] else []), *words[1:], "x" * 300)
+    assert done.code == 3
+    assert "xxx cannot be reached: File name too long. Check its name" in done.err

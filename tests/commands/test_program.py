@@ -85,6 +85,17 @@ def test_every_command_has_help_without_colours_when_piped(run, name, monkeypatc
     assert max(map(len, done.out.splitlines())) <= 60
 
 
+@pytest.mark.parametrize("name", sorted(commands))
+def test_no_help_text_loses_its_brackets(run, name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = run(name, "--help").out
+    texts = [line for each in program().commands[name].params for line in (each.help or "").split()]
+    words = {text.replace("\\[", "[") for text in texts if "[" in text}
+    assert {word for word in words if word not in shown} == set()
+    if name == "info":
+        assert words == {"hf-hub:ORG/NAME[@rev],"}
+
+
 def test_every_command_is_one_file_of_its_name():
     assert commands.modules() == [f"pe_inspect.commands.{name}" for name in sorted(commands)]
 
@@ -223,6 +234,34 @@ def test_a_full_disk_behind_stdout_is_a_plain_line():
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_behind_stderr_keeps_the_code(here):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pe_inspect", "nosuch"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_python_without_our_packages_is_told_which_and_how(door):
+    done = subprocess.run(
+        [sys.executable, "-S", *door, "report"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: pe-inspect needs the package typer, which ")
+    assert done.stderr.endswith(" `pip install .` in the checkout installs all that it needs.\n")
+
+
 def test_a_program_can_be_called_without_exiting(capsys):
     assert program()(args=["--version"], standalone_mode=False) == 0
     assert capsys.readouterr().out == f"pe-inspect {__version__}\n"
@@ -230,4 +269,14 @@ def test_a_program_can_be_called_without_exiting(capsys):
 
 def test_an_error_of_the_system_that_nobody_foresaw_is_a_bug(run, failing):
     failing(OSError(errno.EIO, "Input/output error"))
+    assert run("families").code == 1
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENAMETOOLONG])
+def test_a_path_that_the_system_refuses_is_no_bug_whichever_option_named_it(run, failing, code):
+    failing(OSError(code, os.strerror(code), "a/b"))
+    done = run("families")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"Error: a/b cannot be reached: {os.strerror(code)}. Check ")
+    failing(OSError(code, os.strerror(code)))
     assert run("families").code == 1

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pe_inspect import files
 from pe_inspect.analysis import questions
-from pe_inspect.files import MANIFEST, OutputFolder
 
 GRID = ("--grid-size", "3x4")
 FIRST = "learned_absolute · 3×4 + 1 prefix · D=8 · 2 layers · join=lape"
@@ -21,17 +15,6 @@ ASKED = {
     "interpolate": ("--grid", "5x6"),
     "layernorm": (),
 }
-
-
-@pytest.fixture
-def never_asked(monkeypatch):
-    """Fail if anything is computed."""
-
-    def refuse(*_, **__):
-        raise AssertionError("a question was asked")
-
-    for name in ASKED:
-        monkeypatch.setattr(f"pe_inspect.analysis.{name}.{name}", refuse)
 
 
 def arrays(path) -> dict[str, np.ndarray]:
@@ -48,12 +31,6 @@ def written(done) -> list[str]:
 def asked(request, checkpoint):
     """The words of one question's command line."""
     return [request.param, checkpoint, *GRID, *ASKED[request.param], "--dpi", 20]
-
-
-@pytest.fixture
-def similar(checkpoint):
-    """The words of one question's command line, where all of them go the same way."""
-    return ["similarity", checkpoint, *GRID, "--dpi", 20]
 
 
 def test_the_first_line_is_what_was_found_and_the_last_what_was_written(run, asked, here):
@@ -128,88 +105,6 @@ def test_vector_files_are_the_same_bytes_twice(run, checkpoint, here, format):
     assert all(path.endswith(f".{format}") for path in first)
 
 
-def test_a_foreign_file_stops_the_run_before_anything_is_computed(run, similar, here, never_asked):
-    theirs = here / "reports" / "tiny" / f"{similar[0]}.png"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_bytes(b"theirs")
-    done = run(*similar)
-    assert done.code == 2
-    assert f"{similar[0]}.png exists and was not made by pe-inspect. Pass --force" in done.err
-    assert theirs.read_bytes() == b"theirs"
-
-
-def test_force_overwrites_it(run, similar, here):
-    theirs = here / "reports" / "tiny" / f"{similar[0]}.png"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_bytes(b"theirs")
-    assert run(*similar, "--force").code == 0
-    assert theirs.read_bytes() != b"theirs"
-
-
-def test_files_of_other_questions_do_not_stand_in_the_way(run, similar, here):
-    (here / "reports" / "tiny").mkdir(parents=True)
-    (here / "reports" / "tiny" / "notes.png").write_bytes(b"theirs")
-    assert run(*similar).code == 0
-
-
-def test_out_names_another_folder(run, similar, here):
-    done = run(*similar, "--out", "a/b")
-    assert all(path.startswith("a/b/") for path in written(done))
-    assert (here / "a" / "b" / MANIFEST).is_file()
-
-
-def test_a_file_in_the_place_of_out_stops_the_run_first(run, similar, here, never_asked):
-    (here / "taken").write_bytes(b"theirs")
-    done = run(*similar, "--out", "taken")
-    assert done.code == 2
-    assert "taken is a file; --out takes a folder." in done.err
-
-
-def test_a_folder_that_cannot_be_written_stops_the_run_first(
-    run, similar, here, never_asked, monkeypatch
-):
-    def refuse(dir):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    done = run(*similar)
-    assert done.code == 2
-    assert "Cannot write reports/tiny: Permission denied." in done.err
-
-
-def test_a_full_disk_is_a_plain_line_and_leaves_nothing(run, similar, here, monkeypatch):
-    def no_space(path, write, **_):
-        def fail(file):
-            write(file)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        return original(path, fail)
-
-    original = files.write_atomically
-    monkeypatch.setattr(files, "write_atomically", no_space)
-    done = run(*similar)
-    assert done.code == 2
-    assert "No space left on device. Nothing was left half-written" in done.err
-    assert list((here / "reports" / "tiny").iterdir()) == []
-
-
-def test_an_interruption_between_two_files_leaves_whole_files(run, similar, here, monkeypatch):
-    original = OutputFolder.write
-
-    def interrupt(self, name, write):
-        if self.written:
-            raise KeyboardInterrupt
-        return original(self, name, write)
-
-    monkeypatch.setattr(OutputFolder, "write", interrupt)
-    done = run(*similar, "--save-data")
-    assert done.code == 130
-    assert "nothing is half-written" in done.err
-    left = {path.name for path in (here / "reports" / "tiny").iterdir()}
-    assert len(left) == 2
-    assert MANIFEST in left
-
-
 def test_similarity_saves_the_contracts_arrays(run, checkpoint, here):
     run("similarity", checkpoint, *GRID, "--save-data", "--no-figures")
     saved = arrays(here / "reports/tiny/similarity.npz")
@@ -274,6 +169,12 @@ def test_layernorm_saves_the_contracts_table(run, checkpoint, here):
     rows = (here / "reports/tiny/layernorm.csv").read_text().splitlines()
     assert rows[0].startswith("layer,name,weight_mean,weight_std,weight_min,weight_max,weight_l2")
     assert len(rows) == 1 + 7
+    saved = arrays(here / "reports/tiny/layernorm.npz")
+    assert set(rows[0].split(",")) <= set(saved)
+    assert saved["layer"].tolist() == [row.split(",")[0] for row in rows[1:]]
+    gamma = load_file(checkpoint)["blocks.1.pe_norm.weight"]
+    np.testing.assert_array_equal(saved["weights/pe_norm"][1], gamma)
+    assert saved["decomposition/layer"].shape == saved["decomposition/scale"].shape == (2 * 6,)
 
 
 def test_res_is_in_pixels(run, checkpoint):

@@ -65,6 +65,23 @@ def test_an_export_over_somebodys_file_stops_before_training(run, here):
     assert not (here / "checkpoints").exists()
 
 
+def test_an_export_of_an_earlier_run_is_replaced(run, here):
+    words = ("train", "digits-lape", *TINY, "--export", "mine.pth")
+    assert run(*words).code == 0
+    first = (here / "mine.pth").read_bytes()
+    (here / "mine.pth").write_bytes(b"stale")
+    assert run(*words).code == 0
+    assert len((here / "mine.pth").read_bytes()) == len(first)
+
+
+def test_an_export_over_somebodys_file_names_its_option_and_can_be_forced(run, here):
+    (here / "mine.pth").write_bytes(b"theirs")
+    words = ("train", "digits-lape", *TINY, "--export", "mine.pth")
+    assert "Pass --force to overwrite, or another --export." in run(*words).err
+    assert run(*words, "--force").code == 0
+    assert (here / "mine.pth").read_bytes() != b"theirs"
+
+
 def stop_at(monkeypatch, step):
     """Let training be sent SIGTERM at a step."""
     from pe_inspect.training.loop import Loop

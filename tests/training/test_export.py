@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import OutputError, UnreadableCheckpoint
 from pe_inspect.families import extract
 from pe_inspect.loading import load
 from pe_inspect.training import Recipe, export, train
@@ -49,6 +49,16 @@ def test_a_folder_that_was_not_trained_here_is_refused(folder: Path, tmp_path: P
     with pytest.raises(UnreadableCheckpoint, match=r"model\.safetensors cannot be read"):
         export(folder, tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
+
+
+def test_only_an_earlier_export_is_replaced(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"theirs")
+    with pytest.raises(OutputError, match=r"x\.pth exists and was not made by pe-inspect"):
+        export(folder, path)
+    assert path.read_bytes() == b"theirs"
+    content = export(folder, path, force=True).read_bytes()
+    assert export(folder, path).read_bytes() == content
 
 
 @pytest.mark.parametrize(
