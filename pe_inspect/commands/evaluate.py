@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Subject, open_subject, output_folder, write_table
+from pe_inspect.commands._answer import (
+    Subject,
+    open_subject,
+    output_folder,
+    write_arrays,
+    write_table,
+)
 from pe_inspect.commands._describe import as_json, command_line, table, versions
 from pe_inspect.commands._options import Asked
 from pe_inspect.commands._parsing import numbers, pair, whole
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 _NARROWEST: Final = 40
 _WIDEST: Final = 1000  # of what is no terminal
 _INDENT: Final = "  "
+_STEMS: Final = ("evaluate", "evaluate_ablations")
+_DATA: Final = {"evaluate.npz": write_arrays, "evaluate.csv": write_table}
 _PANEL: Final = "What to measure"
 _option: Final = partial(typer.Option, show_default=False, rich_help_panel=_PANEL)
 
@@ -135,11 +143,19 @@ def evaluate(
     )  # fmt: skip
     folder = output_folder(asked.output, subject.name)
     if asked.data.save_data or not asked.drawing.no_figures:
-        folder.claim([f"evaluate.{asked.drawing.format}", "evaluate.csv"])
+        folder.claim(_names(asked))
     _announce(subject, asked)
     result = _ask(subject, arguments, quiet=asked.terminal.quiet)
     _write(result, asked, folder)
     _print(result, subject, asked, folder)
+
+
+def _names(asked: Asked) -> list[str]:
+    """Return the names of all files that this run can write."""
+    figures = (
+        [] if asked.drawing.no_figures else [f"{stem}.{asked.drawing.format}" for stem in _STEMS]
+    )
+    return [*figures, *(_DATA if asked.data.save_data else ())]
 
 
 def _announce(subject: Subject, asked: Asked) -> None:
@@ -164,7 +180,8 @@ def _write(result: EvaluationResult, asked: Asked, folder: OutputFolder) -> None
             write = partial(save, figure, format=drawing.format, dpi=drawing.dpi)
             folder.write(f"{stem}.{drawing.format}", write)
     if asked.data.save_data:
-        folder.write("evaluate.csv", partial(write_table, result))
+        for name, write_data in _DATA.items():
+            folder.write(name, partial(write_data, result))
 
 
 def _print(result: EvaluationResult, subject: Subject, asked: Asked, folder: OutputFolder) -> None:

@@ -85,12 +85,17 @@ class FileSplit(Split):
 
     @cached_property
     def images(self) -> Shaped[np.ndarray, "images 3 height width"]:
-        """(N, 3, H, W) uint8: the middle of every image."""
-        from pe_inspect.data.decoding import central, decoded
+        """(N, 3, H, W) uint8: the middle of every image.
 
-        whole = map(decoded, self.files)
-        read = (np.asarray(central(each, self.img_size, self.crop_pct)) for each in whole)
-        return np.stack([image.transpose(2, 0, 1) for image in read])
+        Raises:
+            UsageError: one of them cannot be read; it is named.
+        """
+        from pe_inspect.data.decoding import UnreadableImage, middle
+
+        try:
+            return np.stack([middle(file, self.img_size, self.crop_pct) for file in self.files])
+        except UnreadableImage as error:
+            raise UsageError(f"{error}. Replace it or remove it.") from error
 
     def __len__(self) -> int:
         return len(self.files)

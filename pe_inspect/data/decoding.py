@@ -5,19 +5,34 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pe_inspect._typing import Shaped
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CROP_PCT", "UnreadableImage", "central", "decoded", "random_crop"]
+__all__ = [
+    "CROP_PCT",
+    "UnreadableImage",
+    "central",
+    "decoded",
+    "left_out",
+    "middle",
+    "random_crop",
+]
 
 CROP_PCT: Final = 0.875  # of the resized image's side, as for ImageNet since AlexNet
 TRIES: Final = 10
 WIDEST: Final = 4 / 3  # aspect of a random crop; the tallest is its inverse
+BRIGHTEST: Final = 255
+BRIGHTEST_OF_16_BITS: Final = 65535
+NAMED: Final = 3  # images left out that a note names
+SIXTEEN_BITS: Final = ("PNG", "PPM")  # formats of which Pillow reads 16 bits into 32
 
 
 class UnreadableImage(Exception):
@@ -36,23 +51,58 @@ class UnreadableImage(Exception):
         return f"{self.file} cannot be read as an image ({self.reason})"
 
 
+def left_out(broken: Sequence[UnreadableImage], count: int, of: str) -> str:
+    """Return the note on images that were left out: how many of `count`, and the first by name."""
+    named = "; ".join(f"{error.file} ({error.reason})" for error in broken[:NAMED])
+    more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+    return (
+        f"{len(broken)} of {count:,} images of {of} cannot be read and were left out: {named}{more}"
+    )
+
+
 def decoded(file: Path) -> Image:
-    """Return an image's pixels as RGB.
+    """Return an image's pixels as RGB, 8 bits each; more bits are scaled down to these.
 
     Raises:
-        UnreadableImage: the file is no image, or only a part of one.
+        UnreadableImage: the file is no image, or only a part of one, or of numbers that do not
+            say how bright they are: floats beyond 0 … 1, integers of 32 bits.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
-            return image.convert("RGB")
+            return _of_bytes(image, file).convert("RGB")
     except UnidentifiedImageError as error:
         raise UnreadableImage(file, "its content is of no known kind") from error
     except (OSError, SyntaxError, ValueError, IndexError, struct.error, zlib.error) as error:
         raise UnreadableImage(file, str(error)) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(file, str(error)) from error
+
+
+def _of_bytes(image: Image, file: Path) -> Image:
+    """Return an image whose values end at 255; where others begin, Pillow would cut them off."""
+    if image.mode == "F":
+        return _scaled(image, 1, file)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in SIXTEEN_BITS):
+        return _scaled(image, BRIGHTEST_OF_16_BITS, file)
+    if image.mode == "I":
+        raise UnreadableImage(
+            file, "its values are integers of 32 bits or of either sign; 8 or 16 bits were expected"
+        )
+    return image
+
+
+def _scaled(image: Image, brightest: int, file: Path) -> Image:
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= brightest:  # nor where one is NaN
+        raise UnreadableImage(
+            file, f"its values are {low:g} to {high:g}; 0 to {brightest} were expected"
+        )
+    return Image.fromarray(np.rint(values * (BRIGHTEST / brightest)).astype(np.uint8))
 
 
 def central(image: Image, size: tuple[int, int], share: float = 1.0) -> Image:
@@ -72,6 +122,15 @@ def central(image: Image, size: tuple[int, int], share: float = 1.0) -> Image:
     left, top = (image.width - wide) / 2, (image.height - tall) / 2
     box = (left, top, left + wide, top + tall)
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def middle(file: Path, size: tuple[int, int], share: float) -> Shaped[np.ndarray, "3 height width"]:
+    """Return the middle of an image, see `central`, as planes.
+
+    Raises:
+        UnreadableImage: the file is no image, or only a part of one.
+    """
+    return np.asarray(central(decoded(file), size, share)).transpose(2, 0, 1)
 
 
 def random_crop(

@@ -186,11 +186,11 @@ def blur(images: torch.Tensor, amount: np.ndarray) -> torch.Tensor:
     count, channels, height, width = images.shape
     reach = int(np.ceil(BLUR_REACH * amount.max(initial=0.0)))
     kernels = _gaussians(amount, reach).repeat_interleave(channels, dim=0).to(images.device)
-    values = images.view(1, count * channels, height, width).float()
+    values = images.reshape(1, count * channels, height, width).float()
     values = functional.pad(values, (reach,) * 4, mode="replicate")
     values = functional.conv2d(values, kernels[:, None, :, None], groups=count * channels)
     values = functional.conv2d(values, kernels[:, None, None, :], groups=count * channels)
-    return values.round().clamp(0, BRIGHTEST).to(torch.uint8).view_as(images)
+    return values.round().clamp(0, BRIGHTEST).to(torch.uint8).reshape_as(images)
 
 
 def _gaussians(deviations: np.ndarray, reach: int) -> torch.Tensor:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,9 +121,11 @@ class StreamLoader(BatchLoader):
             worker_init_fn=_deaf,
             pin_memory=self.device.type == "cuda",
         )
-        for pixels, labels, broken in loader:
+        for pixels, labels, broken, failed in loader:
             for file, reason in broken:
                 self._skip(UnreadableImage(Path(file), reason))
+            if failed:
+                raise UsageError(failed)
             if len(labels):
                 yield (
                     pixels.to(self.device, non_blocking=True),
@@ -138,19 +141,33 @@ class StreamLoader(BatchLoader):
 
 
 @dataclass
-class _Decoding(TorchDataset[Any]):
-    """Reads one image in a worker process: (pixels, label, files that could not be read)."""
+class _Read:
+    """What a worker process made of one image; what it cannot go on from is for the run to raise.
+
+    Attributes:
+        pixels: (channels, H, W) uint8; none where there is nothing to show.
+        label: the class number of the image that was read.
+        broken: the file and the reason of each image that could not be read.
+        failed: why the run must stop, if it must.
+    """
+
+    pixels: np.ndarray | None = None
+    label: int = 0
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    failed: str = ""
+
+
+@dataclass
+class _Decoding(TorchDataset[_Read]):
+    """Reads one image in a worker process."""
 
     split: FileSplit
 
-    def __getitem__(self, wanted: tuple[int, int]) -> tuple[np.ndarray | None, int, _Broken]:
+    def __getitem__(self, wanted: tuple[int, int]) -> _Read:
         raise NotImplementedError
 
-    def _answer(self, pixels: Any, image: int, broken: _Broken) -> tuple[Any, int, _Broken]:
-        return np.array(pixels).transpose(2, 0, 1), int(self.split.labels[image]), broken
-
-
-_Broken = list[tuple[str, str]]
+    def _answer(self, pixels: Any, image: int, broken: list[tuple[str, str]]) -> _Read:
+        return _Read(np.array(pixels).transpose(2, 0, 1), int(self.split.labels[image]), broken)
 
 
 @dataclass
@@ -161,10 +178,10 @@ class _Training(_Decoding):
     seed: int
     epoch: int
 
-    def __getitem__(self, wanted: tuple[int, int]) -> tuple[np.ndarray | None, int, _Broken]:
+    def __getitem__(self, wanted: tuple[int, int]) -> _Read:
         place, image = wanted
         random = host_random(self.seed, self.epoch, place, Purpose.CROP)
-        broken: _Broken = []
+        broken: list[tuple[str, str]] = []
         for step in range(MOST_BROKEN):
             tried = (image + step) % len(self.split)
             try:
@@ -174,7 +191,7 @@ class _Training(_Decoding):
                 continue
             pixels = random_crop(whole, self.split.img_size, self.smallest, random)
             return self._answer(pixels, tried, broken)
-        raise UsageError(f"{MOST_BROKEN} images in a row cannot be read, the last {tried}.")
+        return _Read(broken=broken, failed=_too_many(broken))
 
 
 @dataclass
@@ -183,29 +200,48 @@ class _Evaluation(_Decoding):
 
     share: float
 
-    def __getitem__(self, wanted: tuple[int, int]) -> tuple[np.ndarray | None, int, _Broken]:
+    def __getitem__(self, wanted: tuple[int, int]) -> _Read:
         image = wanted[1]
         try:
             whole = decoded(self.split.files[image])
         except UnreadableImage as error:
-            return None, 0, [(str(error.file), error.reason)]
+            return _Read(broken=[(str(error.file), error.reason)])
         return self._answer(central(whole, self.split.img_size, self.share), image, [])
 
 
+def _too_many(broken: list[tuple[str, str]]) -> str:
+    file, reason = broken[-1]
+    return (
+        f"{MOST_BROKEN} images in a row cannot be read, the last {file} ({reason}). "
+        "Replace them or remove them."
+    )
+
+
 def _collated(
-    read: list[tuple[np.ndarray | None, int, _Broken]],
-) -> tuple[torch.Tensor, torch.Tensor, _Broken]:
-    """Return the images that could be read as one batch, and the names of the others."""
-    held = [(pixels, label) for pixels, label, _ in read if pixels is not None]
+    read: list[_Read],
+) -> tuple[torch.Tensor, torch.Tensor, list[tuple[str, str]], str]:
+    """Return the images that could be read as one batch, the names of the others, and a failure."""
+    held = [(each.pixels, each.label) for each in read if each.pixels is not None]
     images = np.stack([pixels for pixels, _ in held]) if held else np.empty((0,), np.uint8)
     labels = torch.tensor([label for _, label in held], dtype=torch.int64)
-    return torch.from_numpy(images), labels, [each for *_, broken in read for each in broken]
+    broken = [name for each in read for name in each.broken]
+    failed = next((each.failed for each in read if each.failed), "")
+    return torch.from_numpy(images), labels, broken, failed
 
 
 def _deaf(_worker: int) -> None:
     """Leave a terminal's Ctrl-C and a scheduler's SIGTERM to the run, which ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where any SIGTERM ends a worker
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the SIGTERM by which the run ends its workers; everybody else's goes unheard."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _workers(world_size: int) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pe_inspect._typing import Float, Int
+from pe_inspect._typing import Float, Int, Shaped
 from pe_inspect.analysis._target_grid import available_memory, shown
 from pe_inspect.data import Split
 from pe_inspect.data.dataset import FileSplit
-from pe_inspect.data.decoding import CROP_PCT
+from pe_inspect.data.decoding import CROP_PCT, UnreadableImage, left_out, middle
 from pe_inspect.errors import UsageError
 
 __all__ = ["Images", "chosen"]
@@ -35,6 +36,7 @@ class Images:
         seed: of the permutations of patches.
         device: where batches go.
         crop_pct: the share of a file's shorter side that is evaluated.
+        broken: the files that were asked for and could not be read.
     """
 
     split: Split
@@ -44,6 +46,7 @@ class Images:
     seed: int
     device: torch.device
     crop_pct: float = CROP_PCT
+    broken: dict[Path, UnreadableImage] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -77,23 +80,49 @@ class Images:
             res: (height, width); files are resized and cropped to it, held images are resized by
                 bicubic interpolation, antialiased, from uint8.
             permuted: (height, width) of patches that trade places, in each image anew.
+
+        Raises:
+            UsageError: no image can be read.
         """
         count = (res[0] // permuted[0]) * (res[1] // permuted[1]) if permuted else 0
         orders = self._orders(count)
         for start in range(0, len(self), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            images = self._normalised(_resized(self._raw(batch, res), res))
+            wanted = np.arange(start, min(start + self.batch_size, len(self)))
+            raw, which = self._read(wanted, res)
+            if not len(which):
+                continue
+            images = torch.from_numpy(raw).to(self.device).float()
+            images = self._normalised(_resized(images, res))
             if permuted:
-                images = permute_patches(images, permuted, orders[batch].to(self.device))
-            yield images, torch.from_numpy(self.split.labels[batch]).to(self.device)
+                images = permute_patches(images, permuted, orders[which].to(self.device))
+            yield images, torch.from_numpy(self.split.labels[which]).to(self.device)
+        if len(self.broken) == len(self):
+            raise UsageError(f"{self.left_out}. Pass --data with images.")
 
-    def _raw(self, batch: slice, res: tuple[int, int]) -> torch.Tensor:
-        """Return images from 0 to 255."""
-        split = self.split
-        if isinstance(split, FileSplit):
-            files, labels = split.files[batch], split.labels[batch]
-            split, batch = FileSplit(files, labels, res, self.crop_pct), slice(None)
-        return torch.from_numpy(split.images[batch]).to(self.device).float()
+    @property
+    def left_out(self) -> str:
+        """A note on the images that could not be read; empty where all could."""
+        if not self.broken:
+            return ""
+        return left_out(list(self.broken.values()), len(self), "the test split")
+
+    def _read(
+        self, wanted: np.ndarray, res: tuple[int, int]
+    ) -> tuple[Shaped[np.ndarray, "batch channels height width"], Int[np.ndarray, " batch"]]:
+        """Return the images that can be read, uint8, and which they are."""
+        if not isinstance(self.split, FileSplit):
+            return self.split.images[wanted], wanted
+        found = [(which, self._middle(self.split.files[which], res)) for which in wanted]
+        held = {which: pixels for which, pixels in found if pixels is not None}
+        pixels = np.stack(list(held.values())) if held else np.empty((0, 3, *res), np.uint8)
+        return pixels, np.array(list(held), np.int64)
+
+    def _middle(self, file: Path, res: tuple[int, int]) -> np.ndarray | None:
+        try:
+            return middle(file, res, self.crop_pct)
+        except UnreadableImage as error:
+            self.broken[file] = error
+            return None
 
     def _orders(self, patches: int) -> Int[torch.Tensor, "images patches"]:
         """One permutation an image, which the batch size does not change."""

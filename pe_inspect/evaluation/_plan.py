@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from pe_inspect.analysis._interpolate_notes import needs_nothing, refuse_other_kinds
+from pe_inspect.analysis._resampling import methods as known
 from pe_inspect.analysis.evaluate import Condition
 from pe_inspect.analysis.interpolate import METHODS, InterpolationResult, interpolate
 from pe_inspect.errors import UsageError
@@ -17,7 +19,17 @@ from pe_inspect.evaluation._hosts import Host, NotApplicable
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["NATIVE", "Run", "ablations", "asked_methods", "resamplings", "sized"]
+__all__ = [
+    "NATIVE",
+    "Run",
+    "ablations",
+    "asked_methods",
+    "refuse_idle",
+    "refuse_missing",
+    "refuse_unsuited",
+    "resamplings",
+    "sized",
+]
 
 NATIVE: Final = "native"
 OWN: Final = "own"
@@ -113,6 +125,50 @@ def asked_methods(method: str) -> tuple[str, ...]:
     return names
 
 
+def refuse_idle(names: Sequence[str], *, with_sizes: bool) -> None:
+    """Refuse methods where no size is given that they would lead to.
+
+    Raises:
+        UsageError: with the option that is missing.
+    """
+    others = _beside_native(names)
+    if others and not with_sizes:
+        raise UsageError(
+            f"--method {','.join(others)} is how positions come to another size, and none is "
+            "given. Pass --res 24,32,48 with it, or leave --method out."
+        )
+
+
+def refuse_unsuited(tables: Sequence[PositionEmbedding], names: Sequence[str]) -> None:
+    """Refuse a method for another kind of scheme than any of the model's; whatever the size.
+
+    Raises:
+        UsageError: with the methods that apply.
+    """
+    resampled = [pe for pe in tables if not needs_nothing(pe)]
+    for name in _beside_native(names):
+        if resampled and name != LIST and not any(known[name].suits(pe) for pe in resampled):
+            refuse_other_kinds(resampled[0], known[name])
+
+
+def refuse_missing(
+    names: Sequence[str], runs: Sequence[Run], refused: Mapping[str, UsageError]
+) -> None:
+    """Refuse a method by name that applies at no size that was asked for.
+
+    Raises:
+        UsageError: that of the first embedding and size.
+    """
+    done = {run.method for run in runs}
+    for name in _beside_native(names):
+        if name in refused and name not in done:
+            raise refused[name]
+
+
+def _beside_native(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name != NATIVE]
+
+
 def ablations(
     host: Host, alphas: Sequence[float], *, shuffle: bool, remove: bool, seed: int
 ) -> Iterator[Run]:
@@ -131,10 +187,11 @@ def resamplings(
     tables: Sequence[PositionEmbedding],
     names: Sequence[str],
     notes: list[str],
+    refused: dict[str, UsageError],
 ) -> Iterator[Run]:
     """Yield the runs at one size: by the model's own rule, then by each method that applies.
 
-    What does not apply is a note instead.
+    What does not apply is a note instead, and is entered in `refused` where it was named.
     """
     try:
         other = host.at(res)
@@ -142,14 +199,18 @@ def resamplings(
         notes.append(f"at {sized(res)} nothing was evaluated: {error}")
         return
     yield Run("plain", other)
-    methods = [name for name in names if name != NATIVE]
-    for method, found in _by_method(other, tables, methods, notes).items():
+    methods = _beside_native(names)
+    for method, found in _by_method(other, tables, methods, notes, refused).items():
         rule = found[0].rules[method]
         yield Run("plain", other, method, rule, put=tuple(found))
 
 
 def _by_method(
-    host: Host, tables: Sequence[PositionEmbedding], methods: Sequence[str], notes: list[str]
+    host: Host,
+    tables: Sequence[PositionEmbedding],
+    methods: Sequence[str],
+    notes: list[str],
+    refused: dict[str, UsageError],
 ) -> dict[str, list[InterpolationResult]]:
     """Return, for each method, the embeddings that it applies to, on the host's grid."""
     found: dict[str, list[InterpolationResult]] = {}
@@ -157,18 +218,24 @@ def _by_method(
         notes.append(f"{', '.join(methods)}: there is no position embedding to resample")
     for pe in tables:
         for asked in methods:
-            for name, result in _resampled(host, pe, asked, notes):
+            for name, result in _resampled(host, pe, asked, notes, refused):
                 found.setdefault(name, []).append(result)
     return found
 
 
 def _resampled(
-    host: Host, pe: PositionEmbedding, asked: str, notes: list[str]
+    host: Host,
+    pe: PositionEmbedding,
+    asked: str,
+    notes: list[str],
+    refused: dict[str, UsageError],
 ) -> Iterator[tuple[str, InterpolationResult]]:
     try:
         result = interpolate(pe, grid=host.grid_of(pe), method=asked)
     except UsageError as error:
         notes.append(f"{asked} was left out: {error}")
+        if asked != LIST and not needs_nothing(pe):
+            refused.setdefault(asked, error)
         return
     for same in _same_rules(result):
         named = next((name for name in same if name == result.rules[name]), same[0])

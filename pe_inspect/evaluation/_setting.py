@@ -5,21 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from torch import nn
 
 from pe_inspect.data import Dataset, load
+from pe_inspect.data.dataset import FileSplit
 from pe_inspect.data.decoding import CROP_PCT
 from pe_inspect.errors import UsageError
 from pe_inspect.evaluation._hosts import Host
 from pe_inspect.loading import Checkpoint
 
-__all__ = ["Normalisation", "check_fit", "crop_pct_of", "dataset_of", "normalisation_of"]
+__all__ = [
+    "Normalisation",
+    "check_fit",
+    "crop_pct_of",
+    "dataset_of",
+    "normalisation_of",
+    "renamed_classes",
+]
+
+NAMED: Final = 3  # classes of another name that a note names
 
 
 def dataset_of(
-    checkpoint: Checkpoint, data: str | None, root: str | Path | None, img_size: tuple[int, int]
+    checkpoint: Checkpoint,
+    data: str | None,
+    root: str | Path | None,
+    img_size: tuple[int, int],
+    *,
+    from_files: bool = False,
 ) -> Dataset:
     """Return the dataset that was named, else the one in the checkpoint's config.json.
 
@@ -28,6 +43,8 @@ def dataset_of(
         data: `NAME`, or `NAME:PATH` with the folder that it lies in.
         root: where datasets lie, for a NAME alone.
         img_size: (H, W) of the model, which images of several sizes become.
+        from_files: leave images that lie in a folder there, to be cropped as they are read;
+            otherwise the recipe in config.json says whether they are.
 
     Raises:
         UsageError: neither names one, or it cannot be read.
@@ -40,8 +57,9 @@ def dataset_of(
         )
     kind, _, path = name.partition(":")
     if path and kind != "imagefolder":
-        return load(kind, root=path, img_size=img_size)
-    return load(name, root=root, img_size=img_size)
+        name, root = kind, path
+    stream = "on" if from_files else str(_said(checkpoint, "recipe").get("stream", "auto"))
+    return load(name, root=root, img_size=img_size, stream=stream)
 
 
 @dataclass(frozen=True)
@@ -79,17 +97,32 @@ def normalisation_of(
     return Normalisation(dataset.mean, dataset.std, f"the images of {dataset.label}", is_guess=True)
 
 
-def crop_pct_of(checkpoint: Checkpoint, model: nn.Module, asked: float | None) -> float:
+def crop_pct_of(
+    checkpoint: Checkpoint, model: nn.Module, dataset: Dataset, asked: float | None
+) -> float:
     """Return the share of an image's shorter side that is evaluated: as asked, trained, or timm's.
 
+    Of images that are held it is all.
+
     Raises:
-        UsageError: it is no share.
+        UsageError: it is no share, or one of images that are held.
     """
     if asked is not None and not 0 < asked <= 1:
         raise UsageError(f"--crop-pct is {asked:g}; it must be above 0 and at most 1.")
+    if not isinstance(dataset.test, FileSplit):
+        _refuse_crop(dataset, asked)
+        return 1.0
     timm: Any = getattr(model, "pretrained_cfg", None) or {}
     sources = (asked, _said(checkpoint, "recipe").get("crop_pct"), timm.get("crop_pct"), CROP_PCT)
     return next(float(each) for each in sources if isinstance(each, (int, float)))
+
+
+def _refuse_crop(dataset: Dataset, asked: float | None) -> None:
+    if asked not in (None, 1):
+        raise UsageError(
+            f"--crop-pct {asked:g} is for images that are read from files of their own, and those "
+            f"of {dataset.label} are evaluated whole. Leave it out."
+        )
 
 
 def _sources(
@@ -138,3 +171,34 @@ def check_fit(host: Host, dataset: Dataset, source: str) -> None:
             f"{source} takes images of {host.in_chans} channels, and those of {dataset.label} "
             f"have {dataset.in_chans}. Pass --data with images of as many channels."
         )
+
+
+def renamed_classes(checkpoint: Checkpoint, dataset: Dataset) -> Iterator[str]:
+    """Yield a note where classes have other names than in training: numbers are compared then.
+
+    Raises:
+        UsageError: the model has a class of the dataset at another place, so that the labels
+            would be wrong.
+    """
+    trained = _said(checkpoint, "data").get("classes")
+    if not isinstance(trained, Sequence) or len(trained) != len(dataset.classes):
+        return
+    renamed = [(old, new) for old, new in zip(trained, dataset.classes) if old != new]
+    for _, new in renamed:
+        if new in trained:
+            _refuse_moved(checkpoint.source, trained.index(new), dataset, new)
+    if renamed:
+        named = ", ".join(f"{old} is {new}" for old, new in renamed[:NAMED])
+        more = f", and {len(renamed) - NAMED} more" if len(renamed) > NAMED else ""
+        yield (
+            f"classes of {dataset.label} have other names than in training, and were compared by "
+            f"their number: {named}{more}"
+        )
+
+
+def _refuse_moved(source: str, place: int, dataset: Dataset, name: str) -> NoReturn:
+    raise UsageError(
+        f"{source} has {name!r} as class {place}, and {dataset.label} as class "
+        f"{dataset.classes.index(name)}: the labels would be wrong. Pass --data with a dataset of "
+        "the model's own classes."
+    )

@@ -15,7 +15,7 @@ from pe_inspect.analysis._target_grid import Size, check_divisible, pair_of
 from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
 from pe_inspect.analysis.evaluate import evaluate as in_order
 from pe_inspect.data import Dataset
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import NoPositionEmbedding, UsageError
 from pe_inspect.evaluation._hosts import Host, NotApplicable, host_of
 from pe_inspect.evaluation._images import Images, chosen
 from pe_inspect.evaluation._plan import (
@@ -23,6 +23,9 @@ from pe_inspect.evaluation._plan import (
     Run,
     ablations,
     asked_methods,
+    refuse_idle,
+    refuse_missing,
+    refuse_unsuited,
     resamplings,
     sized,
 )
@@ -32,6 +35,7 @@ from pe_inspect.evaluation._setting import (
     crop_pct_of,
     dataset_of,
     normalisation_of,
+    renamed_classes,
 )
 from pe_inspect.families import extract
 from pe_inspect.loading import Checkpoint
@@ -112,42 +116,48 @@ def evaluate(
         mean: a channel's mean on [0, 1], instead of the checkpoint's.
         std: a channel's standard deviation.
         crop_pct: the share of an image file's shorter side that is evaluated, instead of the
-            checkpoint's; images that are held whole are not cropped.
+            checkpoint's; the images of a folder are read one by one for it.
         progress: called after every batch.
 
     Raises:
-        UsageError: no dataset is named, it does not fit the model, or a size is no whole number
-            of patches, or takes more memory than there is.
+        UsageError: no dataset is named, it does not fit the model or has its classes in another
+            order, none of its images can be read, or they are no files for `crop_pct`; a size is
+            no whole number of patches, or takes more memory than there is; a method is named
+            without a size, or one that applies to no embedding of the model at any of them.
         CannotRebuild: the checkpoint does not tell enough for a live model.
     """
     place, methods = find_device(device), asked_methods(method)
+    refuse_idle(methods, with_sizes=bool(res))
     tables = _tables_of(checkpoint)
+    refuse_unsuited(tables, methods)
     host = host_of(rebuild(checkpoint).to(place), tables)
     sizes = [_pixels(each, host.patch_size) for each in res]
-    dataset = (
-        data if isinstance(data, Dataset) else dataset_of(checkpoint, data, root, host.own_res)
-    )
+    dataset = data if isinstance(data, Dataset) else dataset_of(
+        checkpoint, data, root, host.own_res, from_files=crop_pct is not None
+    )  # fmt: skip
     check_fit(host, dataset, checkpoint.source)
     normalisation = normalisation_of(checkpoint, host.model, dataset, mean, std)
     images = Images(
         chosen(dataset.test, limit, seed), normalisation.mean, normalisation.std,
         batch_size or BATCH.get(place.type, 256), seed, place,
-        crop_pct_of(checkpoint, host.model, crop_pct),
+        crop_pct_of(checkpoint, host.model, dataset, crop_pct),
     )  # fmt: skip
     for size in sizes:
         images.refuse_if_too_large(size)
-    notes = list(_notes(host, dataset, images, normalisation, with_sizes=bool(sizes)))
+    notes = list(renamed_classes(checkpoint, dataset))
+    notes += _notes(host, dataset, images, normalisation, with_sizes=bool(sizes))
     changes = ablations(host, alpha, shuffle=shuffle, remove=remove, seed=seed)
     permuted = [Run("permuted", host)] * permute_patches
     other_sizes = _at_sizes(host, sizes, tables, methods, notes)
     runs = [Run("plain", host), *changes, *permuted, *other_sizes]
     rows = list(_counted(runs, images, notes, progress))
+    notes += [images.left_out] if images.left_out else []
     parameters = {
-        "data": dataset.name, "images": len(images), "res": [list(size) for size in sizes],
+        "data": dataset.name, "images": rows[0].count, "res": [list(size) for size in sizes],
         "method": method, "alpha": list(alpha), "shuffle": shuffle, "remove": remove,
         "permute_patches": permute_patches, "seed": seed, "mean": list(normalisation.mean),
         "std": list(normalisation.std), "normalised_by": normalisation.said_by,
-        "crop_pct": images.crop_pct if images.are_files else 1.0,
+        "crop_pct": images.crop_pct,
     }  # fmt: skip
     result: EvaluationResult = in_order(
         rows, dataset=dataset.label, num_classes=host.num_classes, parameters=parameters,
@@ -202,11 +212,21 @@ def _at_sizes(
     tables: Sequence[PositionEmbedding],
     methods: Sequence[str],
     notes: list[str],
-) -> Iterator[Run]:
-    """Yield the runs at other sizes; at the model's own every method is the identity."""
+) -> list[Run]:
+    """Return the runs at other sizes; at the model's own every method is the identity.
+
+    Raises:
+        UsageError: a method that was named applies at none of them.
+    """
+    refused: dict[str, UsageError] = {}
+    runs: list[Run] = []
     for size in dict.fromkeys(sizes):
         if size != host.res:
-            yield from resamplings(host, size, tables, methods, notes)
+            runs += resamplings(host, size, tables, methods, notes, refused)
+        elif set(methods) != {NATIVE}:
+            notes.append(f"at {sized(size)}, the model's own size, every method is the identity")
+    refuse_missing(methods, runs, refused)
+    return runs
 
 
 def _counted(

@@ -109,6 +109,18 @@ def test_csv_has_the_documented_columns(run, digits, here):
     np.testing.assert_allclose(float(permuted["fs"]), 1 - kept)
 
 
+def test_the_arrays_have_the_names_of_the_columns(run, digits, here):
+    run("evaluate", digits(), *ASKED, "--remove", "--save-data", "--no-figures")
+    with np.load(here / "reports/tiny/evaluate.npz") as saved:
+        assert list(saved) == list(COLUMNS)
+        assert saved["condition"].tolist() == ["plain", "removed"]
+        assert saved["count"].tolist() == [20, 20]
+    with (here / "reports/tiny/evaluate.csv").open(newline="") as file:
+        told = [float(row["top1"]) for row in csv.DictReader(file)]
+    with np.load(here / "reports/tiny/evaluate.npz") as saved:
+        np.testing.assert_allclose(saved["top1"], told)
+
+
 def test_a_model_without_positions_is_evaluated_all_the_same(run, digits):
     done = run("evaluate", digits("none"), *ASKED, "--remove", "--no-figures")
     assert done.code == 0
@@ -122,8 +134,11 @@ def test_a_model_without_positions_is_evaluated_all_the_same(run, digits):
         (["--res", "18"], "--res 18 is no whole number of 2x4-pixel patches"),
         (["--res", "16,abc"], "--res 'abc' is not a number, or rows and columns"),
         (["--method", "bicubik"], "Unknown method 'bicubik'. Did you mean"),
+        (["--method", "bicubic"], "Pass --res 24,32,48 with it, or leave --method out."),
+        (["--res", "16", "--method", "levit"], "--method levit is for bias, and this embedding"),
         (["--alpha", "1,x"], "--alpha '1,x' is not numbers with commas between"),
         (["--mean", "0.5"], "Pass --mean and --std together"),
+        (["--crop-pct", "0.5"], "--crop-pct 0.5 is for images that are read from files of their"),
         (["--limit", "0"], "--limit 0 is not a whole number of at least 1"),
         (["--data", "digitz"], "digitz"),
         (["--data", "imagefolder:nowhere"], "nowhere is no folder"),
@@ -144,6 +159,46 @@ def test_a_checkpoint_that_names_no_images_asks_for_them(run, digits):
     assert run("evaluate", digits(data=None, name="b"), *ASKED, "--data", "digits").code == 0
 
 
+@pytest.fixture
+def streamed(run, here):
+    """A folder of images of 40×40 pixels, and a small model trained on its files; 8×16 patches."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog", "emu"):
+            (here / "pets" / split / name).mkdir(parents=True)
+            for k in range(4):
+                pixels = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(here / "pets" / split / name / f"{k}.png")
+    settings = {"data": "imagefolder:pets", "stream": "on", "shift": 0, "img_size": 32,
+                "patch_size": "8x16", "in_chans": 3, "num_classes": 3, "batch_size": 6,
+                "epochs": 1, "depth": 1}  # fmt: skip
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    assert run("train", "digits-lape", *words, "--out", "made", "--quiet").code == 0
+    return here
+
+
+def test_a_model_trained_on_files_is_evaluated_as_its_training_did(run, streamed):
+    trained = json.loads((streamed / "made/config.json").read_text())["metrics"]
+    found = run("evaluate", "made", "--json", "--no-figures").json
+    assert found["rows"][0]["loss"] == pytest.approx(trained["test_loss"], abs=1e-4)
+    assert found["rows"][0]["top1"] == pytest.approx(trained["test_accuracy"], abs=1e-4)
+    assert found["parameters"]["crop_pct"] == 0.875
+    cropped = run("evaluate", "made", "--json", "--no-figures", "--crop-pct", "0.3").json
+    assert cropped["rows"][0]["loss"] != pytest.approx(trained["test_loss"], abs=1e-3)
+
+
+def test_a_corrupt_file_is_named_skipped_and_counted(run, streamed):
+    (streamed / "pets/test/dog/2.png").write_bytes(b"no image")
+    done = run("evaluate", "made", "--no-figures")
+    assert done.code == 0
+    assert (
+        "Note: 1 of 12 images of the test split cannot be read and were left out: "
+        "pets/test/dog/2.png (its content is of no known kind)"
+    ) in done.err
+
+
 def test_foreign_files_stop_it_before_anything_runs(run, digits, here, monkeypatch):
     monkeypatch.setattr("pe_inspect.evaluation.run._count", None)
     (here / "reports/tiny").mkdir(parents=True)
@@ -151,6 +206,16 @@ def test_foreign_files_stop_it_before_anything_runs(run, digits, here, monkeypat
     done = run("evaluate", digits(), "--save-data")
     assert done.code == 2
     assert "was not made by pe-inspect" in done.err
+    (here / "reports/tiny/evaluate_ablations.png").write_text("mine")
+    done = run("evaluate", here / "checkpoints/tiny")
+    assert "evaluate_ablations.png exists and was not made by pe-inspect. Pass" in done.err
+
+
+def test_a_foreign_file_that_it_would_not_write_is_left_alone(run, digits, here):
+    (here / "reports/tiny").mkdir(parents=True)
+    (here / "reports/tiny/evaluate.csv").write_text("mine")
+    assert run("evaluate", digits(), *ASKED).code == 0
+    assert (here / "reports/tiny/evaluate.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize("given", ["", "1,,2", "nan", "1;2", "inf"])

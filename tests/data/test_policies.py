@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from pe_inspect.data.augmentation import Augmentation
@@ -70,3 +71,14 @@ def test_the_images_that_came_in_stay_as_they_were() -> None:
     images = torch.full((40, 3, *SIZE), 100, dtype=torch.uint8)
     apply_policy(images, drawn("randaugment", count=40))
     assert (images == 100).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_order_in_which_pixels_lie_changes_nothing(operation: str, channels: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    planes = torch.randint(0, 256, (9, channels, *SIZE), generator=random).to(torch.uint8)
+    interleaved = planes.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # as files are read
+    number = OPERATIONS.index(operation)
+    draws = PolicyDraws(np.full((1, 9), number), np.linspace(0.1, 1.7, 9)[None])
+    assert torch.equal(apply_policy(interleaved, draws), apply_policy(planes, draws))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ from pe_inspect.data.decoding import central, decoded, random_crop
 from pe_inspect.data.loaders import make_loader
 from pe_inspect.data.stream_loader import StreamLoader
 from pe_inspect.errors import UsageError
+from pe_inspect.training.recipe import POLICIES
 
 SIZE = (6, 10)
 COUNT = 12
@@ -63,6 +68,14 @@ def test_an_epoch_can_be_replayed_and_go_on_at_any_batch(files: FileSplit) -> No
     assert not same(whole, loader(files).epoch(3))
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_meets_images_from_the_disk(files: FileSplit, policy: str) -> None:
+    augmentation = Augmentation(policy=policy, color_jitter=0.3)
+    batches = list(loader(files, augmentation=augmentation).epoch(1))
+    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, *SIZE)] * 3
+    assert same(batches, loader(files, augmentation=augmentation).epoch(1))
+
+
 def test_worker_processes_change_nothing(files: FileSplit) -> None:
     assert same(loader(files).epoch(1), loader(files, workers=2).epoch(1))
 
@@ -109,11 +122,50 @@ def test_a_strict_loader_stops(files: FileSplit) -> None:
         list(loader(files, strict=True).epoch(1))
 
 
-def test_where_no_image_can_be_read_training_stops(files: FileSplit) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_where_no_image_can_be_read_training_stops(files: FileSplit, workers: int) -> None:
     for file in files.files:
         file.write_bytes(b"")
-    with pytest.raises(UsageError, match="32 images in a row cannot be read"):
-        list(loader(files).epoch(1))
+    with pytest.raises(UsageError) as caught:
+        list(loader(files, workers=workers).epoch(1))
+    assert re.fullmatch(
+        r"32 images in a row cannot be read, the last .*\d\d\.png \(its content is of no known "
+        r"kind\)\. Replace them or remove them\.",
+        str(caught.value),
+    )
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_outlive_the_signals_that_others_send_to_the_whole_group(files: FileSplit) -> None:
+    expected = loader(files, workers=2).epoch(1)
+    epoch = loader(files, workers=2).epoch(1)
+    first = [next(epoch), next(epoch)]  # one of each
+    workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+    assert len(workers) == 2
+    for signal in ("-INT", "-TERM"):
+        subprocess.run(["kill", signal, *workers], check=True)
+    assert same([*first, *epoch], expected)
+
+
+LEFT_HALF_READ = """
+import sys
+from pathlib import Path
+import numpy as np
+from pe_inspect.data import FileSplit
+from pe_inspect.data.stream_loader import StreamLoader
+
+files = FileSplit([Path(file) for file in sys.argv[1:]], np.arange(len(sys.argv) - 1), (6, 10))
+loader = StreamLoader(files, mean=(0.0,) * 3, std=(1.0,) * 3, batch_size=2)
+loader.workers = 2
+epoch = loader.epoch(1)
+print(len(next(epoch)[1]))
+"""
+
+
+def test_workers_end_with_the_program_wherever_an_epoch_stands(files: FileSplit) -> None:
+    words = [sys.executable, "-c", LEFT_HALF_READ, *map(str, files.files)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
 
 
 def test_the_images_of_a_split_on_the_disk_can_be_had_as_an_array(files: FileSplit) -> None:

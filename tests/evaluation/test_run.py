@@ -84,7 +84,7 @@ def test_all_methods_are_counted_once_a_plain_one(checkpoint, noise, monkeypatch
 def test_named_methods_keep_their_names(checkpoint, noise):
     found = pei.evaluate(checkpoint, noise(), res=[16], method="dinov2, jax")
     assert found.methods == ("native", "dinov2", "jax")
-    rules = ["own", "own", "scale-factor+0.1", "bilinear-align-corners"]
+    rules = ["own", "own", "scale-factor+0.1", "zoom"]
     assert [row.rule for row in found.rows] == rules
 
 
@@ -141,6 +141,41 @@ def test_what_has_no_meaning_has_no_row_but_a_note(
     assert any(note.startswith(reason) for note in found.notes), found.notes
     assert {row.condition for row in found.rows} == {"plain"}
     assert {row.method for row in found.rows} == {"native"}
+
+
+@pytest.fixture
+def eleven_rows(lively, as_checkpoint):
+    """11×3 patches of 4 pixels, of which `scale_factor` makes 14 rows where 15 are asked for."""
+    return as_checkpoint(lively("learned", img_size=(44, 12)), mean=MEAN, std=STD)
+
+
+def test_a_method_that_fails_at_some_sizes_has_its_rows_at_the_others(eleven_rows, noise):
+    asked = {"res": [(60, 12), (24, 40)], "method": "scale-factor"}
+    found = pei.evaluate(eleven_rows, noise(44, 12), **asked)
+    assert [row.res for row in found.rows if row.method == "scale-factor"] == [(24, 40)]
+    said = "scale-factor was left out: --method scale-factor: scale_factor=15/11 makes 14 rows"
+    assert any(note.startswith(said) for note in found.notes)
+
+
+def test_a_method_that_fails_at_every_size_is_refused(eleven_rows, noise, monkeypatch):
+    monkeypatch.setattr(run, "_count", None)
+    with pytest.raises(UsageError, match="scale_factor=15/11 makes 14 rows of 11, not 15"):
+        pei.evaluate(eleven_rows, noise(44, 12), res=[(60, 12)], method="nearest,scale-factor")
+
+
+def test_where_nothing_is_resampled_a_method_is_left_out_as_interpolate_does(
+    lively, as_checkpoint, noise
+):
+    found = pei.evaluate(as_checkpoint(lively("peg")), noise(), res=[16], method="levit")
+    assert "levit was left out: This embedding is computed from the input" in " ".join(found.notes)
+
+
+def test_at_its_own_size_a_method_has_no_row_and_a_note(checkpoint, noise):
+    said = "at 12×20 pixels, the model's own size, every method is the identity"
+    found = pei.evaluate(checkpoint, noise(), res=[(12, 20)], method="bicubic")
+    assert [row.method for row in found.rows] == ["native"]
+    assert said in found.notes
+    assert said not in pei.evaluate(checkpoint, noise(), res=[(12, 20)]).notes
 
 
 def test_lapes_bias_is_not_evaluated_at_another_size(lively, as_checkpoint, noise):
@@ -280,6 +315,11 @@ def test_a_model_of_few_classes_has_no_top_five(lively, as_checkpoint, noise):
         ({"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}, "and a positive --std"),
         ({"method": "bicubik", "res": [16]}, "Unknown method 'bicubik'. Did you mean 'bicubic'"),
         ({"method": " , "}, "--method names no method"),
+        ({"method": "bicubic"}, "--method bicubic is how positions come to another size, and none"),
+        ({"method": "all"}, "Pass --res 24,32,48 with it, or leave --method out."),
+        ({"method": "levit", "res": [16]}, "--method levit is for bias, and this embedding (learn"),
+        ({"method": "bicubic,levit", "res": [16]}, "--method levit is for bias, and this"),
+        ({"method": "levit", "res": [(12, 20)]}, "--method levit is for bias, and this"),
         ({"crop_pct": 87.5}, "--crop-pct is 87.5; it must be above 0 and at most 1"),
         ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
     ],

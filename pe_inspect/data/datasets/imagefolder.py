@@ -10,7 +10,7 @@ import numpy as np
 
 from pe_inspect.data.dataset import Dataset, FileSplit, Split
 from pe_inspect.data.datasets import Request, datasets
-from pe_inspect.data.decoding import UnreadableImage, central, decoded
+from pe_inspect.data.decoding import UnreadableImage, central, decoded, left_out
 from pe_inspect.errors import UsageError
 
 __all__ = ["MEMORY_LIMIT", "image_folder", "read_image_folder"]
@@ -18,7 +18,6 @@ __all__ = ["MEMORY_LIMIT", "image_folder", "read_image_folder"]
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 TEST_FOLDERS: Final = ("test", "val")
 MEMORY_LIMIT: Final = 2 * 2**30  # bytes that a set may take on the device
-NAMED: Final = 3  # skipped images that a note names
 
 
 @datasets.register("imagefolder")
@@ -214,9 +213,4 @@ class _Reader:
 
     def _note(self, split: _Listed, broken: list[UnreadableImage]) -> None:
         if broken:
-            named = "; ".join(f"{error.file} ({error.reason})" for error in broken[:NAMED])
-            more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-            self.notes.append(
-                f"{len(broken)} of {len(split.files):,} images of {split.folder} cannot be read "
-                f"and were left out: {named}{more}"
-            )
+            self.notes.append(left_out(broken, len(split.files), str(split.folder)))
