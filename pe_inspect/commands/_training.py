@@ -75,7 +75,7 @@ def duration(minutes: float) -> str:
 def expected_time(recipe: Recipe) -> str:
     """Return `about 7 min on 2 CPU cores`, or that nobody knows."""
     if recipe.expected_minutes <= 0:
-        return "how long it takes was never measured"
+        return "its first epoch tells how long it takes"
     return f"about {duration(recipe.expected_minutes)} on {recipe.timed_on}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 INDENT: Final = "    "
 NARROWEST: Final = 40
+BEYOND: Final = 1e12  # seconds, epochs, shares: none of them comes near
 FEW: Final = 4  # members of a family that are listed one by one in the overview
 COLUMNS: Final = (
     *("recipe", "scheme", "join", "data", "parameters", "epochs", "takes"),
     *("published", "here"),
 )
+PUBLISHED: Final = COLUMNS.index("published")
 
 _Name = Annotated[
     str | None,
@@ -106,19 +109,36 @@ def _described(recipe: Recipe, family: str) -> dict[str, Any]:
 
 
 def _measured(config: Path) -> dict[str, Any]:
-    """Return what the config.json beside a checkpoint says of its accuracy and its making."""
+    """Return what the config.json beside a checkpoint says of its accuracy and its making.
+
+    Whatever it does not say, or says in another way than ours, is `None`.
+    """
     try:
         saved = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         saved = {}
-    metrics, data = saved.get("metrics", {}), saved.get("data", {})
     return {
-        "accuracy": metrics.get("test_accuracy"),
-        "data": data.get("label"),
-        "epochs": metrics.get("epochs"),
-        "seconds": metrics.get("seconds"),
-        "machine": saved.get("machine"),
+        "accuracy": _number(_within(saved, "metrics", "test_accuracy")),
+        "data": _text(_within(saved, "data", "label")),
+        "epochs": _number(_within(saved, "metrics", "epochs")),
+        "seconds": _number(_within(saved, "metrics", "seconds")),
+        "machine": _text(_within(saved, "machine")),
     }
+
+
+def _within(saved: Any, *keys: str) -> Any:
+    for key in keys:
+        saved = saved.get(key) if isinstance(saved, dict) else None
+    return saved
+
+
+def _number(value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and 0 <= value < BEYOND else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _chosen(
@@ -139,30 +159,70 @@ def _chosen(
 
 
 def _lines(described: list[dict[str, Any]], *, overview: bool) -> list[str]:
-    """Return a table with what its numbers come from; blocks where the terminal is narrow."""
+    """Return what is known of every recipe, and where its numbers come from."""
     width = max(NARROWEST, shutil.get_terminal_size().columns)
-    rows = _overview(described) if overview else [_row(each) for each in described]
-    lines = table([list(COLUMNS), *rows])
-    if max(map(len, lines)) > width:
-        lines = [line for row in rows for line in _block(row, width)]
-    ends = _sources(described) if not overview else [_AND_MORE]
-    return [*lines, "", *(line for end in ends for line in wrap(end, width))]
+    sources = _numbered(described)
+    groups = _groups(described) if overview else [[each] for each in described]
+    ends = [*([_MORE] if overview else []), *_origins(described, sources)]
+    return [
+        *_body(groups, sources, width),
+        "",
+        *(line for end in ends for line in wrap(end, width)),
+    ]
 
 
-_AND_MORE: Final = (
-    "NAME-* stands for several: `pe-inspect recipes NAME` lists them; "
+def _body(groups: list[list[dict[str, Any]]], sources: dict[str, int], width: int) -> Iterator[str]:
+    """Yield a table with a line for every group; blocks where the terminal is narrow."""
+    rows = [_group_row(group, sources) for group in groups]
+    heading, *lines = table([list(COLUMNS), *rows])
+    is_narrow = max(map(len, (heading, *lines))) > width
+    if not is_narrow:
+        yield heading
+    for row, line, group in zip(rows, lines, groups):
+        yield from _block(row, width) if is_narrow else [line]
+        yield from _names(group, width)
+
+
+_MORE: Final = (
+    "NAME-* stands for the names below it: `pe-inspect recipes NAME` has a line for each; "
     "--data, --scheme and --join choose, too; --json says all."
 )
 
 
-def _overview(described: list[dict[str, Any]]) -> list[list[str]]:
-    """Return a row a recipe, but one for all of a large family."""
-    rows = []
-    for family, members in groupby(described, key=lambda each: str(each["family"])):
+def _groups(described: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return every recipe alone, but those of a large family together."""
+    groups = []
+    for _, members in groupby(described, key=lambda each: str(each["family"])):
         several = list(members)
-        few = len(several) <= FEW
-        rows += [_row(each) for each in several] if few else [_family_row(family, several)]
-    return rows
+        groups += [[each] for each in several] if len(several) <= FEW else [several]
+    return groups
+
+
+def _names(group: list[dict[str, Any]], width: int) -> list[str]:
+    """Return the names of a family's members, as an indented paragraph."""
+    names = ", ".join(each["name"] for each in group) if len(group) > 1 else ""
+    return _paragraph(names, width)
+
+
+def _paragraph(text: str, width: int) -> list[str]:
+    return wrap(
+        text, width, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
+    )
+
+
+def _numbered(described: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the number of every source of a published accuracy."""
+    named = (each["accuracy_source"] for each in described if each["expected_accuracy"])
+    return {source: number for number, source in enumerate(dict.fromkeys(named), 1)}
+
+
+def _group_row(group: list[dict[str, Any]], sources: dict[str, int]) -> list[str]:
+    row = _row(group[0]) if len(group) == 1 else _family_row(str(group[0]["family"]), group)
+    published = [each for each in group if each["expected_accuracy"]]
+    cited = sorted({sources[each["accuracy_source"]] for each in published})
+    if cited:
+        row[PUBLISHED] += f" [{', '.join(map(str, cited))}]"
+    return row
 
 
 def _row(each: dict[str, Any]) -> list[str]:
@@ -217,19 +277,30 @@ def _block(row: list[str], width: int) -> list[str]:
         f"{scheme}, {join} · {data} · {parameters} parameters · {epochs} epochs · {takes} · "
         f"published {published} · here {here}"
     )
-    return [name, *wrap(text, width, initial_indent=INDENT, subsequent_indent=INDENT)]
+    return [name, *_paragraph(text, width)]
 
 
-def _sources(described: list[dict[str, Any]]) -> list[str]:
-    """Return where the published numbers come from, and what those here were measured on."""
-    published = {each["accuracy_source"]: None for each in described if each["accuracy_source"]}
-    here = {
-        f"{each['measured']['data']}, {each['measured']['epochs']} epochs": None
-        for each in described
-        if each["measured"]
-    }
+def _origins(described: list[dict[str, Any]], sources: dict[str, int]) -> list[str]:
+    """Return where the numbers come from: the published ones, those here, and the times."""
     return [
-        *(f"published: {source}." for source in published),
-        *(f"here: top-1 on the test images of {where}." for where in here),
-        "Top-1 on test images; – where nobody published it for this recipe.",
+        "published, here: top-1 on test images; – where there is none for this recipe.",
+        *(f"[{number}] {source}." for source, number in sources.items()),
+        *(f"here: {where}." for where in _measured_on(described)),
+        f"takes: {_timed(described)}.",
     ]
+
+
+def _measured_on(described: list[dict[str, Any]]) -> dict[str, None]:
+    measured = [each["measured"] for each in described if each["measured"]]
+    return {
+        f"top-1 on the test images of {each['data']}, {each['epochs']} epochs": None
+        for each in measured
+        if each["accuracy"] is not None
+    }
+
+
+def _timed(described: list[dict[str, Any]]) -> str:
+    machines = dict.fromkeys(each["timed_on"] for each in described if each["timed_on"])
+    told = [f"as measured on {' or '.join(machines)}"] if machines else []
+    is_whole = all(each["expected_minutes"] for each in described)
+    return "; ".join([*told, *([] if is_whole else ["where not timed, the first epoch tells"])])

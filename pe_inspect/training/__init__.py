@@ -13,13 +13,19 @@ from pe_inspect.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pe_inspect.training.export_pth import export
-    from pe_inspect.training.run import Progress, TrainingDiverged, TrainingInterrupted
+    from pe_inspect.training.progress import (
+        Progress,
+        TrainingAbandoned,
+        TrainingDiverged,
+        TrainingInterrupted,
+    )
     from pe_inspect.training.trainer import train
 
 _HOMES: Final = {
-    "Progress": "run",
-    "TrainingDiverged": "run",
-    "TrainingInterrupted": "run",
+    "Progress": "progress",
+    "TrainingAbandoned": "progress",
+    "TrainingDiverged": "progress",
+    "TrainingInterrupted": "progress",
     "export": "export_pth",
     "train": "trainer",
 }
@@ -28,6 +34,7 @@ __all__ = [
     "DEFAULT_RECIPE",
     "Progress",
     "Recipe",
+    "TrainingAbandoned",
     "TrainingDiverged",
     "TrainingInterrupted",
     "checkpoint_folder",

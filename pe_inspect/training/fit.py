@@ -1,14 +1,16 @@
-"""Whether a recipe's model is made for the images of a dataset, and what to change if not."""
+"""Whether a recipe's model and a dataset's images go together, and what to change if not."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pe_inspect.data.dataset import Dataset
+from pe_inspect.data.dataset import Dataset, FileSplit
+from pe_inspect.data.decoding import UnreadableImage, decoded
 from pe_inspect.errors import UsageError
 from pe_inspect.training.recipe import Recipe
 
-__all__ = ["check_fits"]
+__all__ = ["check_fits", "check_readable"]
 
 
 def check_fits(recipe: Recipe, dataset: Dataset) -> None:
@@ -31,6 +33,28 @@ def check_fits(recipe: Recipe, dataset: Dataset) -> None:
     raise UsageError(
         f"The recipe's model has {said}; {dataset.label} has {true}.{why} Pass {passed}{resized}."
     )
+
+
+def check_readable(dataset: Dataset) -> None:
+    """Stop, before training, where the test images stay on the disk and none can be read.
+
+    Raises:
+        UsageError: there would be nothing to measure an epoch on.
+    """
+    split = dataset.test
+    if isinstance(split, FileSplit) and not any(map(_is_readable, split.files)):
+        raise UsageError(
+            f"None of the {len(split.files):,} test images of {dataset.label} can be read, e.g. "
+            f"{split.files[0]}. Replace them."
+        )
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        decoded(file)
+    except UnreadableImage:
+        return False
+    return True
 
 
 def _fitting_patch(

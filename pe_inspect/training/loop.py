@@ -152,7 +152,11 @@ class Loop:
 
     @torch.inference_mode()
     def evaluate(self, weights: Mapping[str, torch.Tensor]) -> Evaluation:
-        """Measure weights as they are saved, in float32, on the test images of all processes."""
+        """Measure weights as they are saved, in float32, on the test images of all processes.
+
+        Raises:
+            UsageError: no test image can be read.
+        """
         self._twin.load_state_dict(weights)
         loss, correct = torch.zeros(2, device=self.device)
         count = torch.zeros((), device=self.device)
@@ -162,6 +166,11 @@ class Loop:
             correct += (logits.argmax(dim=1) == labels).sum()
             count += len(labels)
         totals = self.world.total(torch.stack((loss, correct, count))).tolist()
+        if not totals[2]:
+            raise UsageError(
+                f"No test image of {self.recipe.data} can be read any longer; see that its files "
+                "are still there."
+            )
         return Evaluation(totals[0] / totals[2], totals[1] / totals[2])
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -42,9 +42,10 @@ TIMELESS: Final = frozenset(
     | {"label_smoothing", "stored_as", "snapshot_every", "seed", "minutes_per_epoch", "timed_on"}
 )
 _NOT_NEGATIVE: Final = (
-    *("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift", "seed"),
+    *("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift"),
     *("mixup", "cutmix", "mixup_off_epoch", "minutes_per_epoch"),
 )
+LARGEST_SEED: Final = 2**32 - 1  # times the strides of epochs and steps it still is a 64-bit number
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Recipe:
         channels_last: the memory format of images, likewise.
         deterministic: on a GPU, allow only algorithms that give the same bits every time.
         snapshot_every: epochs between snapshots of the position embedding.
-        seed: of the initial weights, the order and the augmentation.
+        seed: of the initial weights, the order and the augmentation; 0 … 4294967295.
         minutes_per_epoch: measured on `timed_on`; 0 where nobody measured it.
         timed_on: the machine that `minutes_per_epoch` was measured on.
         expected_accuracy: top-1 that was published for it, 0 … 1; 0 where none was.
@@ -165,6 +166,7 @@ class Recipe:
         self._demand("lr", 0 < self.lr < math.inf, "above 0 and finite")
         for name in ("label_smoothing", "ema_decay"):
             self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        self._demand("seed", 0 <= self.seed <= LARGEST_SEED, f"from 0 to {LARGEST_SEED}")
         self._demand("crop_pct", 0 < self.crop_pct <= 1, "above 0 and at most 1")
         for name in ("erasing", "crop_scale", "color_jitter", "expected_accuracy"):
             self._demand(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
@@ -174,6 +176,7 @@ class Recipe:
             self._demand(name, getattr(self, name) in known, one_of(known))
         self._demand("teacher", not self.teacher or self.model.distilled, "empty: the model has no "
                      "distillation token; --set distilled=true adds one")  # fmt: skip
+        self._check_epsilon()
         self._check_micro_batches()
 
     @classmethod
@@ -244,6 +247,11 @@ class Recipe:
     def num_parameters(self) -> int:
         """Learned scalars of the model."""
         return self.model.num_parameters
+
+    def _check_epsilon(self) -> None:
+        eps = self.model.ln_eps
+        if not 0 <= eps < 1:
+            raise UsageError(f"ln_eps is {eps!r}; it must be from 0 to below 1, e.g. 1e-6.")
 
     def _check_micro_batches(self) -> None:
         if self.batch_size % self.accumulate:

@@ -1,8 +1,8 @@
 """What a run needs to go on as if it had never stopped: one file, written whole.
 
 It holds the weights, the optimizer's moments and the running average as tensors, and the rest as
-JSON. There is no random state in it: order, augmentation and dropout of a step follow from the
-recipe's seed and the step's number.
+JSON, with a checksum of all of it. There is no random state in it: order, augmentation and dropout
+of a step follow from the recipe's seed and the step's number.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pe_inspect.training.recipe import Recipe
 
 __all__ = [
     "RESUME", "Standing", "damaged", "differing", "read_resume", "refusal", "resume_content",
+    "stays",
 ]  # fmt: skip
 
 RESUME: Final = "resume.safetensors"
@@ -67,13 +68,9 @@ def resume_content(
     from safetensors.torch import save
 
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    about = {
-        "format": FORMAT,
-        "recipe": recipe.to_dict(),
-        "standing": asdict(standing),
-        "checksum": _checksum(plain),
-    }
-    return save(plain, metadata={"pe_inspect": json.dumps(about)})
+    about = {"format": FORMAT, "recipe": recipe.to_dict(), "standing": asdict(standing)}
+    text = json.dumps(about)
+    return save(plain, metadata={"pe_inspect": f"{_checksum(text, plain)} {text}"})
 
 
 def read_resume(path: Path, recipe: Recipe) -> tuple[Standing, dict[str, torch.Tensor]]:
@@ -86,10 +83,11 @@ def read_resume(path: Path, recipe: Recipe) -> tuple[Standing, dict[str, torch.T
 
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["pe_inspect"])
+            checksum, _, text = (file.metadata() or {})["pe_inspect"].partition(" ")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        about = json.loads(text)
         standing = Standing(**about["standing"])
-        is_whole = about["format"] == FORMAT and about["checksum"] == _checksum(tensors)
+        is_whole = about["format"] == FORMAT and checksum == _checksum(text, tensors)
         theirs = Recipe.from_dict(about["recipe"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, UsageError) as error:
         raise UsageError(damaged(path)) from error
@@ -123,12 +121,21 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return {**plain, **shape}
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    total = 0
+def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    total = zlib.crc32(text.encode())
     for key in sorted(tensors):
+        named = f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode()
         content = tensors[key].contiguous().view(-1).view(torch.uint8).numpy().data
-        total = zlib.crc32(content, zlib.crc32(key.encode(), total))
-    return total
+        total = zlib.crc32(content, zlib.crc32(named, total))
+    return f"{total:08x}"
+
+
+def stays(folder: Path) -> str:
+    """Return that another run leaves an interrupted one as it is, and how that one goes on."""
+    return (
+        f"The interrupted run in {folder} is as it was: the command that began it goes on with it, "
+        "with --resume."
+    )
 
 
 def damaged(path: Path) -> str:

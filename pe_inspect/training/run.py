@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
@@ -19,50 +20,30 @@ from pe_inspect.training.board import Board
 from pe_inspect.training.catalog import FINISHED
 from pe_inspect.training.facts import circumstances, describe_data
 from pe_inspect.training.loop import Evaluation, Loop
+from pe_inspect.training.progress import (
+    Progress,
+    TrainingAbandoned,
+    TrainingDiverged,
+    TrainingInterrupted,
+)
 from pe_inspect.training.recipe import Recipe
-from pe_inspect.training.resume import RESUME, Standing, damaged, read_resume, resume_content
+from pe_inspect.training.resume import (
+    RESUME,
+    Standing,
+    damaged,
+    read_resume,
+    resume_content,
+    stays,
+)
 from pe_inspect.training.run_folder import BEST, WEIGHTS, RunFolder, stored_weights
 from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.snapshot import snapshot
 
-__all__ = ["Progress", "Run", "TrainingDiverged", "TrainingInterrupted"]
+__all__ = ["Run"]
 
 LOOK_EVERY: Final = 20  # steps between looks at the loss: each one waits for the device
 TOTAL: Final = "run.total"
 CHOSEN: Final = "on the test images, so that its accuracy flatters it"
-
-
-class TrainingDiverged(UsageError):
-    """The loss became NaN or infinite."""
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM came; the step was finished, and what there is was saved."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        epoch: the current epoch, from 1.
-        epochs: of the whole run.
-        step: steps done in the whole run.
-        steps: of the whole run.
-        loss: the mean of the last steps' (smoothed) losses.
-        images_per_second: over this call, evaluation included; 0 before the clock moved.
-        seconds_left: expected from that.
-        accuracy: on the test images after the last finished epoch, 0 to 1; `None` before.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    images_per_second: float
-    seconds_left: float
-    accuracy: float | None
 
 
 @dataclass
@@ -124,7 +105,7 @@ class Run:
             self.loop.restore(tensors, self.standing.step)
         except (KeyError, ValueError, RuntimeError) as error:
             raise UsageError(damaged(path)) from error
-        self.first_step = self.standing.step
+        self.first_step, self.folder.owns_resume = self.standing.step, True
         self.saved_epoch = self.standing.epoch - 1
         if self.loop.world.is_first and self.standing.is_begun:
             self.folder.restore_metrics(self.standing.rows)
@@ -219,20 +200,20 @@ class Run:
     def _write(self, epoch: int, row: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
         """Write an epoch: the weights first, so that nothing beside them is newer."""
         is_last = epoch == self.recipe.epochs
-        self._begin()
-        self.folder.save_weights(weights)
-        self._keep_best(epoch, weights)
-        self.folder.add_metrics(row)
+        with self._begun():
+            self.folder.save_weights(weights)
+            self._keep_best(epoch, weights)
+            self.folder.add_metrics(row)
+            if is_last or epoch % self.recipe.snapshot_every == 0:
+                self._save_snapshot(self._snapshot(epoch), epoch)
+            self._save_config(FINISHED if is_last else "in training", epoch)
+            if is_last:
+                self.folder.save_curves()
+                self.folder.end()
+            else:
+                self._save_resume()
         if self.board:
             self.board.epoch(row)
-        if is_last or epoch % self.recipe.snapshot_every == 0:
-            self._save_snapshot(self._snapshot(epoch), epoch)
-        self._save_config(FINISHED if is_last else "in training", epoch)
-        if is_last:
-            self.folder.save_curves()
-            self.folder.end()
-        else:
-            self._save_resume()
 
     def _keep_best(self, epoch: int, weights: dict[str, torch.Tensor]) -> None:
         """Keep the weights of the epoch that does best on the test images, beside the last."""
@@ -255,11 +236,15 @@ class Run:
     def _seconds(self, now: float) -> float:
         return self.standing.seconds + now - self.started
 
-    def _begin(self) -> None:
-        """Clear what an earlier run left, once there is something to put in its place."""
-        if not self.folder.is_begun:
-            self.folder.begin()
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        """Write files of this run; the first ones take the place of an earlier run's together."""
+        if self.folder.is_begun:
+            yield
+            return
+        with self.folder.begun():
             self._save_snapshot(self.initial, 0)
+            yield
 
     def _snapshot(self, epoch: int) -> PositionEmbedding | None:
         try:
@@ -312,30 +297,37 @@ class Run:
     def _stop(self, epoch: int) -> NoReturn:
         """Save the weights of this very step, not evaluated, and leave.
 
-        An earlier run's checkpoint is worth more than the beginning of an epoch, and stays.
+        What an earlier run left is worth more than the beginning of an epoch, and stays. The first
+        process alone knows what is there, and speaks.
         """
         epochs, step = self.recipe.epochs, self.loop.step_number
         where = f"Stopped in epoch {epoch} of {epochs}, after step {step}."
+        if not self.loop.world.is_first:
+            raise TrainingInterrupted(where)
+        if self.folder.holds_an_interrupted_run:
+            kept = stays(self.folder.path)
+            raise TrainingAbandoned(f"{where} {kept} What this one did is lost.")
         what = f"The weights of that step are in {self.folder.path}"
         if self.folder.holds_an_earlier_run:
-            what = f"The earlier run in {self.folder.path} is as it was"
+            what = f"The earlier run in {self.folder.path} is as it was, and {RESUME} is this one's"
         try:
-            if self.loop.world.is_first:
-                self._write_stop(epoch)
+            self._write_stop(epoch)
         except OutputError as error:
             raise OutputError(f"{error} {self._what_is_kept()}") from error
         raise TrainingInterrupted(f"{where} {what}; --resume goes on from there.")
 
     def _write_stop(self, epoch: int) -> None:
-        if not self.folder.holds_an_earlier_run:
-            self._begin()
+        if self.folder.holds_an_earlier_run:
+            self._save_resume()
+            return
+        with self._begun():
             self.evaluation = None
             weights = stored_weights(self.loop.product, self.recipe.stored_as)
             self.folder.save_weights(weights)
             self._save_config(f"interrupted in epoch {epoch}", epoch - 1)
             if self.folder.rows:
                 self.folder.save_curves()
-        self._save_resume()
+            self._save_resume()
 
     def _diverge(self, step: int, epoch: int, where: str = "") -> NoReturn:
         raise TrainingDiverged(
@@ -352,9 +344,13 @@ class Run:
         return f"{self.folder.path / WEIGHTS} holds {held}"
 
     def _what_is_kept(self) -> str:
+        if self.folder.holds_an_interrupted_run:
+            return stays(self.folder.path)
         goes_on = f"step {self._resumed_at}" if self._resumed_at else f"epoch {self.saved_epoch}"
         if goes_on == "epoch 0":
-            return "There is nothing yet that --resume could go on from."
+            earlier = f"The earlier run in {self.folder.path} is as it was. "
+            nothing = "There is nothing yet that --resume could go on from."
+            return earlier + nothing if self.folder.holds_an_earlier_run else nothing
         return f"What was saved is whole: --resume goes on after {goes_on}, once there is room."
 
     @property

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from pe_inspect.errors import OutputError
-from pe_inspect.files import OutputFolder
+from pe_inspect.files import MANIFEST, OutputFolder, refused_as
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.training.resume import RESUME
@@ -27,17 +28,19 @@ CURVES: Final = "curves.png"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.csv"
 SNAPSHOTS: Final = "evolution"
+BESIDE: Final = ".first-files"
 
 
 @dataclass
 class RunFolder:
-    """Where one run writes; the files of an earlier run into it are replaced.
+    """Where one run writes; the files of an earlier run are replaced once this one has its own.
 
     Attributes:
         path: the folder.
         force: overwrite files that pe-inspect did not make, too.
         rows: the metrics so far, one mapping an epoch.
-        is_begun: whether an earlier run's history was cleared for this one.
+        is_begun: whether this run's files have taken the place of an earlier run's.
+        owns_resume: whether the resume file there is this run's, although it is not begun.
 
     Raises:
         OutputError: the folder cannot be written, or a file would be overwritten that is not ours.
@@ -47,6 +50,7 @@ class RunFolder:
     force: bool = False
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     is_begun: bool = False
+    owns_resume: bool = False
 
     def __post_init__(self) -> None:
         self._folder = OutputFolder(self.path, force=self.force)
@@ -121,24 +125,67 @@ class RunFolder:
 
     def save_snapshot(self, pe: PositionEmbedding, epoch: int) -> Path:
         """Write `evolution/epoch_003.pe.safetensors`."""
-        return pe.save(self.path / SNAPSHOTS / _snapshot_name(epoch))
+        return pe.save(self._folder.path / SNAPSHOTS / _snapshot_name(epoch))
 
     @property
     def holds_an_earlier_run(self) -> bool:
         """Whether another run's checkpoint lies here, untouched so far."""
-        return not self.is_begun and (self.path / WEIGHTS).exists()
+        is_there = (self.path / WEIGHTS).exists() or self.holds_an_interrupted_run
+        return not self.is_begun and is_there
 
-    def begin(self) -> None:
-        """Remove the metrics and snapshots of an earlier run: two runs are not one history."""
-        self.is_begun = True
-        for name in (METRICS, CURVES, BEST, RESUME):
-            (self.path / name).unlink(missing_ok=True)
-        for old in (self.path / SNAPSHOTS).glob("epoch_*.pe.safetensors"):
-            old.unlink()
+    @property
+    def holds_an_interrupted_run(self) -> bool:
+        """Whether another run could go on from here."""
+        return not (self.is_begun or self.owns_resume) and (self.path / RESUME).exists()
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Write a run's first files, which take the place of an earlier run's all together.
+
+        They are written beside it: where one of them cannot be, the earlier run is as it was.
+        Two runs are not one history, so that whatever else the earlier one left is removed.
+        """
+        beside, place = self.path / BESIDE, self._folder
+        shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
+        self._folder, self.is_begun = OutputFolder(beside), True
+        try:
+            yield
+            self._take_place(beside, place)
+        except BaseException:
+            self.is_begun = False
+            raise
+        finally:
+            self._folder = place
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _take_place(self, beside: Path, place: OutputFolder) -> None:
+        """Move the files that lie beside an earlier run's onto them, and remove its others."""
+        files = sorted(path.relative_to(beside) for path in beside.rglob("*") if path.is_file())
+        files.remove(Path(MANIFEST))
+        own = [file.name for file in files if file.name == str(file)]
+        place.claim(own)
+        for name in own:
+            place.remember(name)
+        with refused_as(OutputError):
+            self._move(files, beside)
+            self._remove_all_but(files)
+
+    def _move(self, files: Iterable[Path], beside: Path) -> None:
+        """By name, the resume file is the last: until then the earlier run can be gone on with."""
+        for folder in {(self.path / file).parent for file in files}:
+            folder.mkdir(exist_ok=True)
+        for file in files:
+            (beside / file).replace(self.path / file)
+
+    def _remove_all_but(self, files: Iterable[Path]) -> None:
+        snapshots = (self.path / SNAPSHOTS).glob("epoch_*.pe.safetensors")
+        left = {self.path / name for name in (METRICS, CURVES, BEST, RESUME)}.union(snapshots)
+        for old in left.difference(self.path / file for file in files):
+            old.unlink(missing_ok=True)
 
     def end(self) -> None:
         """Remove what only a run that is not over needs."""
-        (self.path / RESUME).unlink(missing_ok=True)
+        (self._folder.path / RESUME).unlink(missing_ok=True)
 
 
 def _snapshot_name(epoch: int) -> str:

@@ -15,18 +15,24 @@ from pe_inspect.data.dataset import load
 from pe_inspect.errors import UsageError
 from pe_inspect.training.board import Board
 from pe_inspect.training.catalog import FINISHED
-from pe_inspect.training.fit import check_fits
+from pe_inspect.training.fit import check_fits, check_readable
 from pe_inspect.training.hardware import exact_algorithms
 from pe_inspect.training.interrupt import deferred_interrupt
 from pe_inspect.training.lock import locked
 from pe_inspect.training.loop import Loop
+from pe_inspect.training.progress import (
+    Progress,
+    TrainingAbandoned,
+    TrainingDiverged,
+    TrainingInterrupted,
+)
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.resume import RESUME, differing, refusal
-from pe_inspect.training.run import Progress, Run, TrainingDiverged, TrainingInterrupted
+from pe_inspect.training.run import Run
 from pe_inspect.training.run_folder import CONFIG, RunFolder
 from pe_inspect.training.world import World, joined_world
 
-__all__ = ["Progress", "TrainingDiverged", "TrainingInterrupted", "train"]
+__all__ = ["Progress", "TrainingAbandoned", "TrainingDiverged", "TrainingInterrupted", "train"]
 
 FLOAT: Final = 4  # bytes
 
@@ -50,7 +56,7 @@ def train(
     ones, never a choice made on the test images. `best.safetensors` beside it is such a choice.
     With them are `config.json`, `metrics.csv`, `curves.png` and `evolution/`, and, until the last
     epoch is done, `resume.safetensors`. What an earlier run left in the folder is replaced at the
-    end of the first epoch.
+    end of the first epoch, when all that takes its place is on the disk.
 
     The same recipe gives the same weights, to the byte, on one kind of CPU (on a GPU with
     `deterministic = true`), whether or not it was interrupted and resumed in between, in as many
@@ -79,6 +85,8 @@ def train(
         OutputError: the folder cannot be written, or another run is writing there.
         TrainingDiverged: the loss is no longer a number.
         TrainingInterrupted: Ctrl-C or SIGTERM; the step was finished and saved.
+        TrainingAbandoned: Ctrl-C or SIGTERM in the first epoch of a run into the folder of an
+            interrupted one, which is as it was.
     """
     folder = RunFolder(Path(out) if out else Path("checkpoints") / recipe.name, force)
     with ExitStack() as stack:
@@ -121,6 +129,7 @@ def _begun(
         strict=recipe.strict,
     )
     check_fits(recipe, dataset)
+    check_readable(dataset)
     folder.demand_room(_bytes_written(recipe))
     return Run(recipe, dataset, Loop(recipe, dataset, world.device, world), folder, clock)
 
@@ -137,7 +146,10 @@ def _take_up(run: Run, *, resume: bool) -> None:
     elif resume:
         run.tell(f"{run.folder.path} holds no interrupted run: this one begins at its beginning.")
     elif is_there:
-        run.tell(f"{run.folder.path} holds an interrupted run, which this one will replace.")
+        run.tell(
+            f"{run.folder.path} holds an interrupted run, which this one replaces after its first "
+            "epoch; --resume goes on with it instead."
+        )
 
 
 def _is_finished(folder: Path, recipe: Recipe) -> bool:

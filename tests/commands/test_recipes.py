@@ -28,7 +28,28 @@ def test_the_overview_has_a_line_for_a_family(run, here, wide):
     assert "12 schemes" in zoo
     assert "204,810 … 229,770" in zoo
     assert zoo.endswith(" of 27")
-    assert len(rows) < 20
+    assert len([row for row in rows if not row.startswith(" ")]) < 20
+
+
+@pytest.mark.parametrize("columns", ["44", "80", "200"])
+def test_the_overview_names_every_recipe_and_every_source(run, here, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    out = run("recipes").out
+    names = out.replace(",", " ").split()
+    assert [name for name in training.recipes if name not in names] == []
+    published = [each for each in training.recipes.values() if each.expected_accuracy]
+    told = " ".join(names)
+    for each in published:
+        assert f"] {each.accuracy_source.replace(',', ' ')}.".replace("  ", " ") in told
+    assert max(map(len, out.splitlines())) <= int(columns)
+
+
+def test_an_accuracy_cites_its_source(run, here, wide):
+    rows, notes = run("recipes", "vit-lite").out.split("\n\n")
+    cited = {row.split()[0]: row.split("[")[1][0] for row in rows.splitlines() if "[" in row}
+    assert cited["vit-lite-7-4-cifar10-lape"] != cited["vit-lite-7-4-cifar100-mpvg"]
+    for name, number in cited.items():
+        assert f"[{number}] {training.recipes[name].accuracy_source}." in notes.splitlines()
 
 
 def test_the_members_of_a_family_have_their_sources(run, here, wide):
@@ -36,8 +57,9 @@ def test_the_members_of_a_family_have_their_sources(run, here, wide):
     assert [line.split()[0] for line in lines[1:6]] == [
         f"schh-cifar100-{kind}" for kind in ("none", "learned", "sincos", "relative", "rope")
     ]
-    assert lines[4].split()[-4:] == ["timed", "65.11%", "not", "yet"]
-    assert "published: s-chh's README, one run on the lossless images." in lines
+    assert lines[4].split()[-4:] == ["65.11%", "[1]", "not", "yet"]
+    assert "[1] s-chh's README, one run on the lossless images." in lines
+    assert "takes: where not timed, the first epoch tells." in lines
 
 
 def test_a_narrow_terminal_gets_paragraphs(run, here, monkeypatch):
@@ -71,17 +93,48 @@ def test_json_has_all_of_every_recipe(run, here):
 
 def test_what_lies_here_is_told_from_its_config(run, here):
     source = training.checkpoint_folder("digits-lape")
-    target = here / "checkpoints" / "digits-peg"
+    target = here / "checkpoints" / "cpvt-ti"
     shutil.copytree(source, target)
     config = json.loads((target / "config.json").read_text(encoding="utf-8"))
-    config["metrics"] |= {"test_accuracy": 0.4321, "seconds": 600.0, "epochs": 100}
+    config["metrics"] |= {"test_accuracy": 0.4321, "seconds": 600.0, "epochs": 300}
     (target / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (peg,) = run("recipes", "digits-peg", "--json").json["recipes"]
-    assert peg["measured"]["accuracy"] == 0.4321
-    assert (peg["expected_minutes"], peg["timed_on"]) == (10.0, config["machine"])
-    out = run("recipes", "digits-peg").out
+    (cpvt,) = run("recipes", "cpvt-ti", "--json").json["recipes"]
+    assert cpvt["measured"]["accuracy"] == 0.4321
+    assert (cpvt["expected_minutes"], cpvt["timed_on"]) == (10.0, config["machine"])
+    out = run("recipes", "cpvt-ti").out
     assert "43.21%" in out
-    assert "here: top-1 on the test images of digits (scikit-learn), 100 epochs." in out
+    assert "here: top-1 on the test images of digits (scikit-learn), 300 epochs." in out
+    assert f"takes: as measured on {config['machine']}." in out
+
+
+def test_what_a_cpu_trains_in_minutes_says_how_many(run, here):
+    for family in ("digits", "zoo"):
+        listed = run("recipes", family, "--json").json["recipes"]
+        assert all(1 < each["expected_minutes"] < 12 for each in listed)
+        assert {each["timed_on"] for each in listed} == {"1 CPU core"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "null", "[" * 100_000, '{"metrics": null}', '{"metrics": []}', '{"data": 1}'),
+        *('{"metrics": {"test_accuracy": "good", "epochs": [1]}, "machine": 1}',),
+        *(f'{{"metrics": {{"test_accuracy": {number}}}}}' for number in ("NaN", "1" + "0" * 400)),
+        '{"metrics": {"test_accuracy": true}, "data": {"label": 1}}',
+    ],
+)
+def test_a_config_that_is_not_ours_says_nothing_of_its_checkpoint(run, here, content):
+    folder = here / "checkpoints" / "digits-none"
+    shutil.copytree(training.checkpoint_folder("digits-lape"), folder)
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    done = run("recipes", "digits-none", "--json")
+    assert done.code == 0
+    (none,) = done.json["recipes"]
+    assert none["checkpoint"] is not None
+    assert set(none["measured"].values()) == {None}
+    done = run("recipes", "digits-none")
+    assert done.code == 0
+    assert "here: " not in done.out.replace("published, here: ", "")
 
 
 @pytest.mark.parametrize(

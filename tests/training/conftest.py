@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pe_inspect.training import Recipe
+from pe_inspect.training.loop import Loop
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +55,20 @@ def tiny() -> Recipe:
             },
         }
     )
+
+
+@pytest.fixture
+def stopping_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function after which training is sent a signal at a step."""
+    usual = Loop.step
+
+    def stopping_at(step: int, number: int = signal.SIGINT) -> None:
+        def stopped(self: Loop, *batch: torch.Tensor) -> torch.Tensor:
+            loss = usual(self, *batch)
+            if self.step_number == step:
+                signal.raise_signal(number)
+            return loss
+
+        monkeypatch.setattr(Loop, "step", stopped)
+
+    return stopping_at

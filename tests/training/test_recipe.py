@@ -123,6 +123,10 @@ def test_one_number_is_a_square(tiny: Recipe) -> None:
         ("precision=half", "precision is 'half'; it must be one of auto, float32, bfloat16."),
         ("stored_as=int8", "stored_as is 'int8'; it must be one of float32, float16."),
         ("patch_size=5x2", "img_size 6×8 is not a whole number of 5×2 patches"),
+        ("ln_eps=-1", "ln_eps is -1.0; it must be from 0 to below 1, e.g. 1e-6."),
+        ("ln_eps=nan", "ln_eps is nan; it must be from 0 to below 1"),
+        ("seed=-1", "seed is -1; it must be from 0 to 4294967295."),
+        ("seed=20261121113000", "seed is 20261121113000; it must be from 0 to 4294967295."),
         ("join=lap", "Unknown join 'lap'. Did you mean 'lape'"),
     ],
 )

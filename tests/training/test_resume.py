@@ -22,6 +22,7 @@ from pe_inspect.training import Recipe, TrainingInterrupted, train
 from pe_inspect.training.interrupt import deferred_interrupt
 from pe_inspect.training.lock import LOCK, locked
 from pe_inspect.training.loop import Loop
+from pe_inspect.training.resume import Standing, read_resume, resume_content
 from pe_inspect.training.run_folder import RunFolder
 
 Train = Callable[..., Path]
@@ -40,23 +41,6 @@ def run(pictures: Path, tmp_path: Path) -> Train:
         return train(recipe, out=tmp_path / out, root=pictures, device="cpu", **options)
 
     return run
-
-
-@pytest.fixture
-def stopping_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function after which training is sent a signal at a step."""
-    usual = Loop.step
-
-    def stopping_at(step: int, number: int = signal.SIGINT) -> None:
-        def stopped(self: Loop, *batch: torch.Tensor) -> torch.Tensor:
-            loss = usual(self, *batch)
-            if self.step_number == step:
-                signal.raise_signal(number)
-            return loss
-
-        monkeypatch.setattr(Loop, "step", stopped)
-
-    return stopping_at
 
 
 def hashes(folder: Path) -> dict[str, object]:
@@ -164,7 +148,10 @@ def test_what_lies_in_the_folder_is_said(
     assert said[0].endswith("run holds no interrupted run: this one begins at its beginning.")
     monkeypatch.undo()
     run(tiny, say=said.append)
-    assert said[1].endswith("run holds an interrupted run, which this one will replace.")
+    assert said[1].endswith(
+        "run holds an interrupted run, which this one replaces after its first epoch; "
+        "--resume goes on with it instead."
+    )
     run(tiny, resume=True, say=said.append)
     assert said[2].endswith("run holds the finished run already.")
 
@@ -213,6 +200,38 @@ def test_other_images_are_refused(
         run(tiny)
     monkeypatch.setattr("pe_inspect.training.run.describe_data", lambda _: {"num_train": 31})
     with pytest.raises(UsageError, match="was trained on other images"):
+        run(tiny, resume=True)
+
+
+@pytest.mark.parametrize("part", ["header", "tensors"])
+def test_no_bit_of_the_file_may_change(tiny: Recipe, tmp_path: Path, part: str) -> None:
+    path = tmp_path / "resume.safetensors"
+    standing = Standing(epoch=3, step=8, rows=[{"epoch": 1}, {"epoch": 2}])
+    content = resume_content(tiny, standing, {"a": torch.arange(6.0).view(2, 3)})
+    header = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content)
+    assert read_resume(path, tiny)[0] == standing
+    where = range(0, header, 3) if part == "header" else range(header, len(content))
+    for place in where:
+        bit = 1 << place % 7
+        path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        with pytest.raises(UsageError, match=r"resume\.safetensors is damaged"):
+            read_resume(path, tiny)
+
+
+def test_a_standing_of_an_earlier_epoch_is_not_believed(
+    tiny: Recipe, run: Train, stopping_at: Callable[..., None], tmp_path: Path
+) -> None:
+    stopping_at(5)
+    with pytest.raises(TrainingInterrupted):
+        run(tiny)
+    path = tmp_path / "run" / "resume.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(rb"\"standing\": {\"epoch\": 2", rb"\"standing\": {\"epoch\": 1")
+    )
+    assert path.read_bytes() != content
+    with pytest.raises(UsageError, match=r"resume\.safetensors is damaged"):
         run(tiny, resume=True)
 
 

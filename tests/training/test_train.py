@@ -265,8 +265,8 @@ def test_ctrl_c_in_the_first_epoch_spares_an_earlier_run(
     with pytest.raises(TrainingInterrupted) as caught:
         run(tiny)
     assert str(caught.value) == (
-        f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was; "
-        "--resume goes on from there."
+        f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was, and "
+        "resume.safetensors is this one's; --resume goes on from there."
     )
     assert {k: v for k, v in content_of(folder).items() if k in before and k[0] != "."} == {
         k: v for k, v in before.items() if k[0] != "."
