@@ -61,4 +61,13 @@ def _completed(
         return timm_config(checkpoint, config, sizes, made)
     if is_open_clips(config):
         return open_clip_config(config, sizes)
+    if {"recipe", "model", "metrics"} <= config.keys():
+        return _unmeasured(config)
     return hf_config(config, sizes) if "model_type" in config else config
+
+
+def _unmeasured(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our trainer's, without what was measured at the old size: nobody measured the new one."""
+    metrics = config["metrics"] if isinstance(config["metrics"], Mapping) else {}
+    kept = {name: value for name, value in metrics.items() if not name.startswith("test_")}
+    return {name: value for name, value in config.items() if name != "best"} | {"metrics": kept}

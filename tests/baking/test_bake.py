@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import resource
 import shutil
@@ -336,6 +337,9 @@ def test_our_own_folder_is_rebuilt_at_the_new_size(tmp_path):
     assert model(torch.zeros(1, 1, 10, 12)).shape == (1, 10)
     names = {path.name for path in made.path.iterdir()}
     assert names == {"config.json", "metrics.csv", "model.safetensors"}
+    config = json.loads((made.path / "config.json").read_text())
+    assert config["metrics"].keys() == {"epochs", "steps", "seconds"}  # at the old size: no accuracy
+    assert "best" not in config
 
 
 @pytest.mark.parametrize("inside", ["new", "new/deeper", "../old/new"])
