@@ -338,7 +338,7 @@ def test_our_own_folder_is_rebuilt_at_the_new_size(tmp_path):
     names = {path.name for path in made.path.iterdir()}
     assert names == {"config.json", "metrics.csv", "model.safetensors"}
     config = json.loads((made.path / "config.json").read_text())
-    assert config["metrics"].keys() == {"epochs", "steps", "seconds"}  # at the old size: no accuracy
+    assert config["metrics"].keys() == {"epochs", "steps", "seconds"}  # no accuracy
     assert "best" not in config
 
 
