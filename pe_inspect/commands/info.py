@@ -37,7 +37,7 @@ def _as_json(subject: Subject) -> dict[str, Any]:
         "source": checkpoint.source,
         "sha256": checkpoint.sha256,
         "format": checkpoint.format,
-        "architecture": first.architecture,
+        "architecture": (first.architecture or "").removeprefix("timm:") or None,
         "embeddings": [as_json(pe) for pe in subject.tables],
         "layer_norms": [{"layer": norm.layer, "name": norm.name} for norm in first.norms],
         "num_parameters": checkpoint.num_parameters,

@@ -75,6 +75,7 @@ _Renormalise = Annotated[
 ]
 _INDENT: Final = "  "
 _OWN_FILES: Final = "interpolate[._]*"  # figures, data, and those of further embeddings
+_NARROWEST: Final = 40
 _WIDEST: Final = 1000  # of what is no terminal
 _COLUMNS: Final = (
     ("norm ratio", "norm_ratio"),
@@ -370,5 +371,8 @@ def _list_methods(*, as_json: bool) -> None:
     if as_json:
         write_json({"methods": [{"name": name, "does": text} for name, text in METHODS.items()]})
         return
+    width = max(_NARROWEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
     for name, text in METHODS.items():
-        write_line(f"{name}\n    {text}")
+        write_line(name)
+        for line in wrap(text, width - 4, break_long_words=False, break_on_hyphens=False):
+            write_line(f"{2 * _INDENT}{line}")

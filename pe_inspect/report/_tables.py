@@ -319,7 +319,7 @@ def _planes(codes: Int[np.ndarray, "tokens channels"]) -> Shaped[np.ndarray, " b
 def _scaled(values: np.ndarray) -> tuple[Shaped[np.ndarray, " values"], float]:
     largest = float(np.nanmax(np.abs(values), initial=0.0))
     scale = largest / _LARGEST_CODE or 1.0
-    return np.rint(values / scale).astype("<i2"), scale
+    return np.rint(np.nan_to_num(values / scale)).astype("<i2"), scale
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

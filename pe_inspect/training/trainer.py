@@ -140,6 +140,11 @@ def _take_up(run: Run, *, resume: bool) -> None:
         run.tell(text)
     for text in (*run.recipe.notes, *run.loop.train_images.notes):
         run.note(text)
+    if run.recipe.warmup_epochs >= run.recipe.epochs:
+        run.tell(
+            f"The warm-up of {run.recipe.warmup_epochs:g} epochs is the whole run: its rate never "
+            "falls. A shorter one: --set warmup_epochs=1."
+        )
     is_there = (run.folder.path / RESUME).exists()
     if resume and is_there:
         run.resume()
