@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Pair", "Sizes", "plain", "reconfigured"]
+__all__ = ["Pair", "Sizes", "like", "plain", "reconfigured"]
 
 Pair = tuple[int, int]
 
@@ -40,6 +40,13 @@ class Sizes:
 def plain(size: Pair) -> int | list[int]:
     """A size as JSON has it: one number of a square, else both."""
     return size[0] if size[0] == size[1] else list(size)
+
+
+def like(value: Any, new: Pair) -> Any:
+    """A size in the form that a value has: by names, as a list, or as one number where it can."""
+    if isinstance(value, Mapping):
+        return {**value, "height": new[0], "width": new[1]}
+    return list(new) if isinstance(value, list) else plain(new)
 
 
 def reconfigured(config: Mapping[str, Any], sizes: Sizes, *, is_processor: bool = False) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pe_inspect.baking._config import Pair, Sizes, plain
+from pe_inspect.baking._config import Sizes, like
 from pe_inspect.errors import UsageError
 
 __all__ = ["hf_config"]
@@ -40,7 +40,7 @@ def hf_config(config: Config, sizes: Sizes) -> Config:
     _refuse_shape(section, str(section.get("model_type") or config.get("model_type")), sizes)
     known = {"image_size": sizes.image, "patch_size": sizes.patch}
     words = {word: pair[1] for word, pair in known.items() if pair is not None}
-    made = {**section, **{word: _in_form(section.get(word), pair) for word, pair in words.items()}}
+    made = {**section, **{word: like(section.get(word), pair) for word, pair in words.items()}}
     made |= _pretrained(section, sizes)
     return {**config, name: made} if name else made
 
@@ -52,13 +52,7 @@ def _pretrained(section: Config, sizes: Sizes) -> dict[str, Any]:
         return {}
     sides = size if isinstance(size, list) else [size, size]
     rows, columns = (side // old * new for side, old, new in zip(sides, *sizes.patch))
-    return {"pretrain_image_size": _in_form(size, (rows, columns))}
-
-
-def _in_form(value: Any, new: Pair) -> Any:
-    if isinstance(value, Mapping):
-        return {**value, "height": new[0], "width": new[1]}
-    return list(new) if isinstance(value, list) else plain(new)
+    return {"pretrain_image_size": like(size, (rows, columns))}
 
 
 def _refuse_shape(section: Config, model_type: str, sizes: Sizes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pe_inspect.baking._config import Sizes, plain
+from pe_inspect.baking._config import Sizes, like, plain
 from pe_inspect.errors import UsageError
 
 __all__ = ["is_open_clips", "open_clip_config"]
@@ -28,7 +28,7 @@ def open_clip_config(config: Config, sizes: Sizes) -> Config:
     model, picture = config["model_cfg"], config.get("preprocess_cfg")
     made = {**config, "model_cfg": {**model, "vision_cfg": _tower(model["vision_cfg"], sizes)}}
     if sizes.image is not None and isinstance(picture, Mapping) and "size" in picture:
-        made["preprocess_cfg"] = {**picture, "size": _like(picture["size"], sizes.image[1])}
+        made["preprocess_cfg"] = {**picture, "size": like(picture["size"], sizes.image[1])}
     return made
 
 
@@ -40,7 +40,3 @@ def _tower(tower: Config, sizes: Sizes) -> Config:
         )
     known = {"image_size": sizes.image, "patch_size": sizes.patch}
     return {**tower, **{name: plain(pair[1]) for name, pair in known.items() if pair is not None}}
-
-
-def _like(value: Any, new: tuple[int, int]) -> Any:
-    return list(new) if isinstance(value, list) else plain(new)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from analysis.torch_calls import FACTORS, TORCH, by_torch, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,44 +21,17 @@ from pe_inspect.analysis._resampling._spline import through_knots
 from pe_inspect.analysis._resampling.scale_factor import cells_made, sizes_that_fail
 from pe_inspect.analysis._resampling.signal import _series
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
-VECTORS = PositionEmbedding("x", "vectors", "input", (LayerPE("input", np.zeros((15, 2)), (3, 5)),))
-TORCH = {
-    "bicubic": {"mode": "bicubic"},
-    "bicubic-aa": {"mode": "bicubic", "antialias": True},
-    "bilinear": {"mode": "bilinear"},
-    "bilinear-aa": {"mode": "bilinear", "antialias": True},
-    "align-corners": {"mode": "bicubic", "align_corners": True},
-    "bilinear-align-corners": {"mode": "bilinear", "align_corners": True},
-    "area": {"mode": "area"},
-    "nearest": {"mode": "nearest"},
-    "nearest-exact": {"mode": "nearest-exact"},
-}
-FACTORS = {
-    "scale-factor": (0.0, {"mode": "bicubic"}),
-    "scale-factor+0.1": (0.1, {"mode": "bicubic"}),
-    "scale-factor+0.1-aa": (0.1, {"mode": "bicubic", "antialias": True}),
-}
 SEPARABLE = [*TORCH, *FACTORS, "lanczos", "spline", "fourier", "zoom"]
 SOURCES = [(3, 5), (14, 14), (1, 7), (16, 9), (1, 1)]
 TARGETS = [(5, 3), (24, 31), (2, 2), (9, 14), (28, 28), (3, 5), (37, 21)]
 sides = st.integers(1, 9)
 
 
-def plain(name):
-    return methods[name].choose(VECTORS)
-
-
 def table(grid_size, channels=4, seed=0, std=0.05, dtype=np.float32):
     """A table with the scale of trained ones: entries of about ±0.02 … ±0.1."""
     values = np.random.default_rng(seed).standard_normal((*grid_size, channels)) * std
     return values.astype(dtype)
-
-
-def by_torch(values, **call):
-    channels_first = torch.tensor(values).permute(2, 0, 1)[None]
-    return F.interpolate(channels_first, **call)[0].permute(1, 2, 0).numpy()
 
 
 def each_channel(values, resize):

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from analysis.torch_calls import FACTORS, LINES, by_torch, plain
 from scipy import ndimage
 
-from pe_inspect.analysis._resampling import methods
 from pe_inspect.analysis._resampling.scale_factor import cells_made
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
-
-VECTORS = PositionEmbedding("x", "vectors", "input", (LayerPE("input", np.zeros((15, 2)), (3, 5)),))
-MODES = {
-    "bicubic": {"mode": "bicubic"},
-    "bicubic-aa": {"mode": "bicubic", "antialias": True},
-    "bilinear": {"mode": "bilinear"},
-    "bilinear-aa": {"mode": "bilinear", "antialias": True},
-    "align-corners": {"mode": "bicubic", "align_corners": True},
-    "bilinear-align-corners": {"mode": "bilinear", "align_corners": True},
-}
-FACTORS = {
-    "scale-factor": (0.0, {"mode": "bicubic"}),
-    "scale-factor+0.1": (0.1, {"mode": "bicubic"}),
-    "scale-factor+0.1-aa": (0.1, {"mode": "bicubic", "antialias": True}),
-}
 
 FAR_SOURCES = [(37, 37), (16, 9), (3, 5), (64, 48)]
 FAR_TARGETS = [(43, 78), (61, 115), (18, 20), (97, 33), (16, 31)]
 
 
-def plain(name):
-    return methods[name].choose(VECTORS)
-
-
 def table(grid_size):
     return np.random.default_rng(0).standard_normal((*grid_size, 16)).astype(np.float32)
-
-
-def by_torch(values, **call):
-    channels_first = torch.tensor(values).permute(2, 0, 1)[None]
-    return F.interpolate(channels_first, **call)[0].permute(1, 2, 0).numpy()
 
 
 def close_at_unit_variance(found, expected, values):
@@ -50,13 +23,13 @@ def close_at_unit_variance(found, expected, values):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", MODES)
+@pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("source", FAR_SOURCES)
 @pytest.mark.parametrize("target", FAR_TARGETS)
 def test_torch_modes_equal_torch_to_a_millionth_of_the_largest_entry(name, source, target):
     values = table(source)
 
-    expected = by_torch(values, size=target, **MODES[name])
+    expected = by_torch(values, size=target, **LINES[name])
 
     close_at_unit_variance(plain(name)(values, target), expected, values)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pe_inspect.training import Recipe
+from pe_inspect.training import Recipe, train
 from pe_inspect.training.loop import Loop
 
 
@@ -29,6 +29,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[bright] += 100
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     return root
+
+
+@pytest.fixture
+def run(pictures: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Train a recipe into one folder, on the pictures."""
+
+    def run(recipe: Recipe, **options: object) -> Path:
+        return train(recipe, out=tmp_path / "run", root=pictures, device="cpu", **options)
+
+    return run
 
 
 @pytest.fixture

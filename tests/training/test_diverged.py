@@ -11,19 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pe_inspect.training import Recipe, TrainingDiverged, TrainingInterrupted, train
+from pe_inspect.training import Recipe, TrainingDiverged, TrainingInterrupted
 from pe_inspect.training.loop import Loop
 
 Train = Callable[..., Path]
 NEVER = 1000
-
-
-@pytest.fixture
-def run(pictures: Path, tmp_path: Path) -> Train:
-    def run(recipe: Recipe, **options: bool) -> Path:
-        return train(recipe, out=tmp_path / "run", root=pictures, device="cpu", **options)
-
-    return run
 
 
 @pytest.fixture

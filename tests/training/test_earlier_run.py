@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 
 from pe_inspect.errors import OutputError
-from pe_inspect.training import (
-    Recipe,
-    TrainingAbandoned,
-    TrainingInterrupted,
-    train,
-)
+from pe_inspect.training import Recipe, TrainingAbandoned, TrainingInterrupted
 from pe_inspect.training.run_folder import RunFolder
 
 Train = Callable[..., Path]
@@ -22,14 +17,6 @@ WRITERS = (
     *("save_weights", "add_metrics", "save_snapshot", "save_config", "save_resume"),
     *("save_curves", "_move"),
 )
-
-
-@pytest.fixture
-def run(pictures: Path, tmp_path: Path) -> Train:
-    def run(recipe: Recipe, **options: object) -> Path:
-        return train(recipe, out=tmp_path / "run", root=pictures, device="cpu", **options)
-
-    return run
 
 
 @pytest.fixture
