@@ -20,7 +20,7 @@ import numpy as np
 
 import pe_inspect as pei
 from pe_inspect.figures import drawings
-from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 HOVER = """async () => {
   const field = document.querySelector(".field");

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pe_inspect.analysis.interpolate import InterpolationResult, interpolate
 from pe_inspect.figures.interpolate import draw
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 SOURCE, TARGET, DIM = (37, 37), (74, 74), 1536
 

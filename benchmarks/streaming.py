@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pe_inspect.position_embedding import PositionEmbedding
+    from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 TARGET = 600  # MiB above the imports
 MIB = 1024 if sys.platform != "darwin" else 1024 * 1024
@@ -28,7 +28,7 @@ def make_embedding(rows: int, columns: int, depth: int, width: int) -> PositionE
     """A random table and LaPE's norms."""
     import numpy as np
 
-    from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+    from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
     rng = np.random.default_rng(0)
     table = LayerPE("input", rng.standard_normal((rows * columns, width), "f4"), (rows, columns))
@@ -44,7 +44,7 @@ def make_embedding(rows: int, columns: int, depth: int, width: int) -> PositionE
 def work(task: str, sizes: list[int]) -> None:
     """What the measured process does; prints its seconds of CPU and its peak in MiB."""
     from pe_inspect.analysis.similarity import similarity
-    from pe_inspect.figures._saving import save
+    from pe_inspect.figures.saving import save
     from pe_inspect.figures.similarity import draw
 
     if task != "imports":

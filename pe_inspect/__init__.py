@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from pe_inspect._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis.doctor import doctor
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import interpolate
     from pe_inspect.analysis.layernorm import layernorm
     from pe_inspect.analysis.similarity import similarity
-    from pe_inspect.baking._bake import bake
+    from pe_inspect.baking.bake import bake
+    from pe_inspect.diagnosis.diagnosis import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from pe_inspect.evaluation import evaluate
     from pe_inspect.families import extract
     from pe_inspect.figures import figure
+    from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+    from pe_inspect.live.rebuild import rebuild
     from pe_inspect.loading import Checkpoint, Hints, load
-    from pe_inspect.models.rebuild import rebuild
-    from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-    from pe_inspect.report import report
+    from pe_inspect.page import report
 
 _HOMES = {
     "AmbiguousCheckpoint": "errors",
@@ -49,23 +49,23 @@ _HOMES = {
     "UnreadableCheckpoint": "errors",
     "UnsafeCheckpoint": "errors",
     "UsageError": "errors",
-    "LayerNormParams": "position_embedding",
-    "LayerPE": "position_embedding",
-    "PositionEmbedding": "position_embedding",
+    "LayerNormParams": "kinds.position_embedding",
+    "LayerPE": "kinds.position_embedding",
+    "PositionEmbedding": "kinds.position_embedding",
     "Checkpoint": "loading",
     "Hints": "loading",
     "load": "loading",
     "extract": "families",
-    "bake": "baking._bake",
-    "doctor": "analysis.doctor",
+    "bake": "baking.bake",
+    "doctor": "diagnosis.diagnosis",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "similarity": "analysis.similarity",
     "figure": "figures",
-    "rebuild": "models.rebuild",
-    "report": "report",
+    "rebuild": "live.rebuild",
+    "report": "page",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, TypeVar
 
 from pe_inspect.errors import UsageError
@@ -20,17 +20,20 @@ SHOWN: Final = 12  # names of a list that a message shows
 class Registry(Mapping[str, T]):
     """Objects of one kind by name, discovered in a package on first use.
 
-    Every module of `package` whose name does not start with an underscore is imported once, and
-    registers what it defines. A second object of the same name is a programming error.
+    Every module and folder of `package` is imported once, and registers what it defines, but for
+    `helpers` and names that start with an underscore. A second object of the same name is a
+    programming error.
 
     Args:
         kind: what one entry is called in messages, e.g. `"family"`.
         package: the dotted name of the folder to discover.
+        helpers: the modules and folders in it that hold no entry.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, helpers: Collection[str] = ()) -> None:
         self.kind = kind
         self.package = package
+        self.helpers = helpers
         self._entries: dict[str, T] = {}
         self._discovered = False
 
@@ -48,8 +51,9 @@ class Registry(Mapping[str, T]):
     def modules(self) -> list[str]:
         """Return the dotted names of the modules that discovery imports, in order."""
         folder = importlib.import_module(self.package)
-        found = pkgutil.iter_modules(folder.__path__)
-        return sorted(f"{self.package}.{m.name}" for m in found if not m.name.startswith("_"))
+        names = (module.name for module in pkgutil.iter_modules(folder.__path__))
+        entries = (n for n in names if not n.startswith("_") and n not in self.helpers)
+        return sorted(f"{self.package}.{name}" for name in entries)
 
     def _discover(self) -> dict[str, T]:
         if not self._discovered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 
 def _norms(width, depth, names, seed):

@@ -35,7 +35,7 @@ def test_every_public_name_resolves_and_is_documented(name):
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_the_questions_are_callable_whatever_was_imported_before(name):
-    importlib.import_module("pe_inspect.report")
+    importlib.import_module("pe_inspect.page")
     importlib.import_module("pe_inspect.figures")
     assert callable(getattr(pei, name))
 

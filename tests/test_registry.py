@@ -77,8 +77,8 @@ REGISTRIES = [
     ("pe_inspect.commands", "commands"),
     ("pe_inspect.families", "families"),
     ("pe_inspect.analysis", "questions"),
-    ("pe_inspect.analysis._checks", "checks"),
-    ("pe_inspect.families._health", "file_checks"),
+    ("pe_inspect.diagnosis.checks", "checks"),
+    ("pe_inspect.diagnosis.file_checks", "file_checks"),
     ("pe_inspect.figures", "drawings"),
 ]
 

@@ -46,4 +46,6 @@ class Result(Protocol):
         ...
 
 
-questions: Registry[Callable[..., Any]] = Registry("question", "pe_inspect.analysis")
+questions: Registry[Callable[..., Any]] = Registry(
+    "question", "pe_inspect.analysis", helpers=("common", "compare")
+)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 from pe_inspect.analysis import questions
-from pe_inspect.analysis._shown import Shown
+from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,7 @@ class Command:
     panel: str
 
 
-commands: Registry[Command] = Registry("command", "pe_inspect.commands")
+commands: Registry[Command] = Registry("command", "pe_inspect.commands", helpers=("shell",))
 
 
 def command(name: str, panel: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -50,7 +50,7 @@ def command(name: str, panel: str) -> Callable[[Callable[..., Any]], Callable[..
 def main() -> None:
     """Run `pe-inspect` on the process's arguments, and exit with its code."""
     try:
-        from pe_inspect.commands._program import program
+        from pe_inspect.commands.shell.program import program
 
         run = program()
     except KeyboardInterrupt:  # while the commands are imported: nobody else would catch it

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import LOOK, command
-from pe_inspect.commands._describe import aligned, as_json, command_line, versions
-from pe_inspect.commands._examination import (
+from pe_inspect.commands.shell.describe import aligned, as_json, command_line, versions
+from pe_inspect.commands.shell.locate import locate
+from pe_inspect.commands.shell.options import Reading, Source, Terminal
+from pe_inspect.commands.shell.parsing import pair, whole
+from pe_inspect.commands.shell.terminal import complain, write_json, write_line
+from pe_inspect.commands.shell.transfers import Transfers, transfers
+from pe_inspect.diagnosis.examination import (
     Examination,
     Expected,
     Ranked,
     allowed_codes,
     examine,
 )
-from pe_inspect.commands._locate import locate
-from pe_inspect.commands._options import Reading, Source, Terminal
-from pe_inspect.commands._parsing import pair, whole
-from pe_inspect.commands._terminal import complain, write_json, write_line
-from pe_inspect.commands._transfers import Transfers, transfers
 from pe_inspect.errors import AmbiguousCheckpoint
 
 if TYPE_CHECKING:

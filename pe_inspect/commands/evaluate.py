@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import (
+from pe_inspect.commands.shell.describe import as_json, command_line, table, versions
+from pe_inspect.commands.shell.options import Asked
+from pe_inspect.commands.shell.parsing import numbers, pair, whole
+from pe_inspect.commands.shell.progress_bar import shares
+from pe_inspect.commands.shell.question_runner import (
     Subject,
     open_subject,
     output_folder,
     write_arrays,
     write_table,
 )
-from pe_inspect.commands._describe import as_json, command_line, table, versions
-from pe_inspect.commands._options import Asked
-from pe_inspect.commands._parsing import numbers, pair, whole
-from pe_inspect.commands._shares import shares
-from pe_inspect.commands._terminal import complain, write_json, write_line
+from pe_inspect.commands.shell.terminal import complain, write_json, write_line
 from pe_inspect.files import OutputFolder
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _ask(subject: Subject, arguments: dict[str, Any], *, quiet: bool) -> Evaluat
 def _write(result: EvaluationResult, asked: Asked, folder: OutputFolder) -> None:
     if not asked.drawing.no_figures:
         from pe_inspect.figures import drawings
-        from pe_inspect.figures._saving import save
+        from pe_inspect.figures.saving import save
 
         drawing = asked.drawing
         for stem, figure in drawings["evaluate"](result).items():

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, Subject, answer, write_table
-from pe_inspect.commands._locate import checkpoint_name
-from pe_inspect.commands._options import (
+from pe_inspect.commands.shell.locate import checkpoint_name
+from pe_inspect.commands.shell.options import (
     Asked,
     Data,
     Drawing,
@@ -23,15 +22,16 @@ from pe_inspect.commands._options import (
     Source,
     Terminal,
 )
-from pe_inspect.commands._progress import counted
-from pe_inspect.commands._snapshots import snapshots_in
-from pe_inspect.commands._terminal import complain
+from pe_inspect.commands.shell.progress import counted
+from pe_inspect.commands.shell.question_runner import Question, Subject, answer, write_table
+from pe_inspect.commands.shell.snapshots import snapshots_in
+from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
 from pe_inspect.files import refused_as
 
 if TYPE_CHECKING:
+    from pe_inspect.kinds.position_embedding import PositionEmbedding
     from pe_inspect.loading import Checkpoint
-    from pe_inspect.position_embedding import PositionEmbedding
 
 _Folder = Annotated[
     str,

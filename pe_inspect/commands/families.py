@@ -7,8 +7,8 @@ from textwrap import wrap
 from typing import Final
 
 from pe_inspect.commands import LOOK, command
-from pe_inspect.commands._options import Terminal
-from pe_inspect.commands._terminal import write_json, write_line
+from pe_inspect.commands.shell.options import Terminal
+from pe_inspect.commands.shell.terminal import write_json, write_line
 
 INDENT: Final = " " * 4
 NARROWEST: Final = 40

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pe_inspect.commands import LOOK, command
-from pe_inspect.commands._answer import Subject, open_subject
-from pe_inspect.commands._describe import aligned, as_json, ranges
-from pe_inspect.commands._options import Reading, Source, Terminal
-from pe_inspect.commands._terminal import write_json, write_line
+from pe_inspect.commands.shell.describe import aligned, as_json, ranges
+from pe_inspect.commands.shell.options import Reading, Source, Terminal
+from pe_inspect.commands.shell.question_runner import Subject, open_subject
+from pe_inspect.commands.shell.terminal import write_json, write_line
 
 if TYPE_CHECKING:
-    from pe_inspect.position_embedding import LayerNormParams, PositionEmbedding
+    from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
 
 
 @command("info", panel=LOOK)

@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import (
+from pe_inspect.commands.shell.describe import as_json, command_line, number, table, versions
+from pe_inspect.commands.shell.options import Asked, Data, Drawing, Query, Resize, Terminal
+from pe_inspect.commands.shell.question_runner import (
     Question,
     Subject,
     answer,
@@ -22,15 +24,13 @@ from pe_inspect.commands._answer import (
     output_folder,
     write_table,
 )
-from pe_inspect.commands._describe import as_json, command_line, number, table, versions
-from pe_inspect.commands._options import Asked, Data, Drawing, Query, Resize, Terminal
-from pe_inspect.commands._terminal import complain, working, write_json, write_line
+from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
-    from pe_inspect.baking._bake import Baked
-    from pe_inspect.position_embedding import PositionEmbedding
+    from pe_inspect.baking.bake import Baked
+    from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 _Method = Annotated[
     str,
@@ -103,7 +103,7 @@ def interpolate(
         raise UsageError("To which size? Pass --res 384 (pixels) or --grid 24x24 (patches).")
     if renormalise and write is None:
         raise UsageError("--renormalise is about the file that --write makes. Pass --write FILE.")
-    from pe_inspect.analysis._interpolate_notes import needs_nothing
+    from pe_inspect.resampling.refusals import needs_nothing
 
     subject = _opened(asked)
     ask = partial(
@@ -204,8 +204,8 @@ def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) ->
     Raises:
         UsageError: an unknown method, or an image that no whole number of patches fills.
     """
-    from pe_inspect.analysis._target_grid import check_divisible
     from pe_inspect.analysis.interpolate import named
+    from pe_inspect.resampling.target_grid import check_divisible
 
     named(method)
     res = resize.arguments().get("res")
@@ -233,7 +233,7 @@ def _opened(asked: Asked) -> Subject:
 def _bake(
     subject: Subject, path: Path, resize: Resize, asked: Asked, method: str, renormalise: bool
 ) -> Baked:
-    from pe_inspect.baking._bake import bake
+    from pe_inspect.baking.bake import bake
 
     arguments = _bake_arguments(resize, asked, method, renormalise)
     with working(f"writing {path}", quiet=asked.terminal.quiet):
@@ -259,7 +259,7 @@ def _check_missing(subject: Subject, baked: Baked, path: Path) -> None:
     Raises:
         UsageError: the checkpoint is at that size already, or an older file stands in that place.
     """
-    from pe_inspect.analysis._interpolate_notes import needs_nothing
+    from pe_inspect.resampling.refusals import needs_nothing
 
     source, (rows, columns) = subject.checkpoint.source, baked.grid_size
     if baked.grid_size == baked.before and not all(map(needs_nothing, subject.tables)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, answer, write_arrays
-from pe_inspect.commands._options import Asked
+from pe_inspect.commands.shell.options import Asked
+from pe_inspect.commands.shell.question_runner import Question, answer, write_arrays
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import LayerNormResult

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import MAKE, command
-from pe_inspect.commands._describe import table
-from pe_inspect.commands._options import Terminal
-from pe_inspect.commands._terminal import write_json, write_line
-from pe_inspect.commands._training import duration
+from pe_inspect.commands.shell.describe import table
+from pe_inspect.commands.shell.options import Terminal
+from pe_inspect.commands.shell.terminal import write_json, write_line
+from pe_inspect.commands.shell.training import duration
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import did_you_mean
 

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from pe_inspect.commands import ANSWERS, command
-from pe_inspect.commands._answer import Subject, open_subject, output_folder
-from pe_inspect.commands._describe import as_json, command_line, versions
-from pe_inspect.commands._options import (
+from pe_inspect.commands.shell.describe import as_json, command_line, versions
+from pe_inspect.commands.shell.options import (
     Opening,
     Output,
     Reading,
@@ -20,10 +19,11 @@ from pe_inspect.commands._options import (
     Source,
     Terminal,
 )
-from pe_inspect.commands._page_content import Wanted, check_wanted, page_of
-from pe_inspect.commands._parsing import megabytes, whole
-from pe_inspect.commands._snapshots import gallery_in
-from pe_inspect.commands._terminal import complain, working, write_json, write_line
+from pe_inspect.commands.shell.page_content import Wanted, check_wanted, page_of
+from pe_inspect.commands.shell.parsing import megabytes, whole
+from pe_inspect.commands.shell.question_runner import Subject, open_subject, output_folder
+from pe_inspect.commands.shell.snapshots import gallery_in
+from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 
 PAGE: Final = "report.html"
 
@@ -80,7 +80,7 @@ def report(
     wanted = Wanted(selection, resize, reading, title, max_mb, dpi)
     folder = gallery_in(checkpoints or [])
     if folder is not None:
-        from pe_inspect.commands._gallery import write_gallery
+        from pe_inspect.commands.shell.gallery import write_gallery
 
         write_gallery(folder, opening, wanted, output, terminal)
         return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pe_inspect.commands import QUESTIONS, command
-from pe_inspect.commands._answer import Question, answer, write_table
-from pe_inspect.commands._options import AskedEach, Selection
+from pe_inspect.commands.shell.options import AskedEach, Selection
+from pe_inspect.commands.shell.question_runner import Question, answer, write_table
 
 
 @command("similarity", panel=QUESTIONS)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pe_inspect.commands import MAKE, command
-from pe_inspect.commands._describe import aligned, command_line, number, versions
-from pe_inspect.commands._options import Terminal
-from pe_inspect.commands._terminal import complain, write_json, write_line
-from pe_inspect.commands._training import expected_time, first_speaks, train_with_progress
+from pe_inspect.commands.shell.describe import aligned, command_line, number, versions
+from pe_inspect.commands.shell.options import Terminal
+from pe_inspect.commands.shell.terminal import complain, write_json, write_line
+from pe_inspect.commands.shell.training import expected_time, first_speaks, train_with_progress
 from pe_inspect.files import OutputFolder
 from pe_inspect.training.launch import launched
 

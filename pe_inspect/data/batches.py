@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from pe_inspect._typing import Float, Shaped
+from pe_inspect.arrays import Float, Shaped
 from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.data.dataset import Split
 from pe_inspect.data.mixing import Mix, draw_boxes, draw_mix, erase, mix_images, mix_targets

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Int, Shaped
+from pe_inspect.arrays import Int, Shaped
 from pe_inspect.errors import UsageError
 
 __all__ = ["DEFAULT_ROOT", "Dataset", "FileSplit", "Split", "load"]

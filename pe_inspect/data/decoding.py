@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pe_inspect._typing import Shaped
+from pe_inspect.arrays import Shaped
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,15 +10,13 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pe_inspect._typing import Bool
-from pe_inspect.analysis._target_grid import Size, check_divisible, pair_of
 from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
 from pe_inspect.analysis.evaluate import evaluate as in_order
+from pe_inspect.arrays import Bool
 from pe_inspect.data import Dataset
 from pe_inspect.errors import NoPositionEmbedding, UsageError
-from pe_inspect.evaluation._hosts import Host, NotApplicable, host_of
-from pe_inspect.evaluation._images import Images, chosen
-from pe_inspect.evaluation._plan import (
+from pe_inspect.evaluation.images import Images, chosen
+from pe_inspect.evaluation.plan import (
     NATIVE,
     Run,
     ablations,
@@ -29,7 +27,7 @@ from pe_inspect.evaluation._plan import (
     resamplings,
     sized,
 )
-from pe_inspect.evaluation._setting import (
+from pe_inspect.evaluation.setting import (
     Normalisation,
     check_fit,
     crop_pct_of,
@@ -38,9 +36,11 @@ from pe_inspect.evaluation._setting import (
     renamed_classes,
 )
 from pe_inspect.families import extract
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.live.host import Host, NotApplicable, host_of
+from pe_inspect.live.rebuild import rebuild
 from pe_inspect.loading import Checkpoint
-from pe_inspect.models.rebuild import rebuild
-from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.resampling.target_grid import Size, check_divisible, pair_of
 from pe_inspect.training.hardware import find_device
 
 __all__ = ["Progress", "evaluate"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.registry import Registry
 
 __all__ = ["Family", "extract", "families"]
@@ -37,7 +37,7 @@ class Family:
     extract: Callable[[Checkpoint], tuple[PositionEmbedding, ...]]
 
 
-families: Final[Registry[Family]] = Registry("family", "pe_inspect.families")
+families: Final[Registry[Family]] = Registry("family", "pe_inspect.families", helpers=("reading",))
 
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
@@ -57,9 +57,9 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     """
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
-    from pe_inspect.families import _flags
-    from pe_inspect.families._config import refuse_other_model
-    from pe_inspect.families._library import library_of
+    from pe_inspect.families.reading import flags as _flags
+    from pe_inspect.families.reading.config import refuse_other_model
+    from pe_inspect.families.reading.library import library_of
 
     refuse_other_model(checkpoint)
     _flags.refuse_other_patch(checkpoint)
@@ -67,7 +67,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     found = list(_found(checkpoint))
     _flags.refuse_other_heads(checkpoint)
     if not found:
-        from pe_inspect.families._missing import explain
+        from pe_inspect.families.reading.missing import explain
 
         raise NoPositionEmbedding(explain(checkpoint))
     said = _flags.notes_on_flags(checkpoint)

@@ -14,19 +14,19 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._offset_network import OffsetNetwork
-from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._bias import offset_index
-from pe_inspect.families._computed_window import Evaluation, evaluation_of
-from pe_inspect.families._embedding import Place, num_prefix_tokens, places, scheme
-from pe_inspect.families._fit import refuse_misfits
-from pe_inspect.families._names import block_names
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.bias import offset_index
+from pe_inspect.families.reading.computed_window import Evaluation, evaluation_of
+from pe_inspect.families.reading.embedding import Place, num_prefix_tokens, places, scheme
+from pe_inspect.families.reading.fit import refuse_misfits
+from pe_inspect.families.reading.names import block_names
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.offset_network import OffsetNetwork
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

@@ -11,14 +11,14 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families._embedding import scheme
-from pe_inspect.families._kernels import by_offset, is_depthwise
-from pe_inspect.families._names import trunk
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._stated_grid import stated_grid
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.embedding import scheme
+from pe_inspect.families.reading.kernels import by_offset, is_depthwise
+from pe_inspect.families.reading.names import trunk
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
 

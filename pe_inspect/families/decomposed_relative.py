@@ -14,13 +14,13 @@ from typing import Final, Literal
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._embedding import Place, places, scheme
-from pe_inspect.families._grid import x
-from pe_inspect.families._named_model import module_at
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.embedding import Place, places, scheme
+from pe_inspect.families.reading.grid import x
+from pe_inspect.families.reading.named_model import module_at
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
 

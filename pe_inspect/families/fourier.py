@@ -13,14 +13,14 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float, Float32
+from pe_inspect.arrays import Float, Float32
 from pe_inspect.families import Family, families
-from pe_inspect.families._embedding import Place, places, scheme
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._stated_grid import stated_grid
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.embedding import Place, places, scheme
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract", "fourier_features"]
 

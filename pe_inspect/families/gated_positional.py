@@ -13,16 +13,16 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._typing import Float32
+from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._embedding import Place, places, scheme
-from pe_inspect.families._grid import image_grid, x
-from pe_inspect.families._hints import origin
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._tables import find_tables, nonfinite_note
+from pe_inspect.families.reading.embedding import Place, places, scheme
+from pe_inspect.families.reading.grid import image_grid, x
+from pe_inspect.families.reading.hints import origin
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.tables import find_tables, nonfinite_note
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

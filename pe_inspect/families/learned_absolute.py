@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families._sincos import is_sinusoidal
-from pe_inspect.families._twins import may_rotate
-from pe_inspect.families._vectors import stored_vectors, vectors
+from pe_inspect.families.reading.same_keys import may_rotate
+from pe_inspect.families.reading.sincos import is_sinusoidal
+from pe_inspect.families.reading.vectors import stored_vectors, vectors
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

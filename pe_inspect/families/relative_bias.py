@@ -10,19 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._bias_tables import BiasTable, find_bias_tables
-from pe_inspect.families._grid import prefix_tokens
-from pe_inspect.families._hints import is_flag
-from pe_inspect.families._names import depth, missing_blocks
-from pe_inspect.families._norms import BIAS_NORM, read_norms
-from pe_inspect.families._patch import patch_size
-from pe_inspect.families._tables import nonfinite_note
-from pe_inspect.families._windows import Window, index_notes, windows_for
+from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
+from pe_inspect.families.reading.grid import prefix_tokens
+from pe_inspect.families.reading.hints import is_flag
+from pe_inspect.families.reading.names import depth, missing_blocks
+from pe_inspect.families.reading.norms import BIAS_NORM, read_norms
+from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.windows import Window, index_notes, windows_for
+from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

@@ -11,31 +11,31 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect._values import frozen_array
 from pe_inspect.families import Family, families
-from pe_inspect.families._arch import rotary_model
-from pe_inspect.families._grid import prefix_tokens
-from pe_inspect.families._names import depth, missing_blocks, trunk
-from pe_inspect.families._norms import read_norms
-from pe_inspect.families._patch import patch_size
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._rotation import PAIRINGS, Rotation, grid_of, same_for_all
-from pe_inspect.families._rotation_computed import (
+from pe_inspect.families.reading.arch import rotary_model
+from pe_inspect.families.reading.grid import prefix_tokens
+from pe_inspect.families.reading.names import depth, missing_blocks, trunk
+from pe_inspect.families.reading.norms import read_norms
+from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.rotation import PAIRINGS, Rotation, grid_of, same_for_all
+from pe_inspect.families.reading.rotation_computed import (
     from_architecture,
     from_config,
     from_dinov3,
     has_config,
 )
-from pe_inspect.families._rotation_stored import (
+from pe_inspect.families.reading.rotation_stored import (
     from_eva02,
     from_mixed,
     from_mixed_blocks,
     from_schh,
     from_swin,
 )
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.held_values import frozen_array
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

@@ -12,15 +12,15 @@ import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._grid import Layout, image_grid, layout, period, prefix_tokens, x
-from pe_inspect.families._hints import origin
-from pe_inspect.families._names import block_of, depth, in_order, missing_blocks, trunk
-from pe_inspect.families._norms import read_norms
-from pe_inspect.families._patch import patch_size
-from pe_inspect.families._read import read_float32
-from pe_inspect.families._tables import nonfinite_note
+from pe_inspect.families.reading.grid import Layout, image_grid, layout, period, prefix_tokens, x
+from pe_inspect.families.reading.hints import origin
+from pe_inspect.families.reading.names import block_of, depth, in_order, missing_blocks, trunk
+from pe_inspect.families.reading.norms import read_norms
+from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

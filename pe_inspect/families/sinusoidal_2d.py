@@ -9,17 +9,17 @@ from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families._grid import Layout, factor_pairs, prefix_tokens, x
-from pe_inspect.families._sincos import (
+from pe_inspect.families.reading.grid import Layout, factor_pairs, prefix_tokens, x
+from pe_inspect.families.reading.sincos import (
     Variant,
     is_separable,
     is_sinusoidal,
     one_dimensional,
     two_dimensional,
 )
-from pe_inspect.families._vectors import StoredVectors, stored_vectors, vectors
+from pe_inspect.families.reading.vectors import StoredVectors, stored_vectors, vectors
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]
 

@@ -13,7 +13,7 @@ asked for: it may be the same object, redrawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import Registry
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["drawings", "drawings_each", "figure"]
 
-drawings: Registry[Callable[..., dict[str, Figure]]] = Registry("figure", "pe_inspect.figures")
+HELPERS: Final = ("compare", "layout", "saving", "thumbnail")
+
+drawings: Registry[Callable[..., dict[str, Figure]]] = Registry(
+    "figure", "pe_inspect.figures", helpers=HELPERS
+)
 drawings_each: Registry[Callable[..., Iterator[tuple[str, Figure]]]] = Registry(
-    "figure of every map", "pe_inspect.figures"
+    "figure of every map", "pe_inspect.figures", helpers=HELPERS
 )
 
 

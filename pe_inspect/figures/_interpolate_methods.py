@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, route
-from pe_inspect.figures._lines import lined, reference
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.lines import lined, reference
+from pe_inspect.figures.layout.style import (
     INK,
     MUTED,
     PAGE_WIDTH,
@@ -24,8 +24,8 @@ from pe_inspect.figures._style import (
 )
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis._resampled import ResampledTable
     from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.analysis.interpolate.resampled import ResampledTable
 
 __all__ = ["frequencies", "side_by_side"]
 

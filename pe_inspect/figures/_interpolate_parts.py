@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.style import (
     PAGE_WIDTH,
     caption,
     caption_height,
     new_figure,
     title,
 )
-from pe_inspect.figures._style import headline as headline_of
+from pe_inspect.figures.layout.style import headline as headline_of
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis._resampled import ResampledTable
     from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.analysis.interpolate.resampled import ResampledTable
 
 __all__ = ["edge", "framed", "grids", "method_name", "percent", "route"]
 

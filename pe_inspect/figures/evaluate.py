@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures._lines import lined, reference
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.lines import lined, reference
+from pe_inspect.figures.layout.style import (
     INK,
     MUTED,
     PAGE_WIDTH,

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures._lines import from_zero, lined, marker_size, reference
-from pe_inspect.figures._mosaics import Words
-from pe_inspect.figures._rows import Row, draw_rows, evenly, thinned_to
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.lines import from_zero, lined, marker_size, reference
+from pe_inspect.figures.layout.mosaics import Words
+from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
+from pe_inspect.figures.layout.style import (
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,

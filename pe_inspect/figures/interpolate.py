@@ -12,11 +12,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures._interpolate_methods import frequencies, side_by_side
 from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, percent, route
-from pe_inspect.figures._lines import (
+from pe_inspect.figures.layout.lines import (
     from_zero,
     layer_axis,
     layer_room,
@@ -24,8 +24,8 @@ from pe_inspect.figures._lines import (
     marker_size,
     reference,
 )
-from pe_inspect.figures._maps import Map, map_height, maps_row, outlined, spread
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.maps import Map, map_height, maps_row, outlined, spread
+from pe_inspect.figures.layout.style import (
     INK,
     LABEL_SIZE,
     MUTED,
@@ -39,8 +39,8 @@ from pe_inspect.figures._style import (
 )
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis._resampled import ResampledTable
     from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.analysis.interpolate.resampled import ResampledTable
 
 __all__ = ["draw"]
 

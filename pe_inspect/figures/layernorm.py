@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures._lines import (
+from pe_inspect.figures.layout.lines import (
     are_blocks,
     layer_axis,
     layer_room,
@@ -22,8 +22,8 @@ from pe_inspect.figures._lines import (
     marker_size,
     reference,
 )
-from pe_inspect.figures._maps import spread
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.maps import spread
+from pe_inspect.figures.layout.style import (
     DIGIT,
     DPI,
     INK,
@@ -42,8 +42,8 @@ from pe_inspect.figures._style import (
 )
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis._decomposition import Decomposition
     from pe_inspect.analysis.layernorm import LayerNormResult, NormRow
+    from pe_inspect.analysis.layernorm.decomposition import Decomposition
 
 __all__ = ["draw"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pe_inspect.figures import drawings, drawings_each
-from pe_inspect.figures._mosaics import (
+from pe_inspect.figures.layout.mosaics import (
     LARGEST,
     Page,
     Words,
@@ -20,12 +20,12 @@ from pe_inspect.figures._mosaics import (
     plan,
     tile_ticks,
 )
-from pe_inspect.figures._style import mosaic
+from pe_inspect.figures.layout.style import mosaic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pe_inspect.analysis._views import View
+    from pe_inspect.analysis.common.selection import View
     from pe_inspect.analysis.similarity import SimilarityResult, Tiles
 
 __all__ = ["draw", "draw_each"]

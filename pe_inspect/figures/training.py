@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures._lines import lined, marker_size
-from pe_inspect.figures._style import (
+from pe_inspect.figures.layout.lines import lined, marker_size
+from pe_inspect.figures.layout.style import (
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,

@@ -11,10 +11,10 @@ checkpoint      the container that families are handed
 
 from __future__ import annotations
 
-from pe_inspect.loading._load import load
-from pe_inspect.loading._source import ChangedMeanwhile
-from pe_inspect.loading._transfer import Transfer, is_remote
+from pe_inspect.loading.byte_source import ChangedMeanwhile
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor
+from pe_inspect.loading.opening import load
+from pe_inspect.loading.transfer import Transfer, is_remote
 
 __all__ = [
     "ChangedMeanwhile",

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect._typing import Shaped
-from pe_inspect.loading._source import hash_of
+from pe_inspect.arrays import Shaped
+from pe_inspect.loading.byte_source import hash_of
 
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 

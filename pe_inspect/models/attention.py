@@ -13,7 +13,7 @@ from timm.layers.attention import AttentionRope
 from torch import nn
 from torch.nn import functional
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.models.config import ViTConfig
 
 __all__ = ["Attention", "BiasedAttention", "Grid", "RotaryAttention"]

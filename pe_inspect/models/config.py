@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pe_inspect.errors import UsageError
-from pe_inspect.models import _counts
+from pe_inspect.models import counts as _counts
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["JOINS", "SCHEMES", "ViTConfig"]

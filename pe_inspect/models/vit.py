@@ -19,7 +19,7 @@ from timm.layers.weight_init import trunc_normal_
 from torch import nn
 from torch.nn import functional
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig

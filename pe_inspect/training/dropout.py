@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.models.vit import VisionTransformer
 
 __all__ = ["Dropout", "suit_dropout"]

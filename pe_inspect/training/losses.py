@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 
 __all__ = ["LOSSES", "binary_cross_entropy", "cross_entropy"]
 

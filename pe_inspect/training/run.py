@@ -15,7 +15,7 @@ import torch
 
 from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
-from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.training.board import Board
 from pe_inspect.training.catalog import FINISHED
 from pe_inspect.training.facts import circumstances, describe_data

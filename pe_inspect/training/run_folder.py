@@ -16,8 +16,8 @@ import torch
 
 from pe_inspect.errors import OutputError
 from pe_inspect.files import MANIFEST, OutputFolder, refused_as
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.training.resume import RESUME
 
 __all__ = ["BEST", "CONFIG", "CURVES", "METRICS", "WEIGHTS", "RunFolder", "stored_weights"]
@@ -86,8 +86,8 @@ class RunFolder:
 
     def save_curves(self) -> Path:
         """Draw `metrics.csv` as `curves.png`."""
-        from pe_inspect.figures._saving import save
-        from pe_inspect.figures._style import DPI
+        from pe_inspect.figures.layout.style import DPI
+        from pe_inspect.figures.saving import save
         from pe_inspect.figures.training import draw
 
         figure = draw(self.rows)["curves"]

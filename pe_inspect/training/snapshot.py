@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from pe_inspect.families import extract
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading import Checkpoint, Hints
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.position_embedding import PositionEmbedding
 
 __all__ = ["snapshot"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from pe_inspect.errors import UsageError
+from pe_inspect.live.rebuild import rebuild
 from pe_inspect.loading import load
-from pe_inspect.models.rebuild import rebuild
 from pe_inspect.training.recipe import Recipe
 
 __all__ = ["Teacher"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 GRID = (3, 5)
 

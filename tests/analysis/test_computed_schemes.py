@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pe_inspect.analysis._received import received
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import PositionEmbedding, Relation
+from pe_inspect.kinds.position_embedding import PositionEmbedding, Relation
+from pe_inspect.kinds.tables_by_layer import received
 
 rng = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ import pytest
 from pe_inspect.analysis.evolution import evolution
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 GRID = (3, 4)
 

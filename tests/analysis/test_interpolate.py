@@ -11,12 +11,12 @@ import torch
 from analysis.made import GRID, vectors
 from timm.layers import RelPosBias, resample_abs_pos_embed
 
-from pe_inspect.analysis import _target_grid
-from pe_inspect.analysis._offsets import offset_table
-from pe_inspect.analysis._resampling import methods
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.offsets import offset_table
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.resampling import target_grid as _target_grid
+from pe_inspect.resampling.methods import methods
 
 
 def timm_bias(window, prefix, seed=0):

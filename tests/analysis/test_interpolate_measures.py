@@ -9,9 +9,9 @@ import pytest
 import torch
 from analysis.made import GRID, vectors
 
-from pe_inspect.analysis._measures import DEFINITIONS
 from pe_inspect.analysis.interpolate import interpolate
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.analysis.interpolate.measures import DEFINITIONS
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 GRID, DEPTH, WIDTH = (3, 5), 3, 6
 HEADER = (

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pe_inspect.analysis._pairs import thinned
+from pe_inspect.analysis.common.map_statistics import thinned
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import UsageError
-from pe_inspect.position_embedding import LayerNormParams, LayerPE
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE
 
 
 def torch_cosines(values):
@@ -286,7 +286,7 @@ def test_an_overview_says_what_it_was_thinned_from(table_of):
 
 
 def test_maps_are_computed_once_for_all_figures_and_numbers(vectors, monkeypatch):
-    import pe_inspect.analysis._affinity as module
+    import pe_inspect.kinds.affinity as module
 
     computed = []
     real = module.Products.map

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.position_embedding import LayerPE
+from pe_inspect.kinds.position_embedding import LayerPE
 
 
 def test_the_file_has_the_keys_of_the_contract(vectors, tmp_path):

@@ -18,11 +18,11 @@ from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file, save_file
 
 import pe_inspect as pei
-from pe_inspect.analysis import _target_grid
-from pe_inspect.baking import bakers
-from pe_inspect.baking._renormalised import renormalised
-from pe_inspect.baking._windows import shifted_mask
+from pe_inspect.baking.bakers import bakers
+from pe_inspect.baking.renormalised import renormalised
+from pe_inspect.baking.windows import shifted_mask
 from pe_inspect.families import families
+from pe_inspect.resampling import target_grid as _target_grid
 
 ROUND = st.integers(-12, 12).map(lambda quarter: quarter / 4)
 GRID = {"grid_size": (3, 4)}

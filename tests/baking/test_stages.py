@@ -7,8 +7,8 @@ import timm
 import torch
 from timm_cases import WORDS
 
-from pe_inspect.analysis._layouts import in_proportion
-from pe_inspect.baking._plan import Request, plan
+from pe_inspect.baking.plan import Request, plan
+from pe_inspect.kinds.layouts import in_proportion
 from pe_inspect.loading import Checkpoint, Hints
 
 

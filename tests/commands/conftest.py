@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pe_inspect.commands._program import program
+from pe_inspect.commands.shell.program import program
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import timm
 import torch
 from safetensors.numpy import load_file, save_file
 
-from pe_inspect.commands._examination import Expected, examine
 from pe_inspect.commands.doctor import _to_do
+from pe_inspect.diagnosis.examination import Expected, examine
 from pe_inspect.loading import Checkpoint
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/model.safetensors"))

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from pe_inspect.analysis.evaluate import COLUMNS
-from pe_inspect.commands._parsing import numbers
-from pe_inspect.commands._shares import Shares
+from pe_inspect.commands.shell.parsing import numbers
+from pe_inspect.commands.shell.progress_bar import Shares
 from pe_inspect.errors import UsageError
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.vit import VisionTransformer

@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from pe_inspect.commands._describe import as_json
+from pe_inspect.commands.shell.describe import as_json
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading import Checkpoint
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 LINE = "learned_absolute · 3×4 + 1 prefix · D=8 · 2 layers · join=lape"
 GRID = ("--grid-size", "3x4")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pe_inspect import training
-from pe_inspect.commands import _training
-from pe_inspect.commands._locate import checkpoint_name, locate, newest
+from pe_inspect.commands.shell import training as _training
+from pe_inspect.commands.shell.locate import checkpoint_name, locate, newest
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.training import DEFAULT_RECIPE, catalog
 

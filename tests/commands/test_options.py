@@ -11,10 +11,10 @@ import pytest
 import typer
 
 from pe_inspect.commands import commands
-from pe_inspect.commands._options import Drawing, Reading, Resize, Selection
-from pe_inspect.commands._parsing import pair
-from pe_inspect.commands._program import program
-from pe_inspect.commands._signature import expand
+from pe_inspect.commands.shell.options import Drawing, Reading, Resize, Selection
+from pe_inspect.commands.shell.parsing import pair
+from pe_inspect.commands.shell.program import program
+from pe_inspect.commands.shell.signature import expand
 from pe_inspect.errors import UsageError
 
 OPENING = {"--state-dict-key", "--tower", "--trust-pickle", "--no-train"}
@@ -191,8 +191,8 @@ def test_a_layer_is_a_place_or_a_name():
 
 
 def test_the_default_folder_is_none_until_the_checkpoint_is_known():
-    from pe_inspect.commands._answer import output_folder
-    from pe_inspect.commands._options import Output
+    from pe_inspect.commands.shell.options import Output
+    from pe_inspect.commands.shell.question_runner import output_folder
 
     assert output_folder(Output(), "tiny").path == Path("reports/tiny")
     assert output_folder(Output(out=Path("x"), force=True), "tiny").force

@@ -13,7 +13,7 @@ import typer
 
 from pe_inspect import __version__
 from pe_inspect.commands import Command, commands
-from pe_inspect.commands._program import guarded, program
+from pe_inspect.commands.shell.program import guarded, program
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UnsafeCheckpoint
 
 REPOSITORY = Path(__file__).parents[2]

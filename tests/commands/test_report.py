@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pe_inspect.position_embedding import PositionEmbedding
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 GRID = ("--grid-size", "3x4")
 
@@ -40,7 +40,7 @@ def test_several_checkpoints_share_a_page(run, save_vit, monkeypatch):
         pages.append((tables, options))
         return SimpleNamespace(html="<html>")
 
-    monkeypatch.setattr("pe_inspect.report.report", page)
+    monkeypatch.setattr("pe_inspect.page.report", page)
     save_vit("a.safetensors", rows=4, columns=4)
     save_vit("b.safetensors", rows=3, columns=3, lape=False)
     done = run("report", "a.safetensors", "b.safetensors", "--json", "--quiet")
@@ -62,7 +62,7 @@ def test_what_is_said_of_sizes_and_norms_reaches_the_questions(run, checkpoint, 
         asked.update(options)
         return SimpleNamespace(html="<html>")
 
-    monkeypatch.setattr("pe_inspect.report.report", page)
+    monkeypatch.setattr("pe_inspect.page.report", page)
     run("report", checkpoint, *GRID, "--res", "96x128", "--patch-size", "16", "--ln-eps", "1e-5")
     assert asked == {
         "interpolate": {"res": (96, 128), "patch_size": (16, 16)},
@@ -96,7 +96,7 @@ def test_a_size_that_fits_no_embedding_stops_before_anything_is_written(run, che
 
 
 def test_a_size_that_fits_some_embeddings_is_noted_for_the_others(run, save_vit, here, monkeypatch):
-    monkeypatch.setattr("pe_inspect.report.report", lambda *_, **__: SimpleNamespace(html=""))
+    monkeypatch.setattr("pe_inspect.page.report", lambda *_, **__: SimpleNamespace(html=""))
     windows = {
         f"layers.0.blocks.{block}.attn.relative_position_bias_table": np.ones((25, 2), np.float32)
         for block in range(2)
@@ -150,7 +150,7 @@ def asked(monkeypatch):
         found.update(options, items=list(items))
         return SimpleNamespace(html="<html>")
 
-    monkeypatch.setattr("pe_inspect.report.report", page)
+    monkeypatch.setattr("pe_inspect.page.report", page)
     return found
 
 

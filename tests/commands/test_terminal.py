@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pe_inspect.commands import _terminal
-from pe_inspect.commands._describe import aligned, number, ranges, table, versions
-from pe_inspect.commands._terminal import (
+from pe_inspect.commands.shell import terminal as _terminal
+from pe_inspect.commands.shell.describe import aligned, number, ranges, table, versions
+from pe_inspect.commands.shell.terminal import (
     tolerate_any_encoding,
     working,
     write_json,
     write_line,
 )
-from pe_inspect.commands._training import duration
+from pe_inspect.commands.shell.training import duration
 
 
 def test_a_terminal_without_utf_8_gets_the_nearest_plain_characters(monkeypatch):

@@ -13,8 +13,9 @@ import pe_inspect as pei
 from pe_inspect.data import Dataset, Split
 from pe_inspect.data.dataset import FileSplit
 from pe_inspect.errors import UsageError
-from pe_inspect.evaluation import _images, run
-from pe_inspect.evaluation._hosts import NotApplicable
+from pe_inspect.evaluation import images as _images
+from pe_inspect.evaluation import run
+from pe_inspect.live.host import NotApplicable
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 

@@ -19,7 +19,7 @@ from timm.models.xcit import PositionalEncodingFourier
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
-from pe_inspect.families._kernels import padding_share, response
+from pe_inspect.families.reading.kernels import padding_share, response
 
 GRID = (3, 5)
 

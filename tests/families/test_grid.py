@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
-from pe_inspect.families._grid import factor_pairs
+from pe_inspect.families.reading.grid import factor_pairs
 
 
 def read(make, rows, **hints):

@@ -11,7 +11,7 @@ import transformers as hf
 
 import pe_inspect as pei
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families._patch import patch_size
+from pe_inspect.families.reading.patch import patch_size
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 AST = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,

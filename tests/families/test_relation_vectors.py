@@ -22,7 +22,7 @@ from timm.models.vision_transformer_sam import get_decomposed_rel_pos_bias
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
-from pe_inspect.position_embedding import PositionEmbedding, Relation
+from pe_inspect.kinds.position_embedding import PositionEmbedding, Relation
 
 DIM = 6
 

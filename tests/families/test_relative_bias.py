@@ -9,9 +9,9 @@ import pytest
 import timm
 import torch
 
-from pe_inspect._values import Lookup
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
+from pe_inspect.kinds.held_values import Lookup
 
 
 def randomised(model):

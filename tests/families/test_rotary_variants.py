@@ -15,8 +15,8 @@ from timm.layers.pos_embed_sincos import RotaryEmbedding, RotaryEmbeddingCat, Ro
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
-from pe_inspect.families._arch import rotary_table
-from pe_inspect.families._rotation import first_of_pairs, pairing_of
+from pe_inspect.families.reading.arch import rotary_table
+from pe_inspect.families.reading.rotation import first_of_pairs, pairing_of
 
 INTERLEAVED = "pairs of channels are interleaved: (2i, 2i + 1)"
 HALF = "pairs of channels lie half a head apart: (i, i + head_dim/2), as in rotate_half"

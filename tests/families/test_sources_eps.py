@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from pe_inspect.families._eps import epsilon
+from pe_inspect.families.reading.eps import epsilon
 from pe_inspect.loading import Checkpoint
 
 FAMILIES = [

@@ -10,7 +10,7 @@ import pytest
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.loading import Checkpoint
-from pe_inspect.loading._prefixes import find_trunk
+from pe_inspect.loading.prefixes import find_trunk
 
 DIM = 16
 

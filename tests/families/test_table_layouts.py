@@ -339,7 +339,7 @@ def test_a_hybrid_s_patch_is_not_its_kernel(make):
     ],
 )
 def test_what_only_bears_such_a_name_is_no_table(make, name, shape):
-    from pe_inspect.families._tables import find_groups
+    from pe_inspect.families.reading.tables import find_groups
 
     state = make.deit(dim=8) | {name: make.unread(*shape)}
 

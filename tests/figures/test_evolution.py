@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pe_inspect.analysis._alongside import alongside
+from pe_inspect.analysis.compare import alongside
 from pe_inspect.analysis.evolution import evolution
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.figures import drawings
-from pe_inspect.figures._alongside import draw_alongside
-from pe_inspect.figures._rows import evenly
-from pe_inspect.figures._thumbnail import draw_thumbnail
+from pe_inspect.figures.compare import draw_alongside
+from pe_inspect.figures.layout.rows import evenly
+from pe_inspect.figures.thumbnail import draw_thumbnail
 
 
 @pytest.fixture(scope="module")

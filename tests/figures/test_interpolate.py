@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pe_inspect.analysis.interpolate import interpolate
-from pe_inspect.figures._lines import layer_axis
-from pe_inspect.figures._maps import spread
-from pe_inspect.figures._style import axes_at, new_figure
 from pe_inspect.figures.interpolate import draw
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.figures.layout.lines import layer_axis
+from pe_inspect.figures.layout.maps import spread
+from pe_inspect.figures.layout.style import axes_at, new_figure
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 
 def vectors(grid_size=(3, 5), tables=1, seed=0):

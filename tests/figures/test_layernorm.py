@@ -10,7 +10,7 @@ import pytest
 
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.figures.layernorm import draw
-from pe_inspect.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 
 def norm(layer, name, width=6, rms=False):

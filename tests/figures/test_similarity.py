@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.figures import drawings, drawings_each, figure
-from pe_inspect.figures._style import diverging
+from pe_inspect.figures.layout.style import diverging
 from pe_inspect.figures.similarity import draw, draw_each
-from pe_inspect.position_embedding import LayerPE
+from pe_inspect.kinds.position_embedding import LayerPE
 
 STEMS = ["similarity", "similarity_query", "similarity_fig7"]
 

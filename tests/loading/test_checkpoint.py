@@ -97,7 +97,7 @@ def test_every_module_of_the_formats_folder_registers_a_format():
 def test_at_most_one_format_claims_a_file(saved, vit, tmp_path):
     from safetensors.torch import save_file
 
-    from pe_inspect.loading._source import at
+    from pe_inspect.loading.byte_source import at
     from pe_inspect.loading.formats import SourceFile
 
     save_file(vit, tmp_path / "a.safetensors")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._dtypes import decode, is_known, itemsize
+from pe_inspect.loading.dtypes import decode, is_known, itemsize
 
 FLOAT8 = [
     "float8_e4m3fn",

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from pe_inspect.loading import Hints, load
-from pe_inspect.loading._hints import hints_from
+from pe_inspect.loading.hints import hints_from
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pe_inspect.errors import UsageError
 from pe_inspect.loading import Checkpoint, load
-from pe_inspect.loading._prefixes import WRAPPERS, find_trunk
+from pe_inspect.loading.prefixes import WRAPPERS, find_trunk
 
 ORDINARY = [w for w in WRAPPERS if not w.startswith("text")]
 

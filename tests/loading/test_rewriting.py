@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading import load
-from pe_inspect.loading._dtypes import decode
-from pe_inspect.loading._source import LocalFile
+from pe_inspect.loading.byte_source import LocalFile
+from pe_inspect.loading.dtypes import decode
 from pe_inspect.loading.formats import SourceFile, formats
 from pe_inspect.loading.rewriting import Edit, _zip_writer, rewriters, written_as
 from pe_inspect.loading.rewriting._numbers import encode

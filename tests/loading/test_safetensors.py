@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading import load
-from pe_inspect.loading._source import LocalFile
+from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.formats import SourceFile, formats
-from pe_inspect.position_embedding import LayerPE, PositionEmbedding
 
 DTYPES = [
     *("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"),

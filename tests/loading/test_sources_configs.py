@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pe_inspect.loading import Hints
-from pe_inspect.loading._hints import hints_from, outranked
+from pe_inspect.loading.hints import hints_from, outranked
 
 CLIP = {
     "image_size": 7,

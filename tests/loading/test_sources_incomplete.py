@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading import load
-from pe_inspect.loading._quantised import quantised_note
+from pe_inspect.loading.quantised import quantised_note
 
 
 @pytest.fixture

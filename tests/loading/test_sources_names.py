@@ -8,8 +8,8 @@ import torch
 
 from pe_inspect.errors import UsageError
 from pe_inspect.loading import Checkpoint, load
-from pe_inspect.loading._prefixes import find_trunk
-from pe_inspect.loading._stacked import unstacked
+from pe_inspect.loading.prefixes import find_trunk
+from pe_inspect.loading.stacked import unstacked
 
 HF = [
     *("embeddings.position_embeddings", "embeddings.cls_token"),

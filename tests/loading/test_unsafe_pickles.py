@@ -22,8 +22,8 @@ import torch
 
 from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint
 from pe_inspect.loading import load
-from pe_inspect.loading._globals import find_global
-from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.pickle_globals import find_global
+from pe_inspect.loading.unpickler import load_plain
 
 CANARY = "canary-was-touched"
 

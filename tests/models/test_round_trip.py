@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 import pe_inspect as pei
-from pe_inspect.analysis._received import received
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.tables_by_layer import received
 from pe_inspect.loading import Checkpoint, Hints
 from pe_inspect.models.config import SCHEMES
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.position_embedding import PositionEmbedding
 
 GRID = (3, 4)
 FAMILIES = {

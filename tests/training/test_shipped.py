@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 import pe_inspect as pei
 from pe_inspect.data import load
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models import ViTConfig
 from pe_inspect.models.config import SCHEMES
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.training import DEFAULT_RECIPE, Recipe, recipes
 from pe_inspect.training.loop import Loop
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from pe_inspect.data import load
 from pe_inspect.data.device_loader import DeviceLoader
 from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.position_embedding import PositionEmbedding
 from pe_inspect.training import (
     Progress,
     Recipe,

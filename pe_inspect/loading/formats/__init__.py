@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._source import ByteSource, Folder
+from pe_inspect.loading.byte_source import ByteSource, Folder
 from pe_inspect.registry import Registry
 
 __all__ = ["Contents", "Format", "SourceFile", "formats", "reads"]
@@ -79,7 +79,7 @@ class SourceFile:
         Raises:
             UnreadableCheckpoint: the archive is truncated or damaged.
         """
-        from pe_inspect.loading._zip import names_in
+        from pe_inspect.loading.zip_archive import names_in
 
         return names_in(self.source) if self.is_zip else ()
 

@@ -10,10 +10,10 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
-from pe_inspect.loading._source import ByteSource, Folder, suffix_of
-from pe_inspect.loading._wording import printable, reason
+from pe_inspect.loading.byte_source import ByteSource, Folder, suffix_of
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+from pe_inspect.loading.wording import printable, reason
 
 __all__ = ["WEIGHT_NAMES", "read_config"]
 
@@ -98,7 +98,7 @@ def _nothing(folder: Folder) -> str:
 
 
 def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:
-    from pe_inspect.loading._recognise import recognise
+    from pe_inspect.loading.recognise import recognise
 
     file = SourceFile(weights, folder.trust_pickle)
     found = recognise(file).read(file)

@@ -7,11 +7,11 @@ from typing import IO
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._bytes import Span, c_strides, lazy_tensor, unreadable_tensor
-from pe_inspect.loading._tree import named
-from pe_inspect.loading._wording import reason
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+from pe_inspect.loading.tensor_bytes import Span, c_strides, lazy_tensor, unreadable_tensor
+from pe_inspect.loading.tree import named
+from pe_inspect.loading.wording import reason
 
 __all__ = ["ONLY_NAME", "array_header", "lazy_array", "read_npy"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pe_inspect.loading._source import for_unpickling
-from pe_inspect.loading._tree import plain_leaf, plain_tree
-from pe_inspect.loading._trusted import read_trusted
-from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.byte_source import for_unpickling
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.pytorch_legacy import is_pytorch_legacy
 from pe_inspect.loading.formats.safetensors import is_safetensors
+from pe_inspect.loading.tree import plain_leaf, plain_tree
+from pe_inspect.loading.trusted_pickle import read_trusted
+from pe_inspect.loading.unpickler import load_plain
 
 SUFFIXES: Final = (".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
 

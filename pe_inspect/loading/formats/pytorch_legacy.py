@@ -10,15 +10,15 @@ from functools import partial
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._bytes import Span
-from pe_inspect.loading._dtypes import is_known, itemsize
-from pe_inspect.loading._inert import StorageRef
-from pe_inspect.loading._source import for_unpickling
-from pe_inspect.loading._tensor_refs import TensorResolver
-from pe_inspect.loading._tree import plain_tree
-from pe_inspect.loading._trusted import read_trusted
-from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.byte_source import for_unpickling
+from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+from pe_inspect.loading.inert import StorageRef
+from pe_inspect.loading.tensor_bytes import Span
+from pe_inspect.loading.tensor_refs import TensorResolver
+from pe_inspect.loading.tree import plain_tree
+from pe_inspect.loading.trusted_pickle import read_trusted
+from pe_inspect.loading.unpickler import load_plain
 
 SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 MAGIC: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

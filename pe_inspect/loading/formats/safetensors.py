@@ -12,13 +12,13 @@ import re
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._bytes import Span, lazy_tensor, unreadable_tensor
-from pe_inspect.loading._dtypes import is_known, itemsize
-from pe_inspect.loading._source import ByteSource
-from pe_inspect.loading._tree import named
-from pe_inspect.loading._wording import reason
+from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
+from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
+from pe_inspect.loading.tensor_bytes import Span, lazy_tensor, unreadable_tensor
+from pe_inspect.loading.tree import named
+from pe_inspect.loading.wording import reason
 
 LONGEST_HEADER: Final = 100_000_000  # the library's own limit
 

@@ -13,7 +13,7 @@ Only the standard library is used: a command that reads headers must not cost a 
 
 from __future__ import annotations
 
-from pe_inspect.loading.remote._downloads import downloaded
-from pe_inspect.loading.remote._names import Named, open_named
+from pe_inspect.loading.remote.downloads import downloaded
+from pe_inspect.loading.remote.names import Named, open_named
 
 __all__ = ["Named", "downloaded", "open_named"]

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from pe_inspect._typing import Shaped
+from pe_inspect.arrays import Shaped
 from pe_inspect.errors import UsageError
-from pe_inspect.loading._source import ByteSource
+from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Format, SourceFile, formats
 from pe_inspect.registry import Registry

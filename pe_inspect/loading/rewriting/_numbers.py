@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pe_inspect._typing import Float, Num, Shaped
+from pe_inspect.arrays import Float, Num, Shaped
 from pe_inspect.errors import UsageError
-from pe_inspect.loading._dtypes import decode, itemsize
 from pe_inspect.loading.checkpoint import StoredTensor
+from pe_inspect.loading.dtypes import decode, itemsize
 
 __all__ = ["as_stored", "encode"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pe_inspect.errors import UsageError
-from pe_inspect.loading._bytes import c_strides
 from pe_inspect.loading.rewriting import Edit
 from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._pickle_walk import Item, TensorCall, Walk, walk
+from pe_inspect.loading.tensor_bytes import c_strides
 
 __all__ = ["EditedPickle", "edited"]
 

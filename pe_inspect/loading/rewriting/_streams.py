@@ -7,7 +7,7 @@ import os
 from typing import IO, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading._source import ByteSource
+from pe_inspect.loading.byte_source import ByteSource
 
 __all__ = ["copy_range"]
 

@@ -10,9 +10,9 @@ import zlib
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
-from pe_inspect.loading._source import ByteSource
-from pe_inspect.loading._zip import after_local_header
+from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.rewriting._streams import copy_range
+from pe_inspect.loading.zip_archive import after_local_header
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo

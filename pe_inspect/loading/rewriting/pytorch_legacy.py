@@ -7,13 +7,13 @@ import pickletools
 from collections.abc import Sequence
 from typing import IO, Literal
 
-from pe_inspect.loading._source import for_unpickling
-from pe_inspect.loading._unpickler import load_plain
+from pe_inspect.loading.byte_source import for_unpickling
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.pytorch_legacy import COUNT_BYTES, storage_spans
 from pe_inspect.loading.rewriting import Edit, rewrites
 from pe_inspect.loading.rewriting._pickle_edits import edited
 from pe_inspect.loading.rewriting._streams import copy_range
+from pe_inspect.loading.unpickler import load_plain
 
 __all__ = ["rewrite_pytorch_legacy"]
 

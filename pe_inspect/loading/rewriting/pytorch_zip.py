@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import IO, Final
 
-from pe_inspect.loading._zip import open_zip, read_small_member
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.pytorch_zip import LARGEST_PICKLE, folder_of, is_big_endian
 from pe_inspect.loading.rewriting import Edit, rewrites
 from pe_inspect.loading.rewriting._pickle_edits import edited
 from pe_inspect.loading.rewriting._zip_writer import ZipWriter
+from pe_inspect.loading.zip_archive import open_zip, read_small_member
 
 __all__ = ["rewrite_pytorch_zip"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.models.attention import BiasedAttention, Grid
 from pe_inspect.models.config import ViTConfig

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pe_inspect.models._counts import FOURIER_FEATURES
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig
+from pe_inspect.models.counts import FOURIER_FEATURES
 from pe_inspect.models.schemes import Scheme, schemes
 
 __all__ = ["Fourier", "FourierProjection"]

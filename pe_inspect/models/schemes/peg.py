@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.schemes import Scheme, schemes

@@ -9,10 +9,10 @@ import torch
 from timm.layers.mlp import Mlp
 from torch import nn
 
-from pe_inspect._typing import Float
-from pe_inspect.models._counts import CPB_HIDDEN
+from pe_inspect.arrays import Float
 from pe_inspect.models.attention import BiasedAttention, Grid
 from pe_inspect.models.config import ViTConfig
+from pe_inspect.models.counts import CPB_HIDDEN
 from pe_inspect.models.schemes import Scheme, schemes
 from pe_inspect.models.schemes._offsets import offset_index
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pe_inspect._typing import Float
+from pe_inspect.arrays import Float
 from pe_inspect.models.attention import Attention, Grid
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.schemes import Scheme, schemes

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pe_inspect.loading.remote import _fetching
+from pe_inspect.loading.remote import fetching as _fetching
 
 
 @dataclass

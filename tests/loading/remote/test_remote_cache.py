@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pe_inspect.errors import OutputError, UnreadableCheckpoint
 from pe_inspect.loading import load
-from pe_inspect.loading.remote._cache import About, Entry, Store
-from pe_inspect.loading.remote._settings import cache_folder, hub_snapshots
+from pe_inspect.loading.remote.cache import About, Entry, Store
+from pe_inspect.loading.remote.settings import cache_folder, hub_snapshots
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -8,10 +8,10 @@ import traceback
 import pytest
 from safetensors.torch import save
 
-from pe_inspect.commands import _transfers
-from pe_inspect.commands._describe import as_typed
-from pe_inspect.commands._locate import locate
-from pe_inspect.commands._program import program
+from pe_inspect.commands.shell import transfers as _transfers
+from pe_inspect.commands.shell.describe import as_typed
+from pe_inspect.commands.shell.locate import locate
+from pe_inspect.commands.shell.program import program
 from pe_inspect.loading import Transfer
 
 TOKEN = "hf_aBcDeFgHiJ"
@@ -143,7 +143,7 @@ def test_nothing_heavy_is_imported_for_a_url(server, safetensors):
 
     url = server.put("/x.safetensors", safetensors)
     probe = (
-        "import sys; from pe_inspect.commands._program import program;"
+        "import sys; from pe_inspect.commands.shell.program import program;"
         f"program()(args=['info', {url!r}, '--grid-size', '3x4'], standalone_mode=False);"
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint, UsageError
 from pe_inspect.loading import load
-from pe_inspect.loading.remote import _names
+from pe_inspect.loading.remote import names as _names
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_aBcDeFgHiJ"

@@ -9,7 +9,7 @@ import pytest
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading import load
-from pe_inspect.loading._source import ChangedMeanwhile
+from pe_inspect.loading.byte_source import ChangedMeanwhile
 
 FIRST = 1 << 17
 

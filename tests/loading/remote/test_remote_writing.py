@@ -38,7 +38,7 @@ def test_nothing_is_fetched_for_a_file_that_stands_already(server, safetensors, 
 def test_a_url_may_be_read_by_the_name_that_is_typed(
     server, safetensors, tmp_path, capsys, monkeypatch
 ):
-    from pe_inspect.commands._program import program
+    from pe_inspect.commands.shell.program import program
 
     monkeypatch.chdir(tmp_path)
     url = server.put("/runs/tiny.safetensors", safetensors)

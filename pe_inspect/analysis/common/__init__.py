@@ -1,0 +1,1 @@
+"""What several questions share: numbers, selections, statistics of maps, how results show."""

@@ -1,0 +1,225 @@
+"""What one N×N map says in a few numbers, and how it is thinned for a figure.
+
+Everything goes through the map a strip of rows at a time: at 4,096 patches a map is 64 MiB, and
+a second copy of it in float64 would be 128.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.arrays import Bool, Float32
+
+__all__ = [
+    "LayerStatistics",
+    "PairStatistics",
+    "correlation",
+    "layer_statistics",
+    "pair_statistics",
+    "shared_scale",
+    "thinned",
+]
+
+STRIP: Final = 1 << 19  # elements of a strip: 2 MiB of float32 stay in the cache
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """One map in numbers: over pairs of different patches that are defined, but for the last two.
+
+    Attributes:
+        minimum: the least affinity.
+        maximum: the greatest.
+        mean: over all pairs.
+        neighbours: the mean over pairs that share an edge of the grid (distance 1).
+        far: the mean over pairs at least half the grid apart: |Δrow| ≥ H/2 or |Δcolumn| ≥ W/2.
+        limit: the greatest |affinity|, a patch with itself included.
+        nearest: the least |affinity|, likewise; 0 where both signs occur.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    neighbours: float
+    far: float
+    limit: float
+    nearest: float
+
+
+@dataclass(frozen=True)
+class LayerStatistics(PairStatistics):
+    """One layer's map in numbers: `PairStatistics` of the mean over heads, or of one head.
+
+    Attributes:
+        num_undefined: patches without an affinity: a zero row, or a value that is not finite.
+        correlation_to_previous: Pearson's, of this map and the previous layer's, over all pairs
+            of different patches; NaN for the first layer and after a change of grid.
+    """
+
+    num_undefined: int
+    correlation_to_previous: float
+
+
+def layer_statistics(
+    values: Float32[np.ndarray, "patches patches"],
+    grid_size: tuple[int, int],
+    undefined: Bool[np.ndarray, " patches"],
+    previous: Float32[np.ndarray, "others others"] | None,
+) -> LayerStatistics:
+    """Return one layer's numbers, given the previous layer's map."""
+    similar = float("nan")
+    if previous is not None and previous.shape == values.shape:
+        similar = correlation(previous, values)
+    numbers = vars(pair_statistics(values, grid_size))
+    count = int(np.count_nonzero(undefined))
+    return LayerStatistics(**numbers, num_undefined=count, correlation_to_previous=similar)
+
+
+def shared_scale(statistics: Sequence[PairStatistics]) -> tuple[float, float]:
+    """Return the middle and the half-width of one scale for several maps.
+
+    The middle is 0, unless all values lie closer together than the nearest of them to 0. Swin v2's
+    biases lie about 8, for one: a constant, which cancels in the softmax over keys.
+    """
+    defined = [one for one in statistics if np.isfinite(one.limit)]
+    furthest = max((one.limit for one in defined), default=0.0)
+    nearest = min((one.nearest for one in defined), default=0.0)
+    signs = {np.sign(one.maximum) for one in defined if np.isfinite(one.maximum)}
+    if len(signs) != 1 or furthest - nearest >= nearest:
+        return 0.0, furthest or 1.0
+    centre = (nearest + furthest) / 2
+    return float(centre * signs.pop()), (furthest - nearest) / 2 or 1.0
+
+
+def pair_statistics(
+    values: Float32[np.ndarray, "patches patches"], grid_size: tuple[int, int]
+) -> PairStatistics:
+    """Return the numbers of one map; NaN where no pair is defined."""
+    far, total, minimum, maximum = _Mean(), _Mean(), np.float32(np.nan), np.float32(np.nan)
+    is_far = _far_pairs(grid_size)
+    for rows, strip in _strips_without_diagonal(values):
+        defined = np.isfinite(strip)
+        total.add(strip, defined)
+        far.add(strip, defined & is_far[rows])
+        minimum = np.fmin(minimum, np.fmin.reduce(strip, axis=None))
+        maximum = np.fmax(maximum, np.fmax.reduce(strip, axis=None))
+    neighbours = _Mean()
+    beside = values[_neighbours(grid_size)]
+    neighbours.add(beside, np.isfinite(beside))
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+    limit, nearest = float(np.fmax(high, -low)), max(low, -high, 0.0)
+    return PairStatistics(
+        float(minimum), float(maximum), total.value, neighbours.value, far.value, limit, nearest
+    )
+
+
+def correlation(
+    first: Float32[np.ndarray, "patches patches"], second: Float32[np.ndarray, "patches patches"]
+) -> float:
+    """Return Pearson's correlation of two maps over pairs of different patches.
+
+    NaN where one of them is constant, or fewer than two pairs are defined in both.
+    """
+    mean_first, mean_second = _Mean(), _Mean()
+    for _, one, other, defined in _both(first, second):
+        mean_first.add(one, defined)
+        mean_second.add(other, defined)
+    sums = np.zeros(3)
+    for _, one, other, defined in _both(first, second):
+        x = np.where(defined, one - np.float32(mean_first.value), 0)
+        y = np.where(defined, other - np.float32(mean_second.value), 0)
+        sums += (np.vdot(x, y), np.vdot(x, x), np.vdot(y, y))
+    product, square_first, square_second = sums
+    # float32 maps that differ only by rounding are constant: their variance is noise
+    noise = mean_first.count * 1e-14
+    if not (square_first > noise and square_second > noise):
+        return float("nan")
+    return float(product / np.sqrt(square_first * square_second))
+
+
+def thinned(
+    values: Float32[np.ndarray, "patches patches"], max_side: int
+) -> Float32[np.ndarray, "side side"]:
+    """Return the means of square blocks of equal size, at most `max_side` of them to a side.
+
+    Blocks at the lower and right edges may be smaller. A block without any defined pair is NaN.
+    A map that is small enough is returned as it is.
+    """
+    patches = len(values)
+    block = -(-patches // max_side)
+    if block == 1:
+        return values
+    starts = np.arange(0, patches, block)
+    result = np.empty((len(starts), len(starts)), np.float32)
+    for k, start in enumerate(starts):
+        strip = values[start : start + block]
+        defined = np.isfinite(strip)
+        sums = np.add.reduceat(np.where(defined, strip, 0).sum(axis=0, dtype=np.float64), starts)
+        counts = np.add.reduceat(defined.sum(axis=0), starts)
+        result[k] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return result
+
+
+class _Mean:
+    """A mean that grows strip by strip."""
+
+    def __init__(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+    def add(self, values: np.ndarray, where: np.ndarray) -> None:
+        self.sum += float(np.sum(values, where=where, dtype=np.float64))
+        self.count += int(np.count_nonzero(where))
+
+    @property
+    def value(self) -> float:
+        return self.sum / self.count if self.count else float("nan")
+
+
+def _strips_without_diagonal(
+    values: Float32[np.ndarray, "patches patches"],
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Copies of a few rows at a time, the pairs of a patch with itself set to NaN."""
+    patches = len(values)
+    step = max(STRIP // patches, 1)
+    for start in range(0, patches, step):
+        rows = slice(start, min(start + step, patches))
+        strip = values[rows].copy()
+        strip[np.arange(len(strip)), np.arange(rows.start, rows.stop)] = np.nan
+        yield rows, strip
+
+
+def _both(
+    first: Float32[np.ndarray, "patches patches"], second: Float32[np.ndarray, "patches patches"]
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    for rows, one in _strips_without_diagonal(first):
+        other = second[rows]
+        yield rows, one, other, np.isfinite(one) & np.isfinite(other)
+
+
+@lru_cache(maxsize=2)
+def _far_pairs(grid_size: tuple[int, int]) -> Bool[np.ndarray, "patches patches"]:
+    height, width = grid_size
+    far_rows, far_columns = (_apart(side) for side in grid_size)
+    pairs = far_rows[:, None, :, None] | far_columns[None, :, None, :]
+    flat: np.ndarray = pairs.reshape(height * width, height * width)
+    return flat
+
+
+def _apart(side: int) -> np.ndarray:
+    positions = np.arange(side)
+    far: np.ndarray = 2 * np.abs(positions[:, None] - positions[None, :]) >= side
+    return far
+
+
+def _neighbours(grid_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(query, key) indices of all pairs that share an edge, in both directions."""
+    index = np.arange(grid_size[0] * grid_size[1]).reshape(grid_size)
+    across, down = (index[:, :-1], index[:, 1:]), (index[:-1], index[1:])
+    one = np.concatenate([across[0].ravel(), down[0].ravel()])
+    other = np.concatenate([across[1].ravel(), down[1].ravel()])
+    return np.concatenate([one, other]), np.concatenate([other, one])

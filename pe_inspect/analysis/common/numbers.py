@@ -1,0 +1,45 @@
+"""Sums that leave out what is undefined, instead of letting one NaN erase everything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pe_inspect.arrays import Float, Float32
+from pe_inspect.kinds.affinity import cosines
+
+__all__ = ["are_equal", "cosine_of", "mean_of", "pearson", "unit_rows"]
+
+
+def mean_of(values: Float[np.ndarray, "..."]) -> float:
+    """The mean of the finite values; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean(dtype=np.float64)) if finite.size else float("nan")
+
+
+def pearson(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> float:
+    """Pearson's correlation over the entries finite in both; NaN where one does not vary."""
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both].astype(np.float64), y[both].astype(np.float64)
+    return cosine_of(x - mean_of(x), y - mean_of(y))
+
+
+def cosine_of(x: Float[np.ndarray, " entries"], y: Float[np.ndarray, " entries"]) -> float:
+    """The cosine of two vectors; NaN where one is zero or not finite."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+    return float(x @ y / scale) if 0 < scale < np.inf else float("nan")
+
+
+def are_equal(rows: Float32[np.ndarray, "rows channels"]) -> bool:
+    """Whether there are several rows, all of them the same and finite."""
+    return len(rows) > 1 and bool(np.isfinite(rows[0]).all() and np.all(rows == rows[0]))
+
+
+def unit_rows(
+    values: Float32[np.ndarray, "*grid channels"],
+) -> Float32[np.ndarray, "*grid channels"]:
+    """Rows of length one; a zero or non-finite row is NaN: it has no direction."""
+    found = cosines(values.reshape(-1, values.shape[-1]))
+    rows: np.ndarray = found.factors[0]
+    rows[found.undefined] = np.nan
+    return rows.reshape(values.shape)

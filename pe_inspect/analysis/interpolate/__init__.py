@@ -1,0 +1,364 @@
+"""The position embedding at another resolution, and what resampling does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.numbers import mean_of
+from pe_inspect.analysis.interpolate.measures import DEFINITIONS
+from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
+from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
+from pe_inspect.analysis.interpolate.resampled import ResampledTable, SourceTable
+from pe_inspect.arrays import Float32
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.layouts import laid_out, put_back, source_grid, target_shape
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.registry import did_you_mean
+from pe_inspect.resampling.methods import Method, methods
+from pe_inspect.resampling.methods.computed import for_network
+from pe_inspect.resampling.model_grids import grid_in_model, notes_beside
+from pe_inspect.resampling.native import origin_of
+from pe_inspect.resampling.refusals import refuse_free, refuse_other_kinds
+from pe_inspect.resampling.resampler import Resampler
+from pe_inspect.resampling.target_grid import Size, pair_of, refuse_if_too_large, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["METHODS", "InterpolationResult", "QueryMaps", "interpolate"]
+
+METHODS: Final[Mapping[str, str]] = {
+    name: str(methods[name]) for name in dict.fromkeys(["native", *methods])
+}
+"""What each method does: its exact arguments, where it is defined, and for which kinds."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationResult(Shown):
+    """Every table of one embedding on another grid, by one or several methods.
+
+    Attributes:
+        pe: the embedding as it was.
+        grid_size: the target (H′, W′).
+        outcomes: method → one resampled table for each of `pe.layers`; methods that come down to
+            the same plain one share their tables.
+        rules: method → the plain method that it comes down to for this embedding.
+        native: the library whose rule is the family's own.
+        parameters: what was asked for, by command-line names.
+        notes: every choice and omission, in words.
+        patch_size: pixels of a patch at the target, where that is known.
+    """
+
+    question: ClassVar[str] = "interpolate"
+    definitions: ClassVar[Mapping[str, str]] = DEFINITIONS
+
+    pe: PositionEmbedding
+    grid_size: tuple[int, int]
+    outcomes: Mapping[str, tuple[ResampledTable, ...]]
+    rules: Mapping[str, str]
+    native: str
+    parameters: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    patch_size: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        (h, w), (rows, columns) = self.pe.grid_size, self.grid_size
+        return f"InterpolationResult({h}×{w} to {rows}×{columns}, {', '.join(self.methods)})"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, the chosen one first."""
+        return tuple(self.outcomes)
+
+    @property
+    def method(self) -> str:
+        """The chosen method: the first that was asked for."""
+        return self.methods[0]
+
+    def tables(self, method: str | None = None) -> tuple[ResampledTable, ...]:
+        """The tables by one method, the chosen one by default.
+
+        Raises:
+            UsageError: the method was not among those asked for.
+        """
+        name = self.method if method is None else method
+        if name not in self.outcomes:
+            known = ", ".join(self.outcomes)
+            raise UsageError(f"{name!r} was not computed; this result holds {known}.")
+        return self.outcomes[name]
+
+    def embedding(self, method: str | None = None) -> PositionEmbedding:
+        """The whole embedding on the target grid: it can be asked every question in turn."""
+        return replace(self.pe, layers=tuple(self._layers(method)), patch_size=self.patch_size)
+
+    def _layers(self, method: str | None) -> Iterator[LayerPE]:
+        for source, table in zip(self.pe.layers, self.tables(method)):
+            yield put_back(self.pe, source, table.after, self.grid_size)
+
+    def values(self, method: str | None = None) -> Float32[np.ndarray, "tables ..."]:
+        """The tables as one array.
+
+        Returns:
+            vectors: (T, H′·W′, D), prefix rows removed. bias: (L, heads, N′, N′), prefix rows and
+            columns kept. phases: (L, heads, H′·W′, angles). relative: (T, offsets, D), prefix rows
+            removed. Layers with fewer heads or offsets than others are padded with NaN.
+        """
+        if self.pe.is_pairwise or self.pe.kind == "phases":
+            return _stacked([layer.values for layer in self._layers(method)])
+        return _stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
+
+    @property
+    def prefix(self) -> Float32[np.ndarray, "tables ..."]:
+        """The prefix rows, which no method touches: (T, P, D); for a bias (L, heads, P, N′)."""
+        if self.pe.is_pairwise:
+            return self.values()[:, :, : self.pe.num_prefix_rows]
+        return np.stack([table.prefix for table in self.pe.layers])
+
+    def query_maps(
+        self, token: tuple[int, int] | None = None, *, table: int = 0, method: str | None = None
+    ) -> QueryMaps:
+        """How alike every patch is to one patch, in the source and in the resampled table.
+
+        Args:
+            token: (row, column) in the source grid; the middle patch by default.
+            table: which of the tables.
+            method: which of the methods.
+
+        Raises:
+            UsageError: the patch lies outside the grid.
+        """
+        return query_maps(self.tables(method)[table], token)
+
+    def matrices(
+        self, method: str | None = None, *, table: int = 0
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """W_h (H′, H) and W_w (W′, W) in float64: new = W_h · table · W_wᵀ, channel by channel.
+
+        They act on the table's layout: for a bias on its (2H − 1, 2W − 1) offsets. `None` for a
+        method that is not separable, or that evaluates a function anew (phases).
+        """
+        done = self.tables(method)[table]
+        rows, columns, _ = done.before.shape
+        return done.resampler.matrices((rows, columns), done.size)
+
+    def separable(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The matrices of the first table by every method that has them.
+
+        Raises:
+            UsageError: no method has any.
+        """
+        found = {method: self.matrices(method) for method in self.methods}
+        pairs = {method: pair for method, pair in found.items() if pair is not None}
+        if not pairs:
+            way = "" if self.pe.kind == "phases" else "pass another --method, such as bicubic, or "
+            raise UsageError(
+                f"--matrix: {', '.join(found)} cannot be written as one matrix for rows and one "
+                f"for columns: {way}leave --matrix out."
+            )
+        return pairs
+
+    def means(self, method: str | None = None) -> dict[str, float]:
+        """The measures of `DEFINITIONS` by one method: means over tables, sums of counts."""
+        tables = self.tables(method)
+        means = {
+            name: mean_of(np.array([table.measures[name] for table in tables]))
+            for name in tables[0].measures
+        }
+        return {**means, "num_missing": sum(table.measures["num_missing"] for table in tables)}
+
+    def summary(self) -> dict[str, float]:
+        """The means by the chosen method."""
+        return self.means()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a method and table, one column a measure."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"method": method, "layer": table.layer, **table.measures}
+            for method, tables in self.outcomes.items()
+            for table in tables
+        )
+
+    def save_npz(self, file: str | IO[bytes]) -> None:
+        """Write `values`, `prefix`, `grid_size`, `methods` and, per method, `values/<method>`."""
+        by_rule = {rule: self.values(method) for method, rule in self.rules.items()}
+        arrays: dict[str, Any] = {
+            "values": by_rule[self.rules[self.method]],
+            "prefix": self.prefix,
+            "grid_size": np.array(self.grid_size),
+            "methods": np.array(self.methods),
+            **{f"values/{method}": by_rule[rule] for method, rule in self.rules.items()},
+        }
+        np.savez(file, **arrays)
+
+    def save_matrices(self, file: str | IO[bytes]) -> None:
+        """Write `W_h`, `W_w` of the chosen method and `W_h/<method>`, `W_w/<method>` of each.
+
+        `not_separable` names the methods that have none. The matrices are those of the first table.
+
+        Raises:
+            UsageError: no method has any.
+        """
+        pairs = self.separable()
+        without = np.array([name for name in self.methods if name not in pairs], dtype=np.str_)
+        arrays: dict[str, Any] = {"not_separable": without, "grid_size": np.array(self.grid_size)}
+        chosen = {"": pairs[self.method]} if self.method in pairs else {}
+        for name, pair in {
+            **chosen,
+            **{f"/{method}": pair for method, pair in pairs.items()},
+        }.items():
+            arrays |= dict(zip((f"W_h{name}", f"W_w{name}"), pair))
+        np.savez(file, **arrays)
+
+
+@questions.register("interpolate")
+def interpolate(
+    pe: PositionEmbedding,
+    *,
+    res: Size | None = None,
+    grid: Size | None = None,
+    patch_size: Size | None = None,
+    method: str = "native",
+    token: tuple[int, int] | None = None,
+    model: Sequence[PositionEmbedding] = (),
+) -> InterpolationResult:
+    """Put every table of an embedding on another grid. Prefix rows are kept as they are.
+
+    Tables are resampled as stored, before any norm: the two do not commute. A bias is resampled
+    as a table of offsets, relative vectors along their axis, and rotary angles are evaluated at
+    the new positions. Each method equals the library that it is named after to 1e-6 of the
+    largest entry. Tables and their measures are computed when they are first asked for.
+
+    Args:
+        pe: one scheme of one checkpoint.
+        res: the target in pixels: one side, or (height, width).
+        grid: the target in patches, instead of `res`.
+        patch_size: pixels of a patch, where the checkpoint does not say or to overrule it.
+        method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
+            that apply to the embedding's kind.
+        token: (row, column) of the patch that `query_maps` will be asked for; checked at once.
+        model: all embeddings of the checkpoint, where there are several: the size is then that of
+            the one at the input, and further levels, branches and stages keep their proportion.
+
+    Raises:
+        UsageError: an unknown method or one of another kind, an impossible size, one that would
+            not fit into memory, a patch outside the grid, or an embedding that has no table.
+    """
+    refuse_free(pe)
+    chosen, asked_all = _chosen(pe, method)
+    size = grid_in_model(pe, model, res, grid, patch_size)
+    resamplers = {each.name: each.choose(pe) for each in chosen}
+    refuse_if_too_large(pe, size, len(set(resamplers.values())))
+    kind = "bias" if pe.is_pairwise else pe.kind
+    sources = [
+        SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.layers
+    ]
+    checked_token(token, places(sources[0].values, is_bias=pe.is_pairwise))
+    shapes = [target_shape(pe, table, size) for table in pe.layers]
+    skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
+    resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
+    origin = origin_of(pe)
+    outcomes = _outcomes(sources, shapes, resamplers, methods[origin.library].choose(pe))
+    parameters = {
+        "method": ",".join(outcomes), "grid": list(size), "from": list(source_grid(pe)),
+        "native": origin.library,
+    }  # fmt: skip
+    if res is not None:
+        parameters["res"] = shown(res)
+    notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
+    return InterpolationResult(
+        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
+        parameters, (*notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
+        pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),
+    )  # fmt: skip
+
+
+def named(method: str) -> list[str]:
+    """The methods that a user's words name; `all` is among them as it is.
+
+    Raises:
+        UsageError: there is none, or one that is not known.
+    """
+    names = [name.strip() for name in method.split(",") if name.strip()]
+    unknown = [name for name in names if name != "all" and name not in methods]
+    if names and not unknown:
+        return names
+    wrong = f"--method {method!r} names no method."
+    if unknown:
+        wrong = did_you_mean("method", unknown[0], list(methods))
+    raise UsageError(f"{wrong} `--method list` prints what each does.")
+
+
+def _chosen(pe: PositionEmbedding, method: str) -> tuple[list[Method], bool]:
+    """The methods that were asked for, and whether that is all of them."""
+    names = named(method)
+    if "all" in names:
+        fitting = [name for name, each in methods.items() if each.suits(pe)]
+        first = [name for name in names if name != "all"] or ["native"]
+        return [methods[name] for name in dict.fromkeys([*first, *fitting])], True
+    found = [methods[name] for name in dict.fromkeys(names)]
+    for each in found:
+        refuse_other_kinds(pe, each)
+    return found, False
+
+
+def _checked(
+    resamplers: Mapping[str, Resampler],
+    sources: Sequence[SourceTable],
+    shapes: Sequence[tuple[int, int]],
+    *,
+    may_skip: bool,
+) -> dict[str, UsageError]:
+    """Have every method look at every table; return those that refuse one, where that may be."""
+    skipped = {}
+    for name, resampler in resamplers.items():
+        try:
+            for source, shape in zip(sources, shapes):
+                if source.values.shape[:2] != shape:
+                    for_network(resampler, source.network).check(source.values, shape)
+        except UsageError as error:
+            if not may_skip or name == "native":
+                raise
+            skipped[name] = error
+    return skipped
+
+
+def _outcomes(
+    sources: Sequence[SourceTable],
+    shapes: Sequence[tuple[int, int]],
+    resamplers: Mapping[str, Resampler],
+    native: Resampler,
+) -> dict[str, tuple[ResampledTable, ...]]:
+    """One table a source by every method; methods that are one plain method share theirs."""
+    by_native = tuple(
+        ResampledTable(source, shape, for_network(native, source.network))
+        for source, shape in zip(sources, shapes)
+    )
+    made = {native: by_native}
+    for resampler in resamplers.values():
+        if resampler not in made:
+            made[resampler] = tuple(
+                ResampledTable(source, shape, for_network(resampler, source.network), reference)
+                for source, shape, reference in zip(sources, shapes, by_native)
+            )
+    return {name: made[resampler] for name, resampler in resamplers.items()}
+
+
+def _stacked(values: list[Float32[np.ndarray, "..."]]) -> Float32[np.ndarray, "tables ..."]:
+    """One array, as large as the largest; what is not there is NaN."""
+    shapes = [each.shape for each in values]
+    if len(values) == 1:
+        return values[0][None]
+    if len(set(shapes)) == 1:
+        return np.stack(values)
+    stack = np.full((len(values), *np.max(shapes, axis=0)), np.nan, np.float32)
+    for row, each in zip(stack, values):
+        row[tuple(map(slice, each.shape))] = each
+    return stack

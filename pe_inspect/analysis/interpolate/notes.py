@@ -1,0 +1,110 @@
+"""What the reader of a resampled embedding must know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from pe_inspect.analysis.common.numbers import are_equal
+from pe_inspect.analysis.interpolate.measures import MAX_QUERIES
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.layouts import grid_for, source_grid
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.resampling.native import Origin, spoken
+from pe_inspect.resampling.resampler import Resampler
+
+__all__ = ["notes_on", "notes_on_values"]
+
+_SQUARE_ONLY = ("dino", "dinov2", "dinov2-aa", "dinov2-reg", "hf", "hf-old", "mae", "deit", "beit",
+                "clip", "open_clip", "torchvision", "swin", "levit")  # fmt: skip
+
+
+def notes_on(
+    pe: PositionEmbedding,
+    size: tuple[int, int],
+    resamplers: Mapping[str, Resampler],
+    origin: Origin,
+    skipped: Mapping[str, UsageError],
+    *,
+    asked_all: bool,
+) -> Iterator[str]:
+    """Yield what was chosen, what was left out, and what the kind of scheme implies."""
+    if "native" in resamplers:
+        plain = resamplers["native"].name
+        yield f"native is the rule of {spoken(origin.library, plain)}: {origin.why}"
+    for name, resampler in resamplers.items():
+        if name not in ("native", resampler.name) and not asked_all:
+            yield f"{name} resamples this embedding by {resampler.name}"
+    for name, error in skipped.items():
+        yield f"{name} was left out: {error}"
+    if not asked_all:
+        yield from _on_squares(pe, size, resamplers, origin)
+    yield from _on_windows(pe, size)
+    yield from _on_kind(pe)
+    for table in pe.layers if pe.kind == "vectors" else ():
+        if are_equal(table.patches):
+            yield f"{table.name}: all rows are equal, so there is no variation to resample"
+
+
+def _on_squares(
+    pe: PositionEmbedding,
+    size: tuple[int, int],
+    resamplers: Mapping[str, Resampler],
+    origin: Origin,
+) -> Iterator[str]:
+    oblong = len(set(source_grid(pe))) > 1 or len(set(size)) > 1
+    rules = [origin.library if name == "native" else name for name in resamplers]
+    square = [name for name in dict.fromkeys(rules) if name in _SQUARE_ONLY]
+    if oblong and square:
+        yield (
+            f"the code of {', '.join(square)} is written for square tables, or guesses the grid "
+            "from the number of rows; here its rule is given the rows and columns as they are"
+        )
+
+
+def _on_windows(pe: PositionEmbedding, size: tuple[int, int]) -> Iterator[str]:
+    grids = {table.grid_size: grid_for(pe, table, size) for table in pe.layers}
+    smaller = {old: new for old, new in grids.items() if old != source_grid(pe)}
+    windows = [old for old, new in smaller.items() if old == new and pe.kind == "relative"]
+    stages = {old: new for old, new in smaller.items() if old not in windows}
+    if windows:
+        shown = ", ".join(f"{rows}×{columns}" for rows, columns in sorted(windows))
+        yield f"windows of {shown} patches stay as they are: they do not grow with the image"
+    if stages:
+        shown = ", ".join(f"{a}×{b} to {c}×{d}" for (a, b), (c, d) in stages.items())
+        yield f"the size is that of the largest table; the others keep their proportion: {shown}"
+
+
+def _on_kind(pe: PositionEmbedding) -> Iterator[str]:
+    if pe.kind == "bias" and pe.norms_named("attn.pe_norm"):
+        yield (
+            "the stored bias was resampled, not what its norm over the keys makes of it: that "
+            "norm's γ and β have one entry a patch, and do not fit another grid"
+        )
+    if pe.is_pairwise and len({table.shape[0] for table in pe.layers}) > 1:
+        yield "layers have different numbers of heads: missing heads are NaN in the saved values"
+    if pe.kind == "vectors" and pe.join in ("lape", "share", "unshare"):
+        yield "the tables were resampled before the norms of the layers, as the model does"
+    if pe.kind == "function":
+        yield (
+            "a network computes this bias for any window: cpb asks it anew, which is what the "
+            "model does; other methods read between the values that it gave for the old window"
+        )
+    if pe.kind == "phases":
+        yield "angles are functions of the position: they were computed anew, not interpolated"
+    if pe.family.startswith("sinusoidal"):
+        yield "a sinusoidal table can also be computed anew on the new grid; this is the stored one"
+    if pe.kind in ("vectors", "phases") and pe.layers[0].num_patches > MAX_QUERIES:
+        yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"
+
+
+def notes_on_values(outcomes: Mapping[str, Sequence[ResampledTable]]) -> Iterator[str]:
+    """Yield a note for every method whose tables have values that are NaN."""
+    for name, tables in outcomes.items():
+        if all(np.isfinite(table.before).all() for table in tables):
+            continue
+        missing = sum(int(np.isnan(table.after).sum()) for table in tables)
+        if missing:
+            yield f"{missing} values of {name} are NaN: they draw on values that are not finite"

@@ -1,0 +1,305 @@
+"""One table before and after resampling; what it did to the table is computed when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pe_inspect.analysis.common.numbers import mean_of
+from pe_inspect.analysis.interpolate.directions import Directions
+from pe_inspect.analysis.interpolate.inner_products import MAX_POSITIONS, InnerProducts
+from pe_inspect.analysis.interpolate.measured_from import (
+    ByProducts,
+    ByTables,
+    Seen,
+    covering,
+    row_norms,
+)
+from pe_inspect.analysis.interpolate.spectrum import Power, power, radial, some_channels
+from pe_inspect.arrays import Bool, Float, Float32, Int
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.offset_network import OffsetNetwork
+from pe_inspect.kinds.position_embedding import Kind
+from pe_inspect.resampling.resampler import Matrices, Resampler, Size
+from pe_inspect.resampling.rotary_planes import planes
+
+__all__ = ["ResampledTable", "SourceTable", "border", "covering", "features", "row_norms"]
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, eq=False)
+class SourceTable:
+    """A table as it was, laid out by place, with what all methods compare themselves to.
+
+    Attributes:
+        layer: where it enters.
+        values: (rows, columns, channels); see `_layouts`.
+        kind: of the scheme; `"bias"` of a computed one.
+        network: what computes it for any window, where something does.
+    """
+
+    layer: str
+    values: Float32[np.ndarray, "rows columns channels"]
+    kind: Kind
+    network: OffsetNetwork | None = None
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def sides(self) -> Size:
+        """Its (rows, columns)."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made under a key; methods whose matrices are equal share it so."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: Made = self._made[key]
+        return found
+
+    @cached_property
+    def products(self) -> InnerProducts | None:
+        """Inner products of its rows; `None` where they do not tell, or cost more than tables."""
+        tells = self.kind in ("vectors", "relative") and np.isfinite(self.values).all()
+        fits = self.sides[0] * self.sides[1] <= MAX_POSITIONS
+        return InnerProducts(self.values) if tells and fits else None
+
+    @cached_property
+    def features(self) -> Float32[np.ndarray, "rows columns features"]:
+        """The rows whose cosine is the kind's affinity."""
+        return features(self.values, self.kind)
+
+    @cached_property
+    def norms(self) -> Float32[np.ndarray, "rows columns"]:
+        """The L2 norm of each position's row."""
+        return row_norms(self.features)
+
+    @cached_property
+    def mean_norm(self) -> float:
+        """Their mean."""
+        return mean_of(self.norms)
+
+    @cached_property
+    def directions(self) -> Directions:
+        """Its rows as directions."""
+        return Directions(self.features, self.norms)
+
+    @cached_property
+    def query_map(self) -> Float32[np.ndarray, "queries positions"]:
+        """The cosines of evenly spread queries with all positions."""
+        return self.directions.query_map()
+
+    @cached_property
+    def power(self) -> Power:
+        """Its Fourier coefficients, squared."""
+        return power(some_channels(self.values), self.values.shape[2])
+
+
+@dataclass(frozen=True, eq=False)
+class ResampledTable:
+    """A table on the source grid and on the target grid.
+
+    Attributes:
+        source: the table as it was.
+        size: (rows, columns) of the target layout.
+        resampler: the plain method.
+        native: the same table by the family's own rule; `None` where this is it.
+    """
+
+    source: SourceTable
+    size: tuple[int, int]
+    resampler: Resampler
+    native: ResampledTable | None = None
+
+    @property
+    def layer(self) -> str:
+        """Where it enters."""
+        return self.source.layer
+
+    @property
+    def before(self) -> Float32[np.ndarray, "rows columns channels"]:
+        """(H, W, D); for a bias the table of offsets, (2H − 1, 2W − 1, heads)."""
+        return self.source.values
+
+    @cached_property
+    def after(self) -> Float32[np.ndarray, "new_rows new_columns channels"]:
+        """The same on the target grid; on the same grid the very table."""
+        return self._once("after", self.matrices, lambda: self.resampler(self.before, self.size))
+
+    def _once(self, what: str, pair: Matrices | None, make: Callable[[], Made]) -> Made:
+        """Make it once for all methods with these matrices; without any, for this one."""
+        if pair is None:
+            return make()
+        return self.source.once((what, *(matrix.tobytes() for matrix in pair)), make)
+
+    @cached_property
+    def matrices(self) -> Matrices | None:
+        """Those that lead to the target, as applied; `None` where there are none."""
+        return self._matrices(self.source.sides, self.size)
+
+    def _matrices(self, source: Size, size: Size) -> Matrices | None:
+        if source == size:  # the very table, whatever the method's matrices are
+            rows, columns = (np.eye(side, dtype=np.float32) for side in size)
+            return rows, columns
+        return self.resampler.matrices(source, size, exact=False)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Where its measures are read."""
+        products, pair = self.source.products, self.matrices
+        if products is None or pair is None:
+            return ByTables(self)
+        back = self._matrices(self.size, self.source.sides) if self._leads_back() else None
+        return self._once(
+            f"seen{None if back is None else [matrix.tobytes() for matrix in back]}", pair,
+            lambda: ByProducts(products, _in_double(pair), _in_double(back), self.covering),
+        )  # fmt: skip
+
+    def _leads_back(self) -> bool:
+        shape = np.broadcast_to(np.float32(0), (*self.size, 1))
+        try:
+            self.resampler.check(shape, self.source.sides)
+        except UsageError:
+            return False
+        return True
+
+    @property
+    def covering(self) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " columns"]]:
+        """The target place that covers each source place's centre, by axis."""
+        rows, columns = (covering(*sides) for sides in zip(self.source.sides, self.size))
+        return rows, columns
+
+    @cached_property
+    def back(self) -> Float32[np.ndarray, "rows columns channels"]:
+        """`after` resampled to the source grid by the same method; NaN where it has no way back."""
+        rows, columns, _ = self.before.shape
+        try:
+            self.resampler.check(self.after, (rows, columns))
+        except UsageError:
+            return np.full_like(self.before, np.nan)
+        return self.resampler(self.after, (rows, columns))
+
+    @property
+    def kind(self) -> Kind:
+        """Of the scheme."""
+        return self.source.kind
+
+    @property
+    def features(self) -> Float32[np.ndarray, "new_rows new_columns features"]:
+        """The rows of `after` whose cosine is the kind's affinity."""
+        return features(self.after, self.kind)
+
+    @property
+    def features_back(self) -> Float32[np.ndarray, "rows columns features"]:
+        """Those of `back`."""
+        return features(self.back, self.kind)
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether values are numbers that are added to logits, not directions."""
+        return self.kind == "bias"
+
+    @property
+    def is_by_offset(self) -> bool:
+        """Whether positions are offsets."""
+        return self.kind in ("bias", "relative")
+
+    @property
+    def norms_before(self) -> Float32[np.ndarray, "rows columns"]:
+        """The L2 norm of each row of the source table, by position."""
+        return self.source.norms
+
+    @property
+    def norms_after(self) -> Float[np.ndarray, "new_rows new_columns"]:
+        """The L2 norm of each row of the resampled table, by position."""
+        return self.seen.norms
+
+    @cached_property
+    def error_map(self) -> Float[np.ndarray, "rows columns"]:
+        """Round-trip error of each position of `before`, in units of its mean row norm."""
+        scale = self.source.mean_norm
+        relative: np.ndarray = self.seen.errors_back / np.float32(scale if scale > 0 else np.nan)
+        return relative
+
+    @property
+    def error_by_ring(self) -> Float[np.ndarray, " rings"]:
+        """The mean of `error_map` over each ring of positions, from the edge (or the ends) in."""
+        ring = rings(*self.error_map.shape)
+        return np.array([mean_of(self.error_map[ring == k]) for k in range(ring.max() + 1)])
+
+    @property
+    def spectra(self) -> tuple[Float[np.ndarray, " before"], Float[np.ndarray, " after"]]:
+        """The power of the source and of the resampled table by cycles per image."""
+        return radial(self.source.power), radial(self.power)
+
+    @property
+    def turns(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Of angles: (rows, columns) before, and after: cycles over the image, fastest first."""
+        return turns_of(self.before), turns_of(self.after)
+
+    @cached_property
+    def power(self) -> Power:
+        """The Fourier coefficients of the resampled table, squared."""
+        return self._once("power", self.matrices, self._power)
+
+    def _power(self) -> Power:
+        some = some_channels(self.before)
+        made = (
+            some_channels(self.after) if self.matrices is None else self.resampler(some, self.size)
+        )
+        return power(made, self.before.shape[2])
+
+    @cached_property
+    def measures(self) -> Mapping[str, float]:
+        """The numbers of `DEFINITIONS`."""
+        from pe_inspect.analysis.interpolate.measures import measured
+
+        return measured(self)
+
+
+def _in_double(pair: Matrices | None) -> Any:
+    return None if pair is None else tuple(matrix.astype(np.float64) for matrix in pair)
+
+
+def turns_of(
+    angles: Float32[np.ndarray, "rows columns angles"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles that each angle makes over rows, and over columns, fastest first; zeros left out."""
+    found = planes(angles)
+    cycles = (
+        np.abs(slope) * side / (2 * np.pi) for slope, side in zip((found.a, found.b), angles.shape)
+    )
+    rows, columns = (np.sort(each[each > 0])[::-1] for each in cycles)
+    return rows, columns
+
+
+def features(
+    values: Float32[np.ndarray, "rows columns channels"], kind: Kind
+) -> Float32[np.ndarray, "rows columns features"]:
+    """The rows whose cosine is the kind's affinity: of angles, their cosines and sines."""
+    if kind != "phases":
+        return values
+    turned = np.concatenate([np.cos(values), np.sin(values)], axis=-1)
+    turned /= np.sqrt(np.float32(values.shape[-1]))
+    return turned
+
+
+def border(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:
+    """The outermost ring of a grid; of a single row, its two ends."""
+    return np.asarray(rings(rows, columns) == 0)
+
+
+def rings(rows: int, columns: int) -> Int[np.ndarray, "rows columns"]:
+    """How many patches lie between each place and the nearest edge; of a single row, the end."""
+    if 1 in (rows, columns):
+        return _to_end(rows * columns).reshape(rows, columns)
+    return np.asarray(np.minimum(_to_end(rows)[:, None], _to_end(columns)))
+
+
+def _to_end(side: int) -> Int[np.ndarray, " side"]:
+    place = np.arange(side)
+    return np.asarray(np.minimum(place, side - 1 - place))

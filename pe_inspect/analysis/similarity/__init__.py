@@ -1,0 +1,368 @@
+"""How alike are positions, in every layer: the affinity maps of each scheme, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.map_statistics import (
+    LayerStatistics,
+    layer_statistics,
+    shared_scale,
+    thinned,
+)
+from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.selection import (
+    Layers,
+    View,
+    by_layer,
+    checked_head,
+    checked_token,
+    chosen,
+    flat_index,
+    views_of,
+)
+from pe_inspect.analysis.similarity.maps import Overview, Tiles
+from pe_inspect.analysis.similarity.maps_file import write_maps
+from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
+from pe_inspect.arrays import Float32
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.affinity import Affinity, Definition, affinity, cosines, definition
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["LayerStatistics", "Overview", "SimilarityResult", "Tiles", "View", "similarity"]
+
+OVERVIEW_SIDE: Final = 256
+MAX_TILES: Final = 16
+NOT_TABLED: Final = ("limit", "nearest")
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityResult(Shown):
+    """The affinity of every pair of patches, in every layer.
+
+    Maps are computed layer by layer when they are asked for, and are not kept: 24 layers of a
+    64×64 grid would be 1.6 GB. Only the numbers and the thinned maps of one pass are remembered.
+
+    Attributes:
+        pe: what was analysed.
+        views: the layers that were chosen, in the model's order.
+        token: (row, column) of the query patch; `None` is the middle one of each layer's grid.
+        head: the head that is shown; `None` is the mean over heads in figures and numbers, and
+            all heads in arrays.
+        ln_eps: overrides the ε of every norm.
+        has_raw: whether the cosines of the stored table are part of the result.
+    """
+
+    question: ClassVar[str] = "similarity"
+
+    pe: PositionEmbedding
+    views: tuple[View, ...]
+    token: tuple[int, int] | None = None
+    head: int | None = None
+    ln_eps: float | None = None
+    has_raw: bool = True
+
+    __repr__ = in_short
+
+    @property
+    def affinity(self) -> Definition:
+        """What the maps show: name, one-sentence definition, and the range."""
+        return definition(self.pe)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The choices behind the result, by their command-line names."""
+        token, layers = list(self.token or self.views[0].middle), list(self.layer_names)
+        return {"layers": layers, "head": self.head, "token": token, "ln_eps": self.ln_eps}
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers, in the model's order."""
+        return tuple(view.name for view in self.views)
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """(H, W) of the first layer."""
+        return self.views[0].grid_size
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all layers have the same grid."""
+        return len({view.grid_size for view in self.views}) == 1
+
+    def affinities(self) -> Iterator[tuple[View, Affinity]]:
+        """Yield every layer with its affinity; nothing is multiplied out yet."""
+        by_name = {view.name: view for view in self.views}
+        for name, tables in by_layer(self.pe, self.ln_eps):
+            if name in by_name:
+                yield by_name[name], affinity(self.pe.kind, tables, self.pe.relation)
+
+    def layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "heads patches patches"]]]:
+        """Yield every layer's name and maps; one layer is in memory at a time."""
+        for view, alike in self.affinities():
+            yield view.name, np.stack([alike.map(head) for head in self._heads(alike)])
+
+    @property
+    def matrix(self) -> Float32[np.ndarray, "layers heads patches patches"]:
+        """All maps at once; a layer with fewer heads than another is filled with NaN.
+
+        Raises:
+            UsageError: the layers have different grids.
+        """
+        self._require_one_grid("matrix")
+        return _stacked([values for _, values in self.layers()])
+
+    @property
+    def raw(self) -> Float32[np.ndarray, "tables 1 patches patches"] | None:
+        """The cosines of the stored tables, before any norm; `None` unless they are vectors."""
+        maps = [values for _, values in self.raw_layers()]
+        return np.stack(maps) if maps else None
+
+    def raw_layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "1 patches patches"]]]:
+        """Yield every stored table's name and cosines."""
+        for table in self.raw_tables:
+            yield table.name, cosines(table.patches).map(None)[None]
+
+    def query_maps(
+        self, token: tuple[int, int] | None = None
+    ) -> Float32[np.ndarray, "layers heads rows columns"]:
+        """Return the map of one query patch in every layer: one row of each N×N map.
+
+        Args:
+            token: (row, column) of the query patch; default the result's own.
+
+        Raises:
+            UsageError: the patch is outside the grid, or the layers have different grids.
+        """
+        self._require_one_grid("query_maps")
+        return _stacked([values for _, values in self.queries(token)])
+
+    def queries(
+        self, token: tuple[int, int] | None = None
+    ) -> Iterator[tuple[View, Float32[np.ndarray, "heads rows columns"]]]:
+        """Yield every layer with the map of one query patch."""
+        for view, alike in self.affinities():
+            index = flat_index(token or self.token, view)
+            yield view, alike.rows([index], self.head).reshape(-1, *view.grid_size)
+
+    def raw_query(
+        self, token: tuple[int, int] | None = None
+    ) -> tuple[View, Float32[np.ndarray, "rows columns"]] | None:
+        """Return the query patch's map in the (first) stored table, where there are raw maps."""
+        for table in self.raw_tables:
+            view = View("stored table", "stored", "", table.grid_size, 1)
+            row = cosines(table.patches).rows([flat_index(token or self.token, view)])
+            return view, row.reshape(table.grid_size)
+        return None
+
+    def fig7(self, max_tiles: int = MAX_TILES) -> Tiles:
+        """Return the tiles of ViT's Figure 7, of the stored table or else of the first layer.
+
+        Args:
+            max_tiles: tiles to a side; on a larger grid evenly spaced patches have tiles.
+
+        Source: arXiv:2010.11929, Figure 7, centre.
+        """
+        name, grid_size, alike = self._pictured()
+        rows, columns = (_evenly(side, max_tiles) for side in grid_size)
+        index = [row * grid_size[1] + column for row in rows for column in columns]
+        values = alike.rows(index, self.head).mean(axis=0)
+        return Tiles(
+            values.reshape(len(rows), len(columns), *grid_size), rows, columns, name, grid_size
+        )
+
+    def overview(self, max_side: int = OVERVIEW_SIDE) -> Overview:
+        """Return every layer's map, averaged over heads, and over blocks where it is large.
+
+        Up to the default side this costs no pass of its own: smaller maps are block means of
+        the block means that are kept.
+        """
+        sizes = tuple(view.num_patches for view in self.views)
+        if max_side <= OVERVIEW_SIDE or max(sizes) <= OVERVIEW_SIDE:
+            maps = tuple(thinned(values, max_side) for values in self._pass.maps)
+            kept = [-(-size // OVERVIEW_SIDE) for size in sizes]
+            block = [one * -(-len(m) // max_side) for one, m in zip(kept, self._pass.maps)]
+            return Overview(maps, tuple(block), sizes)
+        maps = tuple(self._thinned(max_side))
+        return Overview(maps, tuple(-(-size // max_side) for size in sizes), sizes)
+
+    @property
+    def statistics(self) -> tuple[LayerStatistics, ...]:
+        """Every layer's map in numbers."""
+        return self._pass.statistics
+
+    @property
+    def centre(self) -> float:
+        """The middle of the shared scale: 0, but for biases that all lie far to one side."""
+        return 0.0 if self.affinity.limit else shared_scale(self.statistics)[0]
+
+    @property
+    def limit(self) -> float:
+        """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
+        return self.affinity.limit or shared_scale(self.statistics)[1]
+
+    def summary(self) -> dict[str, float]:
+        """Return the result in a few descriptive numbers.
+
+        `minimum` and `maximum` are over all layers; `mean`, `neighbours` (patches that share an
+        edge), `far` (at least half the grid apart) and `correlation_to_previous` (of the maps of
+        consecutive layers) are means over layers; `num_undefined` is a sum over layers,
+        `num_undefined_raw` (rows without a cosine) over the stored tables.
+        """
+        rows = self.statistics
+        means = ("mean", "neighbours", "far", "correlation_to_previous")
+        return {
+            "num_layers": float(len(self.views)),
+            "num_patches": float(self.views[0].num_patches),
+            "minimum": _reduced(np.min, [row.minimum for row in rows]),
+            "maximum": _reduced(np.max, [row.maximum for row in rows]),
+            **{name: _reduced(np.mean, [getattr(row, name) for row in rows]) for name in means},
+            "num_undefined": float(sum(row.num_undefined for row in rows)),
+            "num_undefined_raw": float(num_undefined_raw(self)),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary a layer: what `to_frame` holds, without pandas."""
+        names = [field.name for field in fields(LayerStatistics) if field.name not in NOT_TABLED]
+        return [
+            {
+                "layer": view.name,
+                "notion": view.notion,
+                "norm": view.norm,
+                **{name: getattr(row, name) for name in names},
+            }
+            for view, row in zip(self.views, self.statistics)
+        ]
+
+    def to_frame(self) -> DataFrame:
+        """Return one row a layer: its notion, its norm, and its statistics."""
+        from pandas import DataFrame
+
+        return DataFrame(self.rows())
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Every correction and omission, in words."""
+        return tuple(notes_on(self))
+
+    def save_npz(self, file: IO[bytes]) -> None:
+        """Write `layers`, `raw` (vectors only), `layer_names` and `grid_size`, a map at a time.
+
+        Layers with fewer heads than others are filled up with NaN. Where grids differ from layer
+        to layer, `layers` is one array a layer, `layers/<name>`, and `grid_size` is (L, 2).
+        """
+        write_maps(self, file)
+
+    @cached_property
+    def _pass(self) -> _Pass:
+        """The one pass over all maps that figures and numbers share."""
+        maps: list[np.ndarray] = []
+        statistics: list[LayerStatistics] = []
+        previous: np.ndarray | None = None
+        for view, alike in self.affinities():
+            values = alike.map(self._shown_head(alike))
+            statistics.append(layer_statistics(values, view.grid_size, alike.undefined, previous))
+            maps.append(thinned(values, OVERVIEW_SIDE))
+            previous = values
+        return _Pass(tuple(maps), tuple(statistics))
+
+    def _thinned(self, max_side: int) -> Iterator[np.ndarray]:
+        for _, alike in self.affinities():
+            yield thinned(alike.map(self._shown_head(alike)), max_side)
+
+    def _heads(self, alike: Affinity) -> Sequence[int]:
+        return range(alike.num_heads) if self.head is None else [self.head]
+
+    def _shown_head(self, alike: Affinity) -> int | None:
+        return 0 if alike.num_heads == 1 else self.head
+
+    @property
+    def raw_tables(self) -> tuple[LayerPE, ...]:
+        """The stored tables that `raw` shows: none unless they are vectors."""
+        if not (self.has_raw and self.pe.kind == "vectors"):
+            return ()
+        shown = [table for table in self.pe.layers if table.layer in self.layer_names]
+        return tuple(shown) if len(self.pe.layers) > 1 else self.pe.layers
+
+    def _pictured(self) -> tuple[str, tuple[int, int], Affinity]:
+        for table in self.raw_tables:
+            label = "stored table" + (f" of {table.layer}" if len(self.pe.layers) > 1 else "")
+            return label, table.grid_size, cosines(table.patches)
+        view, alike = next(self.affinities())
+        return view.name, view.grid_size, alike
+
+    def _require_one_grid(self, what: str) -> None:
+        if not self.is_uniform:
+            grids = sorted({f"{h}×{w}" for h, w in (view.grid_size for view in self.views)})
+            raise UsageError(
+                f"{what} stacks the layers, but their grids are {', '.join(grids)}. "
+                "Choose a --layer, or go through layers() one by one."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    maps: tuple[np.ndarray, ...]
+    statistics: tuple[LayerStatistics, ...]
+
+
+@questions.register("similarity")
+def similarity(
+    pe: PositionEmbedding,
+    *,
+    layer: Layers | None = None,
+    head: int | None = None,
+    token: Sequence[int] | None = None,
+    ln_eps: float | None = None,
+    raw: bool = True,
+) -> SimilarityResult:
+    """Compare every pair of patches, in every layer, by the affinity of the scheme's kind.
+
+    Vectors are compared as each layer receives them: by LaPE's recurrence where the model has
+    one, else after norm1 of that layer, which is a proxy. Prefix rows are left out.
+
+    Args:
+        pe: one scheme of one checkpoint.
+        layer: one layer or several, by name or by place; default all.
+        head: one head; default the mean over heads in figures and numbers.
+        token: (row, column) of the query patch; default the middle one, (H//2, W//2).
+        ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).
+        raw: also compare the stored table, before any norm (vectors only).
+
+    Raises:
+        UsageError: there is no such layer, head or patch.
+
+    Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
+    """
+    views = chosen(views_of(pe), layer)
+    return SimilarityResult(
+        pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw
+    )
+
+
+def _stacked(layers: Sequence[np.ndarray]) -> np.ndarray:
+    heads = max(len(values) for values in layers)
+    result = np.full((len(layers), heads, *layers[0].shape[1:]), np.nan, np.float32)
+    for filled, values in zip(result, layers):
+        filled[: len(values)] = values
+    return result
+
+
+def _evenly(side: int, count: int) -> tuple[int, ...]:
+    """At most `count` places of `side`, evenly spaced and centred in their intervals."""
+    number = min(side, count)
+    return tuple((2 * k + 1) * side // (2 * number) for k in range(number))
+
+
+def _reduced(function: Callable[[list[float]], Any], values: Sequence[float]) -> float:
+    defined = [value for value in values if np.isfinite(value)]
+    return float(function(defined)) if defined else float("nan")

@@ -1,0 +1,260 @@
+"""`bake`: the same checkpoint at another resolution, in its own format, under its own names."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pe_inspect.baking.configurations import configurations
+from pe_inspect.baking.copies import Held, held_in, other_copies, verify
+from pe_inspect.baking.plan import Plan, Request, plan
+from pe_inspect.baking.renormalised import renormalised
+from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.loading.formats.huggingface import INDEX_NAMES
+from pe_inspect.loading.rewriting import Edit
+from pe_inspect.resampling.target_grid import Size
+
+__all__ = ["Baked", "bake"]
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Baked:
+    """What `bake` wrote.
+
+    Attributes:
+        path: the new file or folder; `None` where nothing had to change, and none was written.
+        grid_size: the new (H, W) in patches.
+        before: the old one.
+        changed: stored name → shape before and after.
+        notes: the rules that were followed, and what needed nothing.
+    """
+
+    path: Path | None
+    grid_size: Grid
+    before: Grid
+    changed: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def bake(
+    checkpoint: Checkpoint,
+    path: str | os.PathLike[str],
+    *,
+    res: Size | None = None,
+    grid: Size | None = None,
+    patch_size: Size | None = None,
+    method: str = "native",
+    renormalise: bool = False,
+    force: bool = False,
+) -> Baked:
+    """Write a checkpoint whose positions are those of another resolution.
+
+    Tables, biases, relative vectors, index and coordinate buffers are put on the new grid, a
+    config.json beside them is told the new size, and everything else is copied byte by byte: it
+    is not read as numbers, and takes no memory. Types stay as they are stored. Further copies of
+    the model in the file (averages, teachers) are treated alike. The new file is read back and
+    compared before it gets its name.
+
+    Args:
+        checkpoint: what `pe_inspect.load` returned of a file, a folder or a remote name.
+        path: the new file, with an extension of the same format; of a folder, the new folder.
+        res: the target in pixels: one side, or (height, width).
+        grid: the target in patches, instead of `res`; of windowed biases (Swin) the new window.
+        patch_size: pixels of a patch. Another one than that of the file's kernel has the kernel
+            PI-resized (FlexiViT).
+        method: a method of `interpolate`; `native` is the rule of each embedding's own library.
+        renormalise: scale the new rows of tables of vectors, so that their lengths are
+            distributed as those of the old rows: the k-th shortest of n gets the (k + ½)/n
+            quantile. Bilinear resampling makes rows shorter than any trained one.
+        force: replace what stands at `path`.
+
+    Returns:
+        What was written. Where the scheme needs nothing, no file is.
+
+    Raises:
+        UsageError: the size, the method or the scheme does not allow it; `path` is the input or
+            has another format's extension; a state dict in memory, which has no format.
+        OutputError: `path` exists and `force` is not set, or the disk is full. What stood there
+            stays as it was.
+        NoPositionEmbedding, AmbiguousCheckpoint: as `extract`.
+    """
+    target = Path(path)
+    if checkpoint.path is None:
+        refuse_existing(target, force=force)  # before anything is downloaded
+    source = _source_of(checkpoint)
+    check_target(checkpoint, source, target, force=force)
+    request = Request(res, grid, patch_size, method, renormalise)
+    if checkpoint.format == "pe":
+        return _saved_extraction(source, target, request)
+    made = plan(checkpoint, request)
+    if not made.changes:
+        return Baked(
+            None, made.new, made.old, notes=(*made.notes, "nothing to change: no file was written")
+        )
+    job = _Job(checkpoint, source, target, request, made, [*made.notes])
+    written = _folder(job) if source.is_dir() else _file(job)
+    return Baked(written, made.new, made.old, _changed(checkpoint, made), tuple(job.notes))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One copy to be written, and what is said of it on the way."""
+
+    checkpoint: Checkpoint
+    source: Path
+    target: Path
+    request: Request
+    made: Plan
+    notes: list[str]
+
+
+def _source_of(checkpoint: Checkpoint) -> Path:
+    """The file or folder that a checkpoint was read from; what lies elsewhere is downloaded.
+
+    Raises:
+        UsageError: there is none, or it is a folder elsewhere with several weight files.
+    """
+    given = Path(checkpoint.source).expanduser()
+    if checkpoint.path is not None:
+        return given if checkpoint.format == "huggingface" and given.is_dir() else checkpoint.path
+    if checkpoint.format == "state_dict":
+        raise UsageError(
+            "A state dict in memory has no file to copy. Save it, and load that: "
+            "safetensors.torch.save_file(state_dict, 'weights.safetensors')."
+        )
+    from pe_inspect.loading.remote import downloaded
+
+    return downloaded(checkpoint.source)
+
+
+def _changed(checkpoint: Checkpoint, made: Plan) -> dict[str, Any]:
+    return {
+        checkpoint.stored_key(key): (checkpoint.shape(key), values.shape)
+        for key, values in made.changes.items()
+    }
+
+
+def _edits(job: _Job, held: Held) -> list[Edit]:
+    """The edits of the copy that was read, and of every other one in the file."""
+    edits = _of_plan(job.checkpoint, job.made)
+    _refuse_unplaced(edits)
+    for place, copy in other_copies(job.checkpoint, held, job.made.changes):
+        edits += _of_plan(copy, plan(copy, job.request))
+        job.notes.append(f"{place or 'the copy without a prefix'} is the same model, treated alike")
+    job.notes.extend(_on_optimizers(held, edits))
+    return edits
+
+
+def _of_plan(checkpoint: Checkpoint, made: Plan) -> list[Edit]:
+    return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
+
+
+def _refuse_unplaced(edits: Sequence[Edit]) -> None:
+    for edit in edits:
+        is_torch = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "torch"
+        is_slice = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "slice"
+        if is_torch or is_slice:
+            raise UsageError(
+                f"{edit.tensor.key} does not lie in the file as it was read (--trust-pickle, or "
+                "blocks that share one array), so that it cannot be replaced there. Save the state "
+                "dict by itself, and give that: torch.save(state_dict, 'weights.pth')."
+            )
+
+
+def _on_optimizers(held: Held, edits: Sequence[Edit]) -> Iterator[str]:
+    """A momentum has its table's shape, and no rule resamples one."""
+    shapes = {edit.tensor.shape for edit in edits}
+    others = held.tree if isinstance(held.tree, dict) else {}
+    for name, part in others.items():
+        if "optim" in str(name) and any(shape in shapes for shape in _shapes_in(part)):
+            yield (
+                f"{name} was kept as it is, with averages of the old tables' shape: to train on, "
+                "begin with a new optimizer"
+            )
+
+
+def _shapes_in(node: Any) -> Iterator[tuple[int, ...]]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        if hasattr(child, "shape"):
+            yield child.shape
+        else:
+            yield from _shapes_in(child)
+
+
+def _file(job: _Job) -> Path:
+    held = held_in(job.source)
+    edits = _edits(job, held)
+    if "config" in job.checkpoint.metadata:
+        job.notes.append(
+            "config.json beside the input was not copied and says the old size: give the folder "
+            "to have both written"
+        )
+    job.notes.extend(_on_grid(job.made))
+    check = partial(verify, before=held, edits=edits)
+    return write_file(job.source, job.target, edits, check)
+
+
+def _on_grid(made: Plan) -> Iterator[str]:
+    rows, columns = made.new
+    if rows != columns and made.tables[0].kind in ("vectors", "bias"):
+        yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
+
+
+def _folder(job: _Job) -> Path:
+    configs = configurations(job.checkpoint, job.source, job.made, job.request.res)
+    held = {name: held_in(job.source / name) for name in _weights(job.source, job.checkpoint)}
+    whole = Held({k: t for each in held.values() for k, t in each.tensors.items()}, {})
+    edits = _edits(job, whole)
+    by_file = {
+        name: [edit for edit in edits if each.paths_of(edit.tensor)] for name, each in held.items()
+    }
+
+    def check(folder: Path) -> None:
+        for name, each in held.items():
+            verify(folder / name, each, by_file[name])
+
+    return write_folder(job.source, job.target, by_file, configs, check)
+
+
+def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
+    """The names of a folder's weight files that were read: one, or its shards."""
+    only = checkpoint.path
+    if only is None or only.name not in INDEX_NAMES:
+        return [only.name] if only is not None else []
+    index = json.loads((source / only.name).read_text(encoding="utf-8"))
+    return sorted(set(index["weight_map"].values()))
+
+
+def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:
+    """A `*.pe.safetensors` is one embedding: the resampled one is saved likewise."""
+    from pe_inspect.analysis.interpolate import interpolate
+
+    pe = PositionEmbedding.open(source)
+    result = interpolate(
+        pe, res=request.res, grid=request.grid, patch_size=request.patch_size, method=request.method
+    )
+    made = result.embedding()
+    if request.renormalise and pe.kind == "vectors":
+        made = replace(made, layers=tuple(map(_renormalised, pe.layers, made.layers)))
+    shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.layers, made.layers)}
+    made.save(target)
+    return Baked(target, result.grid_size, pe.grid_size, shapes, result.notes)
+
+
+def _renormalised(old: LayerPE, new: LayerPE) -> LayerPE:
+    by_place = [each.patches.reshape(*each.grid_size, -1) for each in (new, old)]
+    rows = renormalised(*by_place).reshape(new.num_patches, -1)
+    return replace(new, values=np.concatenate([new.prefix, rows]))

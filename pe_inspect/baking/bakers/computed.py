@@ -1,0 +1,92 @@
+"""What is computed for any grid: nothing to change, but for the buffers that some files keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pe_inspect.arrays import Float
+from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.windows import shifted_mask
+from pe_inspect.errors import UsageError
+from pe_inspect.families.reading.bias import offset_index
+from pe_inspect.kinds.offset_network import log_offsets, trained_window, window_offsets
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["bake_function", "bake_gated", "bake_network"]
+
+_WHY = {
+    "conditional": "its convolution makes positions from the padding of any image (PEG)",
+    "fourier": "its waves are computed in units of the image, for any grid",
+    "conv_relative": "its convolution reaches as many patches on any grid",
+}
+
+
+@bakes(*_WHY)
+def bake_function(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+    """Say why nothing changes."""
+    yield Change(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
+
+
+@bakes("gated_positional")
+def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+    """Say why nothing changes on a square grid, the only one that ConViT's code has.
+
+    Raises:
+        UsageError: the grid is oblong.
+    """
+    rows, columns = job.size
+    if rows != columns:
+        raise UsageError(
+            f"A ConViT of {rows}×{columns} patches would not run: its code takes the root of the "
+            "number of patches for the side of a square. Pass a square --res or --grid."
+        )
+    yield Change(
+        note="gated_positional needs nothing: its scores are a function of the offset in patches, "
+        "for any square grid: at a larger one each head looks as many patches away, which is a "
+        "smaller part of the image"
+    )
+
+
+@bakes("bias_network")
+def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+    """Make coordinates and indices of the new window; the network itself serves any."""
+    old = job.pe.layers[0].grid_size
+    found = [
+        change
+        for key in checkpoint
+        for change in _buffer(checkpoint, key, old, job.size)
+        if job.size != old
+    ]
+    yield from found
+    kept = "" if found else " The file keeps no buffers of a window either."
+    yield Change(
+        note="bias_network needs nothing: its network is asked for the offsets of any window."
+        + kept
+    )
+
+
+def _buffer(
+    checkpoint: Checkpoint, key: str, old: tuple[int, int], new: tuple[int, int]
+) -> Iterator[Change]:
+    name, shape = key.rpartition(".")[2], checkpoint.shape(key)
+    offsets = tuple(2 * side - 1 for side in old)
+    tokens = old[0] * old[1]
+    if name == "relative_coords_table" and shape == (1, *offsets, 2):
+        table = np.asarray(checkpoint.tensor(key), np.float64)[0]
+        yield Change(key, _coordinates(new, trained_window(table)))
+    elif name == "relative_position_index" and checkpoint.tensors[key].size == tokens**2:
+        index = offset_index(new)
+        yield Change(key, index.reshape(-1) if len(shape) == 1 else index)
+    elif name == "attn_mask" and shape[1:] == (tokens, tokens):
+        count = round(shape[0] ** 0.5)
+        if count * count == shape[0]:
+            yield Change(key, shifted_mask((count, count), new))
+
+
+def _coordinates(
+    window: tuple[int, int], trained: tuple[float, float]
+) -> Float[np.ndarray, "1 rows columns 2"]:
+    rows, columns = (2 * side - 1 for side in window)
+    return log_offsets(window_offsets(window), trained).reshape(1, rows, columns, 2)

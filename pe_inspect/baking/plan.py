@@ -1,0 +1,183 @@
+"""Which tensors of a checkpoint change, and to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.arrays import Shaped
+from pe_inspect.baking.bakers import Change, Job, bakers
+from pe_inspect.baking.kernel import kernel_change
+from pe_inspect.errors import UsageError
+from pe_inspect.families import extract
+from pe_inspect.kinds.layouts import laid_out, source_grid, target_shape
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.resampling.methods import Method, methods
+from pe_inspect.resampling.model_grids import grid_beside, is_free, main_of, size_of
+from pe_inspect.resampling.native import origin_of, spoken
+from pe_inspect.resampling.refusals import refuse_other_kinds
+from pe_inspect.resampling.resampler import Resampler, Whole
+from pe_inspect.resampling.target_grid import Size, refuse_if_too_large
+
+__all__ = ["Plan", "Request", "plan"]
+
+Grid = tuple[int, int]
+_NO_TABLE: Final = Whole("none", lambda table, _size: table)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    Attributes:
+        res: the target in pixels, or
+        grid: in patches.
+        patch_size: pixels of a patch; another one than the file's kernel has resizes that kernel.
+        method: a name of `interpolate`'s methods.
+        renormalise: give rows the lengths that the source's rows have.
+    """
+
+    res: Size | None = None
+    grid: Size | None = None
+    patch_size: Size | None = None
+    method: str = "native"
+    renormalise: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be written.
+
+    Attributes:
+        tables: the embeddings as they are.
+        grids: the largest grid of each embedding, and the one that it becomes.
+        changes: the checkpoint's name → new values, of whatever shape.
+        patch_size: the new patch in pixels, where that is known.
+        notes: what was chosen, and what needs nothing.
+    """
+
+    tables: tuple[PositionEmbedding, ...]
+    grids: tuple[tuple[Grid, Grid], ...]
+    changes: Mapping[str, Shaped[np.ndarray, "..."]]
+    patch_size: Grid | None
+    notes: tuple[str, ...]
+
+    @property
+    def old(self) -> Grid:
+        """The grid of the embedding that the request is about."""
+        return self.grids[0][0]
+
+    @property
+    def new(self) -> Grid:
+        """The grid that was asked for."""
+        return self.grids[0][1]
+
+
+def plan(checkpoint: Checkpoint, request: Request) -> Plan:
+    """Resample everything that lies on a grid.
+
+    Raises:
+        UsageError: the size, the method or the scheme does not allow it.
+        NoPositionEmbedding: the file holds none.
+        AmbiguousCheckpoint: it has several readings.
+    """
+    found = extract(checkpoint, with_sha256=False)
+    _refuse_method(found, request)
+    main = main_of(found, in_pixels=request.res is not None)
+    size = size_of(main, request.res, request.grid, request.patch_size)
+    tables = (main, *(pe for pe in found if pe is not main))
+    beside = tuple((source_grid(pe), grid_beside(main, size, pe)) for pe in tables[1:])
+    grids = ((source_grid(main), size), *beside)
+    changes: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    for pe, (_, new) in zip(tables, grids):
+        for change in _changes(checkpoint, pe, new, request, notes):
+            if change.values is not None:
+                changes[change.key] = change.values
+            notes += [change.note] if change.note else []
+    kernel = kernel_change(checkpoint, _pair(request.patch_size))
+    if kernel is not None:
+        changes[kernel.key] = kernel.values if kernel.values is not None else np.empty(0)
+        notes.append(kernel.note)
+    patch = _pair(request.patch_size) or tables[0].patch_size
+    kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
+    return Plan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
+
+
+def _changes(
+    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: Request, notes: list[str]
+) -> Iterator[Change]:
+    if pe.family not in bakers:
+        raise UsageError(f"{pe.family} is not written at another resolution: {', '.join(bakers)}.")
+    if is_free(pe):
+        yield from bakers[pe.family](checkpoint, Job(pe, new, _NO_TABLE))
+        return
+    if source_grid(pe) == new:
+        notes.append(f"{pe.family} stays on its {new[0]}×{new[1]} grid")
+        return
+    refuse_if_too_large(pe, new, 1)
+    method, resampler = _resampler(pe, request)
+    _check(pe, new, resampler)
+    renormalise = request.renormalise and pe.kind == "vectors"
+    made = list(bakers[pe.family](checkpoint, Job(pe, new, resampler, renormalise)))
+    if any(change.values is not None for change in made):
+        notes.append(f"{pe.family}: {_rule(pe, method, resampler)}")
+    if renormalise:
+        notes.append(f"{pe.family}: rows have the lengths of the source's, by rank (--renormalise)")
+    elif request.renormalise:
+        notes.append(f"{pe.family}: --renormalise is for vectors, and changed nothing of this one")
+    yield from made
+
+
+def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
+    if method.name != "native":
+        return f"resampled by {spoken(method.name, resampler.name)}"
+    origin = origin_of(pe)
+    return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
+
+
+def _resampler(pe: PositionEmbedding, request: Request) -> tuple[Method, Resampler]:
+    """The first method that was named and applies; a scheme beside it falls back on its own."""
+    names = [name.strip() for name in request.method.split(",") if name.strip()]
+    chosen = methods[names[0]] if names and names[0] != "all" else methods["native"]
+    if pe.kind not in chosen.kinds:
+        chosen = methods["native"]
+    return chosen, chosen.choose(pe)
+
+
+def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
+    layers = pe.layers[:1] if pe.kind in ("bias", "phases") else pe.layers
+    for layer in layers:
+        shape = target_shape(pe, layer, new)
+        values = laid_out(pe, layer)
+        if values.shape[:2] != shape:
+            resampler.check(values, shape)
+
+
+def _refuse_method(tables: Sequence[PositionEmbedding], request: Request) -> None:
+    """Refuse a method that applies to no embedding of the file.
+
+    Raises:
+        UsageError: with the methods that apply.
+    """
+    name = request.method.split(",")[0].strip()
+    tabled = [pe for pe in tables if not is_free(pe)]
+    if name in ("all", "native") or not tabled:
+        return
+    if not any(pe.kind in methods[name].kinds for pe in tabled):
+        refuse_other_kinds(tabled[0], methods[name])
+
+
+def _pair(size: Size | None) -> Grid | None:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _is_same(checkpoint: Checkpoint, key: str, values: np.ndarray) -> bool:
+    """Whether a tensor stays what it is; only then is it left to be copied."""
+    if checkpoint.shape(key) != values.shape:
+        return False
+    return np.array_equal(np.asarray(checkpoint.tensor(key)), values, equal_nan=True)

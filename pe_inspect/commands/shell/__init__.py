@@ -1,0 +1,1 @@
+"""The program around the commands: options, terminal, and the runner of questions."""

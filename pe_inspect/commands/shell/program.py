@@ -1,0 +1,261 @@
+"""The program around the commands: one group, one way out for every error."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import platform
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import Parameter, signature
+from typing import Annotated, Any, Final, get_args
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pe_inspect._version import __version__
+from pe_inspect.commands import ANSWERS, LOOK, MAKE, QUESTIONS, commands
+from pe_inspect.commands.shell.describe import as_typed
+from pe_inspect.commands.shell.signature import expand
+from pe_inspect.commands.shell.terminal import (
+    complain,
+    leave_closed_pipe,
+    tolerate_any_encoding,
+    write_line,
+)
+from pe_inspect.errors import PEInspectError, UsageError
+from pe_inspect.files import refusal
+from pe_inspect.registry import did_you_mean
+
+HELP: Final = (
+    "See what a Vision Transformer's position embedding learned.\n\n"
+    "CHECKPOINT is a weight file, a folder, timm:NAME, hf-hub:ORG/NAME, a URL, or the name of a "
+    "recipe; left out, it is the newest one under ./checkpoints/, else the one brought along."
+)
+PANELS: Final = (LOOK, QUESTIONS, ANSWERS, MAKE)
+INTERRUPTED: Final = 130
+UNTOUCHED: Final = "Files are written whole or not at all: nothing is half-written."
+BUG: Final = 1
+WITH_COMMAS: Final = ("--layer", "--method")
+# What the system refuses because of the path that was typed, whichever option named it.
+REFUSED: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+MARKUP: Final = re.compile(r"\[(?=[a-z#/@])")  # what Rich would take for a style
+
+# typer brings its own copy of click in some releases: its errors are found through its own names.
+_ClickUsage: Any = typer.BadParameter.__mro__[1]
+_ClickError: Any = typer.BadParameter.__mro__[2]
+
+
+class _Interrupted(Exception):
+    """Ctrl-C, with what it left behind."""
+
+
+class _PlainHelp:
+    """`--help` is a flag: typer would show `<bool>` beside it, and convert its absence."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None and option.metavar != "":
+            option.metavar = ""
+            _spare_conversion(option)
+        return option
+
+
+class _CommandOfProgram(_PlainHelp, TyperCommand):
+    """One command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the command line; an option that takes one value is not given twice."""
+        parser: Any = self.make_parser(ctx)
+        _refuse_repeated(parser.parse_args(args=list(args))[2])
+        return super().parse_args(ctx, args)
+
+
+def _refuse_repeated(given: Sequence[Any]) -> None:
+    """Stop where a second value would silently replace the first.
+
+    Raises:
+        UsageError: some option was given several times that takes one value.
+    """
+    for parameter in given:
+        single = parameter.param_type_name == "option" and not (
+            parameter.multiple or parameter.is_flag or parameter.count
+        )
+        times = sum(one is parameter for one in given)
+        if single and times > 1:
+            name = max(parameter.opts, key=len)
+            commas = ", several with commas" if name in WITH_COMMAS else ""
+            raise UsageError(f"{name} was given {times} times; it takes one value{commas}.")
+
+
+class Program(_PlainHelp, TyperGroup):
+    """The group of all commands: every error becomes plain lines and an exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> Any:
+        """Run one command line; exit with its code unless `standalone_mode` is false."""
+        tolerate_any_encoding()
+        words = sys.argv[1:] if args is None else list(args)
+        standalone = options.pop("standalone_mode", True)
+        options["prog_name"] = "pe-inspect"  # whichever of the three doors was used
+
+        def run() -> Any:
+            return super(Program, self).main(words or ["--help"], standalone_mode=False, **options)
+
+        code = guarded(run, words)
+        if standalone:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; typer would forget what an interruption says of itself."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted(str(error) or UNTOUCHED) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; an unknown one is answered with the nearest names."""
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UsageError(did_you_mean("command", args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def program() -> Any:
+    """Build the whole program from the commands in this folder."""
+    app = typer.Typer(
+        cls=Program,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback(help=HELP)(_options_of_the_program)
+    for name, entry in sorted(commands.items(), key=lambda item: PANELS.index(item[1].panel)):
+        make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
+        make(expand(entry.function))
+    whole: Any = typer.main.get_command(app)
+    for each in (whole, *whole.commands.values()):
+        texts = {p.name for p in signature(each.callback).parameters.values() if _is_text(p)}
+        for parameter in each.params:
+            _spare_conversion(parameter, is_text=parameter.name in texts)
+            parameter.help = MARKUP.sub(r"\\[", parameter.help or "")
+    return whole
+
+
+def _is_text(parameter: Parameter) -> bool:
+    return get_args(parameter.annotation)[:1] in ((str,), (str | None,))
+
+
+def _spare_conversion(parameter: Any, *, is_text: bool = False) -> None:
+    """Take texts, defaults and options that were not given as they are.
+
+    Recent releases of typer import pydantic, 70 ms, as soon as they convert anything, be it a
+    text to a text.
+    """
+    if parameter.nargs == 1 and not getattr(parameter, "multiple", False):
+        parameter.process_value = partial(_process, parameter, parameter.process_value, is_text)
+
+
+def _process(
+    parameter: Any, convert: Callable[..., Any], is_text: bool, context: Any, value: Any
+) -> Any:
+    is_absent = value is None and not parameter.required
+    is_default = value is not None and value == parameter.default
+    if is_absent or is_default or (is_text and isinstance(value, str)):
+        return value
+    return convert(context, value)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        write_line(f"pe-inspect {__version__}")
+        raise typer.Exit
+
+
+def _options_of_the_program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """See what a Vision Transformer's position embedding learned."""
+
+
+def guarded(run: Callable[[], Any], words: Sequence[str]) -> int:
+    """Call `run`; turn whatever it raises into lines on stderr and the contract's exit code."""
+    try:
+        code = run()
+    except KeyboardInterrupt as error:
+        return _explain(_Interrupted(str(error) or UNTOUCHED), words)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # what printing help makes of `| head`
+            leave_closed_pipe()
+            return 0
+        code = stop.code if isinstance(stop.code, int) else BUG
+    except Exception as error:
+        if "--debug" in words:
+            complain("".join(traceback.format_exception(error)).rstrip())
+        return _explain(error, words)
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C while it reads the arguments
+        return _explain(_Interrupted(UNTOUCHED), words)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception, words: Sequence[str]) -> int:
+    if isinstance(error, PEInspectError):
+        complain(f"Error: {error}")
+        return error.exit_code
+    if isinstance(error, _ClickError):
+        complain(f"Error: {_click_message(error)}")
+        return UsageError.exit_code
+    if isinstance(error, (_Interrupted, typer.Abort)):
+        complain(f"Interrupted. {error}".rstrip())
+        return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        complain(f"Error: {refusal(error)}")
+        return UsageError.exit_code
+    if isinstance(error, MemoryError):
+        complain(f"Error: There is not enough memory for this. {error}".rstrip())
+        complain("Ask for less: a smaller --res, one --layer, or --no-figures.")
+        return UsageError.exit_code
+    complain(_bug_report(error, words))
+    return BUG
+
+
+def _click_message(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    message = _unknown_option(error, context) or error.format_message()
+    if context is None:
+        return str(message)
+    return f"{message}\n`{context.command_path} --help` lists the arguments and options."
+
+
+def _unknown_option(error: Any, context: Any) -> str | None:
+    """Return `Unknown option '--lyaer'. Did you mean '--layer'?` for an option of no command."""
+    name = getattr(error, "option_name", None)
+    if context is None or name is None or not error.message.startswith("No such option"):
+        return None
+    spelled = [option for parameter in context.command.params for option in parameter.opts]
+    known = [option[2:] for option in spelled if option.startswith("--")]
+    near = difflib.get_close_matches(name.lstrip("-"), known, n=2, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(repr(f'--{each}') for each in near)}?" if near else ""
+    return f"Unknown option {name!r}.{meant}"
+
+
+def _bug_report(error: Exception, words: Sequence[str]) -> str:
+    what = "".join(traceback.format_exception_only(error)).strip()
+    return (
+        f"Error: pe-inspect met a bug: {what}\n"
+        "Please report it to the maintainers, with these lines and what --debug adds to them:\n"
+        f"  pe-inspect {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"  {as_typed(words)}"
+    )

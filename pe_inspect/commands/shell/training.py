@@ -1,0 +1,115 @@
+"""Training with its progress on stderr: a line that moves on a terminal, one an epoch elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from pe_inspect.commands.shell.terminal import complain, move_line, on_a_terminal
+from pe_inspect.errors import PEInspectError
+from pe_inspect.training.launch import launched
+
+if TYPE_CHECKING:
+    from pe_inspect.training import Progress, Recipe
+
+__all__ = ["duration", "expected_time", "first_speaks", "train_with_progress"]
+
+INTERRUPTED: Final = 130
+
+
+def train_with_progress(recipe: Recipe, *, quiet: bool, again: str = "", **options: Any) -> Path:
+    """Train a recipe and return the folder of its checkpoint.
+
+    Args:
+        recipe: what to train.
+        quiet: show no progress.
+        again: the command that goes on with the run if it is interrupted.
+        options: of `pe_inspect.training.train`.
+    """
+    from pe_inspect.training import TrainingDiverged, TrainingInterrupted, train
+
+    moving = not quiet and on_a_terminal()
+    if not quiet:
+        options |= {"progress": _moving if moving else _Lines(recipe.name), "say": _aside}
+    again = again or f"pe-inspect train {recipe.name} --resume"
+    try:
+        with first_speaks(TrainingInterrupted, TrainingDiverged):
+            return train(recipe, **options)
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted(f"{error}\nGo on with: {again}") from error
+    finally:
+        if moving:
+            move_line("")
+
+
+@contextmanager
+def first_speaks(*alike: type[BaseException]) -> Iterator[None]:
+    """Let the first of several processes alone tell an error that all of them meet.
+
+    Args:
+        alike: such errors; ours of every kind unless given.
+    """
+    kinds = alike or (PEInspectError,)
+    try:
+        yield
+    except kinds as error:
+        if launched().is_first:
+            raise
+        raise typer.Exit(getattr(error, "exit_code", INTERRUPTED)) from error
+
+
+def duration(minutes: float) -> str:
+    """Return minutes in words: `40 s`, `7 min`, `2.5 h`; `not timed` for 0."""
+    if minutes <= 0:
+        return "not timed"
+    if minutes < 1.5:
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def expected_time(recipe: Recipe) -> str:
+    """Return `about 7 min on 2 CPU cores`, or that nobody knows."""
+    if recipe.expected_minutes <= 0:
+        return "its first epoch tells how long it takes"
+    return f"about {duration(recipe.expected_minutes)} on {recipe.timed_on}"
+
+
+def _aside(text: str) -> None:
+    """Say something between two lines of progress."""
+    if on_a_terminal():
+        move_line("")
+    complain(text)
+
+
+def _moving(progress: Progress) -> None:
+    move_line(_line(progress))
+
+
+@dataclass
+class _Lines:
+    """One line when an epoch begins."""
+
+    name: str
+    epoch: int = 0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.epoch != self.epoch:
+            self.epoch = progress.epoch
+            complain(f"{self.name}: {_line(progress)}")
+
+
+def _line(progress: Progress) -> str:
+    parts = [
+        f"epoch {progress.epoch}/{progress.epochs}",
+        f"step {progress.step:,}/{progress.steps:,}",
+        f"loss {progress.loss:.3f}",
+        *([] if progress.accuracy is None else [f"accuracy {progress.accuracy:.1%}"]),
+        f"{progress.images_per_second:,.0f} images/s",
+        f"{duration(max(progress.seconds_left, 1) / 60)} left",
+    ]
+    return " · ".join(parts)

@@ -1,0 +1,42 @@
+"""What tables a file holds, for the checks: each once, and none that cannot be read left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
+from pe_inspect.families.reading.tables import Table, find_groups
+from pe_inspect.families.reading.windows import Window, windows_for
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["bias_tables", "keys_of_tables", "vector_tables", "window_of"]
+
+
+def vector_tables(checkpoint: Checkpoint) -> list[Table]:
+    """Return the tables of vectors that are added to tokens; of one a block, all of them."""
+    try:
+        groups = find_groups(checkpoint)
+    except AmbiguousCheckpoint:  # some are missing: extraction says which
+        return []
+    return [table for group in groups for table in group]
+
+
+def bias_tables(checkpoint: Checkpoint) -> list[BiasTable]:
+    """Return the tables of offsets, one that blocks share once."""
+    return list({table.key: table for table in find_bias_tables(checkpoint)}.values())
+
+
+def window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
+    """Return the window of one table.
+
+    Raises:
+        AmbiguousCheckpoint: several windows fit and none is square, or none that was said fits.
+    """
+    return windows_for(checkpoint, (table,))[0]
+
+
+def keys_of_tables(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield the checkpoint's names of all tables, each once."""
+    keys = [key for table in vector_tables(checkpoint) for key in table.keys]
+    yield from dict.fromkeys([*keys, *(table.key for table in bias_tables(checkpoint))])

@@ -1,0 +1,168 @@
+"""What to say of a checkpoint in which no position embedding was found.
+
+"Not stored" and "none" are different answers: a rotary ViT has positions that its file does not
+show, a convolutional network has no position embedding at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from pe_inspect.families import families
+from pe_inspect.families.reading.arch import looks_like_dinov3
+from pe_inspect.families.reading.hints import origin
+from pe_inspect.families.reading.names import trunk
+from pe_inspect.families.reading.not_whole import part_of_a_model, renamed
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["explain"]
+
+_ASK_ARCH: Final = "pass --arch timm:NAME to have it computed"
+_MOST_PARTS: Final = 6
+_LONE_TENSOR: Final = "pos_embed"  # what loading calls a file's only tensor
+
+# (every one of these is among the names, none of those is, what it means): the first that fits.
+_SIGNS: Final = (
+    (
+        (r"encoders\.\d+\.self_attention\.mha\.",),
+        (),
+        "Not stored: this is nda111's ViT, whose pos_embed is a plain tensor attribute, neither a "
+        "parameter nor a buffer. So it is not in the state dict, and it was never trained.",
+    ),
+    (
+        (r"to_patch_embedding\.", r"transformer\.layers\.\d+\.0\.to_qkv\.weight"),
+        (),
+        "Not stored: this looks like lucidrains' SimpleViT, which recomputes a fixed table of "
+        "sines and cosines in its code.",
+    ),
+    (
+        (r"encoder\.\d+\.attention\.queries\.", r"embedding\.conv1\."),
+        (),
+        "None: this is s-chh's ViT of kind `none`, a Vision Transformer with no position at all.",
+    ),
+    (
+        (r"(?:reg_token|storage_tokens|embeddings\.register_tokens)$", r".*(?:gamma_1|lambda1)$"),
+        (),
+        "Not stored: it looks like a rotary model, with register tokens and layer scale; "
+        f"{_ASK_ARCH}.",
+    ),
+    (
+        (r"blocks\.\d+\.(?:gamma_1|ls1\.gamma)$", r"cls_token$"),
+        (r"blocks\.\d+\.attn\.q_bias$",),
+        f"Not stored: it looks like a rotary model (rope-vit); {_ASK_ARCH}.",
+    ),
+    (
+        (r".*\.attention_norm\.",),
+        (),
+        "Not stored: it looks like a rotary model (Pixtral), which computes its angles in code.",
+    ),
+    (
+        (r".*\.mlp\.dwconv\.",),
+        (),
+        "None stored: position comes from zero-padded convolutions (as in PVTv2).",
+    ),
+    (
+        (r".*(?:mlp_tokens|mlp_channels|rnn_tokens)",),
+        (),
+        "None: this looks like a mixing network, whose weights are tied to positions.",
+    ),
+)
+_POSITION: Final = re.compile(
+    r".*(?:rel_pos|relative_position|cpb_mlp|rpe_mlp|attention_biases|pos_proj|pos_emb|pos_block|"
+    r"pos_bias|rotary_emb|(?:^|\.)dpb\.)"
+)
+_ATTENTION: Final = (
+    r"(?:.*\.)?(?:qkv|q|query|queries|to_qkv|to_q|to_query|q_proj|in_proj_weight)(?:\.|$)"
+)
+_STEMS: Final = re.compile(
+    r"(?:.*\.)?(?:patch_embed\w*|stem\w*|embeddings?|to_patch_embedding|conv_proj|conv1)\."
+)
+# (has attention, has convolutions): the answer where no name says more.
+_OTHERWISE: Final = {
+    (True, True): "None: attention over convolutional features, without a position embedding; "
+    "position can only come from the zero padding of its convolutions.",
+    (True, False): "A transformer without any position tensor: it has none, or its code computes "
+    "it. If it is a rotary model of timm, pass --arch timm:NAME.",
+    (False, True): "None: this looks like a convolutional network, which has no position "
+    "embedding.",
+    (False, False): "None of its names is one that a Vision Transformer's position embedding has.",
+}
+
+
+def explain(checkpoint: Checkpoint) -> str:
+    """Return what was looked for, what the file holds, and whether it is none or not stored."""
+    count = len(checkpoint)
+    wanted = checkpoint.hints.family
+    looked_for = wanted or ", ".join(sorted(families))
+    what = f"No {wanted}" if wanted else "No position embedding"
+    return (
+        f"{what} in {checkpoint.source} ({count} tensor{'' if count == 1 else 's'}). "
+        f"Looked for: {looked_for}; `pe-inspect families` says what each looks for.\n"
+        f"{_verdict(checkpoint)}\n"
+        f"The file holds {_contents(checkpoint)}."
+    )
+
+
+def _verdict(checkpoint: Checkpoint) -> str:
+    if checkpoint.hints.family is not None:
+        others = [name for name, family in families.items() if family.detect(checkpoint)]
+        if others:
+            return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+    if tuple(checkpoint) == (_LONE_TENSOR,):
+        return _verdict_on_lone(checkpoint)
+    if (part := part_of_a_model(checkpoint)) is not None:
+        return part
+    if checkpoint.hints.pe == "none":
+        return f"None: {origin(checkpoint, 'pe')} says that the model has no position embedding."
+    names = trunk(checkpoint)
+    if looks_like_dinov3(names):
+        return (
+            "Not stored: it looks like a rotary model (DINOv3: registers, layer scale, no table); "
+            f"{_ASK_ARCH}, e.g. timm:vit_small_patch16_dinov3."
+        )
+    if (
+        key := next((key for name, key in names.items() if _POSITION.match(name)), None)
+    ) is not None:
+        kept = checkpoint.stored_key(key)
+        return (
+            f"It keeps position in a scheme that this version does not read: {kept}."
+            f"{renamed(checkpoint)}"
+        )
+    for present, absent, verdict in _SIGNS:
+        if all(_any(names, p) for p in present) and not any(_any(names, p) for p in absent):
+            return verdict + renamed(checkpoint)
+    answer = _OTHERWISE[_any(names, _ATTENTION), _has_convolutions(checkpoint)]
+    return answer + renamed(checkpoint)
+
+
+def _verdict_on_lone(checkpoint: Checkpoint) -> str:
+    """Say of a file of one array why it is no table: its type, or else its shape."""
+    dtype, shape = checkpoint.dtype(_LONE_TENSOR), checkpoint.shape(_LONE_TENSOR)
+    if re.match(r"[<>=|]?[US]\d*$", dtype):
+        return "Its one array holds text, not numbers."
+    return f"Its one array has shape {shape}, which is no table of rows × channels."
+
+
+def _has_convolutions(checkpoint: Checkpoint) -> bool:
+    """Whether there are kernels larger than a pixel behind the stem, or batch norms."""
+    for bare, key in trunk(checkpoint).items():
+        shape = checkpoint.shape(key)
+        is_spatial = len(shape) == 4 and max(shape[2:]) > 1
+        if bare.endswith("running_mean") or (is_spatial and not _STEMS.match(bare)):
+            return True
+    return False
+
+
+def _any(names: Mapping[str, str], pattern: str) -> bool:
+    return any(re.match(pattern, name) for name in names)
+
+
+def _contents(checkpoint: Checkpoint) -> str:
+    """Count the tensors by the first part of their names, the largest parts first."""
+    parts = Counter(re.split(r"[./]", key)[0] or "one unnamed tensor" for key in checkpoint)
+    listed = ", ".join(f"{name} ({count})" for name, count in parts.most_common(_MOST_PARTS))
+    more = len(parts) - _MOST_PARTS
+    return f"{listed}, and {more} more parts" if more > 0 else listed or "no tensors"

@@ -1,0 +1,101 @@
+"""What the modules of a named architecture know: windows, and the sizes of what they are fed.
+
+No file stores these. timm's model is built without weights; only its shapes are asked.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any
+
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families.reading.arch import built, timm_name
+from pe_inspect.families.reading.hints import is_flag, origin
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["image_size_of", "input_grid", "module_at"]
+
+
+def module_at(checkpoint: Checkpoint, path: str) -> Any | None:
+    """Return the module of the named architecture at a path; `None` where nothing is known.
+
+    Raises:
+        UsageError: `--arch` names something that timm does not have.
+        AmbiguousCheckpoint: the file holds the module with other shapes.
+    """
+    model = _named(checkpoint)
+    module = None if model is None else dict(model.named_modules()).get(path)
+    if module is None:
+        return None
+    for name, parameter in module.named_parameters():
+        key = f"{path}.{name}"
+        if key in checkpoint and checkpoint.shape(key) != tuple(parameter.shape):
+            raise AmbiguousCheckpoint(
+                f"{checkpoint.hints.arch} ({origin(checkpoint, 'arch')}) has {key} of shape "
+                f"{tuple(parameter.shape)}, {checkpoint.source} of {checkpoint.shape(key)}. "
+                "Name the architecture that the file is of."
+            )
+    return module
+
+
+def input_grid(checkpoint: Checkpoint, path: str) -> tuple[int, int] | None:
+    """Return (H, W) of what a convolution of the named architecture is fed; `None` if unknown.
+
+    The image is as large as was said, else as the architecture's own.
+    """
+    if module_at(checkpoint, path) is None:
+        return None
+    return _grids(built(checkpoint), checkpoint.hints.img_size).get(path)
+
+
+def image_size_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Return the image size that the named architecture is built for."""
+    model = _named(checkpoint)
+    return None if model is None else _image_size(model)
+
+
+def _named(checkpoint: Checkpoint) -> Any | None:
+    """Return timm's model; a name that only a config.json says may be another library's."""
+    if checkpoint.hints.arch is None:
+        return None
+    if not is_flag(checkpoint, "arch"):
+        import timm
+
+        if not timm.is_model(timm_name(checkpoint)):
+            return None
+    return built(checkpoint)
+
+
+def _image_size(model: Any) -> tuple[int, int]:
+    config = model.pretrained_cfg
+    _, height, width = config.get("input_size") or (3, 224, 224)
+    return height, width
+
+
+@lru_cache(maxsize=2)
+def _grids(model: Any, img_size: tuple[int, int] | None) -> dict[str, tuple[int, int]]:
+    """Return, for every convolution by its path, the grid of its input: one pass without data."""
+    import torch
+
+    found: dict[str, tuple[int, int]] = {}
+    hooks = [
+        module.register_forward_pre_hook(partial(_note_grid, found, path))
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    height, width = img_size or _image_size(model)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.empty(1, 3, height, width, device="meta"))
+    except (RuntimeError, AssertionError, NotImplementedError):
+        found.clear()  # some models look at values, which there are none of, or at one size only
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _note_grid(
+    found: dict[str, tuple[int, int]], path: str, _module: Any, inputs: tuple[Any, ...]
+) -> None:
+    found[path] = (int(inputs[0].shape[-2]), int(inputs[0].shape[-1]))

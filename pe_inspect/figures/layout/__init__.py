@@ -1,0 +1,1 @@
+"""How figures are laid out: lines, maps, mosaics and rows, and the look that all share."""

@@ -1,0 +1,1 @@
+"""The kinds of position embedding: the container, its parts, and what each kind shares."""

@@ -1,0 +1,166 @@
+"""What a position embedding is made of: tables, norms, and how tables become vectors of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pe_inspect.arrays import Float32, Num
+from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
+from pe_inspect.kinds.offset_network import OffsetNetwork
+
+__all__ = ["LayerNormParams", "LayerPE", "Relation"]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPE:
+    """One position table, as one layer holds it.
+
+    Attributes:
+        layer: where it enters: `"input"`, or timm's module path, e.g. `"blocks.3"`.
+        values: the table, float32 and read-only; its axes depend on the scheme's kind (see
+            `PositionEmbedding`). Those of `from_lookup` are expanded at each reading.
+        grid_size: (H, W) patches, rows first.
+        num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
+        part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
+    """
+
+    layer: str
+    if TYPE_CHECKING:
+        values: Float32[np.ndarray, "..."]
+    else:
+        values: Num[np.ndarray, "..."] | Lookup = HeldValues()
+    grid_size: tuple[int, int]
+    num_prefix_rows: int = 0
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grid_size", _checked_grid(self.grid_size))
+
+    @classmethod
+    def from_lookup(
+        cls,
+        layer: str,
+        lookup: Lookup,
+        grid_size: tuple[int, int],
+        num_prefix_rows: int = 0,
+        part: str = "",
+    ) -> LayerPE:
+        """Return a bias that is expanded when its `values` are read, and not before."""
+        values: Any = lookup
+        return cls(layer, values, grid_size, num_prefix_rows, part)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}, {'×'.join(map(str, self.shape))})"
+
+    @property
+    def held(self) -> Float32[np.ndarray, "..."] | Lookup:
+        """What stands behind `values`: the array itself, or what it is looked up in."""
+        held: Float32[np.ndarray, "..."] | Lookup = self.__dict__["values"]
+        return held
+
+    @property
+    def network(self) -> OffsetNetwork | None:
+        """What computes the bias of any window; `None` of values that are stored."""
+        return self.held.network if isinstance(self.held, Lookup) else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `values`, without expanding them."""
+        return self.held.shape
+
+    @property
+    def num_patches(self) -> int:
+        """H·W."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def patches(self) -> Float32[np.ndarray, "..."]:
+        """The values without the prefix rows (for a square bias: without their columns too)."""
+        p, values = self.num_prefix_rows, self.values
+        return values[:, p:, p:] if self.is_pairwise else values[..., p:, :]
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether the values are per head and pair of tokens."""
+        shape = self.shape
+        return len(shape) == 3 and shape[1] == shape[2]
+
+    @property
+    def prefix(self) -> Float32[np.ndarray, "..."]:
+        """The prefix rows alone: (..., num_prefix_rows, channels)."""
+        return self.values[..., : self.num_prefix_rows, :]
+
+    @property
+    def name(self) -> str:
+        """The layer, and the part where there is one: `"blocks.3"`, `"blocks.3.query.y"`."""
+        return f"{self.layer}.{self.part}" if self.part else self.layer
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNormParams:
+    """One LayerNorm's affine parameters, under timm's names.
+
+    Attributes:
+        layer: the block that it belongs to, e.g. `"blocks.3"`; `""` for a model-level norm.
+        name: timm's attribute name: `"norm1"`, `"norm2"`, `"pe_norm"`, `"attn.pe_norm"`, `"norm"`.
+        weight: γ, (features,).
+        bias: β, (features,); `None` for an RMS norm.
+        eps: the ε of the model; no file stores it, so a note says where it comes from.
+    """
+
+    layer: str
+    name: str
+    weight: Num[np.ndarray, " features"]
+    bias: Num[np.ndarray, " features"] | None
+    eps: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", frozen_array(self.weight))
+        if self.bias is not None:
+            object.__setattr__(self, "bias", frozen_array(self.bias))
+        if self.bias is not None and self.bias.shape != self.weight.shape:
+            raise ValueError(
+                f"{self.path}: weight has shape {self.weight.shape}, bias {self.bias.shape}"
+            )
+
+    def __repr__(self) -> str:
+        return f"LayerNormParams({self.path}, {self.weight.size} features, eps={self.eps:g})"
+
+    @property
+    def path(self) -> str:
+        """The norm's whole name: `"blocks.3.norm1"`."""
+        return f"{self.layer}.{self.name}" if self.layer else self.name
+
+    @property
+    def num_parameters(self) -> int:
+        """How many scalars it holds."""
+        return self.weight.size + (0 if self.bias is None else self.bias.size)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How a `relative` scheme makes the vector of a pair of patches from its tables.
+
+    A layer has a table per axis (parts `"y"` and `"x"`), or one for both (part `"yx"`, offsets
+    row-major); a name ahead of these, as in `"query.y"`, tells several such vectors apart.
+
+    Attributes:
+        combine: whether the rows of the two axes are laid side by side or added.
+        offset: which difference a row is for, counted from the least one.
+        beyond: for offsets that a table does not reach, its last row (`"clip"`) or no vector at
+            all (`"none"`).
+    """
+
+    combine: Literal["concatenate", "sum"] = "concatenate"
+    offset: Literal["key-query", "query-key"] = "key-query"
+    beyond: Literal["clip", "none"] = "clip"
+
+
+def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:
+    rows, columns = (int(side) for side in grid_size)
+    if rows < 1 or columns < 1:
+        raise ValueError(f"grid_size is {rows}×{columns}; both sides must be at least 1")
+    return rows, columns

@@ -1,0 +1,267 @@
+"""The container that every analysis is handed: one scheme of one checkpoint, as plain arrays.
+
+Nothing to the right of this module knows that checkpoints, timm or torch exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.files import write_atomically
+from pe_inspect.kinds.held_values import packed, unpacked
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
+
+__all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
+
+Kind = Literal["vectors", "bias", "phases", "relative", "function"]
+Join = Literal["input", "lape", "pvg", "mpvg", "share", "unshare", "layer", "none"]
+
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class PositionEmbedding:
+    """One position-embedding scheme of one checkpoint, with the norms that act on it.
+
+    `values` of each layer, by kind:
+
+    ==========  ======================================================  =======================
+    vectors     (num_prefix_rows + H·W, embed_dim)                      added to tokens
+    bias        (num_heads, tokens, tokens)                             added to attention logits
+    phases      (num_heads or 1, H·W, head_dim / 2), radians            rotate q and k
+    relative    (num_prefix_rows + num_offsets, head_dim) per axis      per-offset vectors
+    function    (H·W, channels), for a stated input                     computed from the input
+    function    (num_heads, tokens, tokens), for a stated window        computed for each pair
+    ==========  ======================================================  =======================
+
+    Attributes:
+        family: the registered name of the scheme, e.g. `"learned_absolute"`.
+        join: how it enters: once (`input`), normalised anew before every block (`lape`), the same
+            table before every block (`share`), one table a block (`unshare`), inside attention
+            (`layer`), as in PVG / MPVG, or not at all (`none`).
+        layers: the tables that the file stores: one for `input`, `lape` and `share`, one a block
+            for `unshare` and everything inside attention. They are raw: before any norm.
+        norms: the checkpoint's LayerNorms, ordered by block.
+        keys: the names, as the file stores them, of the tensors that were used.
+        num_prefix_tokens: the model's prefix tokens, which the table need not cover.
+        depth: the number of transformer blocks; 0 where the file does not say.
+        num_parameters: learned scalars of the scheme (LaPE's norms included, fixed tables 0).
+        stored: false where the file holds no such tensor and the values were computed.
+        notes: every guess and every correction, in words.
+        patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
+        library: whose format the file has, as a method of `interpolate`, where more than the names
+            of the tables tells it.
+        relation: how the tables of kind `relative` make the vector of a pair.
+    """
+
+    family: str
+    kind: Kind
+    join: Join
+    layers: tuple[LayerPE, ...]
+    norms: tuple[LayerNormParams, ...] = ()
+    source: str = ""
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    num_prefix_tokens: int = 0
+    depth: int = 0
+    num_parameters: int = 0
+    stored: bool = True
+    patch_size: tuple[int, int] | None = None
+    architecture: str | None = None
+    library: str | None = None
+    relation: Relation = field(default_factory=Relation)
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, get_args(Kind))
+        _check_choice("join", self.join, get_args(Join))
+        for table in self.layers:
+            _check_shape(self.kind, table)
+
+    def __repr__(self) -> str:
+        return f"PositionEmbedding({self.headline})"
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """(H, W) of the first table."""
+        return self.layers[0].grid_size
+
+    @property
+    def num_prefix_rows(self) -> int:
+        """How many prefix tokens the first table covers."""
+        return self.layers[0].num_prefix_rows
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of the first table (for `phases`: angles a head; for `bias`: tokens)."""
+        return self.layers[0].shape[-1]
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether values are per head and pair of tokens: a bias, stored or computed."""
+        return self.kind == "bias" or (self.kind == "function" and self.layers[0].is_pairwise)
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether a network computes every table, for any window."""
+        return all(table.network is not None for table in self.layers)
+
+    @property
+    def num_heads(self) -> int | None:
+        """Heads of the first table, where it has a head axis."""
+        has_heads = self.is_pairwise or self.kind == "phases"
+        return self.layers[0].shape[0] if has_heads else None
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers at which the embedding enters the model, in order."""
+        if self.join in ("lape", "share", "pvg", "mpvg") and len(self.layers) == 1 and self.depth:
+            return tuple(f"blocks.{i}" for i in range(self.depth))
+        return tuple(dict.fromkeys(table.layer for table in self.layers))
+
+    @property
+    def headline(self) -> str:
+        """The line that says what was found, everywhere the same.
+
+        `learned_absolute · 14×14 + 1 prefix · D=192 · 12 layers · join=lape`
+        """
+        depth = self.depth or len(self.layer_names)
+        parts = [
+            self.family,
+            *_geometry(self),
+            f"{depth} layer{'s' * (depth != 1)}",
+            f"join={self.join}",
+        ]
+        return " · ".join(parts if self.stored else [*parts, "computed, not stored"])
+
+    @property
+    def num_nonfinite(self) -> int:
+        """How many values of the tables are NaN or infinite."""
+        return sum(int((~np.isfinite(table.values)).sum()) for table in self.layers)
+
+    def norms_named(self, name: str) -> dict[str, LayerNormParams]:
+        """Return layer → norm for every norm of that name, in block order."""
+        return {norm.layer: norm for norm in self.norms if norm.name == name}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the extraction as `*.pe.safetensors`, whole or not at all; `open` reads it back."""
+        from safetensors.numpy import save
+
+        header = {"pe_inspect": json.dumps(_describe(self))}
+        content = save(_arrays(self), metadata=header)
+        return write_atomically(Path(path), lambda file: file.write(content))
+
+    @classmethod
+    def open(cls, path: str | Path) -> PositionEmbedding:
+        """Reopen what `save` wrote. The arrays and every field are exactly the saved ones.
+
+        Raises:
+            UnreadableCheckpoint: the file is not a saved extraction.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                header = file.metadata() or {}
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return _rebuild(json.loads(header["pe_inspect"]), arrays)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            raise UnreadableCheckpoint(
+                f"{path} is not a saved extraction (*.pe.safetensors): {error}"
+            ) from error
+
+
+def _geometry(pe: PositionEmbedding) -> list[str]:
+    """Return grid and width in words; stages of a pyramid differ in grid and heads."""
+    if not pe.layers:
+        return []
+    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.layers))
+    prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
+    if pe.num_heads is None:
+        widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.layers))
+        return [grids + prefix, f"D={widths}"]
+    heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.layers))
+    if pe.kind == "phases":
+        who = "all" if heads == "1" else heads
+        return [grids + prefix, f"{who} heads × {pe.embed_dim} angles"]
+    return [grids + prefix, f"{heads} head{'s' * (heads != '1')}"]
+
+
+def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise ValueError(f"{what} is {given!r}; expected one of {', '.join(known)}")
+
+
+def _check_shape(kind: Kind, table: LayerPE) -> None:
+    tokens = table.num_prefix_rows + table.num_patches
+    expected: dict[str, tuple[int | None, ...]] = {
+        "vectors": (tokens, None),
+        "bias": (None, tokens, tokens),
+        "phases": (None, table.num_patches, None),
+        "relative": (None, None),
+        "function": (table.num_patches, None),
+    }
+    wanted, actual = expected[kind], table.shape
+    if kind == "function" and len(actual) == 3:
+        wanted = expected["bias"]
+    if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
+        raise ValueError(
+            f"{table.name}: {kind} of a {table.grid_size[0]}×{table.grid_size[1]} grid with "
+            f"{table.num_prefix_rows} prefix rows must have shape {wanted}, not {actual}"
+        )
+
+
+_PLAIN_FIELDS: Final = tuple(
+    field.name
+    for field in fields(PositionEmbedding)
+    if field.name not in ("layers", "norms", "relation")
+)
+
+
+def _describe(pe: PositionEmbedding) -> dict[str, Any]:
+    layers = [
+        [t.layer, list(t.grid_size), t.num_prefix_rows, t.part, names]
+        for t, names in zip(pe.layers, packed([table.held for table in pe.layers])[0])
+    ]
+    norms = [[n.layer, n.name, n.eps] for n in pe.norms]
+    plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
+    named = {"layers": layers, "norms": norms, "relation": asdict(pe.relation)}
+    return {"version": FORMAT_VERSION, **plain, **named}
+
+
+def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
+    _, arrays = packed([table.held for table in pe.layers])
+    for i, norm in enumerate(pe.norms):
+        arrays[f"norms.{i}.weight"] = norm.weight
+        if norm.bias is not None:
+            arrays[f"norms.{i}.bias"] = norm.bias
+    return arrays
+
+
+def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
+    layers = tuple(
+        LayerPE(layer, unpacked(names, arrays), tuple(grid), rows, part)
+        for layer, grid, rows, part, names in saved["layers"]
+    )
+    norms = tuple(
+        LayerNormParams(
+            layer, name, arrays[f"norms.{i}.weight"], arrays.get(f"norms.{i}.bias"), eps
+        )
+        for i, (layer, name, eps) in enumerate(saved["norms"])
+    )
+    known = [name for name in _PLAIN_FIELDS if name != "library"]
+    plain = {name: _tuple_if_list(saved[name]) for name in known}
+    plain["library"] = saved.get("library")  # which older extractions do not say
+    relation = Relation(**saved.get("relation", {}))
+    return PositionEmbedding(layers=layers, norms=norms, relation=relation, **plain)
+
+
+def _tuple_if_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

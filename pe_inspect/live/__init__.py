@@ -1,0 +1,1 @@
+"""Live models: rebuilt from a checkpoint, with their parts named."""

@@ -1,0 +1,1 @@
+"""One file a library: how positions are put into its live models."""

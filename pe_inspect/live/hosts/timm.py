@@ -1,0 +1,250 @@
+"""timm's models as hosts: sizes by `set_input_size`, positions where timm keeps them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from pe_inspect.kinds.layouts import laid_out
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.live.change import Change, replaced, rotation_of
+from pe_inspect.live.host import NotApplicable
+
+__all__ = ["TimmHost"]
+
+Exchange = AbstractContextManager[Any]
+
+CLOSE: Final = 1e-3  # between angles read from a file in half precision and the model's
+_TABLE: Final = "relative_position_bias_table"
+
+
+class TimmHost:
+    """A host around a model of timm.
+
+    Args:
+        model: the live model.
+        tables: the position embeddings of its checkpoint.
+        own: the model at the size of its weights, which `tables` are compared with.
+        res: what the model is at.
+        patch_size: pixels of a patch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tables: Sequence[PositionEmbedding],
+        own: Any,
+        res: tuple[int, int],
+        patch_size: tuple[int, int],
+    ) -> None:
+        self.model = model
+        self.tables = tables
+        self.own = own
+        self.res = res
+        self.patch_size = patch_size
+        self.in_chans = int(model.pretrained_cfg["input_size"][0])
+        if (kernel := getattr(getattr(model, "patch_embed", None), "proj", None)) is not None:
+            self.in_chans = int(kernel.weight.shape[1])
+        self.num_classes = int(model.num_classes)
+        self.own_res = _own_res(own)
+        self.rule = "timm's set_input_size"
+
+    @classmethod
+    def around(cls, model: Any, tables: Sequence[PositionEmbedding]) -> TimmHost:
+        """Return a host of a model at the size that it was built for.
+
+        Raises:
+            NotApplicable: neither the model nor its checkpoint says how large a patch is.
+        """
+        embed = getattr(model, "patch_embed", None)
+        said = next((pe.patch_size for pe in tables if pe.patch_size is not None), None)
+        patch = getattr(embed, "patch_size", None) or said
+        if patch is None:
+            raise NotApplicable(
+                f"{type(model).__name__} does not say how large its patches are. Pass "
+                "--patch-size P."
+            )
+        return cls(model, tables, model, _own_res(model), _pair(patch))
+
+    def at(self, res: tuple[int, int]) -> TimmHost:
+        """Return a copy at another size, by timm's own `set_input_size`; any other rule runs."""
+        if res == self.res:
+            return self
+        resized = copy.deepcopy(self.own)
+        if hasattr(resized, "set_input_size"):
+            try:
+                with warnings.catch_warnings():  # of torch, about timm's own code
+                    warnings.simplefilter("ignore", UserWarning)
+                    resized.set_input_size(img_size=res)
+            except (AssertionError, ValueError, RuntimeError) as error:
+                raise NotApplicable(f"timm does not resize this model ({error})") from error
+        return TimmHost(resized, self.tables, self.own, res, self.patch_size)
+
+    def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
+        """Return the patches of the images, or the windows that timm's rule has given a bias."""
+        if pe.is_pairwise:
+            asked = (m for m in self.model.modules() if hasattr(m, "relative_position_index"))
+            windows = [getattr(module, "window_size", None) for module in asked]
+            found = [_pair(window) for window in windows if window is not None]
+            if found:
+                return max(found)
+        return self.res[0] // self.patch_size[0], self.res[1] // self.patch_size[1]
+
+    @contextmanager
+    def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:
+        """Let the model use a resampled table, biases or rotations."""
+        with ExitStack() as stack:
+            for exchange in self._exchanges(pe, resampled):
+                stack.enter_context(exchange)
+            yield
+
+    def _exchanges(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
+        if pe.kind == "vectors":
+            self._check_table(pe)
+            values = resampled.layers[0].values
+            yield _with_table(self.model, _like(values, self.model.pos_embed))
+        elif pe.kind == "bias":
+            modules = self._checked_biases(pe)
+            for module, table in zip(modules, resampled.layers):
+                offsets = laid_out(resampled, table)
+                yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
+        elif pe.kind == "phases":
+            yield self._turning(pe, _angles(resampled))
+        else:
+            raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
+
+    @contextmanager
+    def change(self, change: Change) -> Iterator[None]:
+        """Let the model receive changed positions, at its own size."""
+        if not self.tables:
+            raise NotApplicable("this model has no position embedding")
+        with ExitStack() as stack:
+            for pe in self.tables:
+                for exchange in self._changes(pe, change):
+                    stack.enter_context(exchange)
+            yield
+
+    def _changes(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        if pe.kind == "vectors":
+            self._check_table(pe)
+            table = self.model.pos_embed
+            rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
+            yield _with_table(self.model, rows.reshape(table.shape))
+        elif pe.kind == "bias":
+            for module, table in zip(self._checked_biases(pe), pe.layers):
+                yield from _of_bias(module, table.num_prefix_rows, change)
+        elif pe.kind == "phases":
+            angles = change.rows(_angles(pe), 0)
+            yield self._turning(pe, angles)
+        else:
+            raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
+
+    def _check_table(self, pe: PositionEmbedding) -> None:
+        """Stop where the table in the file is not `pos_embed`, row by row."""
+        own: Any = getattr(self.own, "pos_embed", None)
+        values = pe.layers[0].values
+        fits = isinstance(own, nn.Parameter) and own.numel() == values.size and len(pe.layers) == 1
+        if not fits or not np.array_equal(_flat(own), values):
+            raise NotApplicable(f"{type(self.own).__name__} does not keep this table as pos_embed")
+
+    def _checked_biases(self, pe: PositionEmbedding) -> list[Any]:
+        modules = _biased(self.model)
+        if len(modules) != len(pe.layers):
+            raise NotApplicable(
+                f"{type(self.own).__name__} keeps its biases otherwise than {_TABLE} in each block"
+            )
+        return modules
+
+    def _turning(self, pe: PositionEmbedding, angles: torch.Tensor) -> Exchange:
+        """Hand the model other angles, laid out as its own are."""
+        rope = getattr(self.own, "rope", None)
+        if rope is None or not hasattr(rope, "get_embed"):
+            raise NotApplicable(f"{type(self.own).__name__} has no rope that could be replaced")
+        with torch.no_grad():
+            own = _own_rotation(rope, pe)
+        half = _is_half(own, _angles(pe))
+        made = rotation_of(angles, half=half).to(own)
+        return replaced(self.model.rope, "get_embed", lambda *_, **__: made)
+
+
+def _is_half(own: torch.Tensor, angles: torch.Tensor) -> bool:
+    """Return how a model lays its angles out: pairs (i, i + n), or neighbours."""
+    for half in (False, True):
+        same = rotation_of(angles, half=half)
+        if own.shape == same.shape and torch.allclose(own.cpu(), same, atol=CLOSE):
+            return half
+    raise NotApplicable("the angles of the checkpoint are not those that this model turns by")
+
+
+def _own_res(model: Any) -> tuple[int, int]:
+    embed = getattr(model, "patch_embed", None)
+    return _pair(getattr(embed, "img_size", None) or model.pretrained_cfg["input_size"][1:])
+
+
+def _own_rotation(rope: Any, pe: PositionEmbedding) -> torch.Tensor:
+    try:
+        embed: torch.Tensor = rope.get_embed()
+    except (AssertionError, TypeError):
+        embed = rope.get_embed(shape=list(pe.grid_size))
+    return embed
+
+
+def _angles(pe: PositionEmbedding) -> torch.Tensor:
+    """Return the angles of all blocks, or (blocks, heads, patches, angles)."""
+    tables = [table.values for table in pe.layers]
+    is_one = tables[0].shape[0] == 1 and all(np.array_equal(t, tables[0]) for t in tables)
+    return torch.from_numpy(np.array(tables[0][0] if is_one else np.stack(tables)))
+
+
+def _of_bias(module: Any, prefix: int, change: Change) -> Iterator[Exchange]:
+    """Scale the offsets between patches; a pair of patches reads the entry of its new places."""
+    table, index = getattr(module, _TABLE), module.relative_position_index
+    rows, columns = _pair(module.window_size)
+    offsets = (2 * rows - 1) * (2 * columns - 1)
+    yield _with_offsets(module, change.alpha * table.detach()[:offsets].cpu().numpy())
+    size = prefix + rows * columns
+    moved = change.moved(index.reshape(size, size).cpu(), prefix)
+    yield replaced(module, "relative_position_index", moved.reshape(index.shape).to(index))
+
+
+def _with_offsets(module: Any, offsets: np.ndarray) -> Exchange:
+    """Replace the rows of offsets; BEiT's last three are for CLS, and stay."""
+    table = getattr(module, _TABLE).detach()
+    if len(table) < len(offsets) or table.shape[1] != offsets.shape[1]:
+        raise NotApplicable("timm gives this bias windows of another size than the method")
+    whole = table.clone()
+    whole[: len(offsets)] = torch.from_numpy(np.array(offsets, np.float32)).to(table)
+    return replaced(module, _TABLE, nn.Parameter(whole, requires_grad=False))
+
+
+def _with_table(model: Any, table: torch.Tensor) -> Exchange:
+    return replaced(model, "pos_embed", nn.Parameter(table, requires_grad=False))
+
+
+def _like(values: np.ndarray, table: torch.Tensor) -> torch.Tensor:
+    if table.numel() != values.size:
+        raise NotApplicable("timm gives this table another size than the method")
+    return torch.from_numpy(np.array(values)).reshape(table.shape).to(table)
+
+
+def _flat(table: torch.Tensor) -> np.ndarray:
+    rows: np.ndarray = table.detach().cpu().reshape(-1, table.shape[-1]).numpy()
+    return rows
+
+
+def _biased(model: nn.Module) -> list[Any]:
+    """Return the modules that hold a bias table, in the model's order."""
+    held = (module for module in model.modules() if getattr(module, _TABLE, None) is not None)
+    return [module for module in held if hasattr(module, "relative_position_index")]
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    return int(sides[0]), int(sides[1])

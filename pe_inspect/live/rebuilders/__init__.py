@@ -1,0 +1,1 @@
+"""One file a source: how its checkpoints become live models."""

@@ -1,0 +1,249 @@
+"""Which of a file's dictionaries is the state dict.
+
+Training scripts save the weights beside optimizers, exponential averages, teachers and arguments.
+Raw weights are ordinary, then what a method's authors evaluate, then averages; where there is a
+choice a note tells it, and a dotted `--state-dict-key` makes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pe_inspect.errors import UnreadableCheckpoint, UsageError
+from pe_inspect.loading.checkpoint import StoredTensor
+from pe_inspect.loading.tree import named
+from pe_inspect.registry import did_you_mean
+
+__all__ = ["StateDict", "find_state_dict", "weights_in"]
+
+CONTAINERS: Final = (
+    *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network"),
+    *("params", "weights", "teacher", "target_encoder", "encoder", "student", "backbone"),
+    *("model_ema", "state_dict_ema", "model_state_dict_ema", "ema_state_dict", "ema_model"),
+    *("params_ema", "ema", "shadow"),
+)
+"""Names of state dicts in files, the ordinary ones first."""
+
+NOT_WEIGHTS: Final = re.compile(
+    r"optim|sched|scaler|rng|random|^opt(_state)?$|^amp$|^callbacks$|^loops$|criterion|loss|"
+    r"metrics?$|queue|_metadata$|hyper_parameters|^args$|^config$"
+)
+LONE_TENSOR: Final = "pos_embed"
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """The chosen tensors, by their names in the state dict.
+
+    Attributes:
+        tensors: name → tensor; each tensor's `key` is its whole name in the state dict.
+        beside: what lies beside the state dict, of all levels above it.
+        notes: which container was taken, where there was a choice.
+    """
+
+    tensors: dict[str, StoredTensor]
+    beside: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateDict:
+    """Return the state dict of a file's tree.
+
+    Args:
+        tree: what a format's reader returned.
+        source: what messages call the file.
+        wanted: the dotted path of a container, or of a common prefix of names; or the name of the
+            tensor to take for the table.
+
+    Raises:
+        UnreadableCheckpoint: there are no tensors in the file.
+        UsageError: nothing is called `wanted`; the message offers what there is.
+    """
+    if isinstance(tree, StoredTensor):
+        lone = named(tree, tree.key or LONE_TENSOR)
+        return StateDict({LONE_TENSOR: lone}, {}, (f"a lone tensor is taken for {LONE_TENSOR}",))
+    root = _children(tree)
+    if not _holds_tensors(root):
+        raise UnreadableCheckpoint(_no_tensors(source, root))
+    return _wanted(root, source, wanted) if wanted else _descend(root, {})
+
+
+def weights_in(tree: Any) -> dict[str, StoredTensor]:
+    """Return every tensor of a file's tree by its dotted path; of copies of a branch, one.
+
+    Optimizers' states and other things that are no weights are left out.
+    """
+    return dict(_walk(_children(tree)))
+
+
+def _children(node: Any) -> dict[str, Any]:
+    """The named parts of a dict or list; none for anything else."""
+    if isinstance(node, dict):
+        return {str(name): part for name, part in node.items()}
+    return {str(i): part for i, part in enumerate(node)} if isinstance(node, list) else {}
+
+
+def _holds_tensors(node: Any) -> bool:
+    """Whether any tensor lies in a part that may be weights."""
+    return next(_walk(_children(node)), None) is not None
+
+
+def _walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, StoredTensor]]:
+    """The tensors of a tree with dotted names, each branch visited once."""
+    seen: set[int] = set()
+    stack: list[tuple[str, Any]] = [(prefix, node)]
+    while stack:
+        path, part = stack.pop()
+        if isinstance(part, StoredTensor):
+            yield path, part
+        elif isinstance(part, dict | list) and id(part) not in seen:
+            seen.add(id(part))
+            stack += reversed(_parts_of_weights(part, path))
+
+
+def _parts_of_weights(part: Any, path: str) -> list[tuple[str, Any]]:
+    named_parts = _children(part).items()
+    return [
+        (f"{path}.{name}" if path else name, child)
+        for name, child in named_parts
+        if isinstance(child, StoredTensor) or not NOT_WEIGHTS.search(name)
+    ]
+
+
+def _descend(node: dict[str, Any], beside: dict[str, Any]) -> StateDict:
+    """Go down from container to container until there is a state dict."""
+    notes: list[str] = []
+    while True:
+        options = _options(node)
+        taken = _ordinary(node, options)
+        if taken is None:
+            return StateDict(_flat(node), {**beside, **_without(node, options)}, tuple(notes))
+        notes += _note(taken, [name for name in options if name != taken])
+        beside = {**beside, **_without(node, options)}
+        node = _children(options[taken])
+
+
+def _options(node: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a node that could be a state dict."""
+    return {
+        name: part
+        for name, part in node.items()
+        if isinstance(part, dict | list) and not NOT_WEIGHTS.search(name) and _holds_tensors(part)
+    }
+
+
+def _ordinary(node: dict[str, Any], options: dict[str, Any]) -> str | None:
+    """Return the option to take, or `None` where the node is the state dict itself."""
+    own = sum(isinstance(part, StoredTensor) for part in node.values())
+    known = next((name for name in CONTAINERS if name in options), None)
+    if known is not None:
+        return known if _count(options[known]) > own else None
+    is_nest = not any(_has_dotted_names(part) for part in options.values())
+    if own or not options or (is_nest and len(options) > 1):
+        return None
+    return max(options, key=lambda name: _count(options[name]))
+
+
+def _has_dotted_names(part: Any) -> bool:
+    return any("." in name for name, _ in _children(part).items())
+
+
+def _count(part: Any) -> int:
+    return sum(1 for _ in _walk(_children(part)))
+
+
+def _note(taken: str, others: list[str]) -> list[str]:
+    if others:
+        also = ", ".join(map(repr, others))
+        return [f"took {taken!r}; also present: {also}; --state-dict-key chooses"]
+    return [] if taken in CONTAINERS[: CONTAINERS.index("teacher")] else [f"took {taken!r}"]
+
+
+def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: part
+        for name, part in node.items()
+        if name not in options and not isinstance(part, StoredTensor)
+    }
+
+
+def _flat(node: dict[str, Any]) -> dict[str, StoredTensor]:
+    tensors = {name: named(tensor, name) for name, tensor in _walk(node)}
+    in_params = {
+        name.removeprefix("params/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("params/")
+    }
+    return in_params or tensors  # JAX's archives keep the optimizer beside "params/"
+
+
+def _wanted(root: dict[str, Any], source: str, wanted: str) -> StateDict:
+    """Follow the user's path; names that only share a prefix are a state dict too."""
+    found = _lookup(root, wanted)
+    if found is None or not _holds_tensors(found):
+        chosen = _descend(root, {})
+        if wanted in chosen.tensors:
+            return _taken_for_table(chosen, wanted)
+        group = _group(chosen.tensors, wanted)
+        if group:
+            return StateDict(group, chosen.beside)
+        raise UsageError(_unknown(source, wanted, root, found is not None))
+    beside = _without(root, _options(root))
+    return _descend(_children(found), beside)
+
+
+def _taken_for_table(chosen: StateDict, wanted: str) -> StateDict:
+    """The state dict with one tensor, that the user named, in the place of its table."""
+    others = {name: t for name, t in chosen.tensors.items() if name not in (wanted, LONE_TENSOR)}
+    note = f"{wanted!r} is taken for {LONE_TENSOR} (--state-dict-key)"
+    return StateDict({LONE_TENSOR: chosen.tensors[wanted], **others}, chosen.beside, (note,))
+
+
+def _lookup(node: dict[str, Any], path: str) -> Any:
+    """Return what lies at a dotted path; a name may hold dots itself, and the longest wins."""
+    if path in node:
+        return node[path] if isinstance(node[path], dict | list) else {}
+    cuts = [i for i, character in enumerate(path) if character == "."]
+    for cut in reversed(cuts):
+        inner = node.get(path[:cut])
+        if isinstance(inner, dict | list):
+            return _lookup(_children(inner), path[cut + 1 :])
+    return _group(node, path) or None
+
+
+def _group(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names start with `prefix.`, without it."""
+    start = prefix.removesuffix(".") + "."
+    return {
+        name[len(start) :]: named(part, name)
+        for name, part in node.items()
+        if name.startswith(start) and isinstance(part, StoredTensor)
+    }
+
+
+def _unknown(source: str, wanted: str, root: dict[str, Any], is_there: bool) -> str:
+    known = list(_paths(root))
+    if is_there:
+        return (
+            f"{wanted!r} in {source} holds no tensors. State dicts: {', '.join(known) or 'none'}."
+        )
+    unknown = f"{source}: {did_you_mean('state dict', wanted, known)}"
+    return unknown if "Known:" in unknown else f"{unknown} All: {', '.join(known)}."
+
+
+def _paths(node: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[str]:
+    """The dotted paths of everything that could be a state dict, three levels deep."""
+    for name, part in _options(node).items() if depth < 3 else ():
+        yield prefix + name
+        yield from _paths(_children(part), f"{prefix}{name}.", depth + 1)
+
+
+def _no_tensors(source: str, root: dict[str, Any]) -> str:
+    held = ", ".join(list(root)[:8]) or "nothing"
+    return (
+        f"{source} holds no tensors (it holds: {held}). Expected a state dict: "
+        'torch.save(model.state_dict(), "weights.pth").'
+    )

@@ -1,0 +1,179 @@
+"""Where a tensor's bytes lie, and how they are read when they are asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pe_inspect.arrays import Shaped
+from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.loading.byte_source import ByteSource
+from pe_inspect.loading.checkpoint import StoredTensor
+from pe_inspect.loading.dtypes import decode, is_known, itemsize
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+__all__ = ["Span", "lazy_tensor", "unreadable_tensor"]
+
+LARGEST_EXPANSION: Final = 1 << 30
+"""Bytes that a tensor may take beyond its storage (a stride of 0 repeats numbers for nothing)."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a file: plain bytes, or bytes of one member of a zip archive.
+
+    Attributes:
+        source: the file.
+        offset: of the first byte; within the member where there is one.
+        nbytes: how many bytes lie there.
+        member: the name of a compressed zip member; empty for others.
+        header: where the local header of a zip member that is not compressed starts. Its length
+            is found when the bytes are read: on a server each look would be a request.
+    """
+
+    source: ByteSource
+    offset: int
+    nbytes: int
+    member: str = ""
+    header: int | None = None
+
+    def read(self, start: int, count: int) -> bytearray:
+        """Return `count` bytes from `start` on.
+
+        Raises:
+            UnreadableCheckpoint: the file has changed or cannot be read any more.
+        """
+        try:
+            buffer = bytearray(count)
+            got = self._read_into(buffer, self.offset + start)
+        except MemoryError as error:
+            raise UnreadableCheckpoint(
+                f"{self.source}: a tensor of {count} bytes does not fit into memory."
+            ) from error
+        except EOFError:
+            got = 0
+        except (OSError, ValueError) as error:
+            raise UnreadableCheckpoint(f"{self.source} cannot be read: {error}.") from error
+        if got != count:
+            raise UnreadableCheckpoint(
+                f"{self.source} ends {count - got} bytes early; copy or download it again."
+            )
+        return buffer
+
+    def _read_into(self, buffer: bytearray, position: int) -> int:
+        if self.member:
+            from pe_inspect.loading.zip_archive import read_member
+
+            return read_member(self.source, self.member, position, buffer)
+        with self.source.open() as file:
+            file.seek(self._start(file) + position)
+            return file.readinto(buffer)
+
+    def _start(self, file: BufferedReader) -> int:
+        if self.header is None:
+            return 0
+        from pe_inspect.loading.zip_archive import after_local_header
+
+        return after_local_header(file, self.header)
+
+
+def lazy_tensor(
+    span: Span,
+    dtype: str,
+    shape: tuple[int, ...],
+    *,
+    strides: tuple[int, ...] | None = None,
+    start: int = 0,
+    big_endian: bool = False,
+    storage: Hashable = None,
+) -> StoredTensor:
+    """Return a tensor that reads its part of `span` when it is asked for.
+
+    Args:
+        span: the bytes of the whole storage.
+        dtype: by name, as in `StoredTensor`.
+        shape: sides.
+        strides: in elements; C order where left out.
+        start: the first element within the storage.
+        big_endian: byte order of the storage.
+        storage: the storage's identity, where names can share it.
+
+    Raises:
+        UnreadableCheckpoint: the shape needs more bytes than the storage holds.
+    """
+    strides = c_strides(shape) if strides is None else strides
+    if not is_known(dtype):
+        return unreadable_tensor(shape, dtype, f"numbers of type {dtype}")
+    if not _is_possible(shape, strides, start):
+        raise UnreadableCheckpoint(f"impossible shape {shape} with strides {strides}")
+    reach = _reach(shape, strides)
+    if (start + reach) * itemsize(dtype) > span.nbytes:
+        raise UnreadableCheckpoint(
+            f"a {dtype} tensor of shape {shape} from element {start} needs "
+            f"{(start + reach) * itemsize(dtype)} bytes; its storage holds {span.nbytes}"
+        )
+
+    def read() -> Shaped[np.ndarray, "..."]:
+        size = itemsize(dtype)
+        _refuse_expansion(shape, reach, size)
+        flat = decode(span.read(start * size, reach * size), dtype, big_endian=big_endian)
+        return _strided(flat, shape, strides)
+
+    same = None if storage is None else (storage, start, math.prod(shape))
+    return StoredTensor("", shape, dtype, read, same)
+
+
+def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTensor:
+    """Return a tensor that is listed, and refuses to be read with the reason."""
+
+    def refuse() -> Shaped[np.ndarray, "..."]:
+        raise UnreadableCheckpoint(
+            f"This tensor holds {what}, which pe-inspect does not read; expected a dense tensor of "
+            "plain numbers. Save it as one (`.to_dense()`, `.dequantize()` or `.float()`)."
+        )
+
+    return StoredTensor("", shape, dtype, refuse)
+
+
+def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides, in elements, of a C-contiguous array."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> bool:
+    """Whether numpy can hold an array of this shape (it has 32 axes and 63-bit sizes)."""
+    if len(shape) != len(strides) or len(shape) > 32:
+        return False
+    is_natural = min((start, *shape, *strides)) >= 0
+    return is_natural and math.prod(max(side, 1) for side in shape) < 1 << 59
+
+
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """How many elements of the storage lie between the first and the last one used, inclusive."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides))
+
+
+def _refuse_expansion(shape: tuple[int, ...], reach: int, size: int) -> None:
+    if (math.prod(shape) - reach) * size > LARGEST_EXPANSION:
+        raise UnreadableCheckpoint(
+            f"A tensor of shape {shape} repeats {reach} stored elements; reading it would take "
+            f"{math.prod(shape) * size} bytes. Save it without the repetition (`.clone()`)."
+        )
+
+
+def _strided(
+    flat: Shaped[np.ndarray, " n"], shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Shaped[np.ndarray, "..."]:
+    if strides == c_strides(shape) or 0 in shape:
+        return flat[: math.prod(shape)].reshape(shape)
+    in_bytes = tuple(stride * flat.itemsize for stride in strides)
+    view = np.lib.stride_tricks.as_strided(flat, shape, in_bytes, writeable=False)
+    return np.ascontiguousarray(view).reshape(shape)

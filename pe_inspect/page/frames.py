@@ -1,0 +1,233 @@
+"""Results → the frames of views: pairwise maps of all tokens, encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pe_inspect.analysis.common.selection import by_layer
+from pe_inspect.arrays import Float32
+from pe_inspect.kinds.affinity import Affinity, Values, affinity, cosines
+from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
+from pe_inspect.kinds.relations import relation_names
+from pe_inspect.kinds.tables_by_layer import Received, steps
+from pe_inspect.page.encode import encoded, from_chain
+from pe_inspect.page.payload import num_bytes
+from pe_inspect.page.tables import Chain, Norm, Resampling, Table, fitted
+from pe_inspect.page.views import Frame, Track
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.analysis.similarity import SimilarityResult
+
+__all__ = ["frame_of", "head_names", "prefix_names", "resampled_tracks", "similarity_frames"]
+
+_SMALL: Final = 1024  # tokens; the maps of more are larger than any table
+
+_HOW: Final = {
+    "joined": "as the model computes it for this layer",
+    "proxy": "LN1 of this layer on the table, a proxy",
+    "stored": "as stored",
+}
+
+
+def frame_of(
+    name: str,
+    alike: Affinity,
+    grid_size: tuple[int, int],
+    *,
+    heads: Sequence[int] | None = None,
+    prefix: tuple[str, ...] = (),
+    norms: Float32[np.ndarray, " tokens"] | None = None,
+    detail: str = "",
+) -> Frame:
+    """Encode every head's map of one layer, epoch or grid.
+
+    Args:
+        name: of the frame.
+        alike: the affinity of its tokens, those of `prefix` first.
+        grid_size: (H, W).
+        heads: those to keep; all by default.
+        prefix: the prefix tokens' names.
+        norms: the length of each token's vector, where dot products make sense.
+        detail: how the map comes to be.
+    """
+    tokens = len(prefix) + grid_size[0] * grid_size[1]
+    chosen = range(alike.num_heads) if heads is None else heads
+    maps = tuple(encoded(alike, head, tokens, grid_size) for head in chosen)
+    return Frame(name, grid_size, maps, prefix, norms, detail)
+
+
+def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
+    """Return one frame a layer of a similarity result, prefix tokens included.
+
+    Where all layers start from one table, that and the layers' norms are kept if they are smaller.
+    """
+    tables = {id(step.table) for step in steps(result.pe)}
+    if result.pe.kind != "vectors" or len(tables) > 1:
+        return tuple(_layers(result))
+    shared = _sharing(result)
+    is_small = shared[0].maps[0].num_tokens <= _SMALL
+    each = tuple(_layers(result)) if is_small else shared
+    return min((shared, each), key=lambda frames: num_bytes([Track("", frames)]))
+
+
+def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
+    """One frame a layer, all of one table."""
+    pe, views = result.pe, {view.name: view for view in result.views}
+    table = steps(pe)[0].table
+    found = [(views[name], chain) for name, chain in _chains(result) if name in views]
+    chains = fitted(table.values, [chain for _, chain in found])
+    prefix = prefix_names(pe, table.num_prefix_rows)
+    return tuple(
+        Frame(
+            view.name, view.grid_size, (from_chain(chain, view.grid_size),), prefix,
+            _lengths(chain.rows), _detail(view.notion, view.norm),
+        )
+        for (view, _), chain in zip(found, chains)
+    )  # fmt: skip
+
+
+def _chains(result: SimilarityResult) -> Iterator[tuple[str, Chain]]:
+    """Each layer's norms, from the stored table on."""
+    norms: tuple[Norm, ...] = ()
+    for step in steps(result.pe):
+        norms = norms if step.continues else ()
+        if step.norm is not None:
+            eps = step.norm.eps if result.ln_eps is None else result.ln_eps
+            norms = (*norms, _norm(step.norm, eps))
+        yield step.name, Chain(step.table.values, norms)
+
+
+def _norm(params: LayerNormParams, eps: float) -> Norm:
+    return Norm(params.weight, params.bias, eps)
+
+
+def _layers(result: SimilarityResult) -> Iterator[Frame]:
+    views = {view.name: view for view in result.views}
+    heads = None if result.head is None else [result.head]
+    for name, tables in by_layer(result.pe, result.ln_eps):
+        if name in views:
+            alike, prefix, norms = _of_tokens(result.pe, tables)
+            yield frame_of(
+                name, alike, views[name].grid_size, heads=heads, prefix=prefix, norms=norms,
+                detail=_detail(views[name].notion, views[name].norm),
+            )  # fmt: skip
+
+
+def _detail(notion: str, norm: str) -> str:
+    return f"{_HOW[notion]}, {norm}" if norm and notion != "proxy" else _HOW[notion]
+
+
+def _of_tokens(
+    pe: PositionEmbedding, tables: Sequence[Received]
+) -> tuple[Affinity, tuple[str, ...], np.ndarray | None]:
+    """Return the affinity of a layer's tokens, with the prefix tokens that its table covers."""
+    table = tables[0]
+    names = prefix_names(pe, table.num_prefix_rows)
+    if pe.kind == "vectors":
+        return cosines(table.values), names, _lengths(table.values)
+    if table.is_pairwise and pe.kind == "bias":
+        return Values(table.values), names, None
+    norms = _lengths(table.patches) if pe.kind == "function" and not table.is_pairwise else None
+    return affinity(pe.kind, tables, pe.relation), (), norms
+
+
+def _lengths(values: np.ndarray) -> np.ndarray | None:
+    norms: np.ndarray = np.linalg.norm(values.astype(np.float64), axis=-1).astype(np.float32)
+    return norms if np.isfinite(norms).all() else None
+
+
+def head_names(pe: PositionEmbedding) -> tuple[str, ...]:
+    """Name the maps of a layer where they are no heads: those of query, key and value tables."""
+    names = relation_names([table.part for table in pe.layers]) if pe.kind == "relative" else ()
+    return names if all(names) else ()
+
+
+def prefix_names(pe: PositionEmbedding, count: int) -> tuple[str, ...]:
+    """Name the prefix tokens as far as the architecture tells: CLS, distillation, registers."""
+    architecture = pe.architecture or ""
+    if count == 1:
+        return ("CLS",)
+    if count == 2 and "distilled" in architecture:
+        return ("CLS", "distillation")
+    if "reg" in architecture:
+        return ("CLS", *(f"register {k}" for k in range(1, count)))
+    return tuple(f"prefix {k}" for k in range(1, count + 1))
+
+
+def resampled_tracks(
+    results: Sequence[InterpolationResult], *, table: int = 0, like: Sequence[Frame] = ()
+) -> tuple[Track, ...]:
+    """Return a track a method, with a frame a grid: maps of the table as resampled, before norms.
+
+    Methods that are two products with small matrices share the one stored table, and the page
+    resamples it itself.
+
+    Args:
+        results: one a target grid, in order of size, each with the same methods.
+        table: which of the stored tables.
+        like: frames of the same embedding that are on the page as well: they may share a table.
+    """
+    methods = [name for name in results[0].methods if all(name in r.methods for r in results)]
+    shared = _products(results, methods, table, _table_of(like))
+    return tuple(
+        Track(name, tuple(shared.get((id(r), name)) or _resampled(r, name, table) for r in results))
+        for name in methods
+    )
+
+
+def _products(
+    results: Sequence[InterpolationResult], methods: Sequence[str], table: int, like: Table | None
+) -> dict[tuple[int, str], Frame]:
+    """The frames whose rows are W_h · table · W_wᵀ, of one shared table of vectors."""
+    pe = results[0].pe
+    exact, skip = pe.layers[table].values, pe.layers[table].num_prefix_rows
+    if pe.kind != "vectors" or not np.isfinite(exact).all():
+        return {}
+    found = {
+        (id(result), name): (result, name, Chain(exact, (_resampling(sides, skip),)))
+        for result in results
+        for name in methods
+        if (sides := result.matrices(name, table=table)) is not None
+    }
+    chains = fitted(exact, [chain for _, _, chain in found.values()], like) if found else ()
+    return {
+        key: _of_product(result, name, chain)
+        for (key, (result, name, _)), chain in zip(found.items(), chains)
+    }
+
+
+def _table_of(frames: Sequence[Frame]) -> Table | None:
+    chains = [item.chain for frame in frames[:1] for item in frame.maps]
+    return chains[0].table if chains and chains[0] is not None else None
+
+
+def _resampling(sides: tuple[np.ndarray, np.ndarray], skip: int) -> Resampling:
+    rows, columns = (np.ascontiguousarray(side, np.float32) for side in sides)
+    return Resampling(rows, columns, skip)
+
+
+def _of_product(result: InterpolationResult, method: str, chain: Chain) -> Frame:
+    grid, made = result.grid_size, from_chain(chain, result.grid_size)
+    name, rule = f"{grid[0]}×{grid[1]}", _made_by(result, method)
+    return Frame(name, grid, (made,), (), _lengths(chain.rows), rule)
+
+
+def _made_by(result: InterpolationResult, method: str) -> str:
+    return f"made by the rule {result.rules[method]}"
+
+
+def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
+    """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
+    pe = result.embedding(method)
+    held = pe.layers[table]
+    parts = next(by_layer(pe, None))[1] if pe.kind == "relative" else [held]
+    height, width = held.grid_size
+    norms = _lengths(held.patches) if pe.kind == "vectors" else None
+    return frame_of(
+        f"{height}×{width}", affinity(pe.kind, parts, pe.relation), held.grid_size,
+        norms=norms, detail=_made_by(result, method),
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""A Report's content → the text of one HTML file: it loads nothing, and runs its own script."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from pe_inspect._version import __version__
+from pe_inspect.errors import UsageError
+from pe_inspect.page.content import Report
+from pe_inspect.page.payload import payload
+from pe_inspect.page.template import environment, policy, text_of
+from pe_inspect.page.thinning import thinned, words_on
+from pe_inspect.page.views import View
+
+__all__ = ["SCRIPTS", "render"]
+
+SCRIPTS: Final = (
+    "core", "tokens", "dom", "picture", "plane", "words", "files", "explorer", "controls",
+)  # fmt: skip
+_FRAMING: Final = 16_000  # bytes of colours, names and commas around the maps
+_TEMPLATE: Final = "page.html.jinja"
+_STYLE: Final = "report.css"
+
+
+def render(report: Report) -> str:
+    """Return the page. The same report gives the same text.
+
+    Raises:
+        UsageError: its text and figures alone take more than may be.
+    """
+    text = _page(report, ())
+    static = len(text.encode())
+    if static > report.max_bytes:
+        raise UsageError(
+            f"The page takes {static / 1e6:.2f} MB without any interactive view, more than "
+            f"max_mb {report.max_bytes / 1e6:g}: pass at least {static / 1e6 + 0.01:.2f}."
+        )
+    if not report.views:
+        return text
+    return _page(report, thinned(report.views, report.max_bytes - static - _FRAMING))
+
+
+def _page(report: Report, views: tuple[View, ...]) -> str:
+    style, script = text_of(_STYLE), _script()
+    words = list(words_on(views, report.max_bytes))
+    if report.views and not views:
+        words = [f"No interactive view fits into {report.max_bytes / 1e6:g} MB; see the figures."]
+    template = environment().get_template(_TEMPLATE)
+    return str(
+        template.render(
+            report=report,
+            style=style,
+            script=script,
+            policy=policy(style, script),
+            version=__version__,
+            data=payload(views) if views else "",
+            shown={view.id for view in views},
+            thinning=words,
+        )
+    )
+
+
+@cache
+def _script() -> str:
+    """The files of `script/` as one script that leaves no names behind."""
+    parts = "\n".join(text_of(f"script/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'

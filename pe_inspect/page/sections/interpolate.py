@@ -1,0 +1,293 @@
+"""The section `interpolate`: what becomes of the embedding at another resolution?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pe_inspect.analysis.common.selection import views_of
+from pe_inspect.kinds.affinity import definition
+from pe_inspect.page.content import Definition, Fact, Section
+from pe_inspect.page.sections import sections
+from pe_inspect.page.sections._parts import (
+    defined,
+    parameters_of,
+    percent,
+    pictures,
+    said,
+    sentence,
+    table_of,
+)
+from pe_inspect.page.subjects import Subject
+from pe_inspect.page.views import Frame, View
+
+if TYPE_CHECKING:
+    from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.kinds.position_embedding import PositionEmbedding
+
+# From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
+_STEP: Final = (12, 7)
+_MOST_PATCHES: Final = 784  # 28×28; the map of more is not worth its bytes in every report
+_METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
+_METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
+
+_ERRORS: Final = (
+    " The error map shows where the way there and back does not return to the stored table; at the "
+    "edge a resampler has no neighbours on one side, so errors gather there."
+)
+
+
+class _Words(NamedTuple):
+    """What is true of resampled tables, which depends on how the model uses them.
+
+    Attributes:
+        fits: what a method keeps that fits.
+        stored: what happens to a table after it was resampled.
+        shown: what the view shows.
+    """
+
+    fits: str
+    stored: str
+    shown: str = "Tables are shown as stored, before any norm"
+
+
+_ADDED: Final = _Words(
+    "A method that fits leaves the length of rows and the likeness of neighbours as they were: "
+    "shorter rows weaken position against content in every layer that follows.",
+    "Tables are resampled as stored, as models do it; the norms of the layers act on the sum of "
+    "content and position.",
+)
+_NORMED: Final = _Words(
+    "A method that fits leaves the likeness of neighbours as it was. The length of rows counts for "
+    "less: a norm afterwards evens it out.",
+    "Tables are resampled as stored, before the norms of the layers, as models do it.",
+)
+_NORMED_BIAS: Final = _Words(
+    "A method that fits leaves the pattern of a bias as it was. Its size counts for less: the norm "
+    "over the keys afterwards evens it out.",
+    "Tables are resampled as stored, before the norm over the keys.",
+)
+_BIAS: Final = _Words(
+    "A method that fits leaves the size of biases as it was: smaller ones weaken position against "
+    "content in their layer.",
+    "Tables are resampled as stored, as models do it; no norm acts on them.",
+    "Tables are shown as stored; no norm acts on them",
+)
+_INSIDE: Final = _Words(
+    "A method that fits leaves the length of vectors as it was: shorter ones weaken position "
+    "against content in their layer.",
+    *_BIAS[1:],
+)
+_READING_ANGLES: Final = (
+    "Angles are functions of the position, so that every rule gives a whole embedding, and none is "
+    "nearer to the truth. Rules that go on keep the likeness of patches so many steps apart; rules "
+    "that rescale keep the likeness of places so far apart on the image."
+)
+_READING_NETWORK: Final = (
+    "The network is a function of the offset: asked for another window, it gives a bias to places "
+    "that it never saw together. Where a map keeps its shape, the network carries over; where its "
+    "ends run away, it extrapolates. Methods that resample read between the values of the old "
+    "window. Asked for the old window again, the network gives what it gave: its way back loses "
+    "nothing by construction, and only that of the other methods says something."
+)
+_EXTRAPOLATES: Final = (
+    "The network was trained on the offsets of one window: how it goes on beyond them was never "
+    "put to a test, and the numbers here are none of the model's accuracy."
+)
+_UNTRAINED: Final = (
+    "Which of the two a model needs depends on how it was trained: the numbers here cannot tell."
+)
+_HOW: Final = {
+    "phases": "The slopes of the angles are read back from the table and evaluated at the new "
+    "positions.",
+    "function": "The network is asked for every offset of the new window. Other methods resample "
+    "what it gave for the old window, as a table of offsets.",
+}
+_HOW_OF_TABLES: Final = (
+    "Each stored table is laid out on its grid and resampled channel by channel; prefix rows are "
+    "kept. A bias is resampled as a table of offsets, relative vectors along their axis."
+)
+_INVERTIBLE: Final = (
+    "A small round-trip error says that the method can be undone, not that a model keeps its "
+    "accuracy on the larger grid."
+)
+_READINGS: Final = {"phases": _READING_ANGLES, "function": _READING_NETWORK}
+_CAVEATS: Final = {"phases": (_UNTRAINED,), "function": (_EXTRAPOLATES,)}
+_SHOWN: Final = {
+    "phases": "Angles are computed anew on each grid",
+    "function": "The values are those of the network, or of a method that resamples them",
+}
+
+
+@sections.register("interpolate")
+def interpolate(subject: Subject) -> Section:
+    """Word what the chosen method keeps: length of rows, likeness of neighbours, the way back."""
+    chosen = subject.options.get("interpolate", {})
+    has_target = "res" in chosen or "grid" in chosen
+    target = {} if has_target else {"grid": _larger(subject.embedding)}
+    kind = subject.embedding.kind if subject.embedding else ""
+    methods = _METHODS.get(kind, _METHODS_OF_TABLES)
+    result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
+    finding, words = _finding(result), _words(result.pe)
+    return Section(
+        stem="interpolate",
+        title="Interpolation",
+        question="What becomes of it at another resolution?",
+        finding=finding,
+        figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
+        how_to_read=_READINGS.get(result.pe.kind, words.fits + _ERRORS),
+        definition=_definition(result),
+        tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
+        facts=_facts(result),
+        caveats=_CAVEATS.get(result.pe.kind, (words.stored, _INVERTIBLE)),
+        notes=result.notes,
+        parameters=parameters_of(result),
+        views=_views(result, subject.encoded or ()),
+    )
+
+
+def _words(pe: PositionEmbedding) -> _Words:
+    """Return what holds for tables that are added, added through a norm, or used in attention."""
+    has_norm = pe.join in ("lape", "pvg", "mpvg")
+    if pe.is_pairwise:
+        return _NORMED_BIAS if has_norm else _BIAS
+    if pe.kind != "vectors" or pe.join == "layer":
+        return _INSIDE
+    return _NORMED if has_norm else _ADDED
+
+
+def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
+    """The first layer on several grids by every method."""
+    from pe_inspect.analysis.interpolate import interpolate as ask
+    from pe_inspect.page.frames import head_names, resampled_tracks
+
+    pe, methods = result.pe, ",".join(result.methods)
+    asked = {result.grid_size: result}
+    for grid in _grids(pe, result.grid_size):
+        if grid not in asked:
+            asked[grid] = ask(pe, grid=grid, method=methods)
+    ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
+    quantity, where = definition(pe), ordered.index(result)
+    title = "Every patch with every other, on several grids"
+    tracks = resampled_tracks(ordered, like=like)
+    notes = _about_tables(result)
+    return (
+        View(
+            "resolution", "resolution-view", title, "grid", tracks, quantity.name, quantity.limit,
+            track_word="method", start=where, notes=notes, head_names=head_names(pe),
+        ),
+    )  # fmt: skip
+
+
+def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
+    """The grid of the file, one between it and the target, and twice it, if they are not large."""
+    rows, columns = pe.grid_size
+    between = (round((rows + target[0]) / 2), round((columns + target[1]) / 2))
+    found = [(rows, columns), between, (2 * rows, 2 * columns)]
+    return [grid for grid in found if grid[0] * grid[1] <= max(_MOST_PATCHES, rows * columns)]
+
+
+def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
+    pe = result.pe
+    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.layers)]
+    how = _SHOWN.get(pe.kind, _words(pe).shown)
+    return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
+
+
+def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
+    if pe is None or not pe.layers:
+        return None
+    many, few = _STEP
+    return tuple(max(1, round(side * many / few)) for side in pe.grid_size)
+
+
+def _finding(result: InterpolationResult) -> str:
+    numbers = result.summary()
+    source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
+    way = f"from {source} to {target} patches ({_rule(result)})"
+    if result.pe.kind == "phases":
+        alike = said(numbers["structure_correlation"])
+        kept = f"the likeness of places correlates with the old one by {alike}"
+        return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
+    if _is_asked(result):
+        return sentence([f"Asked anew {way}, the network's {_kept(result)}", _alike(numbers)])
+    kept = f"Resampled {way}, {_kept(result)}"
+    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
+
+
+def _is_asked(result: InterpolationResult) -> bool:
+    """Whether a network gives the values, not a resampler."""
+    return result.pe.kind == "function" and result.tables()[0].resampler.name.startswith("cpb")
+
+
+def _kept(result: InterpolationResult) -> str:
+    ratio = result.summary()["norm_ratio"]
+    what, size = ("biases", "size") if result.pe.is_pairwise else ("rows", "length")
+    if math.isnan(ratio):
+        return f"{what} have no {size} to compare"
+    return f"{what} keep {percent(ratio)} of their {size}"
+
+
+def _alike(numbers: dict[str, float]) -> str:
+    alike = numbers["structure_correlation"]
+    return "" if math.isnan(alike) else f"the maps correlate with the old ones by {said(alike)}"
+
+
+def _rule(result: InterpolationResult) -> str:
+    """The chosen method; of `native`, whose rule that is."""
+    plain = result.rules[result.method]
+    if plain == result.native:
+        return f"{result.method}, which is {plain}"
+    if result.method == "native":
+        return f"native, which is {result.native}'s rule: {plain}"
+    return result.method if plain == result.method else f"{result.method}: {plain}"
+
+
+def _neighbours(numbers: dict[str, float]) -> str:
+    before, after = (numbers.get(f"neighbour_cosine_{when}") for when in ("before", "after"))
+    if before is None or after is None or math.isnan(before + after):
+        return ""
+    return f"the cosine of neighbours goes from {said(before)} to {said(after)}"
+
+
+def _way_back(numbers: dict[str, float]) -> str:
+    places = (("error_border", "at the border"), ("error_interior", "inside"))
+    if math.isnan(numbers["round_trip_error"]):
+        return ""
+    known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
+    where = ", ".join(f"{percent(error)} {place}" for error, place in known)
+    whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
+    return f"{whole} ({where})" if where else whole
+
+
+def _definition(result: InterpolationResult) -> Definition:
+    from pe_inspect.analysis.interpolate import METHODS
+
+    return Definition(
+        _HOW.get(result.pe.kind, _HOW_OF_TABLES),
+        source="the library that each method is named after",
+        terms=(
+            *((f"method {name}", METHODS[name]) for name in result.methods),
+            *((name, result.definitions[name]) for name in result.summary()),
+        ),
+    )
+
+
+def _rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
+    for method in result.methods:
+        for table in result.tables(method):
+            yield {"method": method, "table": table.layer, **table.measures}
+
+
+def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
+    numbers = result.summary()
+    rows, columns = result.grid_size
+    where = f"at {rows}×{columns}, {result.method}"
+    if result.pe.kind == "phases":
+        after = numbers["neighbour_cosine_after"]
+        return defined(Fact("Neighbours on a new grid", after, f"mean phase cosine; {where}"))
+    norm = "norm over heads" if result.pe.is_pairwise else "row norm"
+    kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
+    lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
+    return defined(kept) if _is_asked(result) else defined(kept, lost)

@@ -1,0 +1,159 @@
+"""An embedding in words and plain numbers: the top of the page and its provenance."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from pe_inspect._version import __version__
+from pe_inspect.kinds.held_values import packed
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.page.content import Entry, Fact
+from pe_inspect.page.text import listed
+
+__all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
+
+_FAMILIES: Final[Mapping[str, str]] = {
+    "learned_absolute": "A learned table of positions",
+    "sinusoidal_1d": "A sinusoidal table over the patch index",
+    "sinusoidal_2d": "A sinusoidal table over rows and columns",
+    "relative_bias": "A learned bias on attention, by the offset of two positions",
+    "shaw_relative": "Learned vectors by the offset of two positions (Shaw et al.)",
+    "rotary": "Rotations of queries and keys (RoPE)",
+    "bias_network": "A bias on attention that a small network computes from the offset",
+    "conditional": "Convolutions that tell tokens their place by the zeros around the image",
+    "conv_relative": "Relative position as a convolution of the values",
+    "decomposed_relative": "Learned vectors by the offset along each axis",
+    "distance_bias": "A learned bias on attention, by the distance of two positions",
+    "fourier": "Sines and cosines of the position, through a learned projection",
+    "gated_positional": "Attention by position alone, mixed with that by content through a gate",
+    "lambda_relative": "Learned vectors by the offset of two positions, in lambda layers",
+}
+_JOINS: Final[Mapping[str, str]] = {
+    "input": "added to the tokens once, before the first block",
+    "lape": "added in every block through a LayerNorm of its own (LaPE)",
+    "pvg": "added at the input, and in every later block through a LayerNorm of its own (PVG)",
+    "mpvg": "added at the input, in every later block and before the last norm (MPVG)",
+    "share": "the same table added in every block",
+    "unshare": "a table for each block",
+    "layer": "used inside attention",
+    "none": "not joined to the tokens",
+}
+_NORMED_BIAS: Final = "in every block through a LayerNorm of its own (LaPE), inside attention"
+_ADDED_WITHIN: Final = frozenset({"conditional"})
+_PACKAGES: Final = ("numpy", "matplotlib", "timm", "torch")
+
+
+def lede_of(pe: PositionEmbedding) -> str:
+    """Return one sentence: what it is, over what, and how the model uses it."""
+    what = _FAMILIES.get(pe.family, f"A position embedding of the family {pe.family}")
+    source = "" if pe.stored else " It is not in the file: its values were computed."
+    return f"{what}{_extent(pe)}; {_joined(pe)}.{source}"
+
+
+def _joined(pe: PositionEmbedding) -> str:
+    if pe.family in _ADDED_WITHIN:
+        return "added to the tokens between layers"
+    return _NORMED_BIAS if pe.join == "lape" and pe.is_pairwise else _JOINS[pe.join]
+
+
+def _extent(pe: PositionEmbedding) -> str:
+    if not pe.layers:
+        return ""
+    prefix = pe.num_prefix_rows
+    tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
+    return f", for {_grids(pe)} patches{tokens}"
+
+
+def _grids(pe: PositionEmbedding) -> str:
+    sides = dict.fromkeys(table.grid_size for table in pe.layers)
+    return listed([f"{rows}×{columns}" for rows, columns in sides])
+
+
+def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
+    """Return what the headline says, for a comparison."""
+    return (Fact("Scheme", pe.family), Fact("Join", pe.join))
+
+
+def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
+    """Return the numbers of the embedding itself."""
+    missing = pe.num_nonfinite
+    facts = (
+        *_geometry(pe),
+        Fact("Layers", pe.depth or len(pe.layer_names), _tables(pe)),
+        Fact("Learned scalars", pe.num_parameters, "norms of the scheme included"),
+        Fact("Non-finite values", missing, "NaN or infinite; drawn as missing"),
+    )
+    return facts if missing else facts[:-1]
+
+
+def _tables(pe: PositionEmbedding) -> str:
+    """Count what the file holds: layers may share a table, and angles come of a few tensors."""
+    if pe.kind == "phases" and pe.stored and pe.keys:
+        return _counted(len(pe.keys), "stored tensor")
+    is_computed = pe.kind == "function" or not pe.stored
+    distinct = {names[0] for names in packed([table.held for table in pe.layers])[0]}
+    return _counted(len(distinct), "computed table" if is_computed else "stored table")
+
+
+def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
+    if not pe.layers:
+        return ()
+    prefix = f" + {pe.num_prefix_rows}" if pe.num_prefix_rows else ""
+    what = "patches and prefix rows" if prefix else "patches, rows × columns"
+    return (Fact("Positions", _grids(pe) + prefix, what), _width(pe))
+
+
+def _width(pe: PositionEmbedding) -> Fact:
+    if pe.num_heads is None:
+        return Fact("Channels", pe.embed_dim)
+    heads = list(dict.fromkeys(table.shape[0] for table in pe.layers))
+    if heads == [1]:
+        return Fact("Heads", "all", "share the same values")
+    if len(heads) == 1:
+        return Fact("Heads", heads[0])
+    return Fact("Heads", ", ".join(map(str, heads)), "from first to last layer")
+
+
+def provenance_of(pe: PositionEmbedding) -> tuple[Entry, ...]:
+    """Return where the embedding comes from: file, hash, tensors, and what was assumed."""
+    entries = (
+        Entry("Source", (pe.source,)),
+        Entry("SHA-256", (pe.sha256,)),
+        Entry("Architecture", (pe.architecture or "",)),
+        Entry("Keys used", pe.keys),
+        Entry("Assumptions", pe.notes, is_prose=True),
+    )
+    return tuple(entry for entry in entries if any(entry.values))
+
+
+def made_with(command: str, now: datetime | str | None) -> tuple[Entry, ...]:
+    """Return what made the page: command, date where it was passed in, and versions."""
+    date = now.isoformat(sep=" ", timespec="seconds") if isinstance(now, datetime) else now or ""
+    entries = (
+        Entry("Command", (command,)),
+        Entry("Date", (date,)),
+        Entry("Versions", (_versions(),), is_prose=True),
+    )
+    return tuple(entry for entry in entries if any(entry.values))
+
+
+def _versions() -> str:
+    own = (f"pe-inspect {__version__}", f"Python {platform.python_version()}")
+    others = (_version_of(name) for name in _PACKAGES)
+    return " · ".join((*own, *filter(None, others)))
+
+
+def _version_of(package: str) -> str:
+    """Read the version from the installed files: nothing is imported to find it out."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return ""
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

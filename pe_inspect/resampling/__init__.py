@@ -1,0 +1,1 @@
+"""A position table on another grid: methods by name, target grids, what a model demands."""

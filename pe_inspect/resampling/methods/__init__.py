@@ -1,0 +1,50 @@
+"""Resampling methods by name, each with its exact arguments and the place that defines it.
+
+A method picks, for one embedding, the `Resampler` that does the work: a plain method is always the
+same one, a library's rule depends on the kind of scheme, and `native` on whose weights they are.
+New plain methods and rules are entered with the functions of `_register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pe_inspect.kinds.position_embedding import Kind, PositionEmbedding
+from pe_inspect.registry import Registry
+
+if TYPE_CHECKING:
+    from pe_inspect.resampling.resampler import Resampler
+
+__all__ = ["Method", "methods"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of `--method list`.
+
+    Attributes:
+        name: as typed after `--method`.
+        call: the exact arguments, in the words of the library that defines it.
+        source: where it is defined.
+        kinds: the kinds of scheme that it applies to.
+        choose: embedding → what resamples its tables.
+    """
+
+    name: str
+    call: str
+    source: str
+    kinds: tuple[Kind, ...]
+    choose: Callable[[PositionEmbedding], Resampler]
+
+    def suits(self, pe: PositionEmbedding) -> bool:
+        """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
+        return pe.kind in self.kinds or (pe.is_pairwise and "bias" in self.kinds)
+
+    def __str__(self) -> str:
+        """The line of `--method list`."""
+        return f"{self.call} · {self.source} · for {', '.join(self.kinds)}"
+
+
+methods: Registry[Method] = Registry("method", "pe_inspect.resampling.methods")

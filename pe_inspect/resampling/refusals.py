@@ -1,0 +1,61 @@
+"""What cannot be resampled at all, and which method is of another kind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.layouts import is_clipped
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.resampling.methods import Method, methods
+
+__all__ = ["FREE", "needs_nothing", "refuse_free", "refuse_other_kinds"]
+
+FREE: Final = ("conv_relative", "shaw_relative")
+"""Families whose stored offsets are those of any grid."""
+
+
+def needs_nothing(pe: PositionEmbedding) -> str:
+    """Return why an embedding serves every resolution as it is; empty where it does not."""
+    if pe.family in FREE or (pe.kind == "relative" and any(map(is_clipped, pe.layers))):
+        return (
+            f"Nothing is to be done: {pe.layers[0].name} has {len(pe.layers[0].patches)} offsets "
+            "whatever the grid (clipped), and serves any as it is."
+        )
+    if pe.kind != "function" or pe.has_networks:
+        return ""
+    if pe.is_pairwise:
+        return (
+            "This bias is computed from the offset for any window, so there is no table to "
+            "resample: nothing is to be done. To see it on another window: --grid-size HxW."
+        )
+    origin = "places in units of the image" if pe.family == "fourier" else "the input"
+    return (
+        f"This embedding is computed from {origin}, so there is no table to resample: nothing is "
+        "to be done, it follows the size of the image by itself."
+    )
+
+
+def refuse_free(pe: PositionEmbedding) -> None:
+    """Refuse what has no table that another resolution would change.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    reason = needs_nothing(pe)
+    if reason:
+        raise UsageError(reason)
+
+
+def refuse_other_kinds(pe: PositionEmbedding, method: Method) -> None:
+    """Refuse a method of another kind of scheme.
+
+    Raises:
+        UsageError: with the methods that apply.
+    """
+    if not method.suits(pe):
+        fitting = [name for name, other in methods.items() if other.suits(pe)]
+        raise UsageError(
+            f"--method {method.name} is for {', '.join(method.kinds)}, and this embedding "
+            f"({pe.family}) is {pe.kind}. For it: {', '.join(fitting)}."
+        )
