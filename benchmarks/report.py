@@ -72,7 +72,7 @@ def embedding(side: int, width: int, depth: int) -> PositionEmbedding:
     )  # fmt: skip
     return PositionEmbedding(
         family="learned_absolute", kind="vectors", join="lape", norms=norms, source="waves.pth",
-        layers=(LayerPE("input", values, (side, side), 1),), num_prefix_tokens=1, depth=depth,
+        tables=(LayerPE("input", values, (side, side), 1),), num_prefix_tokens=1, depth=depth,
         sha256="00" * 32, notes=(), keys=("pos_embed",), patch_size=(16, 16),
     )  # fmt: skip
 

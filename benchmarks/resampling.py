@@ -75,7 +75,7 @@ def answer(result: InterpolationResult) -> None:
 
 def against_timm(pe: PositionEmbedding, rounds: int) -> None:
     """Print the ratio of one table by one method."""
-    tensor = torch.tensor(pe.layers[0].values)[None]
+    tensor = torch.tensor(pe.tables[0].values)[None]
 
     def timm() -> object:
         with torch.no_grad():

@@ -50,7 +50,7 @@ def table_of():
     def wrap(values, grid, prefix=0, **fields):
         table = LayerPE("input", np.asarray(values, np.float32), grid, prefix)
         fields = {"join": "input", **fields}
-        return PositionEmbedding("learned_absolute", "vectors", layers=(table,), **fields)
+        return PositionEmbedding("learned_absolute", "vectors", tables=(table,), **fields)
 
     return wrap
 
@@ -67,7 +67,7 @@ def per_layer():
             for name, values, part in zip(names, arrays, parts)
         )
         fields = {"join": "layer", **fields}
-        return PositionEmbedding("made_up", kind, layers=tables, **fields)
+        return PositionEmbedding("made_up", kind, tables=tables, **fields)
 
     return wrap
 

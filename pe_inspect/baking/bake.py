@@ -248,8 +248,8 @@ def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:
     )
     made = result.embedding()
     if request.renormalise and pe.kind == "vectors":
-        made = replace(made, layers=tuple(map(_renormalised, pe.layers, made.layers)))
-    shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.layers, made.layers)}
+        made = replace(made, tables=tuple(map(_renormalised, pe.tables, made.tables)))
+    shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.tables, made.tables)}
     made.save(target)
     return Baked(target, result.grid_size, pe.grid_size, shapes, result.notes)
 

@@ -65,7 +65,7 @@ def _windows(made: Plan) -> tuple[Pair, ...]:
     main = made.tables[0]
     if not is_windowed(main):
         return ()
-    known = {_stage(table.layer): grid_for(main, table, made.new) for table in main.layers}
+    known = {_stage(table.layer): grid_for(main, table, made.new) for table in main.tables}
     return tuple(
         known[min(stage for stage in known if stage >= at)] for at in range(max(known) + 1)
     )

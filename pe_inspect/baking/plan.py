@@ -150,7 +150,7 @@ def _resampler(pe: PositionEmbedding, request: Request) -> tuple[Method, Resampl
 
 
 def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
-    layers = pe.layers[:1] if pe.kind in ("bias", "phases") else pe.layers
+    layers = pe.tables[:1] if pe.kind in ("bias", "phases") else pe.tables
     for layer in layers:
         shape = target_shape(pe, layer, new)
         values = laid_out(pe, layer)

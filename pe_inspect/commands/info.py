@@ -65,7 +65,7 @@ def _details(subject: Subject) -> list[str]:
 
 def _rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
     origin = "stored" if pe.stored else "computed, not stored"
-    rows = pe.num_prefix_rows if pe.layers else 0
+    rows = pe.num_prefix_rows if pe.tables else 0
     found = [
         ("keys", ranges(pe.keys) or "none"),
         ("enters at", ranges(pe.layer_names) or "nowhere"),

@@ -152,7 +152,7 @@ def _turned(
     """Find a table that is the other one with rows and columns exchanged."""
     if pe.kind != "vectors" or pe.embed_dim != other.embed_dim:
         return
-    a, b = (each.layers[0].patches.reshape(*each.grid_size, -1) for each in (pe, other))
+    a, b = (each.tables[0].patches.reshape(*each.grid_size, -1) for each in (pe, other))
     if a.shape != b.transpose(1, 0, 2).shape or _apart(a, b.transpose(1, 0, 2)) > SAME:
         return
     if a.shape == b.shape and _apart(a, b) <= SAME:

@@ -110,7 +110,7 @@ def smoothness(
 def _numbers(pe: PositionEmbedding) -> dict[str, float]:
     if pe.kind != "vectors":
         return {}
-    table = pe.layers[0]
+    table = pe.tables[0]
     return {"neighbour_correlation": Positions(table.patches).correlation(table.grid_size)}
 
 
@@ -121,7 +121,7 @@ def _notes(pe: PositionEmbedding) -> tuple[str, ...]:
 
 
 def _zero_prefix(pe: PositionEmbedding) -> tuple[str, ...]:
-    zero = [i for i, row in enumerate(pe.layers[0].prefix) if not row.any()]
+    zero = [i for i, row in enumerate(pe.tables[0].prefix) if not row.any()]
     if not zero:
         return ()
     return (
@@ -131,7 +131,7 @@ def _zero_prefix(pe: PositionEmbedding) -> tuple[str, ...]:
 
 def _axes(pe: PositionEmbedding) -> tuple[str, ...]:
     """Say which half of the channels encodes x and which y, where the halves part."""
-    table = pe.layers[0]
+    table = pe.tables[0]
     grid = table.patches.reshape(*table.grid_size, -1).astype(np.float64)
     if min(table.grid_size) < 2 or grid.shape[-1] < 2 or not np.isfinite(grid).all():
         return ()

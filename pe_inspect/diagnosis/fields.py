@@ -46,7 +46,7 @@ def fields(pe: PositionEmbedding) -> Iterator[Field]:
     A table that several layers share is yielded once.
     """
     seen: set[int] = set()
-    for table in pe.layers:
+    for table in pe.tables:
         if id(table.held) in seen:
             continue
         seen.add(id(table.held))
@@ -85,7 +85,7 @@ def is_learned(pe: PositionEmbedding) -> bool:
 
 def noun(pe: PositionEmbedding) -> str:
     """Return how a finding calls the table: its name in the file, where there is one."""
-    return pe.keys[0] if len(pe.layers) == 1 and pe.keys else pe.family
+    return pe.keys[0] if len(pe.tables) == 1 and pe.keys else pe.family
 
 
 def command(pe: PositionEmbedding, words: str) -> str:

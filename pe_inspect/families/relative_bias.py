@@ -48,7 +48,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         family=NAME,
         kind="bias",
         join=join,
-        layers=_looked_up(tables, windows, stored),
+        tables=_looked_up(tables, windows, stored),
         norms=norms.params,
         notes=(*_notes(checkpoint, tables, windows, stored), *norms.notes),
         keys=(*map(checkpoint.stored_key, stored), *norms.stored_keys(BIAS_NORM)),

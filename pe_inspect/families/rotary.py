@@ -107,7 +107,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         family=NAME,
         kind="phases",
         join="layer",
-        layers=tuple(
+        tables=tuple(
             LayerPE(layer, shared[id(angles)], rotation.grid_size)
             for layer, angles in rotation.layers
         ),

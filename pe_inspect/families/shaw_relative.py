@@ -55,7 +55,7 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         family=NAME,
         kind="relative",
         join="layer",
-        layers=layers,
+        tables=layers,
         norms=norms.params,
         notes=(*notes, *norms.notes, *missing_blocks(checkpoint)),
         keys=keys,

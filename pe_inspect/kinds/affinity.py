@@ -94,7 +94,7 @@ def definition(pe: PositionEmbedding) -> Definition:
     """Return what the affinity of this embedding's patches means."""
     if pe.kind == "function" and pe.is_pairwise:
         return _COMPUTED_BIAS
-    if pe.kind == "relative" and any(table.part.endswith("yx") for table in pe.layers):
+    if pe.kind == "relative" and any(table.part.endswith("yx") for table in pe.tables):
         return _JOINT
     is_sum = pe.kind == "relative" and pe.relation.combine == "sum"
     return _SUMMED if is_sum else DEFINITIONS[pe.kind]

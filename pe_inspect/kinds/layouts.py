@@ -93,7 +93,7 @@ def _values(
 
 def source_grid(pe: PositionEmbedding) -> tuple[int, int]:
     """Return the grid that the target replaces: of windows and stages, the largest."""
-    return max((table.grid_size for table in pe.layers), key=lambda grid: grid[0] * grid[1])
+    return max((table.grid_size for table in pe.tables), key=lambda grid: grid[0] * grid[1])
 
 
 def grid_for(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def is_rounded_up(pe: PositionEmbedding) -> bool:
     MViTv2's tables and Visformer's have the smaller half, and so have windows, which do not shrink
     stage by stage (GC-ViT's 7, 7, 14 and 7 patches).
     """
-    areas = [table.grid_size[0] * table.grid_size[1] for table in pe.layers]
+    areas = [table.grid_size[0] * table.grid_size[1] for table in pe.tables]
     is_pyramid = pe.family == "distance_bias" or areas == sorted(areas, reverse=True)
     return pe.is_pairwise and is_pyramid
 

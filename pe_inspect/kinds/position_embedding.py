@@ -6,6 +6,7 @@ Nothing to the right of this module knows that checkpoints, timm or torch exist.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -46,7 +47,7 @@ class PositionEmbedding:
         join: how it enters: once (`input`), normalised anew before every block (`lape`), the same
             table before every block (`share`), one table a block (`unshare`), inside attention
             (`layer`), as in PVG / MPVG, or not at all (`none`).
-        layers: the tables that the file stores: one for `input`, `lape` and `share`, one a block
+        tables: what the file stores: one for `input`, `lape` and `share`, one a block
             for `unshare` and everything inside attention. They are raw: before any norm.
         norms: the checkpoint's LayerNorms, ordered by block.
         keys: the names, as the file stores them, of the tensors that were used.
@@ -64,7 +65,7 @@ class PositionEmbedding:
     family: str
     kind: Kind
     join: Join
-    layers: tuple[LayerPE, ...]
+    tables: tuple[LayerPE, ...]
     norms: tuple[LayerNormParams, ...] = ()
     source: str = ""
     sha256: str = ""
@@ -82,49 +83,57 @@ class PositionEmbedding:
     def __post_init__(self) -> None:
         _check_choice("kind", self.kind, get_args(Kind))
         _check_choice("join", self.join, get_args(Join))
-        for table in self.layers:
+        for table in self.tables:
             _check_shape(self.kind, table)
 
     def __repr__(self) -> str:
         return f"PositionEmbedding({self.headline})"
 
     @property
+    def layers(self) -> tuple[LayerPE, ...]:
+        """The former name of `tables`; it will be gone with the release after this one."""
+        warnings.warn(
+            "PositionEmbedding.layers is now called tables.", DeprecationWarning, stacklevel=2
+        )
+        return self.tables
+
+    @property
     def grid_size(self) -> tuple[int, int]:
         """(H, W) of the first table."""
-        return self.layers[0].grid_size
+        return self.tables[0].grid_size
 
     @property
     def num_prefix_rows(self) -> int:
         """How many prefix tokens the first table covers."""
-        return self.layers[0].num_prefix_rows
+        return self.tables[0].num_prefix_rows
 
     @property
     def embed_dim(self) -> int:
         """Channels of the first table (for `phases`: angles a head; for `bias`: tokens)."""
-        return self.layers[0].shape[-1]
+        return self.tables[0].shape[-1]
 
     @property
     def is_pairwise(self) -> bool:
         """Whether values are per head and pair of tokens: a bias, stored or computed."""
-        return self.kind == "bias" or (self.kind == "function" and self.layers[0].is_pairwise)
+        return self.kind == "bias" or (self.kind == "function" and self.tables[0].is_pairwise)
 
     @property
     def has_networks(self) -> bool:
         """Whether a network computes every table, for any window."""
-        return all(table.network is not None for table in self.layers)
+        return all(table.network is not None for table in self.tables)
 
     @property
     def num_heads(self) -> int | None:
         """Heads of the first table, where it has a head axis."""
         has_heads = self.is_pairwise or self.kind == "phases"
-        return self.layers[0].shape[0] if has_heads else None
+        return self.tables[0].shape[0] if has_heads else None
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The layers at which the embedding enters the model, in order."""
-        if self.join in ("lape", "share", "pvg", "mpvg") and len(self.layers) == 1 and self.depth:
+        if self.join in ("lape", "share", "pvg", "mpvg") and len(self.tables) == 1 and self.depth:
             return tuple(f"blocks.{i}" for i in range(self.depth))
-        return tuple(dict.fromkeys(table.layer for table in self.layers))
+        return tuple(dict.fromkeys(table.layer for table in self.tables))
 
     @property
     def headline(self) -> str:
@@ -144,7 +153,7 @@ class PositionEmbedding:
     @property
     def num_nonfinite(self) -> int:
         """How many values of the tables are NaN or infinite."""
-        return sum(int((~np.isfinite(table.values)).sum()) for table in self.layers)
+        return sum(int((~np.isfinite(table.values)).sum()) for table in self.tables)
 
     def norms_named(self, name: str) -> dict[str, LayerNormParams]:
         """Return layer → norm for every norm of that name, in block order."""
@@ -180,14 +189,14 @@ class PositionEmbedding:
 
 def _geometry(pe: PositionEmbedding) -> list[str]:
     """Return grid and width in words; stages of a pyramid differ in grid and heads."""
-    if not pe.layers:
+    if not pe.tables:
         return []
-    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.layers))
+    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.tables))
     prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
     if pe.num_heads is None:
-        widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.layers))
+        widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.tables))
         return [grids + prefix, f"D={widths}"]
-    heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.layers))
+    heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.tables))
     if pe.kind == "phases":
         who = "all" if heads == "1" else heads
         return [grids + prefix, f"{who} heads × {pe.embed_dim} angles"]
@@ -221,23 +230,23 @@ def _check_shape(kind: Kind, table: LayerPE) -> None:
 _PLAIN_FIELDS: Final = tuple(
     field.name
     for field in fields(PositionEmbedding)
-    if field.name not in ("layers", "norms", "relation")
+    if field.name not in ("tables", "norms", "relation")
 )
 
 
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
-    layers = [
+    tables = [
         [t.layer, list(t.grid_size), t.num_prefix_rows, t.part, names]
-        for t, names in zip(pe.layers, packed([table.held for table in pe.layers])[0])
+        for t, names in zip(pe.tables, packed([table.held for table in pe.tables])[0])
     ]
     norms = [[n.layer, n.name, n.eps] for n in pe.norms]
     plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
-    named = {"layers": layers, "norms": norms, "relation": asdict(pe.relation)}
+    named = {"layers": tables, "norms": norms, "relation": asdict(pe.relation)}
     return {"version": FORMAT_VERSION, **plain, **named}
 
 
 def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
-    _, arrays = packed([table.held for table in pe.layers])
+    _, arrays = packed([table.held for table in pe.tables])
     for i, norm in enumerate(pe.norms):
         arrays[f"norms.{i}.weight"] = norm.weight
         if norm.bias is not None:
@@ -260,7 +269,7 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
     plain = {name: _tuple_if_list(saved[name]) for name in known}
     plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
-    return PositionEmbedding(layers=layers, norms=norms, relation=relation, **plain)
+    return PositionEmbedding(tables=layers, norms=norms, relation=relation, **plain)
 
 
 def _tuple_if_list(value: Any) -> Any:

@@ -68,9 +68,9 @@ def steps(pe: PositionEmbedding) -> tuple[Step, ...]:
     if pe.kind == "bias":
         return _bias_steps(pe)
     if pe.kind == "function":
-        return tuple(Step(table.layer, table, "joined") for table in pe.layers)
+        return tuple(Step(table.layer, table, "joined") for table in pe.tables)
     if pe.kind != "vectors" or pe.join in ("layer", "none"):
-        return tuple(Step(table.layer, table) for table in pe.layers)
+        return tuple(Step(table.layer, table) for table in pe.tables)
     if pe.join in ("lape", "pvg", "mpvg"):
         return _recurrent_steps(pe)
     return _proxy_steps(pe)
@@ -147,15 +147,15 @@ def _bias_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
     norms = pe.norms_named("attn.pe_norm")
     return tuple(
         Step(table.layer, table, "joined", _fitting(norms.get(table.layer), table))
-        for table in pe.layers
+        for table in pe.tables
     )
 
 
 def _proxy_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
     norms = pe.norms_named("norm1")
-    if len(pe.layers) > 1:
-        return tuple(_proxy(table.layer, table, norms.get(table.layer)) for table in pe.layers)
-    table = pe.layers[0]
+    if len(pe.tables) > 1:
+        return tuple(_proxy(table.layer, table, norms.get(table.layer)) for table in pe.tables)
+    table = pe.tables[0]
     layers = [layer for layer, norm in norms.items() if _fitting(norm, table)]
     return tuple(_proxy(layer, table, norms[layer]) for layer in layers) or (
         Step(table.layer, table),
@@ -168,7 +168,7 @@ def _proxy(layer: str, table: LayerPE, norm: LayerNormParams | None) -> Step:
 
 
 def _recurrent_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
-    table, norms, token_norms = pe.layers[0], pe.norms_named("pe_norm"), pe.norms_named("norm1")
+    table, norms, token_norms = pe.tables[0], pe.norms_named("pe_norm"), pe.norms_named("norm1")
     found: list[Step] = []
     for layer in pe.layer_names:
         norm, is_first = _fitting(norms.get(layer), table), not found

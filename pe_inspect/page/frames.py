@@ -142,7 +142,7 @@ def _lengths(values: np.ndarray) -> np.ndarray | None:
 
 def head_names(pe: PositionEmbedding) -> tuple[str, ...]:
     """Name the maps of a layer where they are no heads: those of query, key and value tables."""
-    names = relation_names([table.part for table in pe.layers]) if pe.kind == "relative" else ()
+    names = relation_names([table.part for table in pe.tables]) if pe.kind == "relative" else ()
     return names if all(names) else ()
 
 
@@ -184,7 +184,7 @@ def _products(
 ) -> dict[tuple[int, str], Frame]:
     """The frames whose rows are W_h · table · W_wᵀ, of one shared table of vectors."""
     pe = results[0].pe
-    exact, skip = pe.layers[table].values, pe.layers[table].num_prefix_rows
+    exact, skip = pe.tables[table].values, pe.tables[table].num_prefix_rows
     if pe.kind != "vectors" or not np.isfinite(exact).all():
         return {}
     found = {
@@ -223,7 +223,7 @@ def _made_by(result: InterpolationResult, method: str) -> str:
 def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
     """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
     pe = result.embedding(method)
-    held = pe.layers[table]
+    held = pe.tables[table]
     parts = next(by_layer(pe, None))[1] if pe.kind == "relative" else [held]
     height, width = held.grid_size
     norms = _lengths(held.patches) if pe.kind == "vectors" else None

@@ -85,7 +85,7 @@ class Subject:
 
         if self.embedding is None or not self.is_asked:
             raise NotAsked(f"no result of {question!r} was handed in, nor an embedding to ask")
-        if not self.embedding.layers:
+        if not self.embedding.tables:
             raise UsageError("this model has no position table to ask about")
         return questions[question](self.embedding, **arguments)
 

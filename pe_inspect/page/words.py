@@ -61,7 +61,7 @@ def _joined(pe: PositionEmbedding) -> str:
 
 
 def _extent(pe: PositionEmbedding) -> str:
-    if not pe.layers:
+    if not pe.tables:
         return ""
     prefix = pe.num_prefix_rows
     tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
@@ -69,7 +69,7 @@ def _extent(pe: PositionEmbedding) -> str:
 
 
 def _grids(pe: PositionEmbedding) -> str:
-    sides = dict.fromkeys(table.grid_size for table in pe.layers)
+    sides = dict.fromkeys(table.grid_size for table in pe.tables)
     return listed([f"{rows}×{columns}" for rows, columns in sides])
 
 
@@ -95,12 +95,12 @@ def _tables(pe: PositionEmbedding) -> str:
     if pe.kind == "phases" and pe.stored and pe.keys:
         return _counted(len(pe.keys), "stored tensor")
     is_computed = pe.kind == "function" or not pe.stored
-    distinct = {names[0] for names in packed([table.held for table in pe.layers])[0]}
+    distinct = {names[0] for names in packed([table.held for table in pe.tables])[0]}
     return _counted(len(distinct), "computed table" if is_computed else "stored table")
 
 
 def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
-    if not pe.layers:
+    if not pe.tables:
         return ()
     prefix = f" + {pe.num_prefix_rows}" if pe.num_prefix_rows else ""
     what = "patches and prefix rows" if prefix else "patches, rows × columns"
@@ -110,7 +110,7 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
 def _width(pe: PositionEmbedding) -> Fact:
     if pe.num_heads is None:
         return Fact("Channels", pe.embed_dim)
-    heads = list(dict.fromkeys(table.shape[0] for table in pe.layers))
+    heads = list(dict.fromkeys(table.shape[0] for table in pe.tables))
     if heads == [1]:
         return Fact("Heads", "all", "share the same values")
     if len(heads) == 1:

@@ -101,7 +101,7 @@ def size_of(
 def grid_beside(main: PositionEmbedding, size: Grid, pe: PositionEmbedding) -> Grid:
     """Return what an embedding's largest grid becomes where the main one's becomes `size`."""
     old, own = source_grid(main), source_grid(pe)
-    if is_windowed(pe) or _has_windows(pe) or pe.layers[0].part in _WITHIN:
+    if is_windowed(pe) or _has_windows(pe) or pe.tables[0].part in _WITHIN:
         return own
     if own == old or _exceeds(pe, old):
         return size
@@ -121,7 +121,7 @@ def is_free(pe: PositionEmbedding) -> bool:
 def _has_windows(pe: PositionEmbedding) -> bool:
     """Whether it is computed for windows of the image, as Swin v2's bias is."""
     plain = ("blocks.", "shared_rel_pos")
-    return pe.kind == "function" and pe.is_pairwise and not pe.layers[0].layer.startswith(plain)
+    return pe.kind == "function" and pe.is_pairwise and not pe.tables[0].layer.startswith(plain)
 
 
 def _exceeds(pe: PositionEmbedding, grid: Grid) -> bool:

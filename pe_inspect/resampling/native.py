@@ -166,7 +166,7 @@ def _by_join(pe: PositionEmbedding) -> Origin | None:
 
 def _by_part(pe: PositionEmbedding) -> Origin | None:
     """Tell Hiera's two tables: of the window, and of the image, which SAM 2 resizes otherwise."""
-    part = pe.layers[0].part
+    part = pe.tables[0].part
     if part == "window":
         return Origin("tiled", "it is the table of one window, that every window adds")
     if part != "global":
@@ -224,7 +224,7 @@ def _by_offsets(pe: PositionEmbedding) -> Origin | None:
     if pe.kind != "bias" or min(pe.grid_size) < 2 or pe.num_prefix_rows:
         return None
     try:
-        offsets = offset_table(pe.layers[0]).offsets
+        offsets = offset_table(pe.tables[0]).offsets
     except UsageError:
         return None
     if not is_along_sequence(offsets) or np.ptp(offsets) == 0:
@@ -274,7 +274,7 @@ def _by_usual_bias(pe: PositionEmbedding) -> Origin:
 
 
 def _is_centred(pe: PositionEmbedding) -> bool:
-    table = pe.layers[0]
+    table = pe.tables[0]
     angles = table.values.transpose(1, 0, 2).reshape(*table.grid_size, -1)
     try:
         origin = planes(angles).origin

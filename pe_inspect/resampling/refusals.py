@@ -17,9 +17,9 @@ FREE: Final = ("conv_relative", "shaw_relative")
 
 def needs_nothing(pe: PositionEmbedding) -> str:
     """Return why an embedding serves every resolution as it is; empty where it does not."""
-    if pe.family in FREE or (pe.kind == "relative" and any(map(is_clipped, pe.layers))):
+    if pe.family in FREE or (pe.kind == "relative" and any(map(is_clipped, pe.tables))):
         return (
-            f"Nothing is to be done: {pe.layers[0].name} has {len(pe.layers[0].patches)} offsets "
+            f"Nothing is to be done: {pe.tables[0].name} has {len(pe.tables[0].patches)} offsets "
             "whatever the grid (clipped), and serves any as it is."
         )
     if pe.kind != "function" or pe.has_networks:

@@ -112,7 +112,7 @@ def shown(size: Size | tuple[int, ...]) -> str:
 def is_windowed(pe: PositionEmbedding) -> bool:
     """Whether a bias acts in windows (Swin): only plain blocks attend over the whole grid."""
     plain = re.compile(r"blocks\.\d+|input|")
-    return pe.is_pairwise and not all(plain.fullmatch(table.layer) for table in pe.layers)
+    return pe.is_pairwise and not all(plain.fullmatch(table.layer) for table in pe.tables)
 
 
 def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> None:
@@ -134,12 +134,12 @@ def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], metho
 def _needed(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> int:
     tokens = pe.num_prefix_rows + grid_size[0] * grid_size[1]
     if pe.is_pairwise:
-        heads = max(table.shape[0] for table in pe.layers)
-        return BYTES * methods * len(pe.layers) * heads * tokens**2
+        heads = max(table.shape[0] for table in pe.tables)
+        return BYTES * methods * len(pe.tables) * heads * tokens**2
     if pe.kind == "relative":
         tokens = 2 * sum(grid_size)
     channels = pe.embed_dim * (pe.num_heads or 1)
-    return BYTES * tokens * channels * (methods * len(pe.layers) + WORKING_COPIES)
+    return BYTES * tokens * channels * (methods * len(pe.tables) + WORKING_COPIES)
 
 
 def available_memory() -> int:

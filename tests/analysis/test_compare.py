@@ -66,7 +66,7 @@ def test_biases_share_a_scale_that_holds_them_all(per_layer):
     draw = np.random.default_rng(0)
     pes = [per_layer("bias", [draw.normal(0, size, (1, 15, 15))], (3, 5)) for size in (0.1, 2.0)]
     side = alongside([similarity(pe) for pe in pes], ["a", "b"])
-    largest = max(np.abs(pe.layers[0].values).max() for pe in pes)
+    largest = max(np.abs(pe.tables[0].values).max() for pe in pes)
     assert side.scale == pytest.approx((0.0, largest), rel=1e-6)
 
 

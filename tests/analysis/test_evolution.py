@@ -19,7 +19,7 @@ GRID = (3, 4)
 def table(values, **fields) -> PositionEmbedding:
     fields = {"join": "input", "source": "epoch.pth", **fields}
     layer = LayerPE("input", np.asarray(values, np.float32), GRID, 1)
-    return PositionEmbedding("learned_absolute", "vectors", layers=(layer,), **fields)
+    return PositionEmbedding("learned_absolute", "vectors", tables=(layer,), **fields)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def run():
 
 
 def cosines(pe):
-    rows = pe.layers[0].patches.astype(np.float64)
+    rows = pe.tables[0].patches.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows @ rows.T
 
@@ -55,13 +55,13 @@ def test_the_maps_are_those_of_similarity_epoch_by_epoch(run):
 def test_the_numbers_are_what_their_definitions_say(run):
     result = evolution(run, epochs=[0, 10, 20, 30])
     last = off_diagonal(cosines(run[-1]))
-    flat = [pe.layers[0].values.ravel().astype(np.float64) for pe in run]
+    flat = [pe.tables[0].values.ravel().astype(np.float64) for pe in run]
     for k, row in enumerate(result.rows()):
         now = off_diagonal(cosines(run[k]))
         assert row["epoch"] == 10 * k
         assert row["mean"] == pytest.approx(now.mean(), abs=1e-6)
         assert row["structure_to_last"] == pytest.approx(np.corrcoef(now, last)[0, 1], abs=1e-5)
-        lengths = np.linalg.norm(run[k].layers[0].patches.astype(np.float64), axis=1)
+        lengths = np.linalg.norm(run[k].tables[0].patches.astype(np.float64), axis=1)
         assert row["norm"] == pytest.approx(lengths.mean(), rel=1e-6)
         alike = flat[k] @ flat[-1] / np.linalg.norm(flat[k]) / np.linalg.norm(flat[-1])
         assert row["cosine_to_last"] == pytest.approx(alike, rel=1e-6)
@@ -134,7 +134,7 @@ def test_biases_share_one_scale_and_are_not_called_cosines():
 
 
 def test_values_that_are_not_finite_leave_holes_and_not_a_run_of_nan(run):
-    values = run[1].layers[0].values.copy()
+    values = run[1].tables[0].values.copy()
     values[5] = np.nan
     result = evolution([run[0], table(values), run[3]])
     assert np.isfinite(result.curve("norm")).all()

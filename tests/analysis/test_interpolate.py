@@ -57,7 +57,7 @@ def test_values_equal_timm_and_prefix_rows_are_untouched(prefix, target):
 
     result = interpolate(pe, grid=target, method="timm")
 
-    for table, found, kept in zip(pe.layers, result.values(), result.prefix):
+    for table, found, kept in zip(pe.tables, result.values(), result.prefix):
         expected = resample_abs_pos_embed(
             torch.tensor(table.values)[None], list(target), list(GRID), num_prefix_tokens=prefix
         )[0].numpy()
@@ -71,7 +71,7 @@ def test_equal_token_counts_on_another_grid_are_resampled():
 
     result = interpolate(pe, grid=(4, 4))
 
-    assert not np.allclose(result.values()[0], pe.layers[0].values)
+    assert not np.allclose(result.values()[0], pe.tables[0].values)
 
 
 @pytest.mark.parametrize("target", [(2, 2), (7, 7), (2, 3)])
@@ -80,12 +80,12 @@ def test_one_patch_becomes_equal_rows_by_every_method(target):
 
     result = interpolate(pe, grid=target, method="all")
 
-    patch = pe.layers[0].values[1:]
+    patch = pe.tables[0].values[1:]
     for method in result.methods:
         (found,) = result.values(method)
         expected = np.repeat(patch, target[0] * target[1], axis=0)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    assert result.embedding().layers[0].grid_size == target
+    assert result.embedding().tables[0].grid_size == target
 
 
 def test_the_same_grid_returns_the_table_to_the_last_bit():
@@ -94,7 +94,7 @@ def test_the_same_grid_returns_the_table_to_the_last_bit():
     result = interpolate(pe, grid=GRID, method="all")
 
     for method in result.methods:
-        np.testing.assert_array_equal(result.values(method)[0], pe.layers[0].patches)
+        np.testing.assert_array_equal(result.values(method)[0], pe.tables[0].patches)
     assert result.summary()["round_trip_error"] == 0
     assert result.summary()["norm_ratio"] == pytest.approx(1)
 
@@ -128,7 +128,7 @@ def test_a_bias_is_resampled_as_a_table_of_offsets_and_its_cls_values_are_kept(p
 
 
 def test_the_offset_table_of_a_bias_expands_to_exactly_that_bias():
-    for table in bias().layers:
+    for table in bias().tables:
         np.testing.assert_array_equal(offset_table(table).expanded(), table.values)
 
 
@@ -140,7 +140,7 @@ def test_a_bias_that_depends_on_more_than_the_offset_is_refused():
 
 
 def test_layers_with_other_numbers_of_heads_are_padded_and_the_note_says_so():
-    first, second = bias(prefix=0).layers
+    first, second = bias(prefix=0).tables
     wide = replace(second, values=np.concatenate([second.values] * 2))
     pe = PositionEmbedding("relative_bias", "bias", "layer", (first, wide))
 
@@ -268,7 +268,7 @@ def test_the_query_map_of_a_bias_is_that_row_of_the_bias():
     maps = interpolate(pe, grid=(4, 7)).query_maps((0, 3), table=1)
 
     np.testing.assert_allclose(
-        maps.before.ravel(), pe.layers[1].patches[:, 3].mean(axis=0), atol=1e-6
+        maps.before.ravel(), pe.tables[1].patches[:, 3].mean(axis=0), atol=1e-6
     )
 
 
@@ -297,7 +297,7 @@ def test_all_methods_come_with_the_chosen_one_first(make):
     }
     assert any(note.startswith("native is the rule of ") for note in result.notes)
     frame = result.to_frame()
-    assert len(frame) == len(result.methods) * len(result.pe.layers)
+    assert len(frame) == len(result.methods) * len(result.pe.tables)
     assert frame["norm_ratio"].notna().all()
 
 

@@ -23,7 +23,7 @@ def vectors(**fields):
     values = np.random.default_rng(0).standard_normal((15, 6)) * 0.05
     given = {"join": "input", **fields}
     return PositionEmbedding(
-        "learned_absolute", "vectors", layers=(LayerPE("input", values, GRID),), **given
+        "learned_absolute", "vectors", tables=(LayerPE("input", values, GRID),), **given
     )
 
 
@@ -240,7 +240,7 @@ def test_rows_shorter_than_every_old_one_are_counted():
 def test_norms_are_compared_on_the_border_and_inside():
     pe = vectors()
     result = interpolate(pe, grid=(6, 10), method="bilinear")
-    before = np.linalg.norm(pe.layers[0].values, axis=1).reshape(3, 5)
+    before = np.linalg.norm(pe.tables[0].values, axis=1).reshape(3, 5)
     after = np.linalg.norm(result.values()[0], axis=1).reshape(6, 10)
 
     expected = after[1:-1, 1:-1].mean() / before[1:-1, 1:-1].mean()
@@ -295,13 +295,13 @@ def test_relative_vectors_are_resampled_along_their_axis_and_windows_stay():
 
     assert result.parameters["from"] == [32, 32]
     assert any("windows of 14×14 patches stay" in note for note in result.notes)
-    for k, (old, new) in enumerate(zip(pe.layers, resized.layers)):
+    for k, (old, new) in enumerate(zip(pe.tables, resized.tables)):
         side = (14, 14, 48, 40)[k]
         columns = torch.tensor(old.values.T)[None]
         expected = F.interpolate(columns, size=2 * side - 1, mode="linear")[0].T.numpy()
         np.testing.assert_allclose(new.values, expected, rtol=0, atol=1e-6)
         assert new.part == old.part
-    assert [table.grid_size for table in resized.layers[::2]] == [(14, 14), (48, 40)]
+    assert [table.grid_size for table in resized.tables[::2]] == [(14, 14), (48, 40)]
     assert result.values().shape == (4, 95, 4)
     assert np.isnan(result.values()[0, 27:]).all()
 
@@ -311,8 +311,8 @@ def test_the_stages_of_a_pyramid_keep_their_proportion():
 
     resized = interpolate(pe, grid=(12, 16)).embedding()
 
-    assert [table.grid_size for table in resized.layers[::2]] == [(12, 16), (6, 8), (3, 4)]
-    assert [len(table.values) for table in resized.layers] == [23, 31, 11, 15, 5, 7]
+    assert [table.grid_size for table in resized.tables[::2]] == [(12, 16), (6, 8), (3, 4)]
+    assert [len(table.values) for table in resized.tables] == [23, 31, 11, 15, 5, 7]
 
 
 def test_a_bias_of_stages_keeps_its_proportion_and_says_so():
@@ -325,7 +325,7 @@ def test_a_bias_of_stages_keeps_its_proportion_and_says_so():
 
     result = interpolate(pe, grid=(12, 16), method="levit")
 
-    assert [table.grid_size for table in result.embedding().layers] == [(12, 16), (6, 8)]
+    assert [table.grid_size for table in result.embedding().tables] == [(12, 16), (6, 8)]
     assert result.values().shape == (2, 1, 192, 192)
     assert any("keep their proportion: 4×4 to 6×8" in note for note in result.notes)
 
@@ -336,8 +336,8 @@ def test_prefix_rows_of_relative_tables_are_kept():
     result = interpolate(pe, grid=(6, 5))
 
     assert result.values().shape == (2, 11, 4)
-    np.testing.assert_array_equal(result.prefix[:, 0], [t.values[0] for t in pe.layers])
-    np.testing.assert_array_equal(result.embedding().layers[1].values[0], pe.layers[1].values[0])
+    np.testing.assert_array_equal(result.prefix[:, 0], [t.values[0] for t in pe.tables])
+    np.testing.assert_array_equal(result.embedding().tables[1].values[0], pe.tables[1].values[0])
 
 
 def test_a_joint_table_of_both_axes_is_resampled_in_both():

@@ -30,7 +30,7 @@ def test_the_round_trip_is_measured_against_the_table_itself():
     pe = vectors(prefix=0)
     there = interpolate(pe, grid=(4, 7), method="bilinear").embedding()
     back = interpolate(there, grid=GRID, method="bilinear").values()[0]
-    source = pe.layers[0].values
+    source = pe.tables[0].values
 
     table = interpolate(pe, grid=(4, 7), method="bilinear").tables()[0]
 
@@ -52,8 +52,8 @@ def test_the_round_trip_is_measured_against_the_table_itself():
 @pytest.mark.parametrize("magnitude", [1e-30, 1e30, 1e37])
 def test_no_magnitude_changes_what_is_a_ratio(magnitude):
     pe = vectors()
-    (table,) = pe.layers
-    scaled = replace(pe, layers=(replace(table, values=table.values * np.float32(magnitude)),))
+    (table,) = pe.tables
+    scaled = replace(pe, tables=(replace(table, values=table.values * np.float32(magnitude)),))
     plain = interpolate(pe, grid=(6, 7)).summary()
 
     found = interpolate(scaled, grid=(6, 7)).summary()
@@ -66,7 +66,7 @@ def test_no_magnitude_changes_what_is_a_ratio(magnitude):
 def test_neighbours_are_compared_at_the_same_distance_on_the_image():
     pe = vectors(prefix=0)
     result = interpolate(pe, grid=(6, 10), method="bilinear")
-    before = torch.tensor(pe.layers[0].values).reshape(3, 5, -1)
+    before = torch.tensor(pe.tables[0].values).reshape(3, 5, -1)
     after = torch.tensor(result.values()[0]).reshape(6, 10, -1)
 
     def likeness(grid, lag):
@@ -89,7 +89,7 @@ def test_structure_is_compared_at_the_patches_that_cover_the_old_centres():
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return (rows @ rows.T)[~np.eye(len(rows), dtype=bool)]
 
-    expected = np.corrcoef(pairs(pe.layers[0].values), pairs(matched))[0, 1]
+    expected = np.corrcoef(pairs(pe.tables[0].values), pairs(matched))[0, 1]
     assert result.summary()["structure_correlation"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -136,9 +136,9 @@ def test_what_float32_does_not_hold_is_not_finite_and_warns_of_nothing(method):
 
 def test_values_that_draw_on_nan_are_nan_counted_and_said():
     pe = vectors(prefix=0)
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[0, 0] = np.nan
-    pe = replace(pe, layers=(replace(pe.layers[0], values=values),))
+    pe = replace(pe, tables=(replace(pe.tables[0], values=values),))
 
     result = interpolate(pe, grid=(6, 10), method="bilinear")
 

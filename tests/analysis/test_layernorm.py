@@ -218,7 +218,7 @@ def check(part, table, source):
 def test_lapes_layers_decompose_what_the_layer_before_gave():
     pe = embedding("lape")
     parts = layernorm(pe).decompositions
-    table = pe.layers[0].values
+    table = pe.tables[0].values
 
     assert [part.norm for part in parts] == [f"blocks.{i}.pe_norm" for i in range(DEPTH)]
     assert {part.notion for part in parts} == {"joined"}
@@ -236,7 +236,7 @@ def test_other_joins_decompose_norm1_on_the_stored_table_and_call_it_a_proxy(joi
     for k, (part, source) in enumerate(
         zip(result.decompositions, pe.norms_named("norm1").values())
     ):
-        check(part, pe.layers[min(k, tables - 1)].values, source)
+        check(part, pe.tables[min(k, tables - 1)].values, source)
 
 
 def test_an_rms_norm_has_no_beta_to_take_apart():
@@ -248,7 +248,7 @@ def test_an_rms_norm_has_no_beta_to_take_apart():
 
 def test_ln_eps_changes_what_the_norm_makes_of_a_small_table():
     pe = embedding("input")
-    small = replace(pe, layers=(replace(pe.layers[0], values=pe.layers[0].values * 1e-3),))
+    small = replace(pe, tables=(replace(pe.tables[0], values=pe.tables[0].values * 1e-3),))
 
     scale, eased = (
         layernorm(small, ln_eps=eps).decompositions[0].variants[3].scale for eps in (1e-12, 1e-5)
@@ -275,7 +275,7 @@ def test_a_bias_keeps_its_norm_statistics_and_says_why_nothing_is_taken_apart():
 
 def test_a_large_grid_says_that_its_cosines_are_sampled():
     values = np.random.default_rng(0).standard_normal((20 * 60, WIDTH))
-    pe = replace(embedding("input"), layers=(LayerPE("input", values, (20, 60)),))
+    pe = replace(embedding("input"), tables=(LayerPE("input", values, (20, 60)),))
 
     assert any("evenly spread" in note for note in layernorm(pe).notes)
 
@@ -327,11 +327,11 @@ def test_a_threshold_that_is_not_positive_is_refused():
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_a_row_that_is_not_finite_is_left_out_of_the_measures(value):
     pe = embedding()
-    table = pe.layers[0].values.copy()
+    table = pe.tables[0].values.copy()
     table[3] = value
-    parts = layernorm(replace(pe, layers=(replace(pe.layers[0], values=table),))).decompositions
+    parts = layernorm(replace(pe, tables=(replace(pe.tables[0], values=table),))).decompositions
 
-    expected = np.delete(pe.layers[0].values, 3, axis=0)[1:].std(axis=1).mean()
+    expected = np.delete(pe.tables[0].values, 3, axis=0)[1:].std(axis=1).mean()
     assert parts[0].variants[0].scale == pytest.approx(expected, rel=1e-5)
     assert all(np.isfinite(variant.mean_cosine) for part in parts for variant in part.variants)
 
@@ -347,7 +347,7 @@ def test_the_cosine_with_an_infinite_weight_is_undefined():
 
 def test_a_constant_table_is_noted():
     pe = embedding()
-    constant = replace(pe.layers[0], values=np.full((16, WIDTH), 0.3))
-    notes = layernorm(replace(pe, layers=(constant,))).notes
+    constant = replace(pe.tables[0], values=np.full((16, WIDTH), 0.3))
+    notes = layernorm(replace(pe, tables=(constant,))).notes
 
     assert "input: all rows are equal, so every norm gives equal rows again" in notes

@@ -44,16 +44,16 @@ def test_every_layer_equals_the_definition(vectors, join, eps, scheme):
     if scheme != "learned":
         values = sinusoid_1d(24, 32) if scheme == "1d" else sinusoid_2d(4, 6, 32)
         values = np.concatenate([np.zeros((1, 32)), values]).astype(np.float32)
-        pe = replace(pe, layers=tuple(replace(table, values=values) for table in pe.layers))
+        pe = replace(pe, tables=tuple(replace(table, values=values) for table in pe.tables))
     name = "pe_norm" if join == "lape" else "norm1"
     norms = pe.norms_named(name)
 
     result = similarity(pe, ln_eps=eps)
 
-    omega = pe.layers[0].values[1:]
+    omega = pe.tables[0].values[1:]
     for k, maps in enumerate(result.matrix):
         norm = norms[f"blocks.{k}"]
-        table = omega if join == "lape" else pe.layers[k if join == "unshare" else 0].values[1:]
+        table = omega if join == "lape" else pe.tables[k if join == "unshare" else 0].values[1:]
         omega = torch_norm(table, norm, norm.eps if eps is None else eps)
         np.testing.assert_allclose(maps[0], torch_cosines(omega), atol=1e-5)
 
@@ -62,7 +62,7 @@ def test_the_raw_map_is_the_cosine_of_the_stored_table(vectors):
     pe = vectors(prefix=2)
     result = similarity(pe)
 
-    np.testing.assert_allclose(result.raw[0, 0], torch_cosines(pe.layers[0].values[2:]), atol=1e-6)
+    np.testing.assert_allclose(result.raw[0, 0], torch_cosines(pe.tables[0].values[2:]), atol=1e-6)
     assert result.raw.shape == (1, 1, 15, 15)
     assert similarity(vectors("unshare", depth=4)).raw.shape == (4, 1, 15, 15)
     assert similarity(pe, raw=False).raw is None
@@ -125,9 +125,9 @@ def test_the_middle_patch_is_the_default_and_is_said(vectors):
 @given(st.permutations(range(15)))
 def test_permuting_patches_permutes_every_layer(vectors, order):
     pe = vectors(prefix=0)
-    shuffled = replace(pe.layers[0], values=pe.layers[0].values[list(order)])
+    shuffled = replace(pe.tables[0], values=pe.tables[0].values[list(order)])
 
-    permuted = similarity(replace(pe, layers=(shuffled,))).matrix
+    permuted = similarity(replace(pe, tables=(shuffled,))).matrix
 
     expected = similarity(pe).matrix[:, :, order][:, :, :, order]
     np.testing.assert_allclose(permuted, expected, atol=2e-6)
@@ -183,7 +183,7 @@ def test_layers_of_different_grids_are_given_one_by_one(per_layer):
         LayerPE("layers.0", np.zeros((2, 6, 6), np.float32), (2, 3)),
         LayerPE("layers.1", np.ones((2, 2, 2), np.float32), (1, 2)),
     )
-    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), layers=tables)
+    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), tables=tables)
     result = similarity(pe)
 
     assert [maps.shape for _, maps in result.layers()] == [(2, 6, 6), (2, 2, 2)]

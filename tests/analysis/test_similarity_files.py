@@ -36,7 +36,7 @@ def test_layers_of_different_grids_are_arrays_of_their_own_in_the_file(per_layer
         LayerPE("layers.0", np.zeros((2, 6, 6), np.float32), (2, 3)),
         LayerPE("layers.1", np.ones((2, 2, 2), np.float32), (1, 2)),
     )
-    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), layers=tables)
+    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), tables=tables)
     saved = reopened(similarity(pe), tmp_path)
 
     assert saved["layers/layers.1"].shape == (2, 2, 2)

@@ -46,9 +46,9 @@ def test_consecutive_layers_are_correlated_over_different_patches(vectors):
 
 def test_broken_rows_are_counted_and_left_out_of_the_numbers(vectors):
     pe = vectors(grid=(3, 5), prefix=1)
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[4] = np.nan
-    broken = replace(pe, layers=(replace(pe.layers[0], values=values),))
+    broken = replace(pe, tables=(replace(pe.tables[0], values=values),))
 
     result = similarity(broken)
 
@@ -70,9 +70,9 @@ def test_a_constant_table_is_alike_everywhere_and_a_note_says_so(table_of):
 
 def test_stored_rows_without_a_cosine_are_counted_and_noted(vectors):
     pe = vectors(grid=(3, 5), prefix=1)
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[4] = 0  # LN makes it β, so that only the stored table has a gap
-    result = similarity(replace(pe, layers=(replace(pe.layers[0], values=values),)))
+    result = similarity(replace(pe, tables=(replace(pe.tables[0], values=values),)))
 
     numbers = result.summary()
     assert (numbers["num_undefined"], numbers["num_undefined_raw"]) == (0, 1)
@@ -95,9 +95,9 @@ def test_a_table_of_zeros_is_not_said_to_be_alike(table_of):
 
 def test_rows_without_variance_are_noted(vectors):
     pe = vectors()
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[3] = 0.25
-    result = similarity(replace(pe, layers=(replace(pe.layers[0], values=values),)))
+    result = similarity(replace(pe, tables=(replace(pe.tables[0], values=values),)))
 
     assert any("1 of 15 rows have zero variance" in note for note in result.notes)
     assert np.isfinite(result.matrix).all()

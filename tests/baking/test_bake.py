@@ -315,7 +315,7 @@ def test_a_saved_extraction_is_resampled_as_one(source, tmp_path):
     )
     found = pei.PositionEmbedding.open(made.path)
     np.testing.assert_array_equal(
-        found.layers[0].values, pei.interpolate(pe, grid=(5, 7)).embedding().layers[0].values
+        found.tables[0].values, pei.interpolate(pe, grid=(5, 7)).embedding().tables[0].values
     )
 
 

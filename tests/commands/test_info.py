@@ -165,7 +165,7 @@ def test_a_rotation_that_all_heads_share_has_no_number_of_heads():
         family="rotary",
         kind="phases",
         join="layer",
-        layers=(LayerPE("blocks.0", np.zeros((1, 12, 4), np.float32), (3, 4)),),
+        tables=(LayerPE("blocks.0", np.zeros((1, 12, 4), np.float32), (3, 4)),),
     )
     assert as_json(angles)["num_heads"] is None
     assert angles.headline == "rotary · 3×4 · all heads × 4 angles · 1 layer · join=layer"

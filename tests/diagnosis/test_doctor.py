@@ -206,8 +206,8 @@ def test_layers_that_hold_copies_are_named():
 
 def test_a_table_that_blocks_share_is_no_copy():
     pe = swin([structured((7, 9), 3)], (4, 5))
-    shared = tuple(LayerPE.from_lookup(f"blocks.{i}", pe.layers[0].held, (4, 5)) for i in range(3))
-    assert codes(replace(pe, layers=shared)) == []
+    shared = tuple(LayerPE.from_lookup(f"blocks.{i}", pe.tables[0].held, (4, 5)) for i in range(3))
+    assert codes(replace(pe, tables=shared)) == []
 
 
 # Order

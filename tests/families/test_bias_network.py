@@ -56,13 +56,13 @@ def test_swin_v2_s_bias_on_a_window_that_was_said_is_timm_s(make):
     (pe,) = extract(make.checkpoint(model.state_dict(), grid_size=(3, 4)))
 
     assert (pe.family, pe.kind, pe.join) == ("bias_network", "function", "layer")
-    assert [table.layer for table in pe.layers] == [
+    assert [table.layer for table in pe.tables] == [
         "layers.0.blocks.0",
         "layers.1.blocks.0",
         "layers.1.blocks.1",
     ]
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_heads, pe.is_pairwise) == ((3, 4), 0, 2, True)
-    for table, attention in zip(pe.layers, attentions(model), strict=True):
+    for table, attention in zip(pe.tables, attentions(model), strict=True):
         close(table.values, swin_bias(attention))
     assert "evaluated on a 3×4 window (--grid-size)" in pe.notes
     assert any("no window of pre-training is known" in note for note in pe.notes)
@@ -96,7 +96,7 @@ def test_persisted_coordinates_tell_the_window_and_that_of_pre_training(make, pr
     (pe,) = extract(make.checkpoint(with_coordinates(model)))
 
     assert pe.grid_size == (4, 3)
-    for table, attention in zip(pe.layers, attentions(model), strict=True):
+    for table, attention in zip(pe.tables, attentions(model), strict=True):
         close(table.values, swin_bias(attention))
     assert "window 4×3 read from relative_coords_table" in pe.notes
     name = f"{pretrained[0]}×{pretrained[1]}" if pretrained[0] else "4×3"
@@ -110,7 +110,7 @@ def test_another_window_is_divided_by_the_persisted_window_of_pre_training(make)
 
     (pe,) = extract(make.checkpoint(with_coordinates(stored), grid_size=(6, 5)))
 
-    for table, attention in zip(pe.layers, attentions(larger), strict=True):
+    for table, attention in zip(pe.tables, attentions(larger), strict=True):
         close(table.values, swin_bias(attention))
 
 
@@ -121,7 +121,7 @@ def test_an_architecture_tells_the_window_of_every_stage(make):
 
     (pe,) = extract(make.checkpoint(state, arch="timm:swinv2_base_window12to16_192to256"))
 
-    assert [table.grid_size for table in pe.layers] == [(16, 16)] * 22 + [(8, 8)] * 2
+    assert [table.grid_size for table in pe.tables] == [(16, 16)] * 22 + [(8, 8)] * 2
     assert any(note.startswith("offsets divided by those of a 12×12 window") for note in pe.notes)
 
 
@@ -132,8 +132,8 @@ def test_a_large_bias_is_not_expanded_before_it_is_asked_for(make):
 
     (pe,) = extract(make.checkpoint(state, grid_size=(24, 24)))
 
-    assert pe.layers[0].shape == (4, 576, 576)
-    assert pe.layers[0].held.table.shape == (4, 47 * 47 + 1)
+    assert pe.tables[0].shape == (4, 576, 576)
+    assert pe.tables[0].held.table.shape == (4, 47 * 47 + 1)
 
 
 def test_torchvision_s_swin_v2_shows_its_window(make):
@@ -151,8 +151,8 @@ def test_torchvision_s_swin_v2_shows_its_window(make):
 
     (pe,) = extract(make.checkpoint(model.state_dict()))
 
-    assert [table.name for table in pe.layers] == ["layers.0.blocks.0", "layers.1.blocks.0"]
-    for table, features in zip(pe.layers, (model.features[1], model.features[3]), strict=True):
+    assert [table.name for table in pe.tables] == ["layers.0.blocks.0", "layers.1.blocks.0"]
+    for table, features in zip(pe.tables, (model.features[1], model.features[3]), strict=True):
         expected = features[0].attn.get_relative_position_bias()[0].detach().numpy()
         close(table.values, expected)
 
@@ -173,8 +173,8 @@ def test_transformers_swin_v2_takes_its_window_from_config_json(make):
 
     (pe,) = extract(checkpoint)
 
-    assert [table.grid_size for table in pe.layers] == [(16, 16), (8, 8)]
-    for table, stage in zip(pe.layers, model.encoder.layers, strict=True):
+    assert [table.grid_size for table in pe.tables] == [(16, 16), (8, 8)]
+    for table, stage in zip(pe.tables, model.encoder.layers, strict=True):
         own = next(m for m in stage.modules() if hasattr(m, "continuous_position_bias_mlp"))
         rows = own.continuous_position_bias_mlp(own.relative_coords_table)
         rows = rows.view(-1, own.num_attention_heads)[own.relative_position_index.view(-1)]
@@ -203,10 +203,10 @@ def test_relposmlp_s_bias_is_timm_s_and_prefix_tokens_get_none(make, prefix):
     (pe,) = extract(make.checkpoint(model.state_dict(), grid_size=(3, 4)))
 
     assert (pe.num_prefix_tokens, pe.num_prefix_rows) == (prefix, prefix)
-    for table, block in zip(pe.layers, model.blocks, strict=True):
+    for table, block in zip(pe.tables, model.blocks, strict=True):
         close(table.values, block.attn.rel_pos.get_bias()[0].detach().numpy())
-    assert np.all(pe.layers[0].values[:, :prefix] == 0)
-    assert np.all(pe.layers[0].values[:, :, :prefix] == 0)
+    assert np.all(pe.tables[0].values[:, :prefix] == 0)
+    assert np.all(pe.tables[0].values[:, :, :prefix] == 0)
 
 
 def test_a_shared_network_is_one_for_all_blocks_and_counted_once(make):
@@ -217,8 +217,8 @@ def test_a_shared_network_is_one_for_all_blocks_and_counted_once(make):
 
     (pe,) = extract(make.checkpoint(model.state_dict(), img_size=(48, 64)))
 
-    assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1", "blocks.2"]
-    close(pe.layers[2].values, model.shared_rel_pos.get_bias()[0].detach().numpy())
+    assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1", "blocks.2"]
+    close(pe.tables[2].values, model.shared_rel_pos.get_bias()[0].detach().numpy())
     assert pe.num_parameters == sum(p.numel() for p in model.shared_rel_pos.parameters())
     assert "one network, shared by all 3 blocks" in pe.notes
     assert any(note.startswith("window 3×4 from img_size") for note in pe.notes)
@@ -233,7 +233,7 @@ def test_both_modes_are_told_by_the_bias_of_the_last_layer(make, mode):
 
     (pe,) = extract(make.checkpoint(make.deit(depth=1) | state, grid_size=(5, 2)))
 
-    close(pe.layers[0].patches, module.get_bias()[0].detach().numpy())
+    close(pe.tables[0].patches, module.get_bias()[0].detach().numpy())
 
 
 def test_swin_v2_cr_s_meta_network_is_timm_s(make):
@@ -243,7 +243,7 @@ def test_swin_v2_cr_s_meta_network_is_timm_s(make):
 
     (pe,) = extract(make.checkpoint(state, grid_size=(2, 5)))
 
-    close(pe.layers[0].values, module._relative_positional_encodings()[0].detach().numpy())
+    close(pe.tables[0].values, module._relative_positional_encodings()[0].detach().numpy())
 
 
 def test_maxvit_has_a_network_for_blocks_and_one_for_grids(make):
@@ -251,12 +251,12 @@ def test_maxvit_has_a_network_for_blocks_and_one_for_grids(make):
 
     (pe,) = extract(make.checkpoint(model.state_dict(), arch="timm:maxvit_rmlp_pico_rw_256"))
 
-    assert [table.name for table in pe.layers[:2]] == [
+    assert [table.name for table in pe.tables[:2]] == [
         "stages.0.blocks.0.attn_block",
         "stages.0.blocks.0.attn_grid",
     ]
     own = model.stages[3].blocks[-1].attn_grid.attn.rel_pos
-    close(pe.layers[-1].values, own.get_bias()[0].detach().numpy())
+    close(pe.tables[-1].values, own.get_bias()[0].detach().numpy())
 
 
 def test_a_network_of_one_layer_is_half_a_file(make):
@@ -321,4 +321,4 @@ def test_swin_v2_s_network_under_its_earlier_name_is_the_same(make):
     earlier, today = (extract(make.checkpoint(own, grid_size=(3, 4)))[0] for own in named)
 
     assert earlier.keys[0] == f"{at}.rpe_mlp.0.weight"
-    assert np.array_equal(earlier.layers[0].values, today.layers[0].values)
+    assert np.array_equal(earlier.tables[0].values, today.tables[0].values)

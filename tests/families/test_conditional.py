@@ -63,8 +63,8 @@ def test_the_embedding_is_what_the_module_adds_to_an_input_of_ones(make, name, m
     (pe,) = extract(make.checkpoint(under(name, module), grid_size=GRID))
 
     assert (pe.family, pe.kind, pe.join) == ("conditional", "function", "layer")
-    assert (pe.layers[0].name, pe.grid_size, pe.num_heads) == (layer, GRID, None)
-    np.testing.assert_allclose(pe.layers[0].values, added_to_ones(module, 6, **how), atol=1e-6)
+    assert (pe.tables[0].name, pe.grid_size, pe.num_heads) == (layer, GRID, None)
+    np.testing.assert_allclose(pe.tables[0].values, added_to_ones(module, 6, **how), atol=1e-6)
     assert pe.num_parameters == sum(p.numel() for p in module.parameters())
     folded = "the skip connection that reparameterisation folded in was taken out"
     assert (folded in pe.notes) is (getattr(module, "reparam_conv", None) is not None)
@@ -109,7 +109,7 @@ def test_only_patches_near_the_border_are_told_apart(make):
 
     (pe,) = extract(make.checkpoint(kernel, grid_size=(5, 6)))
 
-    values = pe.layers[0].values.reshape(5, 6, 8)
+    values = pe.tables[0].values.reshape(5, 6, 8)
     assert np.ptp(values[1:-1, 1:-1].reshape(-1, 8), axis=0).max() < 1e-7
     ((name, maps),) = similarity(pe).layers()
     assert name == "pos_block.0"
@@ -135,8 +135,8 @@ def test_an_architecture_tells_the_grid_of_every_stage(make):
     (pe,) = extract(make.checkpoint(state, arch="timm:twins_svt_small"))
     (wide,) = extract(make.checkpoint(state, arch="timm:twins_svt_small", img_size=(224, 448)))
 
-    assert [table.grid_size for table in pe.layers] == [(56, 56), (28, 28), (14, 14), (7, 7)]
-    assert wide.layers[3].grid_size == (7, 14)
+    assert [table.grid_size for table in pe.tables] == [(56, 56), (28, 28), (14, 14), (7, 7)]
+    assert wide.tables[3].grid_size == (7, 14)
 
 
 def test_coat_has_convolutions_of_both_sorts_and_shared_ones_count_once(make):
@@ -145,7 +145,7 @@ def test_coat_has_convolutions_of_both_sorts_and_shared_ones_count_once(make):
     relative, added = extract(make.checkpoint(model.state_dict(), grid_size=GRID))
 
     assert (relative.family, added.family) == ("conv_relative", "conditional")
-    assert [table.layer for table in added.layers] == ["cpe1", "cpe2", "cpe3", "cpe4"]
+    assert [table.layer for table in added.tables] == ["cpe1", "cpe2", "cpe3", "cpe4"]
     stages = [model.cpe1, model.cpe2, model.cpe3, model.cpe4]
     assert added.num_parameters == sum(p.numel() for m in stages for p in m.parameters())
     stages = [model.crpe1, model.crpe2, model.crpe3, model.crpe4]
@@ -205,8 +205,8 @@ def test_xcit_s_fourier_features_are_timm_s(make, name):
 
     expected = tokens(module(1, *GRID))[0].detach().numpy()
     assert (pe.family, pe.kind, pe.join) == ("fourier", "function", "input")
-    assert (pe.layers[0].layer, pe.grid_size) == ("input", GRID)
-    np.testing.assert_allclose(pe.layers[0].values, expected, atol=1e-6)
+    assert (pe.tables[0].layer, pe.grid_size) == ("input", GRID)
+    np.testing.assert_allclose(pe.tables[0].values, expected, atol=1e-6)
     assert pe.num_parameters == sum(p.numel() for p in module.parameters())
 
 
@@ -218,7 +218,7 @@ def test_edgenext_has_them_in_one_block(make):
 
     expected = tokens(module((1, *GRID)))[0].detach().numpy()
     assert (pe.layers[0].layer, pe.join) == ("stages.1.blocks.1", "layer")
-    np.testing.assert_allclose(pe.layers[0].values, expected, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values, expected, atol=1e-6)
 
 
 def test_an_architecture_tells_xcit_s_grid(make):

@@ -62,12 +62,12 @@ def test_the_bias_is_timm_s(make, name, kwargs, grids):
     wanted = biases_of(model)
     assert (pe.family, pe.kind, pe.join) == ("distance_bias", "bias", "layer")
     assert set(pe.keys) == {f"{name}.attention_biases" for name in wanted}
-    for key, layer in zip(pe.keys, pe.layers, strict=True):
+    for key, layer in zip(pe.keys, pe.tables, strict=True):
         bias, values = wanted[key.removesuffix(".attention_biases")], layer.values
         if bias.shape[1] != bias.shape[2]:
             values = values[:, asking(layer.grid_size)]
         np.testing.assert_array_equal(values, bias, err_msg=key)
-    assert tuple(dict.fromkeys(t.grid_size for t in pe.layers)) == grids
+    assert tuple(dict.fromkeys(t.grid_size for t in pe.tables)) == grids
 
 
 def test_layers_come_in_the_model_s_order_and_halving_ones_are_noted(make):
@@ -75,7 +75,7 @@ def test_layers_come_in_the_model_s_order_and_halving_ones_are_noted(make):
 
     (pe,) = extract(make.checkpoint(make.shuffled(model.state_dict())))
 
-    assert [table.layer for table in pe.layers] == [
+    assert [table.layer for table in pe.tables] == [
         "stages.0.blocks.0",
         "stages.1.downsample",
         "stages.1.blocks.0",
@@ -100,7 +100,7 @@ def test_the_original_levit_keeps_a_rectangular_index(make):
 
     (pe,) = extract(make.checkpoint(state))
 
-    assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1"]
+    assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1"]
     assert any(note.startswith("in blocks.1 only every second row") for note in pe.notes)
 
 

@@ -61,14 +61,14 @@ def test_a_saved_extraction_is_reopened(make, tmp_path):
     (again,) = extract(Checkpoint("x.pe.safetensors", path, "pe", {}))
 
     assert (again.family, again.join, again.notes) == (pe.family, pe.join, pe.notes)
-    np.testing.assert_array_equal(again.layers[0].values, pe.layers[0].values)
+    np.testing.assert_array_equal(again.tables[0].values, pe.tables[0].values)
 
 
 def test_every_extraction_survives_being_saved(make, tmp_path):
     for kind in ("learn", "sinusoidal", "relative", "rope"):
         (pe,) = extract(make.checkpoint(make.schh(kind), grid_size=(3, 4)))
         again = type(pe).open(pe.save(tmp_path / f"{kind}.pe.safetensors"))
-        for ours, theirs in zip(pe.layers, again.layers, strict=True):
+        for ours, theirs in zip(pe.tables, again.tables, strict=True):
             assert (ours.name, ours.grid_size) == (theirs.name, theirs.grid_size)
             np.testing.assert_array_equal(ours.values, theirs.values)
 

@@ -126,7 +126,7 @@ def test_a_window_that_one_stage_has_is_shrunk_for_the_others(make):
     state = swin(make, windows=((6, 8), (3, 4)))
     (pe,) = extract(make.checkpoint(state, grid_size=(6, 8)))
 
-    assert [table.grid_size for table in pe.layers] == [(6, 8), (3, 4)]
+    assert [table.grid_size for table in pe.tables] == [(6, 8), (3, 4)]
     assert "window 3×4, as 6×8 in its proportions" in pe.notes
 
 

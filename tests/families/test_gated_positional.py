@@ -35,7 +35,7 @@ def test_on_a_square_grid_it_is_timm_s(make):
     assert (pe.family, pe.kind, pe.join) == ("gated_positional", "function", "layer")
     assert (pe.num_heads, pe.num_prefix_rows) == (4, 0)
     np.testing.assert_allclose(
-        pe.layers[0].values, scores.softmax(-1)[0].detach().numpy(), atol=1e-6
+        pe.tables[0].values, scores.softmax(-1)[0].detach().numpy(), atol=1e-6
     )
 
 
@@ -50,7 +50,7 @@ def test_on_another_grid_it_is_the_paper_s(make):
             offsets = [(b - x, a - y) for a, b in np.ndindex(3, 4)]
             scores = [weight[head] @ (i, j, i * i + j * j) + bias[head] for i, j in offsets]
             shares = np.exp(scores) / np.exp(scores).sum()
-            np.testing.assert_allclose(pe.layers[0].values[head, query], shares, atol=1e-6)
+            np.testing.assert_allclose(pe.tables[0].values[head, query], shares, atol=1e-6)
 
 
 def test_the_gates_are_noted_as_shares(make):
@@ -69,11 +69,11 @@ def test_convit_has_a_table_too_and_its_grid_is_taken(make):
     table, pe = extract(make.checkpoint(model.state_dict()))
 
     assert (table.family, pe.family) == ("learned_absolute", "gated_positional")
-    assert (pe.grid_size, pe.num_prefix_tokens, len(pe.layers)) == ((6, 6), 1, 10)
+    assert (pe.grid_size, pe.num_prefix_tokens, len(pe.tables)) == ((6, 6), 1, 10)
     assert "grid 6×6 as in pos_embed" in pe.notes
     expected = model.blocks[9].attn
     scores = expected.pos_proj(expected.get_rel_indices(36)).permute(0, 3, 1, 2).softmax(-1)
-    np.testing.assert_allclose(pe.layers[9].values, scores[0].detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(pe.tables[9].values, scores[0].detach().numpy(), atol=1e-6)
 
 
 def test_without_a_grid_it_is_refused(make):

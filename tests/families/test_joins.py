@@ -22,7 +22,7 @@ def test_lape_has_a_norm_in_every_block(make):
     assert list(pe.norms_named("pe_norm")) == ["blocks.0", "blocks.1", "blocks.2"]
     assert pe.layer_names == ("blocks.0", "blocks.1", "blocks.2")
     assert pe.keys[:3] == ("pos_embed", "blocks.0.pe_norm.weight", "blocks.0.pe_norm.bias")
-    assert len(pe.layers) == 1
+    assert len(pe.tables) == 1
 
 
 def test_pvg_has_none_in_the_first_block_and_mpvg_one_more_at_the_end(make):
@@ -40,9 +40,9 @@ def test_unshare_has_one_table_a_block_in_numeric_order(make):
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
     assert pe.join == "unshare"
-    assert [table.layer for table in pe.layers] == [f"blocks.{i}" for i in range(12)]
+    assert [table.layer for table in pe.tables] == [f"blocks.{i}" for i in range(12)]
     assert pe.keys == tuple(f"pos_embed{i}" for i in range(12))
-    for i, table in enumerate(pe.layers):
+    for i, table in enumerate(pe.tables):
         np.testing.assert_array_equal(table.values, state[f"pos_embed{i}"][0])
 
 

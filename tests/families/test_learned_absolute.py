@@ -50,8 +50,8 @@ def test_timm_tables_are_read_exactly_on_a_grid_that_is_not_square(
     assert (pe.depth, pe.embed_dim, pe.patch_size) == (2, 16, (16, 16))
     assert pe.keys == ("pos_embed",)
     assert pe.num_parameters == state["pos_embed"].numel()
-    np.testing.assert_array_equal(pe.layers[0].values, state["pos_embed"][0].numpy())
-    assert pe.layers[0].layer == "input"
+    np.testing.assert_array_equal(pe.tables[0].values, state["pos_embed"][0].numpy())
+    assert pe.tables[0].layer == "input"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_channels_first_table_is_turned_to_one_row_a_token(make):
     (pe,) = extract(make.checkpoint(state))
 
     assert pe.grid_size == (3, 4)
-    np.testing.assert_array_equal(pe.layers[0].values[1 * 4 + 2], state["pos_embed"][0, :, 1, 2])
+    np.testing.assert_array_equal(pe.tables[0].values[1 * 4 + 2], state["pos_embed"][0, :, 1, 2])
 
 
 def test_a_channels_last_table_keeps_its_own_grid(make):
@@ -86,7 +86,7 @@ def test_a_channels_last_table_keeps_its_own_grid(make):
 
     (pe,) = extract(make.checkpoint(state))
 
-    np.testing.assert_array_equal(pe.layers[0].values[1 * 4 + 2], state["pos_embed"][0, 1, 2])
+    np.testing.assert_array_equal(pe.tables[0].values[1 * 4 + 2], state["pos_embed"][0, 1, 2])
 
 
 def test_torchvision(make):
@@ -169,7 +169,7 @@ def test_open_clip_s_text_table_is_not_mistaken_for_the_image_s(make):
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
     assert pe.keys == ("visual.positional_embedding",)
-    np.testing.assert_array_equal(pe.layers[0].values, state["visual.positional_embedding"])
+    np.testing.assert_array_equal(pe.tables[0].values, state["visual.positional_embedding"])
     assert [norm.path for norm in pe.norms] == ["blocks.0.norm1"]
 
 

@@ -60,10 +60,10 @@ def test_sam_s_tables_are_read_as_stored(make):
     assert (table.family, table.grid_size) == ("learned_absolute", (6, 7))
     assert (pe.family, pe.kind, pe.join) == ("decomposed_relative", "relative", "layer")
     assert pe.relation == Relation("sum", "query-key")
-    assert [t.name for t in pe.layers] == ["blocks.0.y", "blocks.0.x", "blocks.1.y", "blocks.1.x"]
-    assert {t.grid_size for t in pe.layers} == {(3, 5)}
+    assert [t.name for t in pe.tables] == ["blocks.0.y", "blocks.0.x", "blocks.1.y", "blocks.1.x"]
+    assert {t.grid_size for t in pe.tables} == {(3, 5)}
     assert pe.keys[:2] == ("blocks.0.attn.rel_pos_h", "blocks.0.attn.rel_pos_w")
-    np.testing.assert_array_equal(pe.layers[3].values, state["blocks.1.attn.rel_pos_w"])
+    np.testing.assert_array_equal(pe.tables[3].values, state["blocks.1.attn.rel_pos_w"])
     assert pe.num_parameters == 2 * (5 + 9) * DIM
 
 
@@ -104,7 +104,7 @@ def test_mvitv2_s_stages_have_their_own_grids(make):
 
     (pe,) = extract(make.checkpoint(state))
 
-    assert list(dict.fromkeys(t.grid_size for t in pe.layers)) == [
+    assert list(dict.fromkeys(t.grid_size for t in pe.tables)) == [
         (56, 56),
         (28, 28),
         (14, 14),
@@ -196,7 +196,7 @@ def test_lambda_layers_with_a_table_for_all_offsets(make):
     (pe,) = extract(make.checkpoint(under("stages.2.1.self_attn", layer)))
 
     assert (pe.family, pe.grid_size) == ("lambda_relative", (3, 5))
-    assert pe.layers[0].shape == (5 * 9, DIM)
+    assert pe.tables[0].shape == (5 * 9, DIM)
     expected = cosines_with_itself(lambda_vectors(layer, (3, 5)))
     np.testing.assert_allclose(maps_of(pe)["stages.2.1"][0], expected, atol=1e-6)
 
@@ -229,7 +229,7 @@ def test_coat_s_kernels_are_counted_once_and_differ_in_size(make):
     (pe,) = extract(make.checkpoint(state, grid_size=(4, 6)))
 
     assert pe.family == "conv_relative"
-    assert [t.name for t in pe.layers] == ["crpe1.3x3.yx", "crpe1.5x5.yx"]
+    assert [t.name for t in pe.tables] == ["crpe1.3x3.yx", "crpe1.5x5.yx"]
     assert pe.num_parameters == sum(p.numel() for p in module.parameters())
     assert pe.relation == Relation(beyond="none")
 
@@ -255,7 +255,7 @@ def test_a_file_that_kept_only_the_blocks_names_of_shared_kernels_reads_the_same
     (pe,) = extract(make.checkpoint(state, grid_size=(4, 6)))
     (same,) = extract(make.checkpoint(blocks_only, grid_size=(4, 6)))
 
-    for ours, theirs in zip(pe.layers, same.layers, strict=True):
+    for ours, theirs in zip(pe.tables, same.tables, strict=True):
         assert ours.name == theirs.name
         np.testing.assert_array_equal(ours.values, theirs.values)
 

@@ -44,8 +44,8 @@ def test_swin_s_bias_is_timm_s_in_windows_that_are_not_square(make):
         0,
     )
     names = [f"layers.{s}.blocks.{b}" for s, b in ((0, 0), (1, 0), (1, 1))]
-    assert [table.layer for table in pe.layers] == names
-    for table, bias in zip(pe.layers, timm_biases(model), strict=True):
+    assert [table.layer for table in pe.tables] == names
+    for table, bias in zip(pe.tables, timm_biases(model), strict=True):
         assert table.grid_size == (3, 5)
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
     assert pe.num_parameters == 45 * (2 + 4 + 4)
@@ -57,8 +57,8 @@ def test_a_window_that_swin_shrinks_to_a_small_stage_follows_from_the_image_size
 
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 5), img_size=(24, 40)))
 
-    assert [table.grid_size for table in pe.layers] == [(3, 5), (3, 5), (2, 3)]
-    for table, bias in zip(pe.layers, timm_biases(model), strict=True):
+    assert [table.grid_size for table in pe.tables] == [(3, 5), (3, 5), (2, 3)]
+    for table, bias in zip(pe.tables, timm_biases(model), strict=True):
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
     assert "window 2×3 where the stage's grid is smaller than 3×5" in pe.notes
 
@@ -68,7 +68,7 @@ def test_without_the_image_size_a_shrunken_window_keeps_the_shape_of_the_said_on
 
     (pe,) = extract(make.checkpoint(model.state_dict(), grid_size=(3, 5)))
 
-    assert pe.layers[2].grid_size == (2, 3)
+    assert pe.tables[2].grid_size == (2, 3)
     assert "window 2×3 taken for a stage smaller than 3×5" in pe.notes
 
 
@@ -82,9 +82,9 @@ def test_beit_s_three_last_rows_are_cls(make):
     (pe,) = extract(make.checkpoint(model.state_dict(), img_size=(48, 64)))
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((3, 4), 1, 1)
-    for table, bias in zip(pe.layers, timm_biases(model), strict=True):
+    for table, bias in zip(pe.tables, timm_biases(model), strict=True):
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
-    assert pe.layers[0].patches.shape == (3, 12, 12)
+    assert pe.tables[0].patches.shape == (3, 12, 12)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -109,11 +109,11 @@ def test_hugging_face_s_beit(make, tmp_path, shared):
     for state in (on_disk, in_memory):
         (pe,) = extract(make.checkpoint(state))
 
-        assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1"]
+        assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1"]
         assert (pe.grid_size, pe.num_prefix_rows) == ((3, 3), 1)
         assert pe.num_parameters == (1 if shared else 2) * 28 * 2
         assert ("one table, shared by all 2 blocks" in pe.notes) is shared
-        assert np.shares_memory(pe.layers[0].values, pe.layers[1].values) is shared
+        assert np.shares_memory(pe.tables[0].values, pe.tables[1].values) is shared
 
 
 def test_hugging_face_s_swin(make, tmp_path):
@@ -129,7 +129,7 @@ def test_hugging_face_s_swin(make, tmp_path):
     for state in (load_file(tmp_path / "model.safetensors"), model.state_dict()):
         (pe,) = extract(make.checkpoint(state))
 
-        assert [t.layer for t in pe.layers] == [
+        assert [t.layer for t in pe.tables] == [
             "layers.0.blocks.0",
             "layers.1.blocks.0",
             "layers.1.blocks.1",
@@ -150,12 +150,12 @@ def test_torchvision_s_swin(make):
 
     (pe,) = extract(make.checkpoint(model.state_dict(), grid_size=(3, 5)))
 
-    assert [t.layer for t in pe.layers] == [
+    assert [t.layer for t in pe.tables] == [
         "layers.0.blocks.0",
         "layers.1.blocks.0",
         "layers.1.blocks.1",
     ]
-    for table, block in zip(pe.layers, (model.features[1][0], *model.features[3])):
+    for table, block in zip(pe.tables, (model.features[1][0], *model.features[3])):
         bias = block.attn.get_relative_position_bias()[0].detach().numpy()
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
     paths = [norm.path for norm in pe.norms]
@@ -179,7 +179,7 @@ def test_lape_s_bias_is_between_patches_only(make):
         0,
         1,
     )
-    for i, table in enumerate(pe.layers):
+    for i, table in enumerate(pe.tables):
         np.testing.assert_array_equal(table.values, lape_bias(make, state, (3, 5), i))
     assert "window 3×5 shown by the stored index" in pe.notes
     assert (
@@ -217,7 +217,7 @@ def test_a_stored_index_is_never_used_and_a_wrong_one_is_named(make):
 
     (pe,) = extract(make.checkpoint(state))
 
-    np.testing.assert_array_equal(pe.layers[1].values, lape_bias(make, state, (4, 4), 1))
+    np.testing.assert_array_equal(pe.tables[1].values, lape_bias(make, state, (4, 4), 1))
     assert (
         "blocks.1.attn.relative_position_index is not the index of a 4×4 window; it was "
         "recomputed, and the stored one not used" in pe.notes
@@ -299,12 +299,12 @@ def test_maxvit_has_two_biases_a_block_within_windows_and_across_them(make, name
 
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 5)))
 
-    assert [table.name for table in pe.layers] == [
+    assert [table.name for table in pe.tables] == [
         "stages.0.blocks.0.attn_block",
         "stages.0.blocks.0.attn_grid",
     ]
     assert pe.layer_names == ("stages.0.blocks.0",)
-    for table, module in zip(pe.layers, bias.values(), strict=True):
+    for table, module in zip(pe.tables, bias.values(), strict=True):
         assert table.grid_size == (3, 5)
         wanted = module.get_bias().detach().numpy().reshape(2, 15, 15)
         np.testing.assert_allclose(table.values, wanted, atol=1e-6)
@@ -331,8 +331,8 @@ def test_coatnet_and_maxvit_as_timm_builds_them(make, name):
     (pe,) = extract(make.checkpoint(make.shuffled(model.state_dict())))
 
     wanted = timm_windows(model)
-    assert len(pe.layers) == len(wanted)
-    for table, bias in zip(pe.layers, wanted, strict=True):
+    assert len(pe.tables) == len(wanted)
+    for table, bias in zip(pe.tables, wanted, strict=True):
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
 
 
@@ -349,8 +349,8 @@ def test_gc_vit_s_stages_differ_in_window_and_a_flag_need_only_fit_one(make):
 
     (pe,) = extract(make.checkpoint(state, grid_size=(6, 10)))
 
-    assert [table.grid_size for table in pe.layers] == [(3, 5), (3, 5), (6, 10), (3, 5)]
-    for table, bias in zip(pe.layers, timm_windows(model), strict=True):
+    assert [table.grid_size for table in pe.tables] == [(3, 5), (3, 5), (6, 10), (3, 5)]
+    for table, bias in zip(pe.tables, timm_windows(model), strict=True):
         np.testing.assert_allclose(table.values, bias, atol=1e-6)
 
 
@@ -372,9 +372,9 @@ def test_torchvision_s_maxvit(make):
     (pe,) = extract(make.checkpoint(model.state_dict()))
 
     modules = [m for m in model.modules() if hasattr(m, "get_relative_positional_bias")]
-    assert len(pe.layers) == len(modules) == 6
-    assert [table.part for table in pe.layers[:2]] == ["window_attention", "grid_attention"]
-    for table, module in zip(pe.layers, modules, strict=True):
+    assert len(pe.tables) == len(modules) == 6
+    assert [table.part for table in pe.tables[:2]] == ["window_attention", "grid_attention"]
+    for table, module in zip(pe.tables, modules, strict=True):
         bias = module.get_relative_positional_bias().detach().numpy()
         np.testing.assert_allclose(table.values, bias[0], atol=1e-6)
 
@@ -384,8 +384,8 @@ def test_a_bias_is_expanded_only_where_somebody_looks(make):
 
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
-    assert all(isinstance(table.held, Lookup) for table in pe.layers)
-    assert pe.layers[0].held.index is pe.layers[1].held.index
+    assert all(isinstance(table.held, Lookup) for table in pe.tables)
+    assert pe.tables[0].held.index is pe.tables[1].held.index
     assert pe.headline.startswith("relative_bias · 3×4 · 3 heads")
-    assert not any(table.held._held for table in pe.layers)
-    assert pe.layers[0].values.shape == pe.layers[0].shape == (3, 12, 12)
+    assert not any(table.held._held for table in pe.tables)
+    assert pe.tables[0].values.shape == pe.tables[0].shape == (3, 12, 12)

@@ -34,12 +34,12 @@ def test_s_chh_s_buffers_hold_each_angle_twice_x_before_y(make):
 
     assert (pe.family, pe.kind, pe.join, pe.num_parameters) == ("rotary", "phases", "layer", 0)
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((3, 5), 0, 1)
-    assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1"]
-    assert pe.layers[0].values.shape == (1, 15, 8)
+    assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1"]
+    assert pe.tables[0].values.shape == (1, 15, 8)
     thetas = 10000.0 ** (-2 * np.arange(1, 5) / 8)  # its first angle is 0.3162, not 1
     for patch, (y, x) in enumerate(np.ndindex(3, 5)):
         angles = np.concatenate([(x + 1) * thetas, (y + 1) * thetas])
-        np.testing.assert_allclose(pe.layers[1].values[0, patch], angles, atol=1e-6)
+        np.testing.assert_allclose(pe.tables[1].values[0, patch], angles, atol=1e-6)
     assert "grid 3×5 read from the rotary buffers" in pe.notes
     assert "all heads × 8 angles" in pe.headline
 
@@ -47,7 +47,7 @@ def test_s_chh_s_buffers_hold_each_angle_twice_x_before_y(make):
 def test_s_chh_s_angles_keep_growing_beyond_a_full_turn(make):
     (pe,) = extract(make.checkpoint(make.schh("rope", grid=(2, 40), dim=32, heads=2)))
 
-    first = pe.layers[0].values[0, :40, 0]
+    first = pe.tables[0].values[0, :40, 0]
     np.testing.assert_allclose(first, 10000 ** (-1 / 4) * np.arange(1, 41), atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_mixed_frequencies_give_timm_s_angles_per_layer_and_head(make):
     assert pe.keys == ("rope.freqs",)
     assert pe.num_parameters == 2 * 2 * 2 * 8
     assert (pe.num_heads, pe.num_prefix_tokens, pe.stored) == (2, 1, True)
-    for table, expected in zip(pe.layers, model.rope.get_embed([3, 4]), strict=True):
+    for table, expected in zip(pe.tables, model.rope.get_embed([3, 4]), strict=True):
         turns_like(table.values, expected)
 
 
@@ -98,7 +98,7 @@ def test_naver_s_layout_is_timm_s_with_the_heads_folded(make, said):
     assert (pe.grid_size, pe.num_heads) == ((3, 4), 2)
     for patch, (y, x) in enumerate(np.ndindex(3, 4)):
         expected = x * freqs[0, 1] + y * freqs[1, 1]
-        np.testing.assert_allclose(pe.layers[1].values[:, patch], expected, atol=1e-6)
+        np.testing.assert_allclose(pe.tables[1].values[:, patch], expected, atol=1e-6)
     assert ("2 heads of 64 channels assumed (--num-heads)" in pe.notes) is (said is None)
 
 
@@ -152,8 +152,8 @@ def test_what_no_file_stores_is_computed_by_timm_s_own_module(make, name, in_hal
     assert (pe.grid_size, pe.depth) == (grid, 12)
     if hasattr(model.rope, "update_feat_shape"):
         model.rope.update_feat_shape(list(grid))
-    turns_like(pe.layers[0].values[0], model.rope.get_embed(shape=list(grid)), in_halves=in_halves)
-    assert np.shares_memory(pe.layers[0].values, pe.layers[-1].values)
+    turns_like(pe.tables[0].values[0], model.rope.get_embed(shape=list(grid)), in_halves=in_halves)
+    assert np.shares_memory(pe.tables[0].values, pe.tables[-1].values)
     assert (
         f"computed from --arch timm:{name}: the file stores nothing of its rotary embedding"
         in pe.notes
@@ -168,7 +168,7 @@ def test_axial_angles_grow_evenly_along_each_axis(make):
         make.checkpoint(state, arch="timm:vit_small_patch16_rope_224", grid_size=(20, 30))
     )
 
-    field = pe.layers[0].values[0].reshape(20, 30, -1)
+    field = pe.tables[0].values[0].reshape(20, 30, -1)
     for axis in (0, 1):
         steps = np.diff(field, axis=axis)
         np.testing.assert_allclose(steps, np.broadcast_to(steps[:1, :1], steps.shape), atol=1e-5)
@@ -201,7 +201,7 @@ def test_the_original_eva02_persists_its_tables(make):
     (pe,) = extract(make.checkpoint(state))
 
     assert (pe.grid_size, pe.num_parameters, pe.stored) == ((4, 4), 0, True)
-    turns_like(pe.layers[2].values[0], rope.get_embed())
+    turns_like(pe.tables[2].values[0], rope.get_embed())
 
 
 def test_the_original_dinov3_persists_its_periods(make):
@@ -212,7 +212,7 @@ def test_the_original_dinov3_persists_its_periods(make):
 
     assert (pe.grid_size, pe.num_prefix_tokens) == ((3, 5), 5)
     assert {norm.eps for norm in pe.norms} == {1e-5}
-    turns_like(pe.layers[0].values[0], rope.get_embed(shape=[3, 5]), in_halves=True)
+    turns_like(pe.tables[0].values[0], rope.get_embed(shape=[3, 5]), in_halves=True)
 
 
 def test_an_architecture_of_a_config_json_is_looked_up_only_if_its_name_says_rotary(make):

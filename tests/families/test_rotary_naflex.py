@@ -46,7 +46,7 @@ def test_angles_that_no_file_stores_are_those_of_timm_s_module(rope_type, in_hal
     (pe,) = extract(saved(model, **arguments))
 
     assert (pe.family, pe.stored, pe.grid_size) == ("rotary", False, (3, 5))
-    turns_like(pe.layers[1].values[0], model.rope.get_embed([3, 5]), in_halves=in_halves)
+    turns_like(pe.tables[1].values[0], model.rope.get_embed([3, 5]), in_halves=in_halves)
     assert (
         f"computed from config.json {NAME}: the file stores nothing of its rotary embedding"
         in pe.notes
@@ -60,7 +60,7 @@ def test_learned_frequencies_are_those_of_timm_s_module():
     (pe,) = extract(saved(model, **arguments))
 
     assert (pe.family, pe.stored, pe.num_heads) == ("rotary", True, 2)
-    for layer, table in zip(pe.layers, model.rope.get_embed([3, 5]), strict=True):
+    for layer, table in zip(pe.tables, model.rope.get_embed([3, 5]), strict=True):
         turns_like(layer.values, table, in_halves=False)
 
 

@@ -55,12 +55,12 @@ def test_swin_rope_turns_on_its_window_and_axial_is_told_from_mixed(make, mixed)
     (pe,) = extract(make.checkpoint(state))
 
     assert (pe.family, pe.grid_size, pe.num_heads) == ("rotary", (3, 4), 2)
-    assert [table.layer for table in pe.layers] == ["layers.0.blocks.0", "layers.1.blocks.0"]
+    assert [table.layer for table in pe.tables] == ["layers.0.blocks.0", "layers.1.blocks.0"]
     assert pe.num_parameters == (2 * 2 * 2 * 8 if mixed else 0)
     freqs = state["layers.1.blocks.0.attn.rope_freqs"]
     x, y = positions((3, 4))
     expected = x[:, None] * freqs[0][:, None] + y[:, None] * freqs[1][:, None]
-    np.testing.assert_allclose(pe.layers[1].values, expected, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[1].values, expected, atol=1e-6)
     assert "grid 3×4 read from rope_t_x" in pe.notes
     kind = "mixed: learned for each head" if mixed else "axial, and fixed: all heads alike"
     assert f"frequencies are {kind}" in pe.notes
@@ -79,7 +79,7 @@ def test_frequencies_that_blocks_keep_to_themselves(make):
 
     freqs = state["blocks.1.attn.freqs"].reshape(2, heads, 1, 32)
     expected = x[:, None] * freqs[0] + y[:, None] * freqs[1]
-    np.testing.assert_allclose(pe.layers[1].values, expected, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[1].values, expected, atol=1e-6)
     assert pe.num_parameters == 2 * 2 * heads * 32
     assert "2 heads of 64 channels assumed (--num-heads)" in pe.notes
 
@@ -93,7 +93,7 @@ def test_the_pairing_of_stored_cosines_is_detected(make, half):
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
     picked = np.s_[:, :8] if half else np.s_[:, ::2]
-    same_rotation(pe.layers[0].values[0], sines.numpy()[picked], cosines.numpy()[picked])
+    same_rotation(pe.tables[0].values[0], sines.numpy()[picked], cosines.numpy()[picked])
     assert (HALF if half else INTERLEAVED) in pe.notes
 
 
@@ -104,7 +104,7 @@ def test_eva02_s_tables_may_lie_in_its_blocks(make):
 
     (pe,) = extract(make.checkpoint(make.deit(depth=2) | tables, grid_size=(3, 4)))
 
-    same_rotation(pe.layers[1].values[0], sines.numpy()[:, ::2], cosines.numpy()[:, ::2])
+    same_rotation(pe.tables[1].values[0], sines.numpy()[:, ::2], cosines.numpy()[:, ::2])
 
 
 def test_a_table_that_fits_no_convention_has_none():
@@ -137,8 +137,8 @@ def test_dinov3_is_computed_from_transformers_config_json(make):
     (pe,) = extract(checkpoint)
 
     cosines, sines = model.rope_embeddings(torch.zeros(1, 3, 48, 64))
-    assert (pe.grid_size, pe.num_prefix_tokens, pe.stored, len(pe.layers)) == ((3, 4), 5, False, 2)
-    same_rotation(pe.layers[0].values[0], sines[:, :8].numpy(), cosines[:, :8].numpy())
+    assert (pe.grid_size, pe.num_prefix_tokens, pe.stored, len(pe.tables)) == ((3, 4), 5, False, 2)
+    same_rotation(pe.tables[0].values[0], sines[:, :8].numpy(), cosines[:, :8].numpy())
     assert "computed from config.json: dinov3_vit, base 100, 16 channels" in pe.notes
     assert HALF in pe.notes
 
@@ -150,7 +150,7 @@ def test_transformers_and_timm_agree_on_dinov3(make):
 
     embed = RotaryEmbeddingDinoV3(16, temperature=100).get_embed([5, 2]).numpy()
 
-    same_rotation(pe.layers[0].values[0], embed[:, :8], embed[:, 16:24])
+    same_rotation(pe.tables[0].values[0], embed[:, :8], embed[:, 16:24])
 
 
 def test_pixtral_alternates_the_frequencies_of_its_axes(make):
@@ -170,7 +170,7 @@ def test_pixtral_alternates_the_frequencies_of_its_axes(make):
     (pe,) = extract(replace(checkpoint, metadata={"config": config.to_dict()}))
 
     same_rotation(
-        pe.layers[0].values[0],
+        pe.tables[0].values[0],
         sines[:, :8].detach().numpy(),
         cosines[:, :8].detach().numpy(),
     )
@@ -200,7 +200,7 @@ def test_gemma_turns_half_a_head_by_x_and_half_by_y(make):
     frequencies = 100.0 ** (-2 * np.arange(16) / 32)  # 64 channels a head
     x, y = positions((2, 3))
     expected = np.concatenate([np.outer(x, frequencies), np.outer(y, frequencies)], axis=1)
-    np.testing.assert_allclose(pe.layers[0].values[0], expected, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values[0], expected, atol=1e-6)
     assert any("a quarter of a head apart" in note for note in pe.notes)
 
 
@@ -227,7 +227,7 @@ def test_positions_are_not_shifted_as_they_are_in_training(make):
     *_, pe = extract(make.checkpoint(state, arch="timm:vit_base_patch16_sapiens2", family="rotary"))
 
     embed = RotaryEmbeddingDinoV3(64, temperature=100).get_embed([64, 48]).numpy()
-    same_rotation(pe.layers[0].values[0], embed[:, :32], embed[:, 64:96])
+    same_rotation(pe.tables[0].values[0], embed[:, :32], embed[:, 64:96])
 
 
 @pytest.mark.parametrize(

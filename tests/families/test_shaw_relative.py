@@ -19,8 +19,8 @@ def test_each_block_has_tables_for_queries_and_values_over_both_axes(make):
     assert (pe.family, pe.kind, pe.join) == ("shaw_relative", "relative", "layer")
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens, pe.depth) == ((3, 5), 1, 1, 2)
     parts = ["query.y", "query.x", "value.y", "value.x"]
-    assert [t.name for t in pe.layers] == [f"blocks.{i}.{part}" for i in (0, 1) for part in parts]
-    for table in pe.layers:
+    assert [t.name for t in pe.tables] == [f"blocks.{i}.{part}" for i in (0, 1) for part in parts]
+    for table in pe.tables:
         part, axis = table.part.split(".")
         block = table.layer.split(".")[1]
         key = (

@@ -46,7 +46,7 @@ def test_lape_s_one_dimensional_table_is_stored_in_two_axes(make):
 
     assert (pe.family, pe.num_parameters, pe.num_prefix_rows) == ("sinusoidal_1d", 0, 1)
     assert "fixed 1-D sines and cosines, pairs" in pe.notes
-    np.testing.assert_array_equal(pe.layers[0].values, table)
+    np.testing.assert_array_equal(pe.tables[0].values, table)
 
 
 @pytest.mark.parametrize(

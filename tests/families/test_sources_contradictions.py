@@ -165,7 +165,7 @@ def test_a_renamed_table_is_pointed_at_and_taken_when_it_is_named(make, tmp_path
     (pe,) = extract(load(tmp_path / "x.pth", state_dict_key="module.where_am_i"))
     assert (pe.grid_size, pe.num_prefix_rows, len(pe.norms)) == ((4, 4), 1, 7)
     assert "'module.where_am_i' is taken for pos_embed (--state-dict-key)" in pe.notes
-    assert np.array_equal(pe.layers[0].values, state["where_am_i"][0])
+    assert np.array_equal(pe.tables[0].values, state["where_am_i"][0])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_table_stored_in_full_in_a_quantised_file_is_read_with_a_note(make, tm
 
     (pe,) = extract(load(tmp_path / "x.pth"))
 
-    assert np.array_equal(pe.layers[0].values, state["pos_embed"][0])
+    assert np.array_equal(pe.tables[0].values, state["pos_embed"][0])
     assert any(note.startswith("quantised by bitsandbytes (1 tensor") for note in pe.notes)
 
 

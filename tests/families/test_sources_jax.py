@@ -86,7 +86,7 @@ def as_timm_reads(path, **options):
 
 
 def check(pe, model):
-    assert np.array_equal(pe.layers[0].values, model.pos_embed[0].detach().numpy())
+    assert np.array_equal(pe.tables[0].values, model.pos_embed[0].detach().numpy())
     assert (pe.grid_size, pe.num_prefix_rows, pe.depth) == (
         (4, 4),
         model.pos_embed.shape[1] - 16,
@@ -177,7 +177,7 @@ def test_the_text_tower_of_an_archive_is_read_when_it_is_asked_for(rand, archive
     (pe,) = extract(load(archive(arrays), tower="text"))
 
     assert (pe.grid_size, pe.depth) == ((1, 11), 2)
-    assert np.array_equal(pe.layers[0].values, arrays["params/txt/pos_embedding"][0])
+    assert np.array_equal(pe.tables[0].values, arrays["params/txt/pos_embedding"][0])
 
 
 def as_bfloat16(array):
@@ -193,7 +193,7 @@ def test_naflex_tables_have_a_grid_of_their_own_and_half_precision(rand, archive
     (pe,) = extract(load(archive(arrays)))
 
     assert (pe.grid_size, pe.num_prefix_rows) == ((3, 5), 0)
-    assert np.array_equal(pe.layers[0].values, table.reshape(15, DIM))
+    assert np.array_equal(pe.tables[0].values, table.reshape(15, DIM))
     assert any("read as bfloat16" in note for note in pe.notes)
 
 
@@ -206,7 +206,7 @@ def test_a_bare_table_needs_its_grid(rand, tmp_path):
         extract(load(path))
     (pe,) = extract(load(path, hints=Hints(grid_size=(3, 4))))
     assert (pe.grid_size, pe.num_prefix_rows) == ((3, 4), 0)
-    assert np.array_equal(pe.layers[0].values, table)
+    assert np.array_equal(pe.tables[0].values, table)
 
 
 def test_a_bare_table_of_three_axes_shows_its_grid(rand, tmp_path):

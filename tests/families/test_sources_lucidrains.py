@@ -62,7 +62,7 @@ def test_navit_adds_a_table_of_rows_and_one_of_columns(make):
 
     assert pe.grid_size == (3, 5)
     sum_at_2_4 = axes["pos_embed_height"][2] + axes["pos_embed_width"][4]
-    assert np.array_equal(pe.layers[0].values[2 * 5 + 4], sum_at_2_4)
+    assert np.array_equal(pe.tables[0].values[2 * 5 + 4], sum_at_2_4)
 
 
 def test_a_masked_autoencoder_s_encoder_is_the_vit(make):
@@ -85,8 +85,8 @@ def test_cross_vit_has_a_table_for_small_patches_and_one_for_large(make):
 
     small, large = read(make, state)
 
-    assert (small.grid_size, small.layers[0].part) == ((5, 5), "small")
-    assert (large.grid_size, large.layers[0].part) == ((3, 3), "large")
+    assert (small.grid_size, small.tables[0].part) == ((5, 5), "small")
+    assert (large.grid_size, large.tables[0].part) == ((3, 3), "large")
     assert small.num_prefix_rows == large.num_prefix_rows == 1
 
 
@@ -155,10 +155,10 @@ def test_max_vit_looks_its_bias_up_by_row_and_column_of_query_minus_key(make, wi
     (pe,) = extract(make.checkpoint(make.shuffled(state), grid_size=hint))
 
     assert (pe.family, pe.kind, pe.grid_size) == ("relative_bias", "bias", window)
-    places = [(table.layer, table.part) for table in pe.layers]
+    places = [(table.layer, table.part) for table in pe.tables]
     parts = ("attn_block", "attn_grid")
     assert places == [(f"blocks.{i}", part) for i in range(2) for part in parts]
-    for table, (i, j) in zip(pe.layers, ((0, 2), (0, 6), (1, 2), (1, 6)), strict=True):
+    for table, (i, j) in zip(pe.tables, ((0, 2), (0, 6), (1, 2), (1, 6)), strict=True):
         stored = state[f"layers.{i}.{j}.fn.rel_pos_bias.weight"]
         for query, (y, x) in enumerate(np.ndindex(window)):
             for key, (v, u) in enumerate(np.ndindex(window)):
@@ -194,11 +194,11 @@ def test_levit_s_bias_is_looked_up_by_distance_and_divided_by_the_scale(make):
 
     assert (pe.family, pe.kind) == ("distance_bias", "bias")
     layers = [f"backbone.{i}.layers.0" for i in range(3)]
-    assert [(t.layer, t.grid_size) for t in pe.layers] == list(
+    assert [(t.layer, t.grid_size) for t in pe.tables] == list(
         zip(layers, ((5, 5), (5, 5), (3, 3)))
     )
     rows, columns = np.indices((5, 5)).reshape(2, -1)
-    for table, layer in zip(pe.layers, layers, strict=True):
+    for table, layer in zip(pe.tables, layers, strict=True):
         index = state[f"{layer}.0.pos_indices"]
         bias = state[f"{layer}.0.pos_bias.weight"][index].transpose(2, 0, 1) / 4**-0.5
         halves = index.shape[0] < index.shape[1]
@@ -221,9 +221,9 @@ def test_levit_s_bias_on_a_grid_that_is_no_square(make):
 
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
-    assert pe.layers[0].values.shape == (2, 12, 12)
+    assert pe.tables[0].values.shape == (2, 12, 12)
     stored = state[f"{at}.pos_bias.weight"] / 4**-0.5
-    np.testing.assert_allclose(pe.layers[0].values[:, 5, 11], stored[1 * 4 + 2], rtol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values[:, 5, 11], stored[1 * 4 + 2], rtol=1e-6)
 
 
 def test_levit_s_bias_without_its_queries_cannot_be_scaled(make):
@@ -241,9 +241,9 @@ def test_vit_nd_turns_by_row_and_column_times_the_frequencies_of_each_head(make)
     (pe,) = read_on(make, state, (3, 5))
 
     assert (pe.family, pe.kind, pe.grid_size, pe.num_parameters) == ("rotary", "phases", (3, 5), 0)
-    assert [table.layer for table in pe.layers] == ["blocks.0", "blocks.1"]
+    assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1"]
     wanted = [[freqs[h] @ np.float32([y, x]) for y, x in np.ndindex(3, 5)] for h in range(2)]
-    np.testing.assert_allclose(pe.layers[1].values, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[1].values, wanted, rtol=1e-5, atol=1e-6)
     assert any("(i, i + head_dim/2)" in note for note in pe.notes)
 
 
@@ -253,10 +253,10 @@ def test_rvt_s_rows_and_columns_go_from_minus_pi_to_pi_times_each_scale(make):
 
     (pe,) = read_on(make, state, (3, 5))
 
-    assert (pe.family, pe.grid_size, pe.layers[0].shape) == ("rotary", (3, 5), (1, 15, 8))
+    assert (pe.family, pe.grid_size, pe.tables[0].shape) == ("rotary", (3, 5), (1, 15, 8))
     downs, acrosses = (-1, 0, 1), (-1, -0.5, 0, 0.5, 1)
     wanted = [[*(np.pi * v * scales), *(np.pi * u * scales)] for v in downs for u in acrosses]
-    np.testing.assert_allclose(pe.layers[0].values[0], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values[0], wanted, rtol=1e-5, atol=1e-6)
     assert any("pairs of channels are interleaved" in note for note in pe.notes)
     unsure = "the scales are stored even where the model was built with use_rotary=False"
     assert unsure in pe.notes

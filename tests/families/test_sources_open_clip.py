@@ -44,7 +44,7 @@ def test_the_image_table_is_taken_and_its_grid_is_that_of_the_config(hub):
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.depth) == ((3, 4), 1, 2)
     theirs = model.visual.positional_embedding.detach().numpy()
-    assert np.array_equal(pe.layers[0].values, theirs)
+    assert np.array_equal(pe.tables[0].values, theirs)
     assert pe.norms[0].path == "norm_pre"
     assert {norm.eps for norm in pe.norms} == {model.visual.ln_pre.eps}
 
@@ -55,7 +55,7 @@ def test_the_text_table_is_read_when_it_is_asked_for(hub):
     (pe,) = extract(load(hub(model, VIT), tower="text"))
 
     assert (pe.grid_size, pe.num_prefix_rows) == ((1, 11), 0)
-    assert np.array_equal(pe.layers[0].values, model.positional_embedding.detach().numpy())
+    assert np.array_equal(pe.tables[0].values, model.positional_embedding.detach().numpy())
     assert [norm.path for norm in pe.norms][-1] == "norm"
 
 
@@ -72,9 +72,9 @@ def test_a_resnet_has_a_table_in_its_attention_pool(hub):
 
     (pe,) = extract(load(hub(model, vision)))
 
-    assert (pe.grid_size, pe.num_prefix_rows, pe.layers[0].layer) == ((3, 3), 1, "attnpool")
+    assert (pe.grid_size, pe.num_prefix_rows, pe.tables[0].layer) == ((3, 3), 1, "attnpool")
     theirs = model.visual.attnpool.positional_embedding.detach().numpy()
-    assert np.array_equal(pe.layers[0].values, theirs)
+    assert np.array_equal(pe.tables[0].values, theirs)
     assert pe.patch_size is None
 
 
@@ -88,8 +88,8 @@ def test_a_trunk_of_timm_s_is_read_as_timm_s(hub):
     (text,) = extract(load(folder, tower="text"))
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.architecture) == ((10, 10), 1, "test_vit")
-    assert np.array_equal(pe.layers[0].values, model.visual.trunk.pos_embed[0].detach().numpy())
-    assert np.array_equal(text.layers[0].values, model.text.positional_embedding.detach().numpy())
+    assert np.array_equal(pe.tables[0].values, model.visual.trunk.pos_embed[0].detach().numpy())
+    assert np.array_equal(text.tables[0].values, model.text.positional_embedding.detach().numpy())
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -57,10 +57,10 @@ def test_dino_s_teacher_is_taken_and_its_backbone_unwrapped(make, saved):
     (pe,) = extract(load(path))
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.keys) == ((4, 4), 1, ("backbone.pos_embed",))
-    assert np.array_equal(pe.layers[0].values, table[0])
+    assert np.array_equal(pe.tables[0].values, table[0])
     assert any("also present: 'student'" in note for note in pe.notes)
     (other,) = extract(load(path, state_dict_key="student"))
-    assert not np.array_equal(other.layers[0].values, table[0])
+    assert not np.array_equal(other.tables[0].values, table[0])
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -121,11 +121,11 @@ def test_beit_shares_one_bias_in_pre_training_and_has_one_a_block_after_it(make,
     (one,) = extract(load(saved({"model": before}), hints=said))
     (two,) = extract(load(saved({"module": after}), hints=said))
 
-    assert (one.grid_size, one.num_prefix_rows, len(one.layers)) == ((3, 4), 1, 2)
+    assert (one.grid_size, one.num_prefix_rows, len(one.tables)) == ((3, 4), 1, 2)
     assert "one table, shared by all 2 blocks" in one.notes
     assert one.num_parameters == rows * 2
     assert two.num_parameters == 2 * rows * 2
-    assert not np.array_equal(two.layers[0].values, two.layers[1].values)
+    assert not np.array_equal(two.tables[0].values, two.tables[1].values)
 
 
 def sam(make):
@@ -151,7 +151,7 @@ def test_sam_has_a_table_and_offsets_and_meta_s_eps(make, saved):
     table, offsets = extract(load(saved(sam(make))))
 
     assert (table.grid_size, table.num_prefix_tokens) == ((4, 4), 0)
-    assert [layer.grid_size for layer in offsets.layers] == [(2, 2), (2, 2), (4, 4), (4, 4)]
+    assert [layer.grid_size for layer in offsets.tables] == [(2, 2), (2, 2), (4, 4), (4, 4)]
     assert {norm.eps for norm in table.norms} == {1e-6}
     assert len(table.norms) == 4
 
@@ -180,7 +180,7 @@ def test_rope_vit_s_mixed_frequencies_need_the_number_of_heads(make, saved):
     with pytest.raises(AmbiguousCheckpoint, match="Pass --num-heads N"):
         extract(load(path))
     (pe,) = extract(load(path, hints=Hints(num_heads=2)))
-    assert (pe.grid_size, pe.layers[0].values.shape) == ((3, 4), (2, 12, 4))
+    assert (pe.grid_size, pe.tables[0].values.shape) == ((3, 4), (2, 12, 4))
 
 
 def test_eva_02_has_a_table_and_stored_rotations(make, saved):

@@ -58,7 +58,7 @@ def test_a_vit_s_table_and_norms_are_its_own(read):
     (pe,) = read(model)
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((5, 5), 1, 1)
-    assert np.array_equal(pe.layers[0].values, model.encoder.pos_embedding[0].detach().numpy())
+    assert np.array_equal(pe.tables[0].values, model.encoder.pos_embedding[0].detach().numpy())
     names = ["blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "norm"]
     assert [norm.path for norm in pe.norms] == names
     assert [norm.eps for norm in pe.norms] == eps_of(model, pe)
@@ -71,7 +71,7 @@ def test_swin_s_biases_of_a_window_that_is_no_square_are_its_own(read):
 
     assert (pe.family, pe.grid_size) == ("relative_bias", (3, 4))
     blocks = [m for m in model.modules() if hasattr(m, "get_relative_position_bias")]
-    for layer, block in zip(pe.layers, blocks, strict=True):
+    for layer, block in zip(pe.tables, blocks, strict=True):
         theirs = block.get_relative_position_bias()[0].detach().numpy()
         np.testing.assert_allclose(layer.values, theirs, atol=1e-6)
     assert [norm.eps for norm in pe.norms] == eps_of(model, pe)
@@ -86,7 +86,7 @@ def test_swin_v2_s_window_is_read_from_its_persisted_coordinates(read):
 
     assert (pe.family, pe.grid_size) == ("bias_network", (3, 4))
     blocks = [m for m in model.modules() if hasattr(m, "get_relative_position_bias")]
-    for layer, block in zip(pe.layers, blocks, strict=True):
+    for layer, block in zip(pe.tables, blocks, strict=True):
         theirs = block.get_relative_position_bias()[0].detach().numpy()
         np.testing.assert_allclose(layer.values, theirs, atol=1e-5)
 
@@ -99,9 +99,9 @@ def test_maxvit_has_a_bias_for_windows_and_one_for_grids(read):
 
     (pe,) = read(model)
 
-    assert (pe.family, pe.grid_size, len(pe.layers)) == ("relative_bias", (7, 7), 6)
+    assert (pe.family, pe.grid_size, len(pe.tables)) == ("relative_bias", (7, 7), 6)
     modules = [m for m in model.modules() if hasattr(m, "get_relative_positional_bias")]
-    for layer, module in zip(pe.layers, modules, strict=True):
+    for layer, module in zip(pe.tables, modules, strict=True):
         theirs = module.get_relative_positional_bias()[0].detach().numpy()
         np.testing.assert_allclose(layer.values, theirs, atol=1e-6)
 

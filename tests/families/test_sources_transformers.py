@@ -138,7 +138,7 @@ def test_a_table_is_the_library_s_own(name, tmp_path):
 
     assert (pe.family, pe.kind, pe.join) == ("learned_absolute", "vectors", "input")
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == (grid, rows, tokens)
-    assert np.array_equal(pe.layers[0].values, values_of(model, path))
+    assert np.array_equal(pe.tables[0].values, values_of(model, path))
     assert pe.num_parameters == model.get_parameter(path).numel()
     assert pe.depth == 2
     assert not any("assumed" in note for note in pe.notes)
@@ -157,7 +157,7 @@ def test_every_container_of_the_hub_holds_the_same(container, tmp_path):
     (pe,) = extract(checkpoint)
 
     assert checkpoint.format == "huggingface"
-    assert np.array_equal(pe.layers[0].values, values_of(model, "embeddings.position_embeddings"))
+    assert np.array_equal(pe.tables[0].values, values_of(model, "embeddings.position_embeddings"))
     assert any("shards were read" in note for note in pe.notes) == ("sharded" in container)
 
 
@@ -193,9 +193,9 @@ def test_beit_s_biases_are_the_library_s_own(kind, tmp_path):
 
     assert (pe.family, pe.kind, pe.join) == ("relative_bias", "bias", "layer")
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((3, 4), 1, 1)
-    assert [layer.layer for layer in pe.layers] == ["blocks.0", "blocks.1"]
+    assert [layer.layer for layer in pe.tables] == ["blocks.0", "blocks.1"]
     modules = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
-    for layer, module in zip(pe.layers, modules, strict=True):
+    for layer, module in zip(pe.tables, modules, strict=True):
         np.testing.assert_allclose(layer.values, beit_bias(module, (3, 4)), atol=1e-6)
     check_norms(model, pe)
 
@@ -207,10 +207,10 @@ def test_beit_may_share_one_bias_and_have_a_table_too(tmp_path):
     table, bias = extract(load(written(model, tmp_path)))
 
     assert np.array_equal(
-        table.layers[0].values, values_of(model, "embeddings.position_embeddings")
+        table.tables[0].values, values_of(model, "embeddings.position_embeddings")
     )
     (module,) = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
-    np.testing.assert_allclose(bias.layers[1].values, beit_bias(module, (3, 4)), atol=1e-6)
+    np.testing.assert_allclose(bias.tables[1].values, beit_bias(module, (3, 4)), atol=1e-6)
     assert "one table, shared by all 2 blocks" in bias.notes
 
 
@@ -226,10 +226,10 @@ def test_of_two_towers_the_vision_tower_is_taken_and_the_other_on_request(kind, 
 
     own = "vision_model.embeddings.position_embedding.weight"
     assert pe.grid_size == (4, 4)
-    assert np.array_equal(pe.layers[0].values, values_of(model, own))
+    assert np.array_equal(pe.tables[0].values, values_of(model, own))
     assert any("took the vision tower" in note for note in pe.notes)
     assert (text.grid_size, text.num_prefix_tokens) == ((1, 11), 0)
-    assert np.array_equal(text.layers[0].values, values_of(model, own.replace("vision", "text")))
+    assert np.array_equal(text.tables[0].values, values_of(model, own.replace("vision", "text")))
     assert "a text tower: 11 positions of words, in one line" in text.notes
     check_norms(model.vision_model, pe)
 
@@ -254,7 +254,7 @@ def test_mae_s_decoder_is_left_alone(tmp_path):
 
     own = "vit.embeddings.position_embeddings"
     assert (pe.grid_size, pe.embed_dim) == ((4, 4), 24)
-    assert np.array_equal(pe.layers[0].values, values_of(model, own))
+    assert np.array_equal(pe.tables[0].values, values_of(model, own))
     check_norms(model.vit, pe)
 
 
@@ -269,12 +269,12 @@ def test_swin_s_biases_and_absolute_table_are_the_library_s_own(tmp_path):
 
     assert (table.grid_size, table.num_prefix_rows) == ((12, 12), 0)
     assert np.array_equal(
-        table.layers[0].values, values_of(model, "embeddings.position_embeddings")
+        table.tables[0].values, values_of(model, "embeddings.position_embeddings")
     )
     modules = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
     names = ["layers.0.blocks.0", "layers.0.blocks.1", "layers.1.blocks.0"]
-    assert [layer.layer for layer in bias.layers] == names
-    for layer, module in zip(bias.layers, modules, strict=True):
+    assert [layer.layer for layer in bias.tables] == names
+    for layer, module in zip(bias.tables, modules, strict=True):
         index = module.relative_position_index.reshape(-1)
         theirs = module.relative_position_bias_table[index].reshape(9, 9, -1).permute(2, 0, 1)
         np.testing.assert_allclose(layer.values, theirs.detach().numpy(), atol=1e-6)
@@ -291,7 +291,7 @@ def test_swin_v2_s_window_is_that_of_its_config(tmp_path):
 
     assert pe.grid_size == (3, 3)
     modules = [m for m in model.modules() if hasattr(m, "continuous_position_bias_mlp")]
-    for layer, module in zip(pe.layers, modules, strict=True):
+    for layer, module in zip(pe.tables, modules, strict=True):
         table = module.continuous_position_bias_mlp(module.relative_coords_table)
         table = table.view(-1, layer.values.shape[0])
         theirs = table[module.relative_position_index.view(-1)].view(9, 9, -1).permute(2, 0, 1)
@@ -310,9 +310,9 @@ def test_sam_s_image_encoder_has_a_table_and_offsets_by_axis(tmp_path):
 
     assert (table.family, offsets.family) == ("learned_absolute", "decomposed_relative")
     own = model.get_parameter("vision_encoder.pos_embed").detach().numpy()
-    assert np.array_equal(table.layers[0].values, own.reshape(16, 24))
-    assert [layer.grid_size for layer in offsets.layers] == [(2, 2), (2, 2), (4, 4), (4, 4)]
-    by_name = {f"{layer.layer}.{layer.part}": layer.values for layer in offsets.layers}
+    assert np.array_equal(table.tables[0].values, own.reshape(16, 24))
+    assert [layer.grid_size for layer in offsets.tables] == [(2, 2), (2, 2), (4, 4), (4, 4)]
+    by_name = {f"{layer.layer}.{layer.part}": layer.values for layer in offsets.tables}
     theirs = model.get_parameter("vision_encoder.layers.1.attn.rel_pos_h").detach().numpy()
     assert np.array_equal(by_name["blocks.1.y"], theirs)
     check_norms(model, table)
@@ -329,10 +329,10 @@ def test_pvt_has_a_table_a_stage_and_a_class_token_in_the_last(tmp_path):
 
     assert [pe.grid_size for pe in found] == [(16, 16), (8, 8), (4, 4), (2, 2)]
     assert [pe.num_prefix_rows for pe in found] == [0, 0, 0, 1]
-    assert [pe.layers[0].layer for pe in found] == ["stage0", "stage1", "stage2", "stage3"]
+    assert [pe.tables[0].layer for pe in found] == ["stage0", "stage1", "stage2", "stage3"]
     for stage, pe in enumerate(found):
         path = f"encoder.patch_embeddings.{stage}.position_embeddings"
-        assert np.array_equal(pe.layers[0].values, values_of(model, path))
+        assert np.array_equal(pe.tables[0].values, values_of(model, path))
     check_norms(model, found[0])
 
 
@@ -347,12 +347,12 @@ def test_yolos_appends_detection_tokens_whose_rows_come_last(tmp_path):
 
     own = values_of(model, "embeddings.position_embeddings")
     assert (table.grid_size, table.num_prefix_rows, table.num_prefix_tokens) == ((4, 6), 1, 1)
-    assert np.array_equal(table.layers[0].values, own[:25])
+    assert np.array_equal(table.tables[0].values, own[:25])
     assert table.num_parameters == own.size
     assert "the last 10 rows stand for detection tokens, and were left out" in table.notes
-    assert (middle.join, [layer.layer for layer in middle.layers]) == ("unshare", ["blocks.1"])
+    assert (middle.join, [layer.layer for layer in middle.tables]) == ("unshare", ["blocks.1"])
     theirs = model.get_parameter("encoder.interpolation.mid_position_embeddings").detach().numpy()
-    assert np.array_equal(middle.layers[0].values, theirs[0, 0, :25])
+    assert np.array_equal(middle.tables[0].values, theirs[0, 0, :25])
 
 
 @pytest.mark.parametrize("kind", ["DINOv3ViT", "Pixtral"])
@@ -371,7 +371,7 @@ def test_rotations_are_computed_from_the_config(kind, tmp_path):
         assert pe.num_prefix_tokens == 5
         cosines, sines = model.rope_embeddings(torch.zeros(1, 3, 48, 64))
         half = cosines.shape[-1] // 2
-        angles = pe.layers[0].values[0]
+        angles = pe.tables[0].values[0]
         np.testing.assert_allclose(np.cos(angles), cosines[:, :half].numpy(), atol=1e-5)
         np.testing.assert_allclose(np.sin(angles), sines[:, :half].numpy(), atol=1e-5)
 
@@ -383,7 +383,7 @@ def test_a_timm_model_in_the_wrapper_is_timm_s(tmp_path):
     (pe,) = extract(load(written(model, tmp_path)))
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.architecture) == ((3, 4), 1, "test_vit")
-    assert np.array_equal(pe.layers[0].values, values_of(model, "timm_model.pos_embed"))
+    assert np.array_equal(pe.tables[0].values, values_of(model, "timm_model.pos_embed"))
     check_norms(model, pe)
 
 

@@ -47,7 +47,7 @@ def test_pit_s_channels_first_table_is_what_pit_adds(make):
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((5, 9), 0, 1)
     added = added_to(model, model.pos_drop, (48, 80))
-    np.testing.assert_array_equal(pe.layers[0].values, added.reshape(4, -1).T)
+    np.testing.assert_array_equal(pe.tables[0].values, added.reshape(4, -1).T)
     assert pe.depth == 3
     assert [norm.path for norm in pe.norms][:2] == [
         "transformers.0.blocks.0.norm1",
@@ -79,7 +79,7 @@ def test_volo_s_table_is_channels_last(make):
 
     assert pe.grid_size == (4, 6)
     added = added_to(model, model.pos_drop, (64, 96))
-    np.testing.assert_array_equal(pe.layers[0].values, added.reshape(-1, 16))
+    np.testing.assert_array_equal(pe.tables[0].values, added.reshape(-1, 16))
 
 
 def test_visformer_has_a_table_a_stage_each_an_embedding_of_its_own(make):
@@ -94,7 +94,7 @@ def test_visformer_has_a_table_a_stage_each_an_embedding_of_its_own(make):
     assert [pe.grid_size for pe in found] == [(12, 20), (6, 10), (3, 5)]
     assert [pe.embed_dim for pe in found] == [4, 8, 16]
     second = model.pos_embed2.detach().numpy()[0]
-    np.testing.assert_array_equal(found[1].layers[0].values[2 * 10 + 7], second[:, 2, 7])
+    np.testing.assert_array_equal(found[1].tables[0].values[2 * 10 + 7], second[:, 2, 7])
 
 
 def test_nest_s_blocks_are_put_back_into_rows(make):
@@ -109,7 +109,7 @@ def test_nest_s_blocks_are_put_back_into_rows(make):
     assert [pe.layer_names for pe in found] == [("levels.0",), ("levels.1",), ("levels.2",)]
     assert [pe.grid_size for pe in found] == [(16, 16), (8, 8), (4, 4)]
     for pe, level in zip(found, model.levels, strict=True):
-        image = torch.from_numpy(pe.layers[0].values.copy()).reshape(1, *pe.grid_size, -1)
+        image = torch.from_numpy(pe.tables[0].values.copy()).reshape(1, *pe.grid_size, -1)
         torch.testing.assert_close(blockify(image, level.block_size), level.pos_embed.data)
     assert "16 blocks of 16 tokens were put back into row-major order" in found[0].notes
 
@@ -123,12 +123,12 @@ def test_hiera_s_grid_and_window_are_two_embeddings_of_what_is_added(make, name,
     whole, tile = extract(make.checkpoint(states))
 
     assert (whole.grid_size, tile.grid_size) == ((3, 5), window)
-    assert [pe.layers[0].name for pe in (whole, tile)] == ["input.global", "input.window"]
+    assert [pe.tables[0].name for pe in (whole, tile)] == ["input.global", "input.window"]
     key = "pos_embed_win" if name.startswith("hiera_") else "pos_embed_window"
     assert f"resized, and {key} is added to it in tiles" in whole.notes
-    np.testing.assert_array_equal(tile.layers[0].values, states[key][0].flatten(1).T.numpy())
+    np.testing.assert_array_equal(tile.tables[0].values, states[key][0].flatten(1).T.numpy())
     np.testing.assert_array_equal(
-        whole.layers[0].values, states["pos_embed"][0].flatten(1).T.numpy()
+        whole.tables[0].values, states["pos_embed"][0].flatten(1).T.numpy()
     )
 
 
@@ -141,7 +141,7 @@ def test_a_video_hiera_has_a_table_of_space_and_one_of_time(make):
     space, time = extract(make.checkpoint(state))
 
     assert (space.grid_size, time.grid_size) == ((4, 4), (5, 1))
-    assert [pe.layers[0].part for pe in (space, time)] == ["spatial", "temporal"]
+    assert [pe.tables[0].part for pe in (space, time)] == ["spatial", "temporal"]
 
 
 def test_crossvit_s_branches_have_grids_widths_and_class_tokens_of_their_own(make):
@@ -153,10 +153,10 @@ def test_crossvit_s_branches_have_grids_widths_and_class_tokens_of_their_own(mak
 
     small, large = extract(make.checkpoint(state, grid_size=(4, 6), num_prefix_tokens=1))
 
-    assert [pe.layers[0].name for pe in (small, large)] == ["input.branch0", "input.branch1"]
+    assert [pe.tables[0].name for pe in (small, large)] == ["input.branch0", "input.branch1"]
     assert (small.grid_size, small.embed_dim, small.num_prefix_rows) == ((4, 6), 8, 1)
     assert (large.embed_dim, large.num_prefix_rows, large.num_prefix_tokens) == (16, 1, 1)
-    np.testing.assert_array_equal(large.layers[0].values, state["pos_embed_1"][0].numpy())
+    np.testing.assert_array_equal(large.tables[0].values, state["pos_embed_1"][0].numpy())
     assert "blocks.0.blocks.1.1.norm1" in {norm.path for norm in small.norms}
 
 
@@ -173,7 +173,7 @@ def test_tnt_has_a_table_of_patches_and_one_of_the_pixels_in_each(make):
     assert (patches.grid_size, patches.num_prefix_rows, patches.embed_dim) == ((3, 5), 1, 12)
     assert (pixels.grid_size, pixels.num_prefix_rows, pixels.embed_dim) == ((4, 4), 0, 6)
     inner = model.pixel_pos.detach().numpy()[0]
-    np.testing.assert_array_equal(pixels.layers[0].values[4 * 1 + 2], inner[:, 1, 2])
+    np.testing.assert_array_equal(pixels.tables[0].values[4 * 1 + 2], inner[:, 1, 2])
 
 
 def test_old_tnt_files_use_other_names(make):
@@ -204,7 +204,7 @@ def test_tables_of_rows_and_columns_are_added(make, names, shapes):
 
     assert (pe.grid_size, pe.keys, pe.num_parameters) == ((3, 5), names, 8 * 8)
     wanted = down.reshape(3, 8)[2] + across.reshape(5, 8)[4]
-    np.testing.assert_allclose(pe.layers[0].values[2 * 5 + 4], wanted)
+    np.testing.assert_allclose(pe.tables[0].values[2 * 5 + 4], wanted)
     assert "grid 3×5: 3 rows and 5 columns, factorised and added here" in pe.notes
 
 
@@ -219,7 +219,7 @@ def test_naflexvit_adds_them_so_too(make):
     (pe,) = extract(make.checkpoint(model.state_dict()))
 
     embeds._apply_factorized_pos_embed(pooled, (3, 3))
-    np.testing.assert_allclose(pe.layers[0].values, pooled[0].detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values, pooled[0].detach().numpy(), atol=1e-6)
     assert (pe.num_prefix_rows, pe.num_prefix_tokens) == (0, 4)
 
 
@@ -233,10 +233,10 @@ def test_gemma_s_two_axes_stay_apart_until_a_grid_is_said(make):
 
     assert (down.grid_size, across.grid_size) == ((11, 1), (1, 11))
     assert down.num_parameters + across.num_parameters == values.size == summed.num_parameters
-    np.testing.assert_array_equal(across.layers[0].values, values[0])
+    np.testing.assert_array_equal(across.tables[0].values, values[0])
     np.testing.assert_array_equal(down.layers[0].values, values[1])
     assert summed.grid_size == (3, 5)
-    np.testing.assert_allclose(summed.layers[0].values[2 * 5 + 4], values[1, 2] + values[0, 4])
+    np.testing.assert_allclose(summed.tables[0].values[2 * 5 + 4], values[1, 2] + values[0, 4])
     assert (
         "11 positions of each axis, factorised: --grid-size HxW adds them on a grid" in down.notes
     )
@@ -258,7 +258,7 @@ def test_gemma_s_patch_embedding_reads_x_from_the_first_axis(make):
 
     with torch.no_grad():
         added = embed(torch.zeros(1, 3, 12, 20))[0]
-    np.testing.assert_allclose(pe.layers[0].values, added[0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(pe.tables[0].values, added[0].numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("key", ["head.pos_embed", "visual.attnpool.positional_embedding"])
@@ -270,7 +270,7 @@ def test_the_first_row_of_clip_s_attention_pool_is_the_mean_s(make, key):
     (pe,) = extract(make.checkpoint(state, grid_size=(3, 4)))
 
     assert (pe.grid_size, pe.num_prefix_rows) == ((3, 4), 1)
-    assert pe.layers[0].layer in ("head", "attnpool")
+    assert pe.tables[0].layer in ("head", "attnpool")
     assert (
         "the first row is that of the mean of the patches, which asks for all of them" in pe.notes
     )
@@ -286,7 +286,7 @@ def test_the_attention_pool_of_timm_s_clip_resnet(make):
     (pe,) = extract(make.checkpoint(state))
 
     assert (pe.grid_size, pe.num_prefix_rows) == ((4, 4), 1)
-    np.testing.assert_array_equal(pe.layers[0].values, state["head.pos_embed"].numpy())
+    np.testing.assert_array_equal(pe.tables[0].values, state["head.pos_embed"].numpy())
 
 
 def test_pvt_s_stages_differ_in_width_and_are_no_blocks(make):
@@ -296,7 +296,7 @@ def test_pvt_s_stages_differ_in_width_and_are_no_blocks(make):
 
     found = extract(make.checkpoint(state))
 
-    assert [pe.layers[0].layer for pe in found] == ["stage1", "stage2", "stage3", "stage4"]
+    assert [pe.tables[0].layer for pe in found] == ["stage1", "stage2", "stage3", "stage4"]
     assert [(pe.grid_size, pe.num_prefix_rows) for pe in found] == [
         ((7, 7), 0),
         ((5, 5), 0),
@@ -361,5 +361,5 @@ def test_pvt_s_base_class_keeps_a_table_a_stage_and_the_last_one_has_cls(make):
 
     first, last = extract(make.checkpoint(state | {"cls_token": make.rand(1, 1, 16)}))
 
-    assert (first.layers[0].layer, first.grid_size, first.num_prefix_rows) == ("stage0", (8, 8), 0)
-    assert (last.layers[0].layer, last.grid_size, last.num_prefix_rows) == ("stage1", (4, 4), 1)
+    assert (first.tables[0].layer, first.grid_size, first.num_prefix_rows) == ("stage0", (8, 8), 0)
+    assert (last.tables[0].layer, last.grid_size, last.num_prefix_rows) == ("stage1", (4, 4), 1)

@@ -77,8 +77,8 @@ def _as_scheme(pe, has_grids, has_shapes):
         pe.family,
         pe.kind,
         pe.keys,
-        tuple(table.grid_size for table in pe.layers) if has_grids else (),
-        tuple(table.shape for table in pe.layers) if has_shapes else (),
+        tuple(table.grid_size for table in pe.tables) if has_grids else (),
+        tuple(table.shape for table in pe.tables) if has_shapes else (),
         pe.num_prefix_rows if has_grids else 0,
         pe.num_parameters,
     )

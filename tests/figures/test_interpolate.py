@@ -283,7 +283,7 @@ def test_thin_grids_are_drawn(grid_size):
 
 def test_missing_values_are_hatched_and_explained():
     pe = vectors()
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[1] = np.nan
     pe = PositionEmbedding("x", "vectors", "input", (LayerPE("input", values, (3, 5), 1),))
 

@@ -43,9 +43,9 @@ def texts_of(fig):
 
 
 def broken(pe, row):
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[row] = 0
-    return replace(pe, layers=(replace(pe.layers[0], values=values),))
+    return replace(pe, tables=(replace(pe.tables[0], values=values),))
 
 
 @pytest.fixture(scope="module")
@@ -210,11 +210,11 @@ def test_every_map_can_have_a_file_of_its_own(result):
 
 def test_a_key_appears_on_the_maps_that_miss_something_and_only_there(vectors):
     pe = vectors("none", depth=0)
-    hurt = broken(pe, 3).layers[0]
+    hurt = broken(pe, 3).tables[0]
     tables = tuple(
-        replace(table, layer=f"blocks.{k}") for k, table in enumerate((hurt, pe.layers[0], hurt))
+        replace(table, layer=f"blocks.{k}") for k, table in enumerate((hurt, pe.tables[0], hurt))
     )
-    result = similarity(replace(pe, layers=tables), layer=None)
+    result = similarity(replace(pe, tables=tables), layer=None)
 
     keys = [
         "undefined" in words_of(fig)
@@ -258,7 +258,7 @@ def test_layers_of_different_grids_lie_in_the_corners_of_their_cells(per_layer):
         LayerPE("layers.0", np.full((2, 6, 6), 0.5, np.float32), (2, 3)),
         LayerPE("layers.1", np.ones((2, 2, 2), np.float32), (1, 2)),
     )
-    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), layers=tables)
+    pe = replace(per_layer("bias", [np.zeros((2, 6, 6))], (2, 3)), tables=tables)
     figs = draw(similarity(pe))
 
     assert "the middle patch" in words_of(figs["similarity_query"])

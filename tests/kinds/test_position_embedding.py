@@ -167,15 +167,15 @@ def test_values_that_are_not_finite_are_counted():
 )
 def test_save_then_open_is_exact(tmp_path_factory, rows, columns, prefix, width, seed):
     path = tmp_path_factory.getbasetemp() / "again.pe.safetensors"
-    first = embedding(layers=(table(rows, columns, prefix, width, seed=seed),))
+    first = embedding(tables=(table(rows, columns, prefix, width, seed=seed),))
     again = PositionEmbedding.open(first.save(path))
     assert_same(first, again)
 
 
 def assert_same(first: PositionEmbedding, again: PositionEmbedding) -> None:
-    for name in (f.name for f in fields(first) if f.name not in ("layers", "norms")):
+    for name in (f.name for f in fields(first) if f.name not in ("tables", "norms")):
         assert getattr(first, name) == getattr(again, name), name
-    for one, other in zip(first.layers, again.layers, strict=True):
+    for one, other in zip(first.tables, again.tables, strict=True):
         assert (one.name, one.grid_size) == (other.name, other.grid_size)
         assert one.num_prefix_rows == other.num_prefix_rows
         np.testing.assert_array_equal(one.values, other.values)
@@ -246,8 +246,8 @@ def test_save_then_open_keeps_a_lookup_and_writes_what_is_shared_once(tmp_path):
         assert len(list(file.keys())) == 3
     again = PositionEmbedding.open(path)
     assert_same(pe, again)
-    assert all(isinstance(table.held, Lookup) for table in again.layers)
-    np.testing.assert_array_equal(again.layers[1].held.index, index)
+    assert all(isinstance(table.held, Lookup) for table in again.tables)
+    np.testing.assert_array_equal(again.tables[1].held.index, index)
     assert again.save(tmp_path / "y.pe.safetensors").read_bytes() == path.read_bytes()
 
 

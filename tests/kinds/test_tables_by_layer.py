@@ -24,7 +24,7 @@ def arrays(pe, **options):
 @pytest.mark.parametrize("eps", [1e-6, 1e-5, 0.1])
 def test_the_arithmetic_is_that_of_torchs_layer_norm(vectors, eps):
     pe = vectors(width=24)
-    values, norm = pe.layers[0].values, pe.norms[0]
+    values, norm = pe.tables[0].values, pe.norms[0]
 
     np.testing.assert_allclose(
         normalised(values, norm, ln_eps=eps), torch_norm(values, norm, eps), atol=1e-6
@@ -45,7 +45,7 @@ def test_an_rms_norm_is_torchs_rms_norm():
 def test_lape_normalises_what_the_layer_before_received(vectors):
     pe = vectors("lape", depth=4)
     norms = pe.norms_named("pe_norm")
-    omega, expected = pe.layers[0].values, {}
+    omega, expected = pe.tables[0].values, {}
     for layer in ("blocks.0", "blocks.1", "blocks.2", "blocks.3"):
         omega = torch_norm(omega, norms[layer])
         expected[layer] = omega
@@ -63,7 +63,7 @@ def test_lape_is_not_the_norm_of_the_stored_table(vectors):
 
     actual = arrays(pe)
 
-    wrong = torch_norm(pe.layers[0].values, norms["blocks.2"])
+    wrong = torch_norm(pe.tables[0].values, norms["blocks.2"])
     assert np.abs(actual["blocks.2"] - wrong).max() > 0.1
     right = torch_norm(actual["blocks.1"], norms["blocks.2"])
     np.testing.assert_allclose(actual["blocks.2"], right, atol=1e-5)
@@ -80,7 +80,7 @@ def test_one_table_is_seen_through_norm1_of_every_layer(vectors, join):
     assert {table.notion for table in tables} == {"proxy"}
     for table in tables:
         assert table.norm == f"{table.layer}.norm1"
-        expected = torch_norm(pe.layers[0].values, norms[table.layer])
+        expected = torch_norm(pe.tables[0].values, norms[table.layer])
         np.testing.assert_allclose(table.values, expected, atol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_unshared_tables_are_seen_through_norm1_of_their_own_layer(vectors):
     pe = vectors("unshare")
     norms = pe.norms_named("norm1")
 
-    for stored, table in zip(pe.layers, received(pe)):
+    for stored, table in zip(pe.tables, received(pe)):
         expected = torch_norm(stored.values, norms[stored.layer])
         np.testing.assert_allclose(table.values, expected, atol=1e-5)
 
@@ -97,8 +97,8 @@ def test_pvg_starts_the_recurrence_in_block_1_and_shows_a_proxy_in_block_0(vecto
     pe = vectors("pvg", depth=3)
     pe = replace(pe, norms=tuple(n for n in pe.norms if n.path != "blocks.0.pe_norm"))
     token, position = pe.norms_named("norm1"), pe.norms_named("pe_norm")
-    first = torch_norm(pe.layers[0].values, token["blocks.0"])
-    second = torch_norm(pe.layers[0].values, position["blocks.1"])
+    first = torch_norm(pe.tables[0].values, token["blocks.0"])
+    second = torch_norm(pe.tables[0].values, position["blocks.1"])
     third = torch_norm(second, position["blocks.2"])
 
     tables = list(received(pe))
@@ -116,7 +116,7 @@ def test_mpvg_gives_the_last_norm_the_stored_table(vectors):
     *_, table = received(pe)
 
     assert (table.layer, table.notion, table.norm) == ("norm", "joined", "pe_norm")
-    np.testing.assert_allclose(table.values, torch_norm(pe.layers[0].values, last), atol=1e-5)
+    np.testing.assert_allclose(table.values, torch_norm(pe.tables[0].values, last), atol=1e-5)
 
 
 def test_a_bias_with_a_norm_is_normalised_over_its_keys(per_layer):
@@ -163,7 +163,7 @@ def test_norms_of_other_widths_never_see_the_table(vectors):
 def test_a_given_eps_replaces_that_of_every_norm(vectors):
     pe = vectors("lape", depth=2)
     norms = pe.norms_named("pe_norm")
-    omega = torch_norm(pe.layers[0].values, norms["blocks.0"], 1e-2)
+    omega = torch_norm(pe.tables[0].values, norms["blocks.0"], 1e-2)
 
     actual = arrays(pe, ln_eps=1e-2)
 

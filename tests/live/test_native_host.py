@@ -139,7 +139,7 @@ def test_scaling_is_what_scaling_the_weights_would_be(hosted, lively, scheme, jo
 def test_fixed_rotations_are_scaled_as_angles(hosted, lively):
     model, host, tables = hosted("rope_axial", "layer")
     slow = lively("rope_axial", "layer")
-    angles = torch.from_numpy(np.array(tables[0].layers[0].values[0])).repeat_interleave(2, dim=1)
+    angles = torch.from_numpy(np.array(tables[0].tables[0].values[0])).repeat_interleave(2, dim=1)
     slow.rope.freqs_cos.copy_((angles / 2).cos())
     slow.rope.freqs_sin.copy_((angles / 2).sin())
     got = logits(model, host.change(Change(0.5)))

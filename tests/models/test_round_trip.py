@@ -86,7 +86,7 @@ def test_a_model_without_positions_says_so(vit, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def assert_same_values(pe: PositionEmbedding, model: VisionTransformer) -> None:
-    for shown, used in zip(pe.layers, used_by(model), strict=True):
+    for shown, used in zip(pe.tables, used_by(model), strict=True):
         np.testing.assert_allclose(of(pe, shown.values), used.numpy(), atol=1e-6, rtol=1e-6)
     if pe.join in ("lape", "pvg", "mpvg"):
         joined = [table.values for table in received(pe) if table.notion == "joined"]

@@ -116,7 +116,7 @@ def table_of(
     )
     given = {
         "family": "learned_absolute", "kind": "vectors", "join": "lape",
-        "layers": (LayerPE("input", values, grid, 1),), "norms": norms, "source": "runs/small.pth",
+        "tables": (LayerPE("input", values, grid, 1),), "norms": norms, "source": "runs/small.pth",
         "sha256": "0123456789abcdef" * 4, "notes": (), "keys": ("pos_embed",),
         "num_prefix_tokens": 1, "depth": depth, "patch_size": (16, 16),
     }  # fmt: skip

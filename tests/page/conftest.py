@@ -112,7 +112,7 @@ def make_embedding(**changes) -> PositionEmbedding:
         "family": "learned_absolute",
         "kind": "vectors",
         "join": "lape",
-        "layers": (table,),
+        "tables": (table,),
         "norms": norms,
         "source": "runs/small.pth",
         "sha256": "0123456789abcdef" * 4,

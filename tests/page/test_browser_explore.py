@@ -162,7 +162,7 @@ def test_every_metric_states_the_error_of_what_it_shows(page, table, metric):
 def test_lengths_are_those_of_the_vectors_where_only_directions_travel(browser, tmp_path):
     rows = 3 * np.random.default_rng(0).normal(size=(2, 35, 8)).astype(np.float32)
     layers = tuple(LayerPE(f"blocks.{k}", values, GRID) for k, values in enumerate(rows))
-    pe = table_of(GRID, layers=layers, norms=(), join="unshare", depth=2, num_prefix_tokens=0)
+    pe = table_of(GRID, tables=layers, norms=(), join="unshare", depth=2, num_prefix_tokens=0)
     with opened(browser, pei.report([pe]).save(tmp_path / "r.html"), "#metric=dot") as page:
         hover(page, VIEW, (1, 1), GRID)
         found = np.load(saved(page, VIEW, "NPY"))

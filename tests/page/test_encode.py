@@ -120,9 +120,9 @@ def test_lengths_travel_where_the_rows_are_directions_and_their_error_is_stated(
 
 
 def test_a_row_of_nan_is_missing_in_every_layer():
-    values = np.array(table_of((5, 7)).layers[0].values)
+    values = np.array(table_of((5, 7)).tables[0].values)
     values[4] = np.nan
-    table = table_of((5, 7), layers=(LayerPE("input", values, (5, 7), 1),))
+    table = table_of((5, 7), tables=(LayerPE("input", values, (5, 7), 1),))
     for frame in similarity_frames(pei.similarity(table)):
         item = frame.maps[0]
         shown = decoded(item) if item.chain is None else cosines(item.chain.rows).map(None)
@@ -145,7 +145,7 @@ def test_the_page_can_resample_the_table_itself():
 def test_twelve_layers_of_a_large_grid_take_less_than_a_megabyte():
     draw = np.random.default_rng(0)
     values = draw.normal(size=(1 + 37 * 37, 64)).astype(np.float32)
-    table = table_of((37, 37), width=64, depth=12, layers=(LayerPE("input", values, (37, 37), 1),))
+    table = table_of((37, 37), width=64, depth=12, tables=(LayerPE("input", values, (37, 37), 1),))
     frames = similarity_frames(pei.similarity(table))
     assert len(payload([view_of(frames)])) < 300_000
 

@@ -150,7 +150,7 @@ def test_the_top_names_the_embedding_its_numbers_and_its_assumptions(embedding, 
 
 def test_a_bias_is_normed_inside_attention_and_one_map_of_all_heads_is_no_head(embedding):
     table = LayerPE("blocks.0", np.ones((1, 12, 12), np.float32), (3, 4))
-    pe = embedding(family="relative_bias", kind="bias", layers=(table,))
+    pe = embedding(family="relative_bias", kind="bias", tables=(table,))
     (chapter,) = report(pe).chapters
     assert "in every block through a LayerNorm of its own (LaPE), inside" in chapter.lede
     assert "added" not in chapter.lede
@@ -159,10 +159,10 @@ def test_a_bias_is_normed_inside_attention_and_one_map_of_all_heads_is_no_head(e
 
 def test_values_that_are_not_finite_are_counted_at_the_top(embedding):
     pe = embedding()
-    values = pe.layers[0].values.copy()
+    values = pe.tables[0].values.copy()
     values[3, 2] = float("nan")
-    table = type(pe.layers[0])("input", values, (3, 4), 1)
-    facts = report(embedding(layers=(table,))).summary["small"]
+    table = type(pe.tables[0])("input", values, (3, 4), 1)
+    facts = report(embedding(tables=(table,))).summary["small"]
     assert Fact("Non-finite values", 1, "NaN or infinite; drawn as missing") in facts
 
 
@@ -259,7 +259,7 @@ def test_what_cannot_be_reported_on_is_refused(items, labels, message):
 
 
 def test_an_embedding_without_tables_has_a_page_too(embedding, read_page):
-    page = report(embedding(family="none", kind="function", join="none", layers=(), norms=()))
+    page = report(embedding(family="none", kind="function", join="none", tables=(), norms=()))
     assert "none · 2 layers · join=none" in read_page(page.html).one("section", id_="summary").text
 
 

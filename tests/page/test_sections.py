@@ -120,7 +120,7 @@ def test_layernorm_speaks_only_of_what_is_on_the_page(embedding, page):
     assert "position norms" in words.how_to_read
     norms = tuple(norm for norm in embedding().norms if norm.name == "norm1")
     layers = (LayerPE("blocks.0", np.random.default_rng(0).normal(size=(2, 12, 12)), (3, 4)),)
-    bias = embedding(family="relative_bias", kind="bias", join="layer", layers=layers, norms=norms)
+    bias = embedding(family="relative_bias", kind="bias", join="layer", tables=layers, norms=norms)
     plain = by_stem(report(bias))["layernorm"]
     assert "decomposition" not in plain.how_to_read
     assert "position norms" not in plain.how_to_read
@@ -152,7 +152,7 @@ def test_interpolation_says_what_its_result_says(embedding, page):
 
 def test_a_kind_that_is_not_resampled_has_a_reason_instead_of_a_section(embedding):
     computed = LayerPE("blocks.0", np.random.default_rng(0).normal(size=(12, 4)), (3, 4))
-    peg = embedding(family="peg", kind="function", join="layer", layers=(computed,), stored=False)
+    peg = embedding(family="peg", kind="function", join="layer", tables=(computed,), stored=False)
     page = report(peg)
     assert "interpolate" not in by_stem(page)
     (omission,) = page.chapters[0].omissions
@@ -165,7 +165,7 @@ def test_angles_are_computed_anew_and_have_no_lengths(embedding):
     y, x = np.indices((3, 4)).reshape(2, 12, 1)
     angles = np.concatenate([y * [1, 0.1], x * [1, 0.1]], axis=1)[None]
     layers = (LayerPE("blocks.0", angles, (3, 4)),)
-    page = report(embedding(family="rotary", kind="phases", join="layer", layers=layers))
+    page = report(embedding(family="rotary", kind="phases", join="layer", tables=layers))
     section = by_stem(page)["interpolate"]
     assert section.finding.startswith(
         "Computed anew from 3×4 to 5×7 patches (native, which is rope-vit's rule: extrapolate)"
@@ -184,7 +184,7 @@ def test_a_checkpoint_without_norms_says_so(embedding):
     ids=["missing", "zero", "constant"],
 )
 def test_a_table_without_information_has_a_page_without_nonsense(values, embedding, read_page):
-    page = report(embedding(layers=(LayerPE("input", values, (3, 4), 1),)))
+    page = report(embedding(tables=(LayerPE("input", values, (3, 4), 1),)))
     assert [section.stem for section in page.sections] == list(ALL)
     assert not any("nan" in section.finding for section in page.sections)
     read_page(page.html)
@@ -194,13 +194,13 @@ def test_a_table_without_information_has_a_page_without_nonsense(values, embeddi
 def test_narrow_grids_have_a_page(grid_size, embedding, read_page):
     rows = grid_size[0] * grid_size[1]
     values = np.random.default_rng(0).normal(size=(rows, 8))
-    page = report(embedding(layers=(LayerPE("input", values, grid_size),), num_prefix_tokens=0))
+    page = report(embedding(tables=(LayerPE("input", values, grid_size),), num_prefix_tokens=0))
     assert not any("nan" in section.finding for section in page.sections)
     read_page(page.html)
 
 
 def test_an_embedding_without_tables_says_that_there_is_nothing_to_ask(embedding):
-    page = report(embedding(layers=(), norms=()))
+    page = report(embedding(tables=(), norms=()))
     assert page.sections == ()
     assert {o.reason for o in page.chapters[0].omissions} == {
         "this model has no position table to ask about"
@@ -223,7 +223,7 @@ def test_a_page_of_14x14_patches_and_12_layers_is_under_half_a_megabyte(embeddin
         for i in range(12)
         for name in ("norm1", "norm2", "pe_norm")
     ]
-    page = report(embedding(layers=(table,), norms=tuple(wide), depth=12))
+    page = report(embedding(tables=(table,), norms=tuple(wide), depth=12))
     assert len(page.sections) == 4
     assert len(page.html.encode()) < 500_000
 
@@ -235,7 +235,7 @@ def test_the_same_embedding_gives_the_same_bytes(embedding):
 
 def test_a_computed_table_is_never_called_stored(embedding):
     table = LayerPE("blocks.0", np.ones((2, 12, 4), np.float32), (3, 4))
-    pe = replace(embedding(), kind="phases", join="layer", layers=(table,), norms=(), stored=False)
+    pe = replace(embedding(), kind="phases", join="layer", tables=(table,), norms=(), stored=False)
 
     section = by_stem(report(pe))["similarity"]
 
@@ -255,14 +255,14 @@ def test_what_layers_share_is_counted_once(embedding):
     given = {"kind": "bias", "join": "layer", "norms": (), "family": "relative_bias", "depth": 3}
     shared = [LayerPE.from_lookup(f"blocks.{k}", bias, (3, 4)) for k in range(3)]
     own = [replace(table, values=table.values + k) for k, table in enumerate(shared)]
-    assert layers_of(embedding(**given, layers=tuple(shared))) == (3, "1 stored table")
-    assert layers_of(embedding(**given, layers=tuple(own))) == (3, "3 stored tables")
+    assert layers_of(embedding(**given, tables=tuple(shared))) == (3, "1 stored table")
+    assert layers_of(embedding(**given, tables=tuple(own))) == (3, "3 stored tables")
 
 
 def test_angles_of_all_layers_are_counted_as_the_tensors_that_the_file_holds(embedding):
     draw = np.random.default_rng(0)
     layers = tuple(LayerPE(f"blocks.{k}", draw.normal(size=(1, 12, 4)), (3, 4)) for k in range(6))
-    given = {"kind": "phases", "join": "layer", "layers": layers, "norms": (), "depth": 6}
+    given = {"kind": "phases", "join": "layer", "tables": layers, "norms": (), "depth": 6}
     held = embedding(**given, keys=("rope.freqs_sin", "rope.freqs_cos"))
     computed = embedding(**given, keys=(), stored=False)
     assert layers_of(held) == (6, "2 stored tensors")
@@ -271,7 +271,7 @@ def test_angles_of_all_layers_are_counted_as_the_tensors_that_the_file_holds(emb
 
 def test_angles_are_not_said_to_wait_for_a_norm(embedding):
     values = np.random.default_rng(0).normal(size=(2, 12, 4)).astype(np.float32)
-    pe = embedding(kind="phases", join="layer", layers=(LayerPE("blocks.0", values, (3, 4)),))
+    pe = embedding(kind="phases", join="layer", tables=(LayerPE("blocks.0", values, (3, 4)),))
 
     page = by_stem(report(pe))
 
@@ -287,6 +287,6 @@ def test_added_positions_are_in_the_sum_that_norms_act_on(page):
 
 def test_a_computed_embedding_names_the_paper_of_its_network(embedding):
     table = LayerPE("blocks.0", np.random.default_rng(0).normal(size=(12, 4)), (3, 4))
-    pe = embedding(family="conditional", kind="function", join="layer", layers=(table,), norms=())
+    pe = embedding(family="conditional", kind="function", join="layer", tables=(table,), norms=())
     source = by_stem(report(pe))["similarity"].definition.source
     assert source.startswith("arXiv:2102.10882 (CPVT)")

@@ -35,7 +35,7 @@ def undrawn(monkeypatch):
 
 def noisy(embedding, seed, **changes):
     values = np.random.default_rng(seed).normal(size=(13, 8))
-    return embedding(layers=(LayerPE("input", values, (3, 4), 1),), **changes)
+    return embedding(tables=(LayerPE("input", values, (3, 4), 1),), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_frames_that_stand_in_two_views_are_the_same_objects(embedding):
 @pytest.mark.usefixtures("undrawn")
 def test_another_grid_is_resampled_and_said_so_on_the_page(embedding, read_page):
     values = np.random.default_rng(3).normal(size=(1 + 20, 8))
-    other = embedding(source="b.pth", layers=(LayerPE("input", values, (4, 5), 1),))
+    other = embedding(source="b.pth", tables=(LayerPE("input", values, (4, 5), 1),))
     page = report([embedding(source="a.pth"), other])
     note = "b was resampled from 4×5 to 3×4 patches by its own library's rule"
     assert note in page.compared.notes
@@ -237,7 +237,7 @@ def test_odd_grids_and_depths_have_whole_pages(grid, depth, embedding, read_page
     norms = tuple(replace(first, layer=f"blocks.{k}") for k in range(depth))
     values = draw.normal(size=(grid[0] * grid[1], 8))
     table = LayerPE("input", values, grid)
-    pe = embedding(layers=(table,), norms=norms, depth=depth, num_prefix_tokens=0)
+    pe = embedding(tables=(table,), norms=norms, depth=depth, num_prefix_tokens=0)
     page = report([similarity(pe), evolution([pe, pe], epochs=[1, 2], of=pe)])
     assert not any("nan" in section.finding for section in page.sections)
     assert set(by_stem(page)) == {"similarity", "evolution"}
@@ -253,7 +253,7 @@ def test_a_hundred_heads_have_a_page(per_layer, read_page):
 
 
 def test_maps_full_of_nan_have_a_comparison_and_a_run(embedding, read_page):
-    empty = embedding(layers=(LayerPE("input", np.full((13, 8), np.nan), (3, 4), 1),))
+    empty = embedding(tables=(LayerPE("input", np.full((13, 8), np.nan), (3, 4), 1),))
     page = report([empty, replace(empty, source="b.pth"), evolution([empty, empty], of=empty)])
     assert page.compared.finding == (
         "No two of the embeddings have maps whose correlation is defined."

@@ -64,14 +64,14 @@ def test_cpb_asks_swin_v2_s_network_for_the_new_window(window):
     result = interpolate(swin_v2(old, (3, 4)), grid=window)
 
     assert (result.native, result.rules) == ("cpb", {"native": "cpb"})
-    close(result.embedding().layers[0].values, timms_bias(new))
+    close(result.embedding().tables[0].values, timms_bias(new))
 
 
 @pytest.mark.parametrize("window", [(5, 7), (6, 4)])
 def test_cpb_rescaled_is_timm_s_network_without_a_window_of_pre_training(window):
     result = interpolate(swin_v2(attention((3, 4)), (3, 4)), grid=window, method="cpb-rescaled")
 
-    close(result.embedding().layers[0].values, timms_bias(attention(window)))
+    close(result.embedding().tables[0].values, timms_bias(attention(window)))
 
 
 @pytest.mark.parametrize("window", [(5, 7), (3, 8)])
@@ -86,7 +86,7 @@ def test_cpb_asks_timm_s_rel_pos_mlp(window):
 
     result = interpolate(pe, grid=window)
 
-    close(result.embedding().layers[0].values, new.get_bias()[0].detach().numpy())
+    close(result.embedding().tables[0].values, new.get_bias()[0].detach().numpy())
 
 
 def test_a_network_without_a_window_is_not_rescaled_and_all_says_so():

@@ -69,7 +69,7 @@ def test_eva02_rescales_positions_as_timm_does(source, target, offset):
 
     pe = phases(axial(source, base=1e4, offset=offset).astype(np.float32), source)
 
-    same_turns(pe.layers[0].values[0], turns(embed(source)))
+    same_turns(pe.tables[0].values[0], turns(embed(source)))
     for method in ("eva02", "rescale"):
         found = interpolate(pe, grid=target, method=method).values()[0, 0]
         same_turns(found, turns(embed(target)))
@@ -106,7 +106,7 @@ def test_dinov3_normalises_coordinates_as_timm_does(source, target):
     stored = 2 * np.pi * np.concatenate([y[..., None] / periods, x[..., None] / periods], -1)
     pe = phases(stored.astype(np.float32), source)
 
-    same_turns(pe.layers[0].values[0], at_source)
+    same_turns(pe.tables[0].values[0], at_source)
     for method in ("dinov3", "native"):
         same_turns(interpolate(pe, grid=target, method=method).values()[0, 0], angles(target)[1])
 
@@ -182,7 +182,7 @@ def test_the_way_back_returns_the_angles(method):
     result = interpolate(pe, grid=(13, 20), method=method)
     back = interpolate(result.embedding(), grid=(6, 9), method=method)
 
-    np.testing.assert_allclose(back.values()[0], pe.layers[0].values, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back.values()[0], pe.tables[0].values, rtol=0, atol=1e-5)
     assert result.summary()["round_trip_error"] < 1e-5
     assert result.summary()["norm_ratio"] == pytest.approx(1)
 
@@ -200,7 +200,7 @@ def test_an_axis_that_keeps_its_side_keeps_its_angles():
 
     for method in ("extrapolate", "rescale", "normalised", "ntk", "yarn"):
         found = interpolate(pe, grid=(11, 9), method=method).values()[0].reshape(11, 9, 16)
-        before = pe.layers[0].values.reshape(6, 9, 16)
+        before = pe.tables[0].values.reshape(6, 9, 16)
         np.testing.assert_allclose(found[0, :, 8:], before[0, :, 8:], rtol=0, atol=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_measures_of_angles_are_those_of_their_affinity():
     pe = phases(axial((6, 9)), (6, 9))
 
     summary = interpolate(pe, grid=(12, 18), method="extrapolate").summary()
-    angles = pe.layers[0].values[0].reshape(6, 9, 16)
+    angles = pe.tables[0].values[0].reshape(6, 9, 16)
     down = np.cos(angles[1:] - angles[:-1]).mean()
     across = np.cos(angles[:, 1:] - angles[:, :-1]).mean()
 

@@ -39,7 +39,7 @@ def test_our_own_loader_reads_the_export_back(folder: Path, tmp_path: Path) -> N
     assert (exported.join, exported.grid_size) == (original.join, original.grid_size)
     assert exported.grid_size == (3, 4)
     assert exported.num_prefix_rows == 1
-    assert exported.layers[0].values.tolist() == original.layers[0].values.tolist()
+    assert exported.tables[0].values.tolist() == original.tables[0].values.tolist()
 
 
 def test_a_folder_that_was_not_trained_here_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_last_snapshot_is_the_shipped_embedding(name: str) -> None:
     found = pei.extract(pei.load(CHECKPOINTS / name))[0]
     last = PositionEmbedding.open(sorted((CHECKPOINTS / name).glob("evolution/*"))[-1])
     assert (last.family, last.join) == (found.family, found.join)
-    for ours, theirs in zip(last.layers, found.layers, strict=True):
+    for ours, theirs in zip(last.tables, found.tables, strict=True):
         scale = max(1.0, float(np.abs(theirs.values).max()))
         np.testing.assert_allclose(ours.values, theirs.values, rtol=0, atol=2e-3 * scale)
 

@@ -159,7 +159,7 @@ def test_the_last_snapshot_is_the_trained_table(tiny: Recipe, run: Train) -> Non
     pe = PositionEmbedding.open(folder / "evolution" / names[-1])
     assert (pe.family, pe.join, pe.grid_size) == ("learned_absolute", "lape", (3, 4))
     assert pe.source == "tiny, epoch 5"
-    np.testing.assert_array_equal(pe.layers[0].values, weights["pos_embed"][0])
+    np.testing.assert_array_equal(pe.tables[0].values, weights["pos_embed"][0])
     norm = pe.norms_named("pe_norm")["blocks.1"]
     np.testing.assert_array_equal(norm.weight, weights["blocks.1.pe_norm.weight"])
     assert norm.eps == 1e-6

@@ -40,7 +40,7 @@ def checked_history(
 
 
 def _require_one_model(first: PositionEmbedding, other: PositionEmbedding) -> None:
-    if not first.layers:
+    if not first.tables:
         raise UsageError(f"{first.source or 'the first snapshot'} has no position table to follow.")
     if _form(first) != _form(other):
         names = [pe.source or "a snapshot" for pe in (first, other)]
@@ -51,7 +51,7 @@ def _require_one_model(first: PositionEmbedding, other: PositionEmbedding) -> No
 
 
 def _form(pe: PositionEmbedding) -> tuple[object, ...]:
-    shapes = tuple((table.name, table.shape, table.grid_size) for table in pe.layers)
+    shapes = tuple((table.name, table.shape, table.grid_size) for table in pe.tables)
     return pe.family, pe.kind, pe.join, pe.layer_names, shapes
 
 
@@ -70,7 +70,7 @@ def stored_changes(tables: Sequence[PositionEmbedding]) -> Iterator[dict[str, fl
 
 def _values(pe: PositionEmbedding) -> Float[np.ndarray, " values"]:
     """All stored values in a row; those that are not finite are 0."""
-    flat = np.concatenate([table.values.ravel() for table in pe.layers])
+    flat = np.concatenate([table.values.ravel() for table in pe.tables])
     return np.where(np.isfinite(flat), flat, np.float32(0))
 
 
@@ -78,7 +78,7 @@ def _norm(pe: PositionEmbedding) -> float:
     if pe.is_pairwise or pe.kind == "phases":
         squares = np.square(_values(pe), dtype=np.float64)
         return float(np.sqrt(squares.mean()))
-    rows = [np.linalg.norm(table.patches.astype(np.float64), axis=-1) for table in pe.layers]
+    rows = [np.linalg.norm(table.patches.astype(np.float64), axis=-1) for table in pe.tables]
     return mean_of(np.concatenate(rows))
 
 

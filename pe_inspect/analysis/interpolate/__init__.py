@@ -46,7 +46,7 @@ class InterpolationResult(Shown):
     Attributes:
         pe: the embedding as it was.
         grid_size: the target (H′, W′).
-        outcomes: method → one resampled table for each of `pe.layers`; methods that come down to
+        outcomes: method → one resampled table for each of `pe.tables`; methods that come down to
             the same plain one share their tables.
         rules: method → the plain method that it comes down to for this embedding.
         native: the library whose rule is the family's own.
@@ -95,10 +95,10 @@ class InterpolationResult(Shown):
 
     def embedding(self, method: str | None = None) -> PositionEmbedding:
         """The whole embedding on the target grid: it can be asked every question in turn."""
-        return replace(self.pe, layers=tuple(self._layers(method)), patch_size=self.patch_size)
+        return replace(self.pe, tables=tuple(self._layers(method)), patch_size=self.patch_size)
 
     def _layers(self, method: str | None) -> Iterator[LayerPE]:
-        for source, table in zip(self.pe.layers, self.tables(method)):
+        for source, table in zip(self.pe.tables, self.tables(method)):
             yield put_back(self.pe, source, table.after, self.grid_size)
 
     def values(self, method: str | None = None) -> Float32[np.ndarray, "tables ..."]:
@@ -118,7 +118,7 @@ class InterpolationResult(Shown):
         """The prefix rows, which no method touches: (T, P, D); for a bias (L, heads, P, N′)."""
         if self.pe.is_pairwise:
             return self.values()[:, :, : self.pe.num_prefix_rows]
-        return np.stack([table.prefix for table in self.pe.layers])
+        return np.stack([table.prefix for table in self.pe.tables])
 
     def query_maps(
         self, token: tuple[int, int] | None = None, *, table: int = 0, method: str | None = None
@@ -258,10 +258,10 @@ def interpolate(
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
     kind = "bias" if pe.is_pairwise else pe.kind
     sources = [
-        SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.layers
+        SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.tables
     ]
     checked_token(token, places(sources[0].values, is_bias=pe.is_pairwise))
-    shapes = [target_shape(pe, table, size) for table in pe.layers]
+    shapes = [target_shape(pe, table, size) for table in pe.tables]
     skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
     origin = origin_of(pe)

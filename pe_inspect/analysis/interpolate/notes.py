@@ -43,7 +43,7 @@ def notes_on(
         yield from _on_squares(pe, size, resamplers, origin)
     yield from _on_windows(pe, size)
     yield from _on_kind(pe)
-    for table in pe.layers if pe.kind == "vectors" else ():
+    for table in pe.tables if pe.kind == "vectors" else ():
         if are_equal(table.patches):
             yield f"{table.name}: all rows are equal, so there is no variation to resample"
 
@@ -65,7 +65,7 @@ def _on_squares(
 
 
 def _on_windows(pe: PositionEmbedding, size: tuple[int, int]) -> Iterator[str]:
-    grids = {table.grid_size: grid_for(pe, table, size) for table in pe.layers}
+    grids = {table.grid_size: grid_for(pe, table, size) for table in pe.tables}
     smaller = {old: new for old, new in grids.items() if old != source_grid(pe)}
     windows = [old for old, new in smaller.items() if old == new and pe.kind == "relative"]
     stages = {old: new for old, new in smaller.items() if old not in windows}
@@ -83,7 +83,7 @@ def _on_kind(pe: PositionEmbedding) -> Iterator[str]:
             "the stored bias was resampled, not what its norm over the keys makes of it: that "
             "norm's γ and β have one entry a patch, and do not fit another grid"
         )
-    if pe.is_pairwise and len({table.shape[0] for table in pe.layers}) > 1:
+    if pe.is_pairwise and len({table.shape[0] for table in pe.tables}) > 1:
         yield "layers have different numbers of heads: missing heads are NaN in the saved values"
     if pe.kind == "vectors" and pe.join in ("lape", "share", "unshare"):
         yield "the tables were resampled before the norms of the layers, as the model does"
@@ -96,7 +96,7 @@ def _on_kind(pe: PositionEmbedding) -> Iterator[str]:
         yield "angles are functions of the position: they were computed anew, not interpolated"
     if pe.family.startswith("sinusoidal"):
         yield "a sinusoidal table can also be computed anew on the new grid; this is the stored one"
-    if pe.kind in ("vectors", "phases") and pe.layers[0].num_patches > MAX_QUERIES:
+    if pe.kind in ("vectors", "phases") and pe.tables[0].num_patches > MAX_QUERIES:
         yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"
 
 

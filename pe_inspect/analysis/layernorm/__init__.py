@@ -290,8 +290,8 @@ def _notes(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> 
             "the decomposition applies norm1 to the table alone: a proxy, since the model applies "
             "it to the sum of content and position"
         )
-    for table in pe.layers if decompositions else ():
+    for table in pe.tables if decompositions else ():
         if are_equal(table.patches):
             yield f"{table.name}: all rows are equal, so every norm gives equal rows again"
-    if decompositions and pe.layers[0].num_patches > MAX_QUERIES:
+    if decompositions and pe.tables[0].num_patches > MAX_QUERIES:
         yield f"the decomposition's cosines use at most {MAX_QUERIES} evenly spread query patches"

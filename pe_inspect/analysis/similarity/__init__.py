@@ -290,12 +290,12 @@ class SimilarityResult(Shown):
         """The stored tables that `raw` shows: none unless they are vectors."""
         if not (self.has_raw and self.pe.kind == "vectors"):
             return ()
-        shown = [table for table in self.pe.layers if table.layer in self.layer_names]
-        return tuple(shown) if len(self.pe.layers) > 1 else self.pe.layers
+        shown = [table for table in self.pe.tables if table.layer in self.layer_names]
+        return tuple(shown) if len(self.pe.tables) > 1 else self.pe.tables
 
     def _pictured(self) -> tuple[str, tuple[int, int], Affinity]:
         for table in self.raw_tables:
-            label = "stored table" + (f" of {table.layer}" if len(self.pe.layers) > 1 else "")
+            label = "stored table" + (f" of {table.layer}" if len(self.pe.tables) > 1 else "")
             return label, table.grid_size, cosines(table.patches)
         view, alike = next(self.affinities())
         return view.name, view.grid_size, alike

@@ -102,7 +102,7 @@ def _notes_on_raw(result: SimilarityResult) -> Iterator[tuple[str, str]]:
 
 
 def _notes_on_tables(result: SimilarityResult) -> Iterator[tuple[str, str]]:
-    for table in result.pe.layers if result.pe.kind == "vectors" else ():
+    for table in result.pe.tables if result.pe.kind == "vectors" else ():
         patches = table.patches
         finite = np.isfinite(patches).all(axis=-1)
         if are_equal(patches) and patches[0].any():

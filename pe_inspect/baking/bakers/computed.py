@@ -52,7 +52,7 @@ def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
 @bakes("bias_network")
 def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     """Make coordinates and indices of the new window; the network itself serves any."""
-    old = job.pe.layers[0].grid_size
+    old = job.pe.tables[0].grid_size
     found = [
         change
         for key in checkpoint

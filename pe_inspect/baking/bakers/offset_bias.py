@@ -30,7 +30,7 @@ def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     """Resample the tables of offsets; the rows for CLS stay, and indices are made anew."""
     tables = find_bias_tables(checkpoint)
     done: set[str] = set()
-    for table, window, layer in zip(tables, windows_for(checkpoint, tables), job.pe.layers):
+    for table, window, layer in zip(tables, windows_for(checkpoint, tables), job.pe.tables):
         if table.key in done:
             continue
         done.add(table.key)
@@ -129,7 +129,7 @@ def _norm(
 @bakes("distance_bias")
 def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     """Resample the tables of distances by the offsets that they stand for, and their indices."""
-    for place, layer in zip(find_places(checkpoint), job.pe.layers):
+    for place, layer in zip(find_places(checkpoint), job.pe.tables):
         key, (rows, columns) = table_of(place), layer.grid_size
         stored = checkpoint.tensor(key).astype(np.float32)
         is_embedding = key.endswith("pos_bias.weight")

@@ -33,7 +33,7 @@ def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
             note=f"all blocks have tables of {_SAM_WINDOW}×{_SAM_WINDOW} patches: every fourth of "
             "the depth is taken to see the whole image, as in SAM, and the others' windows stay"
         )
-    for key, layer in zip(keys, job.pe.layers):
+    for key, layer in zip(keys, job.pe.tables):
         if layer.layer in windows:
             continue
         if not key.endswith("conv_lambda.weight"):
@@ -48,9 +48,9 @@ def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
 
     Source: arXiv:2304.02643, appendix A: four blocks, evenly spread, attend globally.
     """
-    blocks = list(dict.fromkeys(layer.layer for layer in pe.layers))
+    blocks = list(dict.fromkeys(layer.layer for layer in pe.tables))
     is_plain = all(re.fullmatch(r"blocks\.\d+", block) for block in blocks)
-    grids = {layer.grid_size for layer in pe.layers}
+    grids = {layer.grid_size for layer in pe.tables}
     if not is_plain or grids != {(_SAM_WINDOW, _SAM_WINDOW)} or len(blocks) % _SAM_GLOBAL:
         return frozenset()
     step = len(blocks) // _SAM_GLOBAL
@@ -72,7 +72,7 @@ def _resampled(
 @bakes("shaw_relative")
 def bake_clipped(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     """Clipped tables serve any grid; the tables of clipped distances that s-chh stores do not."""
-    layer = job.pe.layers[0]
+    layer = job.pe.tables[0]
     reach = (len(layer.values) - 2) // 2
     axes = {"x_distances": 1, "y_distances": 0}
     for key in trunk(checkpoint).values():

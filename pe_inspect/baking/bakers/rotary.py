@@ -38,7 +38,7 @@ def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
 
 def _of_tensor(checkpoint: Checkpoint, bare: str, key: str, job: Job) -> Iterator[Change]:
     size = checkpoint.tensors[key].size
-    if (match := _PLACES.fullmatch(bare)) and size == job.pe.layers[0].num_patches:
+    if (match := _PLACES.fullmatch(bare)) and size == job.pe.tables[0].num_patches:
         axis = np.indices(job.size)[1 if match[1] == "x" else 0]
         yield Change(key, axis.reshape(-1).astype(np.float32))
     elif match := _TURNS.fullmatch(bare):
@@ -54,8 +54,8 @@ def _of_axis(
 ) -> Float[np.ndarray, "1 1 tokens channels"]:
     """s-chh's, whose first rows are those of prefix tokens, and are not turned."""
     stored = np.asarray(checkpoint.tensor(key), np.float64)
-    prefix = stored.shape[-2] - job.pe.layers[0].num_patches
-    half = job.pe.layers[0].shape[-1] // 2
+    prefix = stored.shape[-2] - job.pe.tables[0].num_patches
+    half = job.pe.tables[0].shape[-1] // 2
     angles = _new_angles(job)
     own = angles[:, :half] if axis == "x" else angles[:, half:]
     cosines = f"{key[: -len(part)]}cos"
@@ -66,7 +66,7 @@ def _of_axis(
 
 def _new_angles(job: Job) -> Float[np.ndarray, "patches angles"]:
     """The angles of the first head on the new grid, as the chosen method has them."""
-    table = job.pe.layers[0]
+    table = job.pe.tables[0]
     by_place = table.values[0].reshape(*table.grid_size, -1).astype(np.float64)
     return job.resampler(by_place, job.size).reshape(job.size[0] * job.size[1], -1)
 

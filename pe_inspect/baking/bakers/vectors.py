@@ -39,7 +39,7 @@ def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     if why:
         yield Change(note=f"{checkpoint.stored_key(tables[0].key)} stays as it is: {why}")
         return
-    layers = {table.key: layer for table, layer in zip(tables, job.pe.layers)}
+    layers = {table.key: layer for table, layer in zip(tables, job.pe.tables)}
     for table in {table.key: table for table in tables}.values():
         yield Change(table.key, _resampled(checkpoint, table, layers[table.key], job))
     yield from _other_rows(checkpoint, tables[0], job)
@@ -50,7 +50,7 @@ def _tables_of(checkpoint: Checkpoint, job: Job) -> tuple[Table, ...]:
     for tables in find_groups(checkpoint):
         keys = {checkpoint.stored_key(key) for table in tables for key in table.keys}
         parts = {table.part for table in tables}
-        if keys <= set(job.pe.keys) and parts == {layer.part for layer in job.pe.layers}:
+        if keys <= set(job.pe.keys) and parts == {layer.part for layer in job.pe.tables}:
             return tables
     raise UsageError(f"{checkpoint.source}: the table of {job.pe.family} is not stored in it.")
 
@@ -146,7 +146,7 @@ def _in_blocks(
 
 def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Change]:
     """What else has a row a token: a decoder's table (MAE), and the numbers 0, 1, … (CLIP)."""
-    layer = job.pe.layers[0]
+    layer = job.pe.tables[0]
     new = grid_for(job.pe, layer, job.size)
     count = new[0] * new[1] + table.rows - layer.num_patches
     for key in checkpoint:
@@ -164,4 +164,4 @@ def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Chang
     if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):
         job = replace(job, resampler=flattened)
         yield Change(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
-    yield Change(table.key, _resampled(checkpoint, table, job.pe.layers[0], job))
+    yield Change(table.key, _resampled(checkpoint, table, job.pe.tables[0], job))

@@ -30,7 +30,7 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
-    has_width = pe.layers and pe.num_heads is None
+    has_width = pe.tables and pe.num_heads is None
     is_shared = pe.kind == "phases" and pe.num_heads == 1  # one rotation, which all heads make
     return {
         "family": pe.family,
@@ -39,11 +39,11 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "stored": pe.stored,
         "keys": list(pe.keys),
         "layers": list(pe.layer_names),
-        "grid_size": list(pe.grid_size) if pe.layers else None,
+        "grid_size": list(pe.grid_size) if pe.tables else None,
         "num_prefix_tokens": pe.num_prefix_tokens,
-        "num_prefix_rows": pe.num_prefix_rows if pe.layers else 0,
+        "num_prefix_rows": pe.num_prefix_rows if pe.tables else 0,
         "embed_dim": pe.embed_dim if has_width else None,
-        "num_heads": pe.num_heads if pe.layers and not is_shared else None,
+        "num_heads": pe.num_heads if pe.tables and not is_shared else None,
         "num_parameters": pe.num_parameters,
     }
 

@@ -120,7 +120,7 @@ def _thumbnails(tables: Sequence[PositionEmbedding], wanted: Wanted) -> Iterator
     from pe_inspect.page.gallery import thumbnail
 
     for pe in tables:
-        result = similarity(pe, **wanted.options()["similarity"]) if pe.layers else None
+        result = similarity(pe, **wanted.options()["similarity"]) if pe.tables else None
         yield thumbnail(result, f"Maps of {pe.headline}")
 
 

@@ -76,7 +76,7 @@ def _refusals(
     found: list[UsageError] = []
     for pe in tables:
         try:
-            if pe.layers:
+            if pe.tables:
                 ask(pe, **arguments)
         except UsageError as error:
             found.append(error)

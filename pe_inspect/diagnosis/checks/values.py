@@ -31,7 +31,7 @@ _FROM_BEFORE: Final = "take the tensor from an earlier checkpoint of the same ru
 @checks.register("non-finite")
 def non_finite(pe: PositionEmbedding) -> Iterator[Finding]:
     """NaN or infinite values in a table or in a norm."""
-    arrays = {_called(pe, table): stored_values(table) for table in pe.layers}
+    arrays = {_called(pe, table): stored_values(table) for table in pe.tables}
     for norm in pe.norms:
         arrays[f"{norm.path}.weight"] = norm.weight
         arrays[f"{norm.path}.bias"] = norm.weight[:0] if norm.bias is None else norm.bias
@@ -52,7 +52,7 @@ def non_finite(pe: PositionEmbedding) -> Iterator[Finding]:
 
 
 def _called(pe: PositionEmbedding, table: LayerPE) -> str:
-    return noun(pe) if len(pe.layers) == 1 else f"{pe.family} of {table.name}"
+    return noun(pe) if len(pe.tables) == 1 else f"{pe.family} of {table.name}"
 
 
 def _first(bad: dict[str, np.ndarray]) -> str:
@@ -71,8 +71,8 @@ def constant(pe: PositionEmbedding) -> Iterator[Finding]:
     if not flat:
         return
     largest = max(variations[layer] for layer in flat)
-    which = noun(pe) if len(pe.layers) == 1 else f"{pe.family} of {listed(flat)}"
-    zero = all(not stored_values(table).any() for table in pe.layers if table.name in flat)
+    which = noun(pe) if len(pe.tables) == 1 else f"{pe.family} of {listed(flat)}"
+    zero = all(not stored_values(table).any() for table in pe.tables if table.name in flat)
     what = (
         "is zero everywhere"
         if zero
@@ -135,10 +135,10 @@ def _twins(pe: PositionEmbedding, layer: str, twins: int, places: int, first: in
 @checks.register("duplicate-layers")
 def duplicate_layers(pe: PositionEmbedding) -> Iterator[Finding]:
     """Layers that hold tables of their own with the same values."""
-    if not is_learned(pe) or len(pe.keys) < len(pe.layers):
+    if not is_learned(pe) or len(pe.keys) < len(pe.tables):
         return
     groups: dict[tuple[tuple[int, ...], bytes], list[LayerPE]] = defaultdict(list)
-    for table in pe.layers:
+    for table in pe.tables:
         values = stored_values(table)
         if values.any():
             groups[values.shape, values.tobytes()].append(table)
@@ -151,11 +151,11 @@ def _same_tables(pe: PositionEmbedding, names: list[str]) -> Finding:
     return Finding(
         "duplicate-layers",
         listed(names),
-        f"{len(names)} layers of {len(pe.layers)} hold the same {pe.family} table, value for "
+        f"{len(names)} layers of {len(pe.tables)} hold the same {pe.family} table, value for "
         f"value: {listed(names)}.",
         "Tables of their own that are trained part within one step; these were copied, as when a "
         "shared table is spread over the blocks, and not trained since.",
         "If they were meant to be shared, nothing is lost but memory; else look for the loop that "
         "loads them: it writes one tensor to every block.",
-        {"layers": names, "tables": len(pe.layers)},
+        {"layers": names, "tables": len(pe.tables)},
     )

@@ -101,7 +101,7 @@ def scheme(
         family=family,
         kind=kind,
         join=join,
-        layers=tuple(layers),
+        tables=tuple(layers),
         norms=norms.params,
         notes=said,
         keys=tuple(map(checkpoint.stored_key, keys)),

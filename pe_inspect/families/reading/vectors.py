@@ -86,7 +86,7 @@ def vectors(
         family=family,
         kind="vectors",
         join=join,
-        layers=tuple(
+        tables=tuple(
             LayerPE(table.enters_at, values, where.grid_size, where.num_prefix_rows, table.part)
             for table, values in zip(stored.tables, stored.values)
         ),

@@ -87,10 +87,10 @@ class NativeHost:
 
     def _exchanges(self, pe: PositionEmbedding) -> Iterator[Exchange]:
         if pe.kind == "vectors":
-            made = [self._tensor(table.values)[None] for table in pe.layers]
+            made = [self._tensor(table.values)[None] for table in pe.tables]
             yield replaced(self.model, "tables", lambda _: made)
         elif pe.is_pairwise:
-            for attention, table in zip(self._biased(), pe.layers, strict=True):
+            for attention, table in zip(self._biased(), pe.tables, strict=True):
                 yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
         elif pe.kind == "phases" and self.model.rope is not None:
             made_of = rotation_of(self._angles(pe))
@@ -131,9 +131,9 @@ class NativeHost:
 
     def _angles(self, pe: PositionEmbedding) -> torch.Tensor:
         """Return the angles as the model has them: for all blocks, or one set a block and head."""
-        if pe.layers[0].shape[0] == 1:
-            return self._tensor(pe.layers[0].values[0])
-        return self._tensor(np.stack([table.values for table in pe.layers]))
+        if pe.tables[0].shape[0] == 1:
+            return self._tensor(pe.tables[0].values[0])
+        return self._tensor(np.stack([table.values for table in pe.tables]))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         device = next(self.model.parameters()).device

@@ -108,11 +108,11 @@ class TimmHost:
     def _exchanges(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
         if pe.kind == "vectors":
             self._check_table(pe)
-            values = resampled.layers[0].values
+            values = resampled.tables[0].values
             yield _with_table(self.model, _like(values, self.model.pos_embed))
         elif pe.kind == "bias":
             modules = self._checked_biases(pe)
-            for module, table in zip(modules, resampled.layers):
+            for module, table in zip(modules, resampled.tables):
                 offsets = laid_out(resampled, table)
                 yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
         elif pe.kind == "phases":
@@ -138,7 +138,7 @@ class TimmHost:
             rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
             yield _with_table(self.model, rows.reshape(table.shape))
         elif pe.kind == "bias":
-            for module, table in zip(self._checked_biases(pe), pe.layers):
+            for module, table in zip(self._checked_biases(pe), pe.tables):
                 yield from _of_bias(module, table.num_prefix_rows, change)
         elif pe.kind == "phases":
             angles = change.rows(_angles(pe), 0)
@@ -149,14 +149,14 @@ class TimmHost:
     def _check_table(self, pe: PositionEmbedding) -> None:
         """Stop where the table in the file is not `pos_embed`, row by row."""
         own: Any = getattr(self.own, "pos_embed", None)
-        values = pe.layers[0].values
-        fits = isinstance(own, nn.Parameter) and own.numel() == values.size and len(pe.layers) == 1
+        values = pe.tables[0].values
+        fits = isinstance(own, nn.Parameter) and own.numel() == values.size and len(pe.tables) == 1
         if not fits or not np.array_equal(_flat(own), values):
             raise NotApplicable(f"{type(self.own).__name__} does not keep this table as pos_embed")
 
     def _checked_biases(self, pe: PositionEmbedding) -> list[Any]:
         modules = _biased(self.model)
-        if len(modules) != len(pe.layers):
+        if len(modules) != len(pe.tables):
             raise NotApplicable(
                 f"{type(self.own).__name__} keeps its biases otherwise than {_TABLE} in each block"
             )
@@ -198,7 +198,7 @@ def _own_rotation(rope: Any, pe: PositionEmbedding) -> torch.Tensor:
 
 def _angles(pe: PositionEmbedding) -> torch.Tensor:
     """Return the angles of all blocks, or (blocks, heads, patches, angles)."""
-    tables = [table.values for table in pe.layers]
+    tables = [table.values for table in pe.tables]
     is_one = tables[0].shape[0] == 1 and all(np.array_equal(t, tables[0]) for t in tables)
     return torch.from_numpy(np.array(tables[0][0] if is_one else np.stack(tables)))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pe_inspect.diagnosis.diagnosis import Diagnosis
 from pe_inspect.page.content import Definition, Health, Section, Table
 from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.text import listed
 
 if TYPE_CHECKING:
-    from pe_inspect.diagnosis.diagnosis import Diagnosis
     from pe_inspect.finding import Finding
 
 _READING: Final = (

@@ -190,13 +190,13 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
-    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.layers)]
+    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.tables)]
     how = _SHOWN.get(pe.kind, _words(pe).shown)
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
 def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
-    if pe is None or not pe.layers:
+    if pe is None or not pe.tables:
         return None
     many, few = _STEP
     return tuple(max(1, round(side * many / few)) for side in pe.grid_size)

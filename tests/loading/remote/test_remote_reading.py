@@ -83,7 +83,7 @@ def test_info_of_a_remote_file_is_that_of_the_file_here(server, safetensors, tmp
     (here,) = extract(load(tmp_path / "x.safetensors", hints=grid))
     (there,) = extract(load(server.put("/x.safetensors", safetensors), hints=grid))
     assert there.headline == here.headline
-    assert np.array_equal(there.layers[0].values, here.layers[0].values)
+    assert np.array_equal(there.tables[0].values, here.tables[0].values)
     assert there.source == server.url + "/x.safetensors"
 
 
@@ -108,7 +108,7 @@ def test_a_saved_extraction_is_opened_from_a_url(server, vectors, tmp_path):
     pe.save(tmp_path / "x.pe.safetensors")
     url = server.put("/x.pe.safetensors", (tmp_path / "x.pe.safetensors").read_bytes())
     (read,) = extract(load(url))
-    assert np.array_equal(read.layers[0].values, pe.layers[0].values)
+    assert np.array_equal(read.tables[0].values, pe.tables[0].values)
 
 
 def test_a_trusted_pickle_is_downloaded_whole(server, large_vit, equal):
