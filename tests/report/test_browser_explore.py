@@ -14,6 +14,8 @@ from pe_inspect.analysis._affinity import cosines
 from pe_inspect.analysis._received import received
 from pe_inspect.position_embedding import LayerPE
 
+pytestmark = pytest.mark.browser
+
 GRID = (5, 7)
 VIEW, GRIDS = "similarity-view", "resolution-view"
 

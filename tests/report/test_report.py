@@ -66,6 +66,7 @@ def _repeat(word):
 SECTIONS = {"similarity": _repeat("similarity"), "layernorm": _repeat("layernorm")}
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(
     "first",
     [
@@ -86,6 +87,7 @@ def test_the_package_has_the_functions_signature():
     assert pe_inspect.report.Report is Report
 
 
+@pytest.mark.subprocess
 def test_importing_the_package_loads_nothing_slow():
     slow = "jinja2 matplotlib PIL pandas torch timm"
     code = f"import sys, pe_inspect.report\nprint([n for n in {slow.split()} if n in sys.modules])"
