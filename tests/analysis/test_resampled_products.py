@@ -57,7 +57,7 @@ def test_products_of_rows_tell_what_the_tables_show(method, size, noise, monkeyp
         assert found[name] == pytest.approx(expected[name], abs=ROUNDING, rel=2e-5, nan_ok=True), (
             name
         )
-    assert_close(told.error_map, read.error_map)
+    assert_close(told.error_map, read.error_map, at=1.0)  # in units of the mean norm
     assert_close(told.norms_after, read.norms_after)
 
 
