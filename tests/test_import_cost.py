@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.subprocess
+
 HEAVY = ("torch", "timm", "matplotlib", "seaborn", "pandas", "sklearn", "transformers", "scipy")
 
 PROBE = """

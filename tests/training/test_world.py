@@ -65,6 +65,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.subprocess
 def test_two_processes_train_what_one_trains(recipe: Path, pictures: Path, tmp_path: Path) -> None:
     words = (str(recipe), "--data", str(pictures), "--out")
     runs = [
@@ -87,6 +88,7 @@ def test_two_processes_train_what_one_trains(recipe: Path, pictures: Path, tmp_p
     assert config["processes"] == 2
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for children")
 def test_a_signal_to_one_process_ends_all_and_the_run_can_go_on(
     recipe: Path, pictures: Path, tmp_path: Path
