@@ -19,7 +19,7 @@ from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.training.board import Board
 from pe_inspect.training.catalog import FINISHED
 from pe_inspect.training.facts import circumstances, describe_data
-from pe_inspect.training.loop import Evaluation, Loop
+from pe_inspect.training.loop import Loop, SplitScore
 from pe_inspect.training.progress import (
     Progress,
     TrainingAbandoned,
@@ -76,7 +76,7 @@ class Run:
     say: Callable[[str], object] | None = None
     board: Board | None = None
     standing: Standing = field(default_factory=Standing)
-    evaluation: Evaluation | None = None
+    evaluation: SplitScore | None = None
     unseen: list[torch.Tensor] = field(default_factory=list)
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     notes: list[str] = field(default_factory=list)
@@ -222,7 +222,7 @@ class Run:
             self.standing.best = {"file": BEST, "epoch": epoch, **metrics, "chosen": CHOSEN}
             self.folder.save_weights(weights, BEST)
 
-    def _row(self, epoch: int, train_loss: float, evaluation: Evaluation) -> dict[str, Any]:
+    def _row(self, epoch: int, train_loss: float, evaluation: SplitScore) -> dict[str, Any]:
         return {
             "epoch": epoch,
             "step": self.loop.step_number,
