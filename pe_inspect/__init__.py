@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import layernorm
     from pe_inspect.analysis.similarity import similarity
     from pe_inspect.baking.bake import bake
-    from pe_inspect.diagnosis.diagnosis import doctor
+    from pe_inspect.diagnosis.doctor import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -57,7 +57,7 @@ _HOMES = {
     "load": "loading",
     "extract": "families",
     "bake": "baking.bake",
-    "doctor": "diagnosis.diagnosis",
+    "doctor": "diagnosis.doctor",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
