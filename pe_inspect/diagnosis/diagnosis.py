@@ -108,14 +108,14 @@ def smoothness(
 
 
 def _numbers(pe: PositionEmbedding) -> dict[str, float]:
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return {}
     table = pe.tables[0]
     return {"neighbour_correlation": Positions(table.patches).correlation(table.grid_size)}
 
 
 def _notes(pe: PositionEmbedding) -> tuple[str, ...]:
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return ()
     return (*_zero_prefix(pe), *_axes(pe))
 

@@ -31,7 +31,9 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
     has_width = pe.tables and pe.num_heads is None
-    is_shared = pe.kind == "phases" and pe.num_heads == 1  # one rotation, which all heads make
+    is_shared = (
+        pe.scheme_kind.holds_angles and pe.num_heads == 1
+    )  # one rotation, which all heads make
     return {
         "family": pe.family,
         "kind": pe.kind,
