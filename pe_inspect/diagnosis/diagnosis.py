@@ -87,6 +87,7 @@ def doctor(pe: PositionEmbedding) -> Diagnosis:
     Returns:
         A diagnosis without findings where the embedding is healthy.
     """
+    pe.require_flat_grid("doctor")
     found = tuple(finding for run in checks.values() for finding in run(pe))
     return Diagnosis(pe.family, found, tuple(checks), _notes(pe), _numbers(pe), pe)
 

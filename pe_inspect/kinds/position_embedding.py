@@ -18,6 +18,7 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import write_atomically
 from pe_inspect.kinds.affinity import Definition
 from pe_inspect.kinds.all_kinds import kind_of
+from pe_inspect.kinds.grids import Grid, flat_grid
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
@@ -121,9 +122,17 @@ class PositionEmbedding:
         return self.scheme_kind.steps(self)
 
     @property
-    def grid_size(self) -> tuple[int, int]:
-        """(H, W) of the first table."""
+    def grid_size(self) -> Grid:
+        """(H, W) of the first table, (T, H, W) with frames, `None` where no file tells it."""
         return self.tables[0].grid_size
+
+    def require_flat_grid(self, question: str) -> None:
+        """Refuse a question that reads rows and columns of a table that has none, or has frames.
+
+        Raises:
+            UsageError: with the grid, and what to do.
+        """
+        flat_grid((table.grid_size for table in self.tables), question)
 
     @property
     def num_prefix_rows(self) -> int:
@@ -213,7 +222,7 @@ def _geometry(pe: PositionEmbedding) -> list[str]:
     """Return grid and width in words; stages of a pyramid differ in grid and heads."""
     if not pe.tables:
         return []
-    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.tables))
+    grids = ", ".join(dict.fromkeys(table.grid_words for table in pe.tables))
     prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
     return [grids + prefix, pe.scheme_kind.width(pe.tables)]
 
@@ -227,7 +236,7 @@ _PLAIN_FIELDS: Final = tuple(
 
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
     tables = [
-        [t.layer, list(t.grid_size), t.num_prefix_rows, t.part, names]
+        [t.layer, _list_if_tuple(t.grid_size), t.num_prefix_rows, t.part, names]
         for t, names in zip(pe.tables, packed([table.held for table in pe.tables])[0])
     ]
     norms = [[n.layer, n.name, n.eps] for n in pe.norms]
@@ -247,7 +256,7 @@ def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
 
 def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
     layers = tuple(
-        LayerPE(layer, unpacked(names, arrays), tuple(grid), rows, part)
+        LayerPE(layer, unpacked(names, arrays), _tuple_if_list(grid), rows, part)
         for layer, grid, rows, part, names in saved["layers"]
     )
     norms = tuple(
@@ -261,6 +270,10 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
     plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
     return PositionEmbedding(tables=layers, norms=norms, relation=relation, **plain)
+
+
+def _list_if_tuple(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _tuple_if_list(value: Any) -> Any:

@@ -105,7 +105,7 @@ class SchemeKind:
         wanted, actual = self.expected_shape(table), table.shape
         if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
             raise ValueError(
-                f"{table.name}: {self.word} of a {table.grid_size[0]}×{table.grid_size[1]} grid "
+                f"{table.name}: {self.word} of a {_of(table)} "
                 f"with {table.num_prefix_rows} prefix rows must have shape {wanted}, not {actual}"
             )
 
@@ -167,3 +167,7 @@ class SchemeKind:
     ) -> Float32[np.ndarray, "rows columns features"]:
         """Return the rows of a layout whose cosine is the affinity."""
         return laid_out
+
+
+def _of(table: LayerPE) -> str:
+    return "grid that is not known" if table.grid_size is None else f"{table.grid_words} grid"

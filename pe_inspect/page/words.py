@@ -73,8 +73,7 @@ def _extent(pe: PositionEmbedding) -> str:
 
 
 def _grids(pe: PositionEmbedding) -> str:
-    sides = dict.fromkeys(table.grid_size for table in pe.tables)
-    return listed([f"{rows}×{columns}" for rows, columns in sides])
+    return listed(list(dict.fromkeys(table.grid_words for table in pe.tables)))
 
 
 def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:

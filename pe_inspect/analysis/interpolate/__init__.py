@@ -252,6 +252,7 @@ def interpolate(
         UsageError: an unknown method or one of another kind, an impossible size, one that would
             not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
+    pe.require_flat_grid("interpolate")
     refuse_free(pe)
     chosen, asked_all = _chosen(pe, method)
     size = grid_in_model(pe, model, res, grid, patch_size)

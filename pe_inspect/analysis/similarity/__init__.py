@@ -343,6 +343,7 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
+    pe.require_flat_grid("similarity")
     views = chosen(views_of(pe), layer)
     return SimilarityResult(
         pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw

@@ -41,7 +41,7 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "stored": pe.stored,
         "keys": list(pe.keys),
         "layers": list(pe.layer_names),
-        "grid_size": list(pe.grid_size) if pe.tables else None,
+        "grid_size": list(pe.grid_size) if pe.tables and pe.grid_size else None,
         "num_prefix_tokens": pe.num_prefix_tokens,
         "num_prefix_rows": pe.num_prefix_rows if pe.tables else 0,
         "embed_dim": pe.embed_dim if has_width else None,
