@@ -91,7 +91,7 @@ def _sizes(
     here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
 ) -> Iterator[Finding]:
     sizes = {"depth": (pe.depth, other.depth)}
-    if pe.kind == "vectors":
+    if pe.scheme_kind.has_token_rows:
         sizes["embed_dim"] = (pe.embed_dim, other.embed_dim)
     else:
         sizes["num_heads"] = (pe.num_heads or 0, other.num_heads or 0)
@@ -173,7 +173,7 @@ def _turned(
     here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
 ) -> Iterator[Finding]:
     """Find a table that is the other one with rows and columns exchanged."""
-    if pe.kind != "vectors" or pe.embed_dim != other.embed_dim:
+    if not pe.scheme_kind.has_token_rows or pe.embed_dim != other.embed_dim:
         return
     a, b = (each.tables[0].patches.reshape(*each.grid_size, -1) for each in (pe, other))
     if a.shape != b.transpose(1, 0, 2).shape or _apart(a, b.transpose(1, 0, 2)) > SAME:
