@@ -154,12 +154,13 @@ def _once(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def _ranked(checkpoint: Checkpoint, found: Readings) -> list[Ranked]:
     """Measure every reading; where none is taken, order those of one standing by their values."""
     from pe_inspect.diagnosis.diagnosis import smoothness
+    from pe_inspect.diagnosis.held_tables import trunk_of
     from pe_inspect.diagnosis.readings import Standing
 
     divisions = [(each.num_prefix_rows, each.grid_size) for each in found.all]
     if found.table is None:
         return [Ranked(found, each, None) for each in found.all]
-    alike = smoothness(found.table.read(checkpoint), divisions)
+    alike = smoothness(found.table.read(trunk_of(checkpoint)), divisions)
     ranked = [
         Ranked(found, each, None if isnan(near) else near) for each, near in zip(found.all, alike)
     ]

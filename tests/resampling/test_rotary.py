@@ -16,6 +16,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
 from pe_inspect.families.reading.arch import rotary_model, rotary_table
 from pe_inspect.families.reading.rotation import first_of_pairs, pairing_of
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
@@ -279,7 +280,7 @@ def test_angles_that_timm_computes_go_where_timm_s_module_puts_them(name, grid_s
 
     angles = interpolate(pe, grid=(32, 28), method=method).values()[0, 0]
 
-    sines, cosines = rotary_table(rotary_model(checkpoint), (32, 28))
+    sines, cosines = rotary_table(rotary_model(Trunk(checkpoint)), (32, 28))
     pairing = pairing_of(cosines)
     np.testing.assert_allclose(np.sin(angles), first_of_pairs(sines, pairing), atol=1e-5)
     np.testing.assert_allclose(np.cos(angles), first_of_pairs(cosines, pairing), atol=1e-5)
