@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import LayerNormResult
     from pe_inspect.analysis.similarity import SimilarityResult
     from pe_inspect.baking.bake import Baked
-    from pe_inspect.diagnosis.diagnosis import doctor
+    from pe_inspect.diagnosis.doctor import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -92,7 +92,7 @@ _HOMES = {
     "load": "loading",
     "extract": "families",
     "bake": "baking.bake",
-    "doctor": "diagnosis.diagnosis",
+    "doctor": "diagnosis.doctor",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
