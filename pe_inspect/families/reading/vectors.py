@@ -15,6 +15,7 @@ from pe_inspect.families.reading.names import depth, in_order, missing_blocks, t
 from pe_inspect.families.reading.norms import Norms, read_norms
 from pe_inspect.families.reading.patch import patch_size
 from pe_inspect.families.reading.tables import Table, find_groups, nonfinite_note
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import did_you_mean
@@ -81,7 +82,7 @@ def vectors(
     join, join_notes = _join(checkpoint, stored, norms)
     keys = [checkpoint.stored_key(key) for table in stored.tables for key in table.keys]
     odd = [note for key, values in zip(keys, stored.values) for note in nonfinite_note(key, values)]
-    own = ("pe_norm",) if join in ("lape", "pvg", "mpvg") else ()
+    own = ("pe_norm",) if JOINS[join].is_recurrent else ()
     return PositionEmbedding(
         family=family,
         kind="vectors",
