@@ -2,7 +2,7 @@
 
 A method picks, for one embedding, the `Resampler` that does the work: a plain method is always the
 same one, a library's rule depends on the kind of scheme, and `native` on whose weights they are.
-New plain methods and rules are entered with the functions of `_register`.
+New plain methods and rules are entered with the functions of `resampling/registering.py`.
 """
 
 from __future__ import annotations

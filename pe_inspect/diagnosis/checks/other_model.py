@@ -8,13 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.expectation import Wanted, mismatch
+from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.checks import on_case
+from pe_inspect.diagnosis.mismatch import Wanted, mismatch
 from pe_inspect.diagnosis.readings import Readings, file_readings
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
+from pe_inspect.families import extract
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["differences"]
+__all__ = ["differences", "other_model"]
 
 Embeddings = tuple[PositionEmbedding, ...]
 
@@ -23,6 +27,25 @@ SAME: Final = 1e-2
 _NO_RESAMPLING: Final = (
     "None: the widths differ too (mismatch-width), and no resampling changes those."
 )
+
+
+@on_case(
+    "other-model",
+    codes=(
+        "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-name",
+        "transposed",
+    ),
+)  # fmt: skip
+def other_model(case: Case) -> Iterator[Finding]:
+    """What keeps the weights out of the model of another checkpoint."""
+    other = case.expected.other
+    if other is None:
+        return
+    try:
+        theirs = extract(other, with_sha256=False)
+    except (NoPositionEmbedding, AmbiguousCheckpoint):
+        theirs = ()
+    yield from differences(case.checkpoint, case.tables, other, theirs)
 
 
 def differences(
