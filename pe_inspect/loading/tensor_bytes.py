@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -92,6 +94,7 @@ def lazy_tensor(
     start: int = 0,
     big_endian: bool = False,
     storage: Hashable = None,
+    key: str = "",
 ) -> StoredTensor:
     """Return a tensor that reads its part of `span` when it is asked for.
 
@@ -103,6 +106,7 @@ def lazy_tensor(
         start: the first element within the storage.
         big_endian: byte order of the storage.
         storage: the storage's identity, where names can share it.
+        key: its name, where it is known already.
 
     Raises:
         UnreadableCheckpoint: the shape needs more bytes than the storage holds.
@@ -126,7 +130,7 @@ def lazy_tensor(
         return _strided(flat, shape, strides)
 
     same = None if storage is None else (storage, start, math.prod(shape))
-    return StoredTensor("", shape, dtype, read, same)
+    return StoredTensor(key, shape, dtype, read, same)
 
 
 def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTensor:
@@ -143,7 +147,8 @@ def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTe
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides, in elements, of a C-contiguous array."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    strides = accumulate(reversed(shape[1:]), mul, initial=1)
+    return tuple(strides)[::-1] if shape else ()
 
 
 def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> bool:
@@ -151,14 +156,14 @@ def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -
     if len(shape) != len(strides) or len(shape) > 32:
         return False
     is_natural = min((start, *shape, *strides)) >= 0
-    return is_natural and math.prod(max(side, 1) for side in shape) < 1 << 59
+    return is_natural and math.prod([side or 1 for side in shape]) < 1 << 59
 
 
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """How many elements of the storage lie between the first and the last one used, inclusive."""
     if 0 in shape:
         return 0
-    return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides))
+    return 1 + sum([(side - 1) * stride for side, stride in zip(shape, strides)])
 
 
 def _refuse_expansion(shape: tuple[int, ...], reach: int, size: int) -> None:

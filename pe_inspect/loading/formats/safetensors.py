@@ -68,9 +68,7 @@ def read_safetensors(file: SourceFile) -> Contents:
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise damaged(file, "has a __metadata__ that is no dictionary")
-    tensors = {
-        key: named(_tensor(file.source, key, entry, data), key) for key, entry in header.items()
-    }
+    tensors = {key: _tensor(file.source, key, entry, data) for key, entry in header.items()}
     _check_layout(file, header, data)
     word = "pe" if _is_extraction(metadata) else "safetensors"
     return Contents(tensors, file.source, metadata, format=word)
@@ -124,7 +122,7 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         raise damaged(source, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
     dtype = _DTYPES.get(code, code.lower())
     if not is_known(dtype):
-        return unreadable_tensor(shape, dtype, f"numbers of type {code}")
+        return named(unreadable_tensor(shape, dtype, f"numbers of type {code}"), key)
     if math.prod(shape) * itemsize(dtype) != end - begin:
         raise damaged(
             source,
@@ -133,7 +131,7 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         )
     span = Span(source, data.offset + begin, end - begin)
     try:
-        return lazy_tensor(span, dtype, shape)
+        return lazy_tensor(span, dtype, shape, key=key)
     except UnreadableCheckpoint as error:
         raise damaged(source, f"has a header that lies: {key} has {error}") from error
 
