@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Final
@@ -20,8 +23,16 @@ from pe_inspect.loading.dtypes import decode, is_known, itemsize
 if TYPE_CHECKING:
     from io import BufferedReader
 
-__all__ = ["Span", "lazy_tensor", "unreadable_tensor"]
+__all__ = [
+    "MOST_AXES",
+    "Span",
+    "files_kept_open",
+    "lazy_tensor",
+    "unreadable_tensor",
+    "whole_tensor",
+]
 
+MOST_AXES: Final = 32  # of numpy's arrays
 LARGEST_EXPANSION: Final = 1 << 30
 """Bytes that a tensor may take beyond its storage (a stride of 0 repeats numbers for nothing)."""
 
@@ -73,7 +84,7 @@ class Span:
             from pe_inspect.loading.zip_archive import read_member
 
             return read_member(self.source, self.member, position, buffer)
-        with self.source.open() as file:
+        with _opened(self.source) as file:
             file.seek(self._start(file) + position)
             return file.readinto(buffer)
 
@@ -94,7 +105,6 @@ def lazy_tensor(
     start: int = 0,
     big_endian: bool = False,
     storage: Hashable = None,
-    key: str = "",
 ) -> StoredTensor:
     """Return a tensor that reads its part of `span` when it is asked for.
 
@@ -106,7 +116,6 @@ def lazy_tensor(
         start: the first element within the storage.
         big_endian: byte order of the storage.
         storage: the storage's identity, where names can share it.
-        key: its name, where it is known already.
 
     Raises:
         UnreadableCheckpoint: the shape needs more bytes than the storage holds.
@@ -130,7 +139,47 @@ def lazy_tensor(
         return _strided(flat, shape, strides)
 
     same = None if storage is None else (storage, start, math.prod(shape))
-    return StoredTensor(key, shape, dtype, read, same)
+    return StoredTensor("", shape, dtype, read, same)
+
+
+def whole_tensor(
+    source: ByteSource, offset: int, dtype: str, shape: tuple[int, ...], key: str
+) -> StoredTensor:
+    """Return a tensor of a known type that lies in a file in C order, all of its bytes checked."""
+    return StoredTensor(key, shape, dtype, partial(_read_whole, source, offset, dtype, shape))
+
+
+def _read_whole(
+    source: ByteSource, offset: int, dtype: str, shape: tuple[int, ...]
+) -> Shaped[np.ndarray, "..."]:
+    nbytes = math.prod(shape) * itemsize(dtype)
+    return decode(Span(source, offset, nbytes).read(0, nbytes), dtype).reshape(shape)
+
+
+_files: ContextVar[dict[ByteSource, BufferedReader] | None] = ContextVar("_files", default=None)
+
+
+@contextmanager
+def files_kept_open() -> Iterator[None]:
+    """Open each file once for all tensors that are read meanwhile, and close it at the end."""
+    files: dict[ByteSource, BufferedReader] = {}
+    token = _files.set(files)
+    try:
+        yield
+    finally:
+        _files.reset(token)
+        for file in files.values():
+            file.close()
+
+
+def _opened(source: ByteSource) -> AbstractContextManager[BufferedReader]:
+    """Return a stream of a file that is closed after its use, or one that is kept open."""
+    files = _files.get()
+    if files is None:
+        return source.open()
+    if source not in files:
+        files[source] = source.open()
+    return nullcontext(files[source])
 
 
 def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTensor:
@@ -153,7 +202,7 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> bool:
     """Whether numpy can hold an array of this shape (it has 32 axes and 63-bit sizes)."""
-    if len(shape) != len(strides) or len(shape) > 32:
+    if len(shape) != len(strides) or len(shape) > MOST_AXES:
         return False
     is_natural = min((start, *shape, *strides)) >= 0
     return is_natural and math.prod([side or 1 for side in shape]) < 1 << 59
