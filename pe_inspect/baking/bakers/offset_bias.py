@@ -35,17 +35,17 @@ def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
             continue
         done.add(table.key)
         new = grid_for(job.pe, layer, job.size)
-        yield TensorChange(table.key, _resampled(checkpoint, table, window, new, job))
+        yield TensorChange(table.key, _resampled_offsets(checkpoint, table, window, new, job))
         if window.is_sequence:
             yield TensorChange(
                 note="one axis of patch numbers: resampled along it, rows after rows"
             )
         yield from _indices(checkpoint, table, window, new)
         yield from _masks(checkpoint, table, window, new)
-        yield from _norm(checkpoint, table, window, new, job)
+        yield from _resampled_norm(checkpoint, table, window, new, job)
 
 
-def _resampled(
+def _resampled_offsets(
     checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = checkpoint.tensor(table.key)
@@ -114,7 +114,7 @@ def _masks(
     )
 
 
-def _norm(
+def _resampled_norm(
     checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Iterator[TensorChange]:
     """LaPE's norm over the keys has one γ and one β a patch: they lie on the grid."""

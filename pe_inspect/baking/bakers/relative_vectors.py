@@ -38,7 +38,7 @@ def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
             continue
         if not key.endswith("conv_lambda.weight"):
             check_offsets(layer)
-            yield TensorChange(key, _resampled(checkpoint, key, layer, job))
+            yield TensorChange(key, _resampled_axis(checkpoint, key, layer, job))
         else:
             yield TensorChange(note=f"{checkpoint.stored_key(key)} is a kernel: it serves any grid")
 
@@ -57,7 +57,7 @@ def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
     return frozenset(block for i, block in enumerate(blocks) if (i + 1) % step)
 
 
-def _resampled(
+def _resampled_axis(
     checkpoint: Checkpoint, key: str, layer: LayerPE, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = checkpoint.tensor(key)

@@ -41,7 +41,7 @@ def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
         return
     layers = {table.key: layer for table, layer in zip(tables, job.pe.tables)}
     for table in {table.key: table for table in tables}.values():
-        yield TensorChange(table.key, _resampled(checkpoint, table, layers[table.key], job))
+        yield TensorChange(table.key, _resampled_table(checkpoint, table, layers[table.key], job))
     yield from _other_rows(checkpoint, tables[0], job)
 
 
@@ -77,7 +77,7 @@ def _is_qwen(checkpoint: Checkpoint) -> bool:
     return is_named or "merger.norm.weight" in trunk(checkpoint)
 
 
-def _resampled(
+def _resampled_table(
     checkpoint: Checkpoint, table: Table, layer: LayerPE, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = _numbers(checkpoint, table.key)
@@ -89,7 +89,7 @@ def _resampled(
         return _in_blocks(stored, grid, new, job)
     rows = table.rows + table.trailing
     stack = stored.reshape(-1, rows, table.embed_dim)
-    made = np.stack([_rows(each, table, layer, new, job) for each in stack])
+    made = np.stack([_resampled_rows(each, table, layer, new, job) for each in stack])
     if len(stored.shape) == 4 and table.arrangement == "rows":
         return made.reshape(1, *new, -1)
     if len(stored.shape) == 3 and stored.shape[0] > 1:
@@ -103,7 +103,7 @@ def _numbers(checkpoint: Checkpoint, key: str) -> Float[np.ndarray, "..."]:
     return values if values.dtype == np.float64 else values.astype(np.float32)
 
 
-def _rows(
+def _resampled_rows(
     values: Float[np.ndarray, "rows channels"],
     table: Table,
     layer: LayerPE,
@@ -164,4 +164,4 @@ def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Tenso
     if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):
         job = replace(job, resampler=flattened)
         yield TensorChange(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
-    yield TensorChange(table.key, _resampled(checkpoint, table, job.pe.tables[0], job))
+    yield TensorChange(table.key, _resampled_table(checkpoint, table, job.pe.tables[0], job))
