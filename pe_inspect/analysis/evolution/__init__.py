@@ -266,6 +266,8 @@ def evolution(
     """
     history = tuple(tables)
     numbers, notes = checked_history(history, epochs)
+    for pe in history:
+        pe.require_flat_grid("evolution")
     asked = tuple(
         similarity(pe, layer=layer, head=head, token=token, ln_eps=ln_eps, raw=False)
         for pe in history

@@ -40,7 +40,7 @@ class Method:
 
     def suits(self, pe: PositionEmbedding) -> bool:
         """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
-        return pe.kind in self.kinds or (pe.is_pairwise and "bias" in self.kinds)
+        return any(word in self.kinds for word in pe.scheme_kind.resampled_as)
 
     def __str__(self) -> str:
         """The line of `--method list`."""
