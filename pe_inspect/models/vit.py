@@ -24,7 +24,8 @@ from pe_inspect.errors import UsageError
 from pe_inspect.kinds.joins import JOINS
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Block", "RawPatches", "VisionTransformer"]
 
