@@ -14,27 +14,27 @@ from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures._interpolate_methods import frequencies, side_by_side
-from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, percent, route
+from pe_inspect.figures.interpolate.methods import frequencies, side_by_side
+from pe_inspect.figures.interpolate.words import edge, grids, method_name, percent, route
 from pe_inspect.figures.layout.lines import (
     from_zero,
     layer_axis,
     layer_room,
     lined,
     marker_size,
+    panel_figure,
+    panel_title,
     reference,
 )
 from pe_inspect.figures.layout.maps import Map, map_height, maps_row, outlined, spread
 from pe_inspect.figures.layout.style import (
-    INK,
-    LABEL_SIZE,
     MUTED,
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
-    axes_at,
     caption_height,
     diverging,
+    framed,
     sequential,
 )
 
@@ -52,6 +52,7 @@ LIKENESS: Final = {
     "phases": "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
 }
 EXACT: Final = 1e-6  # of the mean norm: float32's rounding
+TABLES: Final = 1.8  # inches of the panels over layers
 LOWEST: Final = 2.1  # inches that the error profile needs for its label
 
 
@@ -106,7 +107,7 @@ def _before_and_after(
     text = _caption(result, done)
     room = 0.0 if done.kind == "phases" else map_height(_norms(done), PAGE_WIDTH) + 0.12
     height = map_height(likeness, PAGE_WIDTH)
-    figure = framed(room + height, _headline(result, done), text)
+    figure = framed(_headline(result, done), text, room + height)
     floor = caption_height(text, PAGE_WIDTH)
     if room:
         _draw_norms(figure, done, floor + height + 0.12)
@@ -157,10 +158,10 @@ def _round_trip(result: InterpolationResult, table: int) -> Figure:
     width = PAGE_WIDTH * 0.55
     map_room = map_height((panel,), width)
     height = max(map_room, LOWEST)
-    figure = framed(height, f"{result.pe.family} · {done.layer} · what a round trip loses", text)
-    floor = caption_height(text, PAGE_WIDTH)
-    _error_map(figure, panel, floor + height - map_room, width)
-    _error_profile(figure, done, floor, height, width)
+    words = f"{result.pe.family} · {done.layer} · what a round trip loses"
+    figure, inside = panel_figure(words, text, height, left=width)
+    _error_map(figure, panel, caption_height(text, PAGE_WIDTH) + height - map_room, width)
+    _error_profile(inside.subplots(), done)
     return figure
 
 
@@ -171,16 +172,13 @@ def _error_map(figure: Figure, panel: Map, floor: float, width: float) -> None:
     )  # fmt: skip
 
 
-def _error_profile(
-    figure: Figure, done: ResampledTable, floor: float, height: float, left: float
-) -> None:
-    axes = axes_at(figure, left + 0.72, floor + 0.42, PAGE_WIDTH - left - 0.92, height - 0.66)
+def _error_profile(axes: Axes, done: ResampledTable) -> None:
     rings, interior = 100 * done.error_by_ring, 100 * done.measures["error_interior"]
     axes.plot(rings, color=PALETTE[0], marker="o", markersize=3.5, linewidth=1.2)
     if np.isfinite(interior):
         reference(axes, interior, label="mean of the interior")
         axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
-    axes.set_title("from edge to centre", size=LABEL_SIZE, color=INK, loc="left", pad=4)
+    panel_title(axes, "from edge to centre")
     lined(axes, f"{_place(done, many=True)} between it and the edge", "mean error (% of mean norm)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     from_zero(axes, rings)
@@ -196,10 +194,8 @@ def _tables(result: InterpolationResult) -> Figure:
     way = f"{grids(result)} by {method_name(result, result.method)}"
     headline = f"{result.pe.family} · every table · {way}"
     names = [table.layer for table in tables]
-    room = layer_room(names)
-    figure = framed(1.85 + room, headline, text)
-    floor = caption_height(text, PAGE_WIDTH) + room
-    ratio, error = (axes_at(figure, left, floor, 2.6, 1.75) for left in (0.75, 4.25))
+    figure, inside = panel_figure(headline, text, TABLES + layer_room(names))
+    ratio, error = inside.subplots(1, 2)
     for axes, label in ((ratio, "norm after / before"), (error, "round-trip error (%)")):
         lined(axes, "", label)
         layer_axis(axes, names)
