@@ -14,7 +14,7 @@ import numpy as np
 
 from pe_inspect.baking.configurations import configurations
 from pe_inspect.baking.copies import Held, held_in, other_copies, verify
-from pe_inspect.baking.plan import Plan, Request, plan
+from pe_inspect.baking.plan import BakePlan, BakeRequest, plan
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
 from pe_inspect.errors import UsageError
@@ -95,7 +95,7 @@ def bake(
         refuse_existing(target, force=force)  # before anything is downloaded
     source = _source_of(checkpoint)
     check_target(checkpoint, source, target, force=force)
-    request = Request(res, grid, patch_size, method, renormalise)
+    request = BakeRequest(res, grid, patch_size, method, renormalise)
     if checkpoint.format == "pe":
         return _saved_extraction(source, target, request)
     made = plan(checkpoint, request)
@@ -115,8 +115,8 @@ class _Job:
     checkpoint: Checkpoint
     source: Path
     target: Path
-    request: Request
-    made: Plan
+    request: BakeRequest
+    made: BakePlan
     notes: list[str]
 
 
@@ -139,7 +139,7 @@ def _source_of(checkpoint: Checkpoint) -> Path:
     return downloaded(checkpoint.source)
 
 
-def _changed(checkpoint: Checkpoint, made: Plan) -> dict[str, Any]:
+def _changed(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
     return {
         checkpoint.stored_key(key): (checkpoint.shape(key), values.shape)
         for key, values in made.changes.items()
@@ -157,7 +157,7 @@ def _edits(job: _Job, held: Held) -> list[Edit]:
     return edits
 
 
-def _of_plan(checkpoint: Checkpoint, made: Plan) -> list[Edit]:
+def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[Edit]:
     return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
 
 
@@ -207,7 +207,7 @@ def _file(job: _Job) -> Path:
     return write_file(job.source, job.target, edits, check)
 
 
-def _on_grid(made: Plan) -> Iterator[str]:
+def _on_grid(made: BakePlan) -> Iterator[str]:
     rows, columns = made.new
     if rows != columns and made.tables[0].kind in ("vectors", "bias"):
         yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
@@ -238,7 +238,7 @@ def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
     return sorted(set(index["weight_map"].values()))
 
 
-def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:
+def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked:
     """A `*.pe.safetensors` is one embedding: the resampled one is saved likewise."""
     from pe_inspect.analysis.interpolate import interpolate
 

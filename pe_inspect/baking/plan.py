@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.baking.bakers import Change, Job, bakers
+from pe_inspect.baking.bakers import Job, TensorChange, bakers
 from pe_inspect.baking.kernel import kernel_change
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
@@ -23,14 +23,14 @@ from pe_inspect.resampling.refusals import refuse_other_kinds
 from pe_inspect.resampling.resampler import Resampler, Whole
 from pe_inspect.resampling.target_grid import Size, refuse_if_too_large
 
-__all__ = ["Plan", "Request", "plan"]
+__all__ = ["BakePlan", "BakeRequest", "plan"]
 
 Grid = tuple[int, int]
 _NO_TABLE: Final = Whole("none", lambda table, _size: table)
 
 
 @dataclass(frozen=True)
-class Request:
+class BakeRequest:
     """What the user asks for.
 
     Attributes:
@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class BakePlan:
     """What is to be written.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
         return self.grids[0][1]
 
 
-def plan(checkpoint: Checkpoint, request: Request) -> Plan:
+def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     """Resample everything that lies on a grid.
 
     Raises:
@@ -105,12 +105,12 @@ def plan(checkpoint: Checkpoint, request: Request) -> Plan:
         notes.append(kernel.note)
     patch = _pair(request.patch_size) or tables[0].patch_size
     kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
-    return Plan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
+    return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
 
 
 def _changes(
-    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: Request, notes: list[str]
-) -> Iterator[Change]:
+    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: BakeRequest, notes: list[str]
+) -> Iterator[TensorChange]:
     if pe.family not in bakers:
         raise UsageError(f"{pe.family} is not written at another resolution: {', '.join(bakers)}.")
     if is_free(pe):
@@ -140,7 +140,7 @@ def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
     return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
 
 
-def _resampler(pe: PositionEmbedding, request: Request) -> tuple[Method, Resampler]:
+def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Resampler]:
     """The first method that was named and applies; a scheme beside it falls back on its own."""
     names = [name.strip() for name in request.method.split(",") if name.strip()]
     chosen = methods[names[0]] if names and names[0] != "all" else methods["native"]
@@ -158,7 +158,7 @@ def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
             resampler.check(values, shape)
 
 
-def _refuse_method(tables: Sequence[PositionEmbedding], request: Request) -> None:
+def _refuse_method(tables: Sequence[PositionEmbedding], request: BakeRequest) -> None:
     """Refuse a method that applies to no embedding of the file.
 
     Raises:

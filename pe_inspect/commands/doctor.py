@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands import LOOK, command
+from pe_inspect.commands.shell.command_registry import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, command_line, versions
 from pe_inspect.commands.shell.locate import locate
 from pe_inspect.commands.shell.options import Reading, Source, Terminal

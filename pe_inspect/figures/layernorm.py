@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pe_inspect.analysis.layernorm import LayerNormResult, NormRow
-    from pe_inspect.analysis.layernorm.decomposition import Decomposition, Variant
+    from pe_inspect.analysis.layernorm.decomposition import Decomposition, NormVariant
 
 __all__ = ["draw"]
 
@@ -81,7 +81,7 @@ def draw(result: LayerNormResult) -> dict[str, Figure]:
         `layernorm_cosine` where some norm has several layers, `layernorm_position` where there
         are position norms, and `layernorm_decomposition` where norms act on a table's rows.
     """
-    figures = {"layernorm": _statistics(result), "layernorm_channels": _channels(result)}
+    figures = {"layernorm": _statistics(result), "layernorm_channels": _channel_maps(result)}
     if any(len(result.rows_named(name)) > 1 for name in result.names):
         figures["layernorm_cosine"] = _cosines(result)
     if _position_names(result):
@@ -97,7 +97,7 @@ def _statistics(result: LayerNormResult) -> Figure:
     groups = [names[k : k + COLUMNS] for k in range(0, len(names), COLUMNS)]
     lines = [(part, group) for group in groups for part in parts]
     text = f"{_BANDS}{_left_out(result, names)}"
-    height = sum(PANEL + layer_room(_layers(result, shown)) for _, shown in lines)
+    height = sum(PANEL + layer_room(_layers_with(result, shown)) for _, shown in lines)
     figure, inside = panel_figure("LayerNorm weights by layer", text, height)
     panels = inside.subplots(len(lines), len(groups[0]), sharey="row", squeeze=False)
     for (part, shown), row in zip(lines, panels):
@@ -173,7 +173,7 @@ def _position(result: LayerNormResult) -> Figure:
     names = [*_position_names(result), "norm1"]
     names = [name for name in names if result.rows_named(name)]
     parts = [part for part in ("weight", "bias") if _has(result, names, part)]
-    layers = _layers(result, names)
+    layers = _layers_with(result, names)
     text = (
         f"The norm of the position table beside the norm of the tokens in the same block. {_BANDS}"
     )
@@ -198,7 +198,7 @@ def _cosines(result: LayerNormResult) -> Figure:
         "Cosine of a norm's γ with another: 1 where they point the same way, whatever their "
         "length. Two γ of positive entries have a high cosine without having anything in common."
     )
-    height = key_height(several) + TALL + layer_room(_layers(result, several))
+    height = key_height(several) + TALL + layer_room(_layers_with(result, several))
     figure, inside = panel_figure("How alike the norms' weights are", text, height)
     drawn = inside.subplots(1, len(panels), squeeze=False)[0]
     for (what, names, read), axes in zip(panels, drawn):
@@ -223,7 +223,7 @@ def _cosine_lines(
     names: Sequence[str],
     read: Callable[[NormRow], float],
 ) -> None:
-    layers = _layers(result, names)
+    layers = _layers_with(result, names)
     for name in names:
         rows, k = result.rows_named(name), result.names.index(name)
         axes.plot(
@@ -234,7 +234,7 @@ def _cosine_lines(
     layer_axis(axes, layers)
 
 
-def _channels(result: LayerNormResult) -> Figure:
+def _channel_maps(result: LayerNormResult) -> Figure:
     names = _block_names(result)
     tables = [result.weights(name) for name in names]
     text = (
@@ -269,7 +269,7 @@ def _gamma_image(
     return image
 
 
-def _saturating(tables: Sequence[Float[np.ndarray, "_layers _channels"]]) -> Normalize:
+def _saturating(tables: Sequence[Float[np.ndarray, "_layers_with _channel_maps"]]) -> Normalize:
     values = np.concatenate([table[np.isfinite(table)] for table in tables])
     norm = spread(np.percentile(values, SATURATED) if values.size else values)
     norm.clip = True
@@ -299,7 +299,7 @@ def _decomposition(result: LayerNormResult) -> Figure:
     return figure
 
 
-def _fullest(parts: Sequence[Decomposition]) -> Sequence[Variant]:
+def _fullest(parts: Sequence[Decomposition]) -> Sequence[NormVariant]:
     """The variants of the layer that has most."""
     return max((part.variants for part in parts), key=len)
 
@@ -333,7 +333,7 @@ def _has(result: LayerNormResult, names: Sequence[str], part: str) -> bool:
     return any(getattr(row, part) for name in names for row in result.rows_named(name))
 
 
-def _layers(result: LayerNormResult, names: Sequence[str]) -> list[str]:
+def _layers_with(result: LayerNormResult, names: Sequence[str]) -> list[str]:
     """The layers that have one of these norms, each once, in the model's order."""
     return list(dict.fromkeys(row.layer for row in result.rows if row.name in names))
 

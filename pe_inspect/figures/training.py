@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import lined, marker_size, panel_figure
-from pe_inspect.figures.layout.style import PALETTE, TICK_SIZE
+from pe_inspect.figures.layout.style import DPI, PALETTE, TICK_SIZE
+from pe_inspect.figures.saving import save
 
-__all__ = ["draw"]
+__all__ = ["draw", "write_curves"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -47,14 +48,24 @@ def draw(rows: Rows) -> dict[str, Figure]:
     return {"curves": figure}
 
 
+def write_curves(rows: Rows, file: IO[bytes]) -> None:
+    """Write the figure of a `metrics.csv` to an open file, as a PNG; `train` takes this function.
+
+    Args:
+        rows: as of `draw`.
+        file: opened for writing bytes.
+    """
+    save(draw(rows)["curves"], file, format="png", dpi=DPI)
+
+
 def _lines(
     axes: Axes, rows: Rows, columns: Mapping[str, str], label: str, *, scale: float = 1.0
 ) -> None:
-    epochs = _column(rows, "epoch")
+    epochs = _metric(rows, "epoch")
     for (name, words), colour in zip(columns.items(), PALETTE):
         axes.plot(
             epochs,
-            _column(rows, name) * scale,
+            _metric(rows, name) * scale,
             color=colour,
             linewidth=1.2,
             marker="o",
@@ -67,11 +78,11 @@ def _lines(
 
 
 def _mark_best(axes: Axes, rows: Rows) -> None:
-    accuracy = 100 * _column(rows, "test_accuracy")
+    accuracy = 100 * _metric(rows, "test_accuracy")
     best = int(np.nanargmax(accuracy)) if np.isfinite(accuracy).any() else None
     if best is None:
         return
-    epoch, is_late = _column(rows, "epoch")[best], 2 * best + 1 >= len(rows)
+    epoch, is_late = _metric(rows, "epoch")[best], 2 * best + 1 >= len(rows)
     axes.annotate(
         f"{accuracy[best]:.2f} % in epoch {epoch:.0f}",
         (epoch, accuracy[best]),
@@ -83,5 +94,5 @@ def _mark_best(axes: Axes, rows: Rows) -> None:
     )
 
 
-def _column(rows: Rows, name: str) -> Float[np.ndarray, " epochs"]:
+def _metric(rows: Rows, name: str) -> Float[np.ndarray, " epochs"]:
     return np.array([float(row[name]) for row in rows], np.float64)

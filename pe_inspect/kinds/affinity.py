@@ -20,7 +20,7 @@ from pe_inspect.kinds.relations import relation_cosines
 __all__ = [
     "DEFINITIONS",
     "Affinity",
-    "Definition",
+    "AffinityDefinition",
     "Products",
     "Values",
     "affinity",
@@ -31,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Definition:
+class AffinityDefinition:
     """What an affinity is called, what it means, and the scale it is drawn on.
 
     Attributes:
@@ -45,52 +45,52 @@ class Definition:
     limit: float | None = 1.0
 
 
-DEFINITIONS: Final[dict[Kind, Definition]] = {
-    "vectors": Definition(
+DEFINITIONS: Final[dict[Kind, AffinityDefinition]] = {
+    "vectors": AffinityDefinition(
         "cosine similarity",
         "cos(ω_i, ω_j) = ω_i·ω_j / (‖ω_i‖ ‖ω_j‖), between the position vectors of two patches.",
     ),
-    "bias": Definition(
+    "bias": AffinityDefinition(
         "attention bias",
         "b_ij, the number that is added to the attention logit of query patch i and key patch j.",
         None,
     ),
-    "phases": Definition(
+    "phases": AffinityDefinition(
         "mean phase cosine",
         "The mean, over the rotation angles of a head, of cos(θ_i − θ_j): "
         "by how much the rotations alone keep a query and a key of equal content alike.",
     ),
-    "relative": Definition(
+    "relative": AffinityDefinition(
         "relation cosine",
         "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that "
         "of patch i with itself; a_ij joins the rows of the two tables at the clipped offsets "
         "in y and x. Query and value tables count as two heads.",
     ),
-    "function": Definition(
+    "function": AffinityDefinition(
         "cosine similarity",
         "cos(e_i, e_j), between the vectors that the scheme computes for two patches; of the "
         "stated input, where they depend on one.",
     ),
 }
-_COMPUTED_BIAS: Final = Definition(
+_COMPUTED_BIAS: Final = AffinityDefinition(
     "computed bias",
     "b_ij, the number that the network computes for query patch i and key patch j from their "
     "offset alone, on the stated window: a bias on the attention logit, or the attention itself.",
     None,
 )
-_SUMMED: Final = Definition(
+_SUMMED: Final = AffinityDefinition(
     "relation cosine",
     "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
     "patch i with itself; a_ij is the sum of the rows of the two tables at the offsets in y and x.",
 )
-_JOINT: Final = Definition(
+_JOINT: Final = AffinityDefinition(
     "relation cosine",
     "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
     "patch i with itself; a_ij is the row at the offset, and 0 where the table does not reach.",
 )
 
 
-def definition(pe: PositionEmbedding) -> Definition:
+def definition(pe: PositionEmbedding) -> AffinityDefinition:
     """Return what the affinity of this embedding's patches means."""
     if pe.kind == "function" and pe.is_pairwise:
         return _COMPUTED_BIAS

@@ -92,6 +92,7 @@ def test_many_notes_are_counted():
     assert "… and 3 more" in shown
 
 
+@pytest.mark.subprocess
 def test_showing_a_result_draws_nothing():
     code = (
         "import sys, numpy as np\n"

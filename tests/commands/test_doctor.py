@@ -370,6 +370,7 @@ def as_trained(name, side, prefix):
     return Checkpoint.from_state_dict({**state, "pos_embed": np.concatenate([rows, table])[None]})
 
 
+@pytest.mark.subprocess
 def test_neither_torch_nor_timm_is_loaded(save, here):
     code = (
         "import sys; sys.argv = ['pe-inspect', 'doctor', sys.argv[1], '--quiet'];"

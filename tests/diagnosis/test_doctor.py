@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import ROUNDING
 from diagnosis.doctored import codes, pe_of, structured
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,7 +53,7 @@ def test_morans_i_is_the_mean_product_of_neighbours():
     pairs += [field[i, j] @ field[i, j + 1] for i in range(3) for j in range(4)]
     expected = np.mean(pairs) / np.mean(np.square(centred).sum(1))
     assert neighbours(rows.astype(np.float32), grid).correlation == pytest.approx(
-        expected, abs=1e-6
+        expected, abs=ROUNDING
     )
 
 

@@ -16,7 +16,7 @@ from pe_inspect.arrays import Float, Float32, Int
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 from pe_inspect.kinds.tables_by_layer import Notion, normalised, steps
 
-__all__ = ["MEASURES", "VARIANTS", "Decomposition", "Variant", "decompose"]
+__all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose"]
 
 VARIANTS: Final[Mapping[str, str]] = {
     "ω": "the table as the norm receives it",
@@ -42,7 +42,7 @@ MAX_KEYS: Final = 1024
 
 
 @dataclass(frozen=True)
-class Variant:
+class NormVariant:
     """One variant of one layer's norm, with the numbers of `MEASURES`."""
 
     name: str
@@ -66,7 +66,7 @@ class Decomposition:
     layer: str
     norm: str
     notion: Notion
-    variants: tuple[Variant, ...]
+    variants: tuple[NormVariant, ...]
 
 
 def decompose(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[Decomposition]:
@@ -116,14 +116,14 @@ def _unit(norm: LayerNormParams) -> LayerNormParams:
 
 def _measured(
     variants: Mapping[str, Float32[np.ndarray, "tokens channels"]], table: LayerPE
-) -> Iterator[Variant]:
+) -> Iterator[NormVariant]:
     prefix, grid_size = table.num_prefix_rows, table.grid_size
     pairs = _sampled_pairs(table.num_patches)
     units = {name: unit_rows(values[prefix:]) for name, values in variants.items()}
     full = _pair_cosines(list(units.values())[-1], pairs)
     for name, values in variants.items():
         own = _pair_cosines(units[name], pairs)
-        yield Variant(
+        yield NormVariant(
             name,
             scale=mean_of(_deviations(values[prefix:])),
             mean_cosine=mean_of(own),

@@ -19,7 +19,7 @@ from pe_inspect.analysis.common.map_statistics import (
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.selection import (
     Layers,
-    View,
+    LayerView,
     by_layer,
     checked_head,
     checked_token,
@@ -32,13 +32,13 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, affinity, cosines, definition
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, affinity, cosines, definition
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["LayerStatistics", "Overview", "SimilarityResult", "Tiles", "View", "similarity"]
+__all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
 OVERVIEW_SIDE: Final = 256
 MAX_TILES: Final = 16
@@ -65,7 +65,7 @@ class SimilarityResult(Shown):
     question: ClassVar[str] = "similarity"
 
     pe: PositionEmbedding
-    views: tuple[View, ...]
+    views: tuple[LayerView, ...]
     token: tuple[int, int] | None = None
     head: int | None = None
     ln_eps: float | None = None
@@ -74,7 +74,7 @@ class SimilarityResult(Shown):
     __repr__ = in_short
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show: name, one-sentence definition, and the range."""
         return definition(self.pe)
 
@@ -99,7 +99,7 @@ class SimilarityResult(Shown):
         """Whether all layers have the same grid."""
         return len({view.grid_size for view in self.views}) == 1
 
-    def affinities(self) -> Iterator[tuple[View, Affinity]]:
+    def affinities(self) -> Iterator[tuple[LayerView, Affinity]]:
         """Yield every layer with its affinity; nothing is multiplied out yet."""
         by_name = {view.name: view for view in self.views}
         for name, tables in by_layer(self.pe, self.ln_eps):
@@ -148,7 +148,7 @@ class SimilarityResult(Shown):
 
     def queries(
         self, token: tuple[int, int] | None = None
-    ) -> Iterator[tuple[View, Float32[np.ndarray, "heads rows columns"]]]:
+    ) -> Iterator[tuple[LayerView, Float32[np.ndarray, "heads rows columns"]]]:
         """Yield every layer with the map of one query patch."""
         for view, alike in self.affinities():
             index = flat_index(token or self.token, view)
@@ -156,10 +156,10 @@ class SimilarityResult(Shown):
 
     def raw_query(
         self, token: tuple[int, int] | None = None
-    ) -> tuple[View, Float32[np.ndarray, "rows columns"]] | None:
+    ) -> tuple[LayerView, Float32[np.ndarray, "rows columns"]] | None:
         """Return the query patch's map in the (first) stored table, where there are raw maps."""
         for table in self.raw_tables:
-            view = View("stored table", "stored", "", table.grid_size, 1)
+            view = LayerView("stored table", "stored", "", table.grid_size, 1)
             row = cosines(table.patches).rows([flat_index(token or self.token, view)])
             return view, row.reshape(table.grid_size)
         return None
