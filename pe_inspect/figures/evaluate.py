@@ -59,10 +59,10 @@ def curves(result: EvaluationResult) -> Figure:
     lined(apart, "image size (pixels)", "over the model's own rule (points)")
     for k, method in enumerate(_own_first(result.methods)):
         _line(whole, result, method, k)
-        _line(apart, result, method, k, over=_own(result))
+        _line(apart, result, method, k, over=_own_rule(result))
     _dotted(whole, result, upright=False)
     for axes in (whole, apart):
-        _sizes(axes, result)
+        _size_ticks(axes, result)
     key(inside, apart, beside=True)
     return figure
 
@@ -81,7 +81,7 @@ def bars(result: EvaluationResult) -> Figure:
     figure, inside = panel_figure(words, text, BAR * len(rows) + AXIS)
     axes = inside.subplots()
     lined(axes, "top-1 (%)", "")
-    values, errors = _percent(rows)
+    values, errors = _in_percent(rows)
     places = np.arange(len(rows))
     axes.barh(places, values, 0.62, xerr=errors, color=[INK, *[PALETTE[0]] * (len(rows) - 1)],
               error_kw={"ecolor": MUTED, "elinewidth": 1.0, "capsize": 2})  # fmt: skip
@@ -96,10 +96,10 @@ def bars(result: EvaluationResult) -> Figure:
     return figure
 
 
-def _own(result: EvaluationResult) -> dict[float, float]:
+def _own_rule(result: EvaluationResult) -> dict[float, float]:
     """Return top-1 in percent by the model's own rule at each place of the axis."""
     rows = _through_own_size(result, "native")
-    return {_place(row): row.top1 * IN_PERCENT for row in rows}
+    return {_place_on_axis(row): row.top1 * IN_PERCENT for row in rows}
 
 
 def _line(
@@ -111,8 +111,8 @@ def _line(
 ) -> None:
     """Draw one method: its accuracy, or what it is over that of the model's own rule."""
     rows = _through_own_size(result, method)
-    values, errors = _percent(rows)
-    places = [_place(row) for row in rows]
+    values, errors = _in_percent(rows)
+    places = [_place_on_axis(row) for row in rows]
     is_own = method == "native"
     if over is not None:
         values = values - np.array([over.get(place, np.nan) for place in places])
@@ -140,24 +140,24 @@ def _look(index: int, *, is_own: bool) -> dict[str, Any]:
 def _through_own_size(result: EvaluationResult, method: str) -> list[EvaluationRow]:
     """Add the plain model's row to a method's: at its own size every method is the identity."""
     rows = [row for row in result.curve(method) if row is not result.plain]
-    return sorted([*rows, result.plain], key=_place)
+    return sorted([*rows, result.plain], key=_place_on_axis)
 
 
-def _percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
+def _in_percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
     pairs = np.array([(row.top1, row.standard_error) for row in rows]) * IN_PERCENT
     return pairs[:, 0], pairs[:, 1]
 
 
-def _place(row: EvaluationRow) -> float:
+def _place_on_axis(row: EvaluationRow) -> float:
     """Where a size lies on the axis: the side of the square of as many pixels."""
     return float(np.sqrt(row.res[0] * row.res[1]))
 
 
-def _sizes(axes: Axes, result: EvaluationResult) -> None:
-    rows = {_place(row): row for method in result.methods for row in result.curve(method)}
+def _size_ticks(axes: Axes, result: EvaluationResult) -> None:
+    rows = {_place_on_axis(row): row for method in result.methods for row in result.curve(method)}
     labels = [_sized(row) for row in rows.values()]
     axes.set_xticks(list(rows), labels)
-    own = _place(result.plain)
+    own = _place_on_axis(result.plain)
     reference(axes, own, upright=True)
 
 

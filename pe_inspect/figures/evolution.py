@@ -129,10 +129,10 @@ def _maps(result: EvolutionResult, token: tuple[int, int] | None) -> Figure:
         for place, (view, values) in enumerate(result.query_maps(token))
         if place in layers
     ]
-    return draw_rows(rows, result.scale, _words(result, len(epochs), len(layers)))
+    return draw_rows(rows, result.scale, _words_around_maps(result, len(epochs), len(layers)))
 
 
-def _words(result: EvolutionResult, epochs: int, layers: int) -> Words:
+def _words_around_maps(result: EvolutionResult, epochs: int, layers: int) -> Words:
     centre, limit = result.scale
     about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))
     text = (

@@ -79,7 +79,7 @@ def draw(
     if _is_lossy(result, table):
         figures["interpolate_round_trip"] = _round_trip(result, table)
     if len(result.tables()) > 1 and result.pe.kind != "phases":
-        figures["interpolate_tables"] = _tables(result)
+        figures["interpolate_tables"] = _over_tables(result)
     if len(result.methods) > 1:
         figures["interpolate_methods"] = side_by_side(result)
     return figures
@@ -98,13 +98,13 @@ def _before_and_after(
     done = result.tables()[table]
     query = result.query_maps(token, table=table)
     likeness = tuple(
-        Map(values, f"{when} · to {_query(done)} ({row}, {column})")
+        Map(values, f"{when} · to {_query_word(done)} ({row}, {column})")
         for when, values, (row, column) in (
             ("before", query.before, query.token),
             ("after", query.after, query.token_after),
         )
     )
-    text = _caption(result, done)
+    text = _caption_of_maps(result, done)
     room = 0.0 if done.kind == "phases" else map_height(_norms(done), PAGE_WIDTH) + 0.12
     height = map_height(likeness, PAGE_WIDTH)
     figure = framed(_headline(result, done), text, room + height)
@@ -113,7 +113,7 @@ def _before_and_after(
         _draw_norms(figure, done, floor + height + 0.12)
     panels = maps_row(
         figure, likeness, floor, cmap=diverging(), norm=_signed(query.before, query.after, done),
-        label=AFFINITY.get(done.kind, "cosine similarity"), axis=_query(done),
+        label=AFFINITY.get(done.kind, "cosine similarity"), axis=_query_word(done),
     )  # fmt: skip
     outlined(panels[0], query.token, likeness[0].values.shape)
     outlined(panels[1], query.token_after, likeness[1].values.shape)
@@ -131,7 +131,7 @@ def _draw_norms(figure: Figure, done: ResampledTable, bottom: float) -> None:
     norms = _norms(done)
     maps_row(
         figure, norms, bottom, cmap=sequential(), norm=spread(norms[0].values, norms[1].values),
-        label="size of the bias" if done.is_bias else "L2 norm", axis=_place(done),
+        label="size of the bias" if done.is_bias else "L2 norm", axis=_place_word(done),
     )  # fmt: skip
 
 
@@ -145,7 +145,9 @@ def _signed(before: np.ndarray, after: np.ndarray, done: ResampledTable) -> Norm
 def _round_trip(result: InterpolationResult, table: int) -> Figure:
     done = result.tables()[table]
     panel = Map(
-        100 * done.error_map, f"error by {_place(done)} · {_sides(done.before)}", done.is_by_offset
+        100 * done.error_map,
+        f"error by {_place_word(done)} · {_sides(done.before)}",
+        done.is_by_offset,
     )
     text = (
         f"Resampled {route(result, done)}, and back by the same method. Error: "
@@ -179,13 +181,17 @@ def _error_profile(axes: Axes, done: ResampledTable) -> None:
         reference(axes, interior, label="mean of the interior")
         axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
     panel_title(axes, "from edge to centre")
-    lined(axes, f"{_place(done, many=True)} between it and the edge", "mean error (% of mean norm)")
+    lined(
+        axes,
+        f"{_place_word(done, many=True)} between it and the edge",
+        "mean error (% of mean norm)",
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     from_zero(axes, rings)
     axes.set_xlim(-0.4, max(len(rings) - 0.6, 0.6))
 
 
-def _tables(result: InterpolationResult) -> Figure:
+def _over_tables(result: InterpolationResult) -> Figure:
     tables = result.tables()
     text = (
         f"Norm: mean row norm after / before. Round-trip error: mean over {edge(tables[0])} "
@@ -235,12 +241,12 @@ def _headline(result: InterpolationResult, done: ResampledTable) -> str:
     return f"{result.pe.family} · {done.layer} · {route(result, done)}"
 
 
-def _caption(result: InterpolationResult, done: ResampledTable) -> str:
+def _caption_of_maps(result: InterpolationResult, done: ResampledTable) -> str:
     measures = done.measures
     like = LIKENESS.get(
-        done.kind, f"the cosine of every row with that of the outlined {_query(done)}"
+        done.kind, f"the cosine of every row with that of the outlined {_query_word(done)}"
     )
-    what = SIZES.get(done.kind, f"the L2 norm of each {_place(done)}'s row")
+    what = SIZES.get(done.kind, f"the L2 norm of each {_place_word(done)}'s row")
     ratio = measures["norm_ratio"]
     times = f", ×{ratio:.2f}," if math.isfinite(ratio) else ""
     above = (
@@ -261,11 +267,11 @@ def _sides(table: np.ndarray) -> str:
     return f"{table.shape[0]}×{table.shape[1]}"
 
 
-def _query(done: ResampledTable) -> str:
+def _query_word(done: ResampledTable) -> str:
     """What the positions of a cosine map are: a bias is drawn between patches."""
     return "entry" if done.kind == "relative" else "patch"
 
 
-def _place(done: ResampledTable, *, many: bool = False) -> str:
+def _place_word(done: ResampledTable, *, many: bool = False) -> str:
     one, several = ("offset", "offsets") if done.is_by_offset else ("patch", "patches")
     return several if many else one

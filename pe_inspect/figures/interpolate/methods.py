@@ -47,7 +47,7 @@ FLOOR: Final = 1e-12  # of the largest power: what is below is rounding
 def side_by_side(result: InterpolationResult) -> Figure:
     """Draw one row of dots for every plain method, under the names of all rules that are it."""
     groups = dict(_groups(result))
-    text = _caption(result)
+    text = _caption_of_methods(result)
     labels = [wrapped(name, NAMES, TICK_SIZE, em=0.5) for name in groups.values()]
     rows = np.array([max(ROW, LINE * (label.count("\n") + 1) + 0.07) for label in labels])
     places, height = np.cumsum(rows) - rows / 2, float(rows.sum())
@@ -56,13 +56,13 @@ def side_by_side(result: InterpolationResult) -> Figure:
     measures = OF_ANGLES if result.pe.kind == "phases" else OF_TABLES
     panels = inside.subplots(1, len(measures), sharey=True)
     for axes, measure in zip(panels, measures):
-        _column(axes, result, list(groups), places, *measure)
+        _measure_column(axes, result, list(groups), places, *measure)
     panels[0].set_yticks(places, labels)
     panels[0].set_ylim(height, 0)
     return figure
 
 
-def _caption(result: InterpolationResult) -> str:
+def _caption_of_methods(result: InterpolationResult) -> str:
     count, words = len(result.tables()), result.definitions
     means = f", means over {count} tables" if count > 1 else ""
     start = f"One row a method, with the libraries whose rule it is{means}. Dashed: unchanged. "
@@ -77,7 +77,7 @@ def _caption(result: InterpolationResult) -> str:
     return f"{start}Norm: mean row norm after / before. {structure}{trip}{native}"
 
 
-def _column(
+def _measure_column(
     axes: Axes,
     result: InterpolationResult,
     names: Sequence[str],
@@ -148,7 +148,7 @@ def _spectrum(result: InterpolationResult, table: int) -> Figure:
     _curve(axes, before, color=INK, linewidth=1.2, linestyle=(0, (5, 2)), label="source")
     sides = [side for side in done.before.shape[:2] if side > 1] or [1]
     reference(axes, min(sides) / 2, upright=True)
-    _scale(axes)
+    _log_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
     return figure
@@ -167,7 +167,7 @@ def _curve(axes: Axes, power: np.ndarray, **look: Any) -> None:
     axes.plot(cycles, shown, marker="o", markersize=2 if len(cycles) > 1 else 4, **look)
 
 
-def _scale(axes: Axes) -> None:
+def _log_scale(axes: Axes) -> None:
     """Make the y axis logarithmic; say so where nothing is above zero."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines[:-1]])
     if (drawn > 0).any():
@@ -206,5 +206,5 @@ def _turns(
     before = result.tables()[table].turns[0][axis]
     axes.plot(before, color=INK, linestyle=(0, (5, 2)), linewidth=1.2, label="source")
     axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-    _scale(axes)
+    _log_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

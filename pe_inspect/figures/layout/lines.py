@@ -131,7 +131,7 @@ class LayerLocator(Locator):
 
 def layer_axis(axes: Axes, names: Sequence[str]) -> None:
     """Put layers on the x axis: by block number where all are blocks, else by their names."""
-    labels, upright = _labels(names), not are_blocks(names)
+    labels, upright = _short_names(names), not are_blocks(names)
     written: dict[float, str] = dict(enumerate(labels))
     axes.xaxis.set_major_locator(LayerLocator(axes, labels, upright=upright))
     axes.xaxis.set_major_formatter(lambda place, _: written.get(place, ""))
@@ -150,7 +150,7 @@ def layer_room(names: Sequence[str]) -> float:
     """The inches under the axes that `layer_axis` needs."""
     if are_blocks(names):
         return 0.42
-    return 0.15 + max(map(len, _labels(names))) * TICK_SIZE * LETTER / 72
+    return 0.15 + max(map(len, _short_names(names))) * TICK_SIZE * LETTER / 72
 
 
 def are_blocks(names: Sequence[str]) -> bool:
@@ -158,7 +158,7 @@ def are_blocks(names: Sequence[str]) -> bool:
     return all(BLOCK.fullmatch(name) for name in names)
 
 
-def _labels(names: Sequence[str]) -> list[str]:
+def _short_names(names: Sequence[str]) -> list[str]:
     """Block numbers where all layers are blocks; otherwise names, `"model"` for the empty one."""
     if are_blocks(names):
         return [name.rpartition(".")[2] for name in names]

@@ -25,7 +25,7 @@ from pe_inspect.arrays import Float32
 
 __all__ = [
     "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
-    "TICK_SIZE", "TITLE_SIZE", "Mosaic", "Picture", "axes_at", "caption", "caption_height",
+    "TICK_SIZE", "TITLE_SIZE", "Mosaic", "NotebookFigure", "axes_at", "caption", "caption_height",
     "color_scale", "colorbar", "colorbar_width", "diverging", "framed", "headline",
     "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy", "title", "wrapped",
 ]  # fmt: skip
@@ -54,7 +54,7 @@ _DIVERGING: Final = (
 )  # fmt: skip
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A figure without pyplot that shows itself in a notebook."""
 
     def _repr_png_(self) -> bytes:
@@ -65,7 +65,7 @@ class Picture(Figure):
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of that many inches, on an Agg canvas."""
-    figure = Picture(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

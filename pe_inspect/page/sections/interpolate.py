@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pe_inspect.analysis.common.selection import views_of
 from pe_inspect.kinds.affinity import definition
 from pe_inspect.page.content import Definition, Fact, Section
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    percent,
-    pictures,
-    said,
-    sentence,
-    table_of,
-)
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.views import Frame, View
 
@@ -125,11 +116,11 @@ def interpolate(subject: Subject) -> Section:
     """Word what the chosen method keeps: length of rows, likeness of neighbours, the way back."""
     chosen = subject.options.get("interpolate", {})
     has_target = "res" in chosen or "grid" in chosen
-    target = {} if has_target else {"grid": _larger(subject.embedding)}
+    target = {} if has_target else {"grid": _larger_grid(subject.embedding)}
     kind = subject.embedding.kind if subject.embedding else ""
     methods = _METHODS.get(kind, _METHODS_OF_TABLES)
     result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
-    finding, words = _finding(result), _words(result.pe)
+    finding, words = result.finding, _words_on_use(result.pe)
     return Section(
         stem="interpolate",
         title="Interpolation",
@@ -138,7 +129,7 @@ def interpolate(subject: Subject) -> Section:
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
         how_to_read=_READINGS.get(result.pe.kind, words.fits + _ERRORS),
         definition=_definition(result),
-        tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
+        tables=(table_of("resampling by method and table", _method_rows(result), "interpolate"),),
         facts=_facts(result),
         caveats=_CAVEATS.get(result.pe.kind, (words.stored, _INVERTIBLE)),
         notes=result.notes,
@@ -147,7 +138,7 @@ def interpolate(subject: Subject) -> Section:
     )
 
 
-def _words(pe: PositionEmbedding) -> _Words:
+def _words_on_use(pe: PositionEmbedding) -> _Words:
     """Return what holds for tables that are added, added through a norm, or used in attention."""
     has_norm = pe.join in ("lape", "pvg", "mpvg")
     if pe.is_pairwise:
@@ -164,7 +155,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
 
     pe, methods = result.pe, ",".join(result.methods)
     asked = {result.grid_size: result}
-    for grid in _grids(pe, result.grid_size):
+    for grid in _grids_to_explore(pe, result.grid_size):
         if grid not in asked:
             asked[grid] = ask(pe, grid=grid, method=methods)
     ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
@@ -180,7 +171,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
     )  # fmt: skip
 
 
-def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
+def _grids_to_explore(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
     """The grid of the file, one between it and the target, and twice it, if they are not large."""
     rows, columns = pe.grid_size
     between = (round((rows + target[0]) / 2), round((columns + target[1]) / 2))
@@ -191,74 +182,15 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
     names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.tables)]
-    how = _SHOWN.get(pe.kind, _words(pe).shown)
+    how = _SHOWN.get(pe.kind, _words_on_use(pe).shown)
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
-def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
+def _larger_grid(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
     if pe is None or not pe.tables:
         return None
     many, few = _STEP
     return tuple(max(1, round(side * many / few)) for side in pe.grid_size)
-
-
-def _finding(result: InterpolationResult) -> str:
-    numbers = result.summary()
-    source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
-    way = f"from {source} to {target} patches ({_rule(result)})"
-    if result.pe.kind == "phases":
-        alike = said(numbers["structure_correlation"])
-        kept = f"the likeness of places correlates with the old one by {alike}"
-        return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
-    if _is_asked(result):
-        return sentence([f"Asked anew {way}, the network's {_kept(result)}", _alike(numbers)])
-    kept = f"Resampled {way}, {_kept(result)}"
-    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
-
-
-def _is_asked(result: InterpolationResult) -> bool:
-    """Whether a network gives the values, not a resampler."""
-    return result.pe.kind == "function" and result.tables()[0].resampler.name.startswith("cpb")
-
-
-def _kept(result: InterpolationResult) -> str:
-    ratio = result.summary()["norm_ratio"]
-    what, size = ("biases", "size") if result.pe.is_pairwise else ("rows", "length")
-    if math.isnan(ratio):
-        return f"{what} have no {size} to compare"
-    return f"{what} keep {percent(ratio)} of their {size}"
-
-
-def _alike(numbers: dict[str, float]) -> str:
-    alike = numbers["structure_correlation"]
-    return "" if math.isnan(alike) else f"the maps correlate with the old ones by {said(alike)}"
-
-
-def _rule(result: InterpolationResult) -> str:
-    """The chosen method; of `native`, whose rule that is."""
-    plain = result.rules[result.method]
-    if plain == result.native:
-        return f"{result.method}, which is {plain}"
-    if result.method == "native":
-        return f"native, which is {result.native}'s rule: {plain}"
-    return result.method if plain == result.method else f"{result.method}: {plain}"
-
-
-def _neighbours(numbers: dict[str, float]) -> str:
-    before, after = (numbers.get(f"neighbour_cosine_{when}") for when in ("before", "after"))
-    if before is None or after is None or math.isnan(before + after):
-        return ""
-    return f"the cosine of neighbours goes from {said(before)} to {said(after)}"
-
-
-def _way_back(numbers: dict[str, float]) -> str:
-    places = (("error_border", "at the border"), ("error_interior", "inside"))
-    if math.isnan(numbers["round_trip_error"]):
-        return ""
-    known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
-    where = ", ".join(f"{percent(error)} {place}" for error, place in known)
-    whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
-    return f"{whole} ({where})" if where else whole
 
 
 def _definition(result: InterpolationResult) -> Definition:
@@ -274,7 +206,7 @@ def _definition(result: InterpolationResult) -> Definition:
     )
 
 
-def _rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
+def _method_rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
     for method in result.methods:
         for table in result.tables(method):
             yield {"method": method, "table": table.layer, **table.measures}
@@ -290,4 +222,4 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     norm = "norm over heads" if result.pe.is_pairwise else "row norm"
     kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
     lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
-    return defined(kept) if _is_asked(result) else defined(kept, lost)
+    return defined(kept) if result.is_asked_anew else defined(kept, lost)
