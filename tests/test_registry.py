@@ -85,7 +85,6 @@ REGISTRIES = [
     ("pe_inspect.families", "families"),
     ("pe_inspect.analysis", "questions"),
     ("pe_inspect.diagnosis.checks", "checks"),
-    ("pe_inspect.diagnosis.file_checks", "file_checks"),
     ("pe_inspect.figures", "drawings"),
 ]
 

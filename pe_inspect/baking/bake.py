@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,15 @@ from pe_inspect.baking.plan import BakePlan, BakeRequest, plan
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
@@ -27,6 +36,16 @@ from pe_inspect.resampling.target_grid import Size
 __all__ = ["Baked", "bake"]
 
 Grid = tuple[int, int]
+
+_TELLS_ITS_GRID: Final[Mapping[SchemeKind, bool]] = {
+    VECTORS: False,
+    BIAS: False,
+    PHASES: True,
+    RELATIVE: True,
+    RESPONSE: True,
+    COMPUTED_BIAS: True,
+}
+"""Whether the sides of an oblong grid can be read from a written file."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +228,7 @@ def _file(job: _Job) -> Path:
 
 def _on_grid(made: BakePlan) -> Iterator[str]:
     rows, columns = made.new
-    if rows != columns and made.tables[0].kind in ("vectors", "bias"):
+    if rows != columns and not _TELLS_ITS_GRID[made.tables[0].scheme_kind]:
         yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
 
 
@@ -247,7 +266,7 @@ def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked
         pe, res=request.res, grid=request.grid, patch_size=request.patch_size, method=request.method
     )
     made = result.embedding()
-    if request.renormalise and pe.kind == "vectors":
+    if request.renormalise and pe.scheme_kind.has_token_rows:
         made = replace(made, tables=tuple(map(_renormalised, pe.tables, made.tables)))
     shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.tables, made.tables)}
     made.save(target)

@@ -13,7 +13,7 @@ from pe_inspect.baking.bakers import Job, TensorChange, bakers
 from pe_inspect.baking.kernel import kernel_change
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
-from pe_inspect.kinds.layouts import laid_out, source_grid, target_shape
+from pe_inspect.kinds.layouts import source_grid, target_shape
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.methods import Method, methods
@@ -122,7 +122,7 @@ def _changes(
     refuse_if_too_large(pe, new, 1)
     method, resampler = _resampler(pe, request)
     _check(pe, new, resampler)
-    renormalise = request.renormalise and pe.kind == "vectors"
+    renormalise = request.renormalise and pe.scheme_kind.has_token_rows
     made = list(bakers[pe.family](checkpoint, Job(pe, new, resampler, renormalise)))
     if any(change.values is not None for change in made):
         notes.append(f"{pe.family}: {_rule(pe, method, resampler)}")
@@ -144,16 +144,15 @@ def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Res
     """The first method that was named and applies; a scheme beside it falls back on its own."""
     names = [name.strip() for name in request.method.split(",") if name.strip()]
     chosen = methods[names[0]] if names and names[0] != "all" else methods["native"]
-    if pe.kind not in chosen.kinds:
+    if not chosen.suits(pe):
         chosen = methods["native"]
     return chosen, chosen.choose(pe)
 
 
 def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
-    layers = pe.tables[:1] if pe.kind in ("bias", "phases") else pe.tables
-    for layer in layers:
+    for layer in pe.tables[: 1 if pe.scheme_kind.has_heads else None]:  # theirs are all alike
         shape = target_shape(pe, layer, new)
-        values = laid_out(pe, layer)
+        values = pe.scheme_kind.laid_out(layer)
         if values.shape[:2] != shape:
             resampler.check(values, shape)
 
@@ -168,7 +167,7 @@ def _refuse_method(tables: Sequence[PositionEmbedding], request: BakeRequest) ->
     tabled = [pe for pe in tables if not is_free(pe)]
     if name in ("all", "native") or not tabled:
         return
-    if not any(pe.kind in methods[name].kinds for pe in tabled):
+    if not any(methods[name].suits(pe) for pe in tabled):
         refuse_other_kinds(tabled[0], methods[name])
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
-from pe_inspect.families.reading.tables import StoredTable, find_groups
+from pe_inspect.families.reading.tables import Table, find_groups
 from pe_inspect.families.reading.windows import Window, windows_for
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["bias_tables", "keys_of_tables", "vector_tables", "window_of"]
 
 
-def vector_tables(checkpoint: Checkpoint) -> list[StoredTable]:
+def vector_tables(checkpoint: Checkpoint) -> list[Table]:
     """Return the tables of vectors that are added to tokens; of one a block, all of them."""
     try:
         groups = find_groups(checkpoint)

@@ -11,7 +11,7 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import BiasTable
 from pe_inspect.families.reading.grid import Layout, PrefixTokens, factor_pairs, prefix_tokens, x
-from pe_inspect.families.reading.tables import StoredTable
+from pe_inspect.families.reading.tables import Table
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Reading", "Readings", "file_readings", "readings"]
@@ -74,7 +74,7 @@ class Readings:
     rows: int
     all: tuple[Reading, ...]
     taken: Reading | None
-    table: StoredTable | None = None
+    table: Table | None = None
     said: str = ""
     notes: tuple[str, ...] = ()
     is_window: bool = False
@@ -161,11 +161,11 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
         yield _taken_first(Readings(key, table.rows, found, None, table, said), where)
 
 
-def _one_a_shape(tables: list[StoredTable]) -> list[StoredTable]:
+def _one_a_shape(tables: list[Table]) -> list[Table]:
     return list({(table.shape, table.layer): table for table in reversed(tables)}.values())[::-1]
 
 
-def _all_of(checkpoint: Checkpoint, table: StoredTable) -> tuple[Reading, ...]:
+def _all_of(checkpoint: Checkpoint, table: Table) -> tuple[Reading, ...]:
     if table.grid_size is not None:
         return (Reading(table.grid_size, 0, "said"),)
     hints = checkpoint.hints

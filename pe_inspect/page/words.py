@@ -57,7 +57,11 @@ def lede_of(pe: PositionEmbedding) -> str:
 def _joined(pe: PositionEmbedding) -> str:
     if pe.family in _ADDED_WITHIN:
         return "added to the tokens between layers"
-    return _NORMED_BIAS if pe.join == "lape" and pe.is_pairwise else _JOINS[pe.join]
+    return (
+        _NORMED_BIAS
+        if pe.scheme_join.is_recurrent and pe.scheme_kind.is_pairwise
+        else _JOINS[pe.join]
+    )
 
 
 def _extent(pe: PositionEmbedding) -> str:
@@ -65,12 +69,15 @@ def _extent(pe: PositionEmbedding) -> str:
         return ""
     prefix = pe.num_prefix_rows
     tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
-    return f", for {_grid_words(pe)} patches{tokens}"
+    is_known = all(table.grid_size is not None for table in pe.tables)
+    patches = f"{_grid_words(pe)} patches" if is_known else "patches whose grid is not known"
+    return f", for {patches}{tokens}"
 
 
 def _grid_words(pe: PositionEmbedding) -> str:
-    sides = dict.fromkeys(table.grid_size for table in pe.tables)
-    return listed([f"{rows}×{columns}" for rows, columns in sides])
+    grids = {t.grid_size: "grid not known" if t.grid_size is None else t.grid_words
+             for t in pe.tables}  # fmt: skip
+    return listed(list(grids.values()))
 
 
 def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
@@ -92,9 +99,9 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
 
 def _table_facts(pe: PositionEmbedding) -> str:
     """Count what the file holds: layers may share a table, and angles come of a few tensors."""
-    if pe.kind == "phases" and pe.stored and pe.keys:
+    if pe.scheme_kind.holds_angles and pe.stored and pe.keys:
         return _counted(len(pe.keys), "stored tensor")
-    is_computed = pe.kind == "function" or not pe.stored
+    is_computed = pe.scheme_kind.is_computed or not pe.stored
     distinct = {names[0] for names in packed([table.held for table in pe.tables])[0]}
     return _counted(len(distinct), "computed table" if is_computed else "stored table")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from pe_inspect.data.dataset import load
+from pe_inspect.data.by_name import load
 from pe_inspect.errors import UsageError
 from pe_inspect.training.board import Board
 from pe_inspect.training.fit import check_fits, check_readable

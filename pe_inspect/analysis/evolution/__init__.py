@@ -23,7 +23,7 @@ from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition
+from pe_inspect.kinds.affinity import Affinity, Definition
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EvolutionResult(Shown):
         return {"epochs": list(self.epochs), **self.similarities[-1].parameters}
 
     @property
-    def affinity(self) -> AffinityDefinition:
+    def affinity(self) -> Definition:
         """What the maps show."""
         return self.similarities[-1].affinity
 
@@ -272,6 +272,8 @@ def evolution(
     """
     history = tuple(tables)
     numbers, notes = checked_history(history, epochs)
+    for pe in history:
+        pe.require_flat_grid("evolution")
     asked = tuple(
         similarity(pe, layer=layer, head=head, token=token, ln_eps=ln_eps, raw=False)
         for pe in history

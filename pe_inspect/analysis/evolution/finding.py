@@ -42,9 +42,9 @@ def _length(pe: PositionEmbedding, numbers: Mapping[str, float]) -> str:
     first, last = numbers["norm_first"], numbers["norm_last"]
     if math.isnan(first + last):
         return ""
-    origin = "computed" if pe.kind == "function" else "stored"
+    origin = "computed" if pe.scheme_kind.is_computed else "stored"
     what = f"the mean row norm of the {origin} table"
-    if pe.is_pairwise or pe.kind == "phases":
+    if not pe.scheme_kind.has_row_vectors:
         what = f"the root mean square of the {origin} values"
     begin, end = (number_text(value, on_a_scale=False) for value in (first, last))
     return f"{what} goes from {begin} to {end}"

@@ -22,7 +22,7 @@ def finding_of(
         numbers: the summary.
         is_asked_anew: whether a network gives the values, not a resampler.
     """
-    if pe.kind == "phases":
+    if pe.scheme_kind.holds_angles:
         alike = number_text(numbers["structure_correlation"])
         kept = f"the likeness of places correlates with the old one by {alike}"
         return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])

@@ -33,7 +33,7 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, affinity, cosines, definition
+from pe_inspect.kinds.affinity import Affinity, Definition, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class SimilarityResult(Shown):
     __repr__ = in_short
 
     @property
-    def affinity(self) -> AffinityDefinition:
+    def affinity(self) -> Definition:
         """What the maps show: name, one-sentence definition, and the range."""
-        return definition(self.pe)
+        return self.pe.affinity
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class SimilarityResult(Shown):
         by_name = {view.name: view for view in self.views}
         for name, tables in by_layer(self.pe, self.ln_eps):
             if name in by_name:
-                yield by_name[name], affinity(self.pe.kind, tables, self.pe.relation)
+                yield by_name[name], self.pe.scheme_kind.affinity(tables, self.pe.relation)
 
     def layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "heads patches patches"]]]:
         """Yield every layer's name and maps; one layer is in memory at a time."""
@@ -294,7 +294,7 @@ class SimilarityResult(Shown):
     @property
     def raw_tables(self) -> tuple[LayerPE, ...]:
         """The stored tables that `raw` shows: none unless they are vectors."""
-        if not (self.has_raw and self.pe.kind == "vectors"):
+        if not (self.has_raw and self.pe.scheme_kind.has_token_rows):
             return ()
         shown = [table for table in self.pe.tables if table.layer in self.layer_names]
         return tuple(shown) if len(self.pe.tables) > 1 else self.pe.tables
@@ -349,6 +349,7 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
+    pe.require_flat_grid("similarity")
     views = chosen(views_of(pe), layer)
     return SimilarityResult(
         pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw

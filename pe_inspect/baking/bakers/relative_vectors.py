@@ -11,8 +11,9 @@ import numpy as np
 from pe_inspect.arrays import Float, Int
 from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.families.reading.names import trunk
-from pe_inspect.kinds.layouts import check_offsets, target_shape
+from pe_inspect.kinds.layouts import target_shape
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.relative import check_offsets
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["bake_clipped", "bake_tables"]

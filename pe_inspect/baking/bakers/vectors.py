@@ -15,7 +15,7 @@ from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.names import trunk
-from pe_inspect.families.reading.table import StoredTable
+from pe_inspect.families.reading.table import Table
 from pe_inspect.families.reading.tables import find_groups
 from pe_inspect.kinds.layouts import grid_for
 from pe_inspect.kinds.position_embedding import LayerPE
@@ -45,7 +45,7 @@ def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     yield from _other_rows(checkpoint, tables[0], job)
 
 
-def _tables_of(checkpoint: Checkpoint, job: Job) -> tuple[StoredTable, ...]:
+def _tables_of(checkpoint: Checkpoint, job: Job) -> tuple[Table, ...]:
     """The tables that the embedding was read from."""
     for tables in find_groups(checkpoint):
         keys = {checkpoint.stored_key(key) for table in tables for key in table.keys}
@@ -55,7 +55,7 @@ def _tables_of(checkpoint: Checkpoint, job: Job) -> tuple[StoredTable, ...]:
     raise UsageError(f"{checkpoint.source}: the table of {job.pe.family} is not stored in it.")
 
 
-def _needs_nothing(checkpoint: Checkpoint, table: StoredTable) -> str:
+def _needs_nothing(checkpoint: Checkpoint, table: Table) -> str:
     """Why a model resamples or picks from a table by itself, and expects it as it is."""
     config = checkpoint.metadata.get("config")
     model_type = config.get("model_type") if isinstance(config, dict) else None
@@ -78,7 +78,7 @@ def _is_qwen(checkpoint: Checkpoint) -> bool:
 
 
 def _resampled(
-    checkpoint: Checkpoint, table: StoredTable, layer: LayerPE, job: Job
+    checkpoint: Checkpoint, table: Table, layer: LayerPE, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = _numbers(checkpoint, table.key)
     grid, new = layer.grid_size, grid_for(job.pe, layer, job.size)
@@ -105,7 +105,7 @@ def _numbers(checkpoint: Checkpoint, key: str) -> Float[np.ndarray, "..."]:
 
 def _rows(
     values: Float[np.ndarray, "rows channels"],
-    table: StoredTable,
+    table: Table,
     layer: LayerPE,
     new: tuple[int, int],
     job: Job,
@@ -144,7 +144,7 @@ def _in_blocks(
     return blocks.reshape(1, count * count, rows * columns, -1)
 
 
-def _other_rows(checkpoint: Checkpoint, table: StoredTable, job: Job) -> Iterator[TensorChange]:
+def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[TensorChange]:
     """What else has a row a token: a decoder's table (MAE), and the numbers 0, 1, … (CLIP)."""
     layer = job.pe.tables[0]
     new = grid_for(job.pe, layer, job.size)
@@ -154,11 +154,11 @@ def _other_rows(checkpoint: Checkpoint, table: StoredTable, job: Job) -> Iterato
         if key.endswith("position_ids") and shape[-1:] == (table.rows,):
             yield TensorChange(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
         if key.endswith("decoder_pos_embed") and shape[-2:-1] == (table.rows,):
-            other = StoredTable(key, shape, table.rows, shape[-1])
+            other = Table(key, shape, table.rows, shape[-1])
             yield from _decoder_s(checkpoint, other, job)
 
 
-def _decoder_s(checkpoint: Checkpoint, table: StoredTable, job: Job) -> Iterator[TensorChange]:
+def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[TensorChange]:
     """The table of MAE's decoder; the rule of transformers' is not that of its encoder."""
     is_native = job.resampler == methods["native"].choose(job.pe)
     if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):

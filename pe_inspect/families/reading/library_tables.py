@@ -12,7 +12,7 @@ from typing import Final
 
 from pe_inspect.families.reading.grid import PrefixTokens
 from pe_inspect.families.reading.names import trunk
-from pe_inspect.families.reading.table import StoredTable, table_of
+from pe_inspect.families.reading.table import Table, table_of
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
@@ -30,9 +30,9 @@ _DETECTION: Final = ("embeddings.detection_tokens", "det_token")
 _MIDDLE: Final = ("encoder.mid_position_embeddings", "mid_position_embeddings", "mid_pos_embed")
 
 
-def of_pyramid(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_pyramid(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
     """Find the tables of transformers' PVT, one a stage; the last stage has a class token."""
-    names, found = trunk(checkpoint), dict[int, StoredTable]()
+    names, found = trunk(checkpoint), dict[int, Table]()
     for bare, key in names.items():
         table = table_of(checkpoint, key) if (match := _STAGE.fullmatch(bare)) else None
         if match is None or table is None:
@@ -43,9 +43,9 @@ def of_pyramid(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_pyramid_base(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_pyramid_base(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
     """Find the tables of PVT's base class in Twins; the last one has a row for its class token."""
-    names, found = trunk(checkpoint), dict[int, StoredTable]()
+    names, found = trunk(checkpoint), dict[int, Table]()
     for bare, key in names.items():
         table = table_of(checkpoint, key) if (match := _BASE_STAGE.fullmatch(bare)) else None
         if match is not None and table is not None:
@@ -56,9 +56,9 @@ def of_pyramid_base(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_image_embedders(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_image_embedders(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
     """Find the two tables of lucidrains' CrossViT: of small patches, and of large ones."""
-    names, found = trunk(checkpoint), list[tuple[StoredTable, ...]]()
+    names, found = trunk(checkpoint), list[tuple[Table, ...]]()
     for bare, key in names.items():
         table = table_of(checkpoint, key) if (match := _EMBEDDER.fullmatch(bare)) else None
         if match is not None and table is not None:
@@ -68,7 +68,7 @@ def of_image_embedders(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
     return found
 
 
-def without_detection_tokens(checkpoint: Checkpoint, table: StoredTable) -> StoredTable:
+def without_detection_tokens(checkpoint: Checkpoint, table: Table) -> Table:
     """Leave out the rows of YOLOS's detection tokens, which lie behind those of the patches."""
     names = trunk(checkpoint)
     token = next((names[name] for name in _DETECTION if name in names), None)
@@ -79,13 +79,13 @@ def without_detection_tokens(checkpoint: Checkpoint, table: StoredTable) -> Stor
     return replace(table, rows=table.rows - count, trailing=count, notes=(*table.notes, note))
 
 
-def of_detector_blocks(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_detector_blocks(checkpoint: Checkpoint) -> list[tuple[Table, ...]]:
     """Find YOLOS's tables between blocks, (blocks - 1, 1, rows, D): block 1 has the first."""
     names = trunk(checkpoint)
     key = next((names[name] for name in _MIDDLE if name in names), None)
     shape = checkpoint.shape(key) if key else ()
     if key is None or len(shape) != 4 or shape[1] != 1 or 0 in shape:
         return []
-    whole = StoredTable(key, shape, shape[2], shape[3], arrangement="stack")
+    whole = Table(key, shape, shape[2], shape[3], arrangement="stack")
     one = without_detection_tokens(checkpoint, whole)
     return [tuple(replace(one, block=block + 1) for block in range(shape[0]))]

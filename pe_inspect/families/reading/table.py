@@ -16,7 +16,7 @@ from pe_inspect.families.reading.names import trunk
 from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["StoredTable", "channels_first", "nonfinite_note", "table_of"]
+__all__ = ["Table", "channels_first", "nonfinite_note", "table_of"]
 
 Arrangement = Literal["rows", "channels first", "blocks", "axes", "x", "y", "stack"]
 
@@ -31,7 +31,7 @@ _WIDTHS: Final = (
 
 
 @dataclass(frozen=True)
-class StoredTable:
+class Table:
     """One stored table of vectors.
 
     Attributes:
@@ -133,21 +133,21 @@ def _deblockified(
     return by_block.transpose(0, 2, 1, 3, 4).reshape(grid * side, grid * side, channels)
 
 
-def table_of(checkpoint: Checkpoint, key: str) -> StoredTable | None:
+def table_of(checkpoint: Checkpoint, key: str) -> Table | None:
     """Understand a table's shape; `None` where it is no table of vectors."""
     shape = checkpoint.shape(key)
     if 0 in shape:
         return None
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
-        return StoredTable(key, shape, shape[-2], shape[-1])
+        return Table(key, shape, shape[-2], shape[-1])
     if len(shape) == 3:  # big_vision's NaFlex: (rows, columns, embed_dim)
-        return StoredTable(key, shape, shape[0] * shape[1], shape[2], (shape[0], shape[1]))
+        return Table(key, shape, shape[0] * shape[1], shape[2], (shape[0], shape[1]))
     if len(shape) == 4 and shape[0] == 1:
         return _of_four_axes(checkpoint, key, shape)
     return None
 
 
-def _of_four_axes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> StoredTable:
+def _of_four_axes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> Table:
     """Tell (1, H, W, D) from (1, D, H, W) by the model's width, else by the longest axis."""
     width = _width(checkpoint)
     first = shape[1] == width if width in (shape[1], shape[3]) else shape[1] > shape[3]
@@ -155,7 +155,7 @@ def _of_four_axes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> S
         return channels_first(key, shape)
     grid = (shape[1], shape[2])
     notes = _may_be_frames(key, grid)
-    return StoredTable(key, shape, grid[0] * grid[1], shape[3], grid, notes=notes)
+    return Table(key, shape, grid[0] * grid[1], shape[3], grid, notes=notes)
 
 
 def _may_be_frames(key: str, grid: tuple[int, int]) -> tuple[str, ...]:
@@ -169,10 +169,10 @@ def _may_be_frames(key: str, grid: tuple[int, int]) -> tuple[str, ...]:
     )
 
 
-def channels_first(key: str, shape: tuple[int, ...]) -> StoredTable:
+def channels_first(key: str, shape: tuple[int, ...]) -> Table:
     """Return the table of shape (1, D, H, W)."""
     _, dim, height, width = shape
-    return StoredTable(key, shape, height * width, dim, (height, width), "channels first")
+    return Table(key, shape, height * width, dim, (height, width), "channels first")
 
 
 def _width(checkpoint: Checkpoint) -> int | None:

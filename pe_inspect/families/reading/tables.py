@@ -23,12 +23,12 @@ from pe_inspect.families.reading.library_tables import (
     without_detection_tokens,
 )
 from pe_inspect.families.reading.names import is_text_tower, trunk
-from pe_inspect.families.reading.table import StoredTable, channels_first, nonfinite_note, table_of
+from pe_inspect.families.reading.table import Table, channels_first, nonfinite_note, table_of
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["StoredTable", "find_groups", "find_tables", "nonfinite_note"]
+__all__ = ["Table", "find_groups", "find_tables", "nonfinite_note"]
 
-Group = tuple[StoredTable, ...]
+Group = tuple[Table, ...]
 
 # Bare names of the one table, the likeliest first.
 _ONE: Final = (
@@ -113,7 +113,7 @@ def _has_axes(shape: tuple[int, ...], axes: int) -> bool:
     return len(shape) == axes and 0 not in shape
 
 
-def _nchw(checkpoint: Checkpoint, key: str) -> StoredTable | None:
+def _nchw(checkpoint: Checkpoint, key: str) -> Table | None:
     shape = checkpoint.shape(key)
     return channels_first(key, shape) if _has_axes(shape, 4) else None
 
@@ -132,11 +132,11 @@ def _numbered(checkpoint: Checkpoint) -> list[Group]:
     return [_per_block([replace(table, block=i) for i, table in tables.items()])]
 
 
-def _stage(number: int, table: StoredTable | None) -> Group:
+def _stage(number: int, table: Table | None) -> Group:
     return (replace(table, layer=f"stage{number}"),) if table is not None else ()
 
 
-def _per_block(tables: list[StoredTable]) -> Group:
+def _per_block(tables: list[Table]) -> Group:
     blocks = [table.block or 0 for table in tables]
     missing = sorted(set(range(blocks[-1])) - set(blocks))
     if missing:
@@ -148,7 +148,7 @@ def _per_block(tables: list[StoredTable]) -> Group:
     return _of_one_shape(tables)
 
 
-def _of_one_shape(tables: list[StoredTable]) -> Group:
+def _of_one_shape(tables: list[Table]) -> Group:
     odd = next(
         (t for t in tables if (t.rows, t.embed_dim) != (tables[0].rows, tables[0].embed_dim)), None
     )
@@ -171,9 +171,7 @@ def _of_levels(checkpoint: Checkpoint) -> list[Group]:
         side = isqrt(shape[1]) * isqrt(shape[2])
         if side * side != shape[1] * shape[2]:
             continue
-        table = StoredTable(
-            key, shape, side * side, shape[3], (side, side), "blocks", layer=match[1]
-        )
+        table = Table(key, shape, side * side, shape[3], (side, side), "blocks", layer=match[1])
         note = f"{shape[1]} blocks of {shape[2]} tokens were put back into row-major order"
         found.append((replace(table, notes=(note,)),))
     return found
@@ -221,10 +219,10 @@ def _of_axes(checkpoint: Checkpoint) -> list[Group]:
     return []
 
 
-def _summed(down: StoredTable, across: StoredTable) -> StoredTable:
+def _summed(down: Table, across: Table) -> Table:
     grid = (down.rows, across.rows)
     note = f"grid {x(grid)}: {grid[0]} rows and {grid[1]} columns, factorised and added here"
-    return StoredTable(
+    return Table(
         down.key, down.shape, grid[0] * grid[1], down.embed_dim, grid, "axes", across.key,
         notes=(note,),
     )  # fmt: skip
@@ -239,11 +237,9 @@ def _of_both_axes(checkpoint: Checkpoint) -> list[Group]:
     grid = checkpoint.hints.grid_size or image_grid(checkpoint)
     if grid is not None and max(grid) <= shape[1]:
         note = f"grid {x(grid)} as was said; {_BOTH_AXES} holds {shape[1]} positions of each axis"
-        return [
-            (StoredTable(key, shape, grid[0] * grid[1], shape[2], grid, "axes", notes=(note,)),)
-        ]
+        return [(Table(key, shape, grid[0] * grid[1], shape[2], grid, "axes", notes=(note,)),)]
     note = f"{shape[1]} positions of each axis, factorised: --grid-size HxW adds them on a grid"
-    whole = StoredTable(key, shape, shape[1], shape[2], notes=(note,))
+    whole = Table(key, shape, shape[1], shape[2], notes=(note,))
     return [
         (replace(whole, grid_size=(shape[1], 1), arrangement="y", part="y"),),
         (replace(whole, grid_size=(1, shape[1]), arrangement="x", part="x"),),

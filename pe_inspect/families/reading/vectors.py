@@ -14,7 +14,7 @@ from pe_inspect.families.reading.hints import is_flag, origin
 from pe_inspect.families.reading.names import depth, in_order, missing_blocks, trunk
 from pe_inspect.families.reading.norms import Norms, read_norms
 from pe_inspect.families.reading.patch import patch_size
-from pe_inspect.families.reading.tables import StoredTable, find_groups, nonfinite_note
+from pe_inspect.families.reading.tables import Table, find_groups, nonfinite_note
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import did_you_mean
@@ -42,7 +42,7 @@ class StoredVectors:
         values: of each table, (tokens, embed_dim).
     """
 
-    tables: tuple[StoredTable, ...]
+    tables: tuple[Table, ...]
     values: tuple[Float32[np.ndarray, "tokens embed_dim"], ...]
 
 
@@ -134,7 +134,7 @@ def _drops_cls(checkpoint: Checkpoint) -> bool:
     return said == "vitdet" or any(name.endswith("attn.rel_pos_h") for name in trunk(checkpoint))
 
 
-def _size(checkpoint: Checkpoint, table: StoredTable) -> int:
+def _size(checkpoint: Checkpoint, table: Table) -> int:
     """How many scalars a table has; those of two axes make more rows than they have."""
     if table.arrangement == "axes":
         return sum(checkpoint.tensors[key].size for key in table.keys)

@@ -53,7 +53,7 @@ def side_by_side(result: InterpolationResult) -> Figure:
     places, height = np.cumsum(rows) - rows / 2, float(rows.sum())
     headline = f"{result.pe.family} · methods side by side · {grids(result)}"
     figure, inside = panel_figure(headline, text, height + AXIS)
-    measures = OF_ANGLES if result.pe.kind == "phases" else OF_TABLES
+    measures = OF_ANGLES if result.pe.scheme_kind.holds_angles else OF_TABLES
     panels = inside.subplots(1, len(measures), sharey=True)
     for axes, measure in zip(panels, measures):
         _measure_column(axes, result, list(groups), places, *measure)
@@ -68,7 +68,7 @@ def _caption_of_methods(result: InterpolationResult) -> str:
     start = f"One row a method, with the libraries whose rule it is{means}. Dashed: unchanged. "
     structure = f"Structure: {words['structure_correlation']}. "
     native = f"Off native: {words['difference_to_native']}."
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         return f"{start}{structure}Neighbours: mean cosine of positions one patch apart. {native}"
     trip = (
         "Round trip: mean ‖back − source‖ of rows, in % of their mean norm; filled, interior; "
@@ -121,7 +121,7 @@ def _means(
 
 def frequencies(result: InterpolationResult, table: int) -> dict[str, Figure]:
     """Draw what becomes of frequencies: of values over positions, or of rotary angles."""
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         return {"interpolate_frequencies": _angles(result, table)}
     return {"interpolate_spectrum": _spectrum(result, table)}
 
