@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.readings import Reading, Readings, readings
 from pe_inspect.families.reading.bias import CLS_ROWS, windows_of
-from pe_inspect.families.reading.grid import prefix_tokens, x
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -105,7 +104,7 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
     if found.is_bias:
         cls = " and 3 for CLS" if reading.num_prefix_rows else ""
         return f"the offsets of a {x(reading.grid_size)} window{cls}"
-    patch = patch_size(checkpoint)
+    patch = trunk_of(checkpoint).patch_size
     height, width = (n * p for n, p in zip(reading.grid_size, patch or USUAL_PATCH))
     at = f"at patch {px(patch)}" if patch else f"if a patch is {px(USUAL_PATCH)}"
     return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({px((height, width))} px {at})"
@@ -118,7 +117,7 @@ def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Readin
     """
     if need is None or found.is_bias or have.num_prefix_rows:
         return 0
-    return min(prefix_tokens(checkpoint).total, need.num_prefix_rows)
+    return min(trunk_of(checkpoint).prefix_tokens.total, need.num_prefix_rows)
 
 
 def _difference(found: Readings, have: Reading, need: Reading, folded: int) -> str:
@@ -168,7 +167,7 @@ def _written(checkpoint: Checkpoint, need: Reading) -> str:
     """The command that writes the file at the other grid, as pasted into a shell."""
     source, flags = checkpoint.source, list[str]()
     for hint in ("grid_size", "num_prefix_tokens"):
-        if is_flag(checkpoint, hint):
+        if checkpoint.hints.is_flag(hint):
             said = getattr(checkpoint.hints, hint)
             shown = "x".join(map(str, said)) if isinstance(said, tuple) else said
             flags += [f"--{hint.replace('_', '-')}", str(shown)]

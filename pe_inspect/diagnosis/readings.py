@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
-from pe_inspect.diagnosis.held_tables import bias_tables, vector_tables, window_of
+from pe_inspect.diagnosis.held_tables import bias_tables, trunk_of, vector_tables, window_of
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import BiasTable
-from pe_inspect.families.reading.grid import Layout, PrefixTokens, factor_pairs, prefix_tokens, x
+from pe_inspect.families.reading.grid import Layout, factor_pairs, x
+from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.reading.tables import Table
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -154,7 +155,7 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
     for table in _one_a_shape(vector_tables(checkpoint)):
         key = checkpoint.stored_key(table.key)
         try:
-            where, said = table.layout(checkpoint), ""
+            where, said = table.layout(trunk_of(checkpoint)), ""
         except AmbiguousCheckpoint as error:
             where, said = None, str(error)
         found = _all_of(checkpoint, table)
@@ -171,7 +172,7 @@ def _all_of(checkpoint: Checkpoint, table: Table) -> tuple[Reading, ...]:
     hints = checkpoint.hints
     return readings(
         table.rows,
-        table.tokens or prefix_tokens(checkpoint),
+        table.tokens or trunk_of(checkpoint).prefix_tokens,
         grid_size=hints.grid_size,
         num_prefix_tokens=hints.num_prefix_tokens,
     )

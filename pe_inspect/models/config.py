@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.joins import JOINS as _JOINS
 from pe_inspect.models import counts as _counts
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["JOINS", "SCHEMES", "ViTConfig"]
 
-_LEARNED: Final = ("input", "share", "unshare", "lape", "pvg", "mpvg")
-_FIXED: Final = tuple(join for join in _LEARNED if join != "unshare")
+_LEARNED: Final = tuple(j.word for j in _JOINS.values() if j.at_input or j.in_blocks)
+_FIXED: Final = tuple(join for join in _LEARNED if not _JOINS[join].has_table_per_block)
 
 # Each scheme, and the joins that it can have; the first is its ordinary one.
 SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -33,7 +34,7 @@ SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "peg": ("layer",),
     }
 )
-JOINS: Final = (*_LEARNED, "layer", "none")
+JOINS: Final = tuple(_JOINS)
 POOLS: Final = ("token", "avg")
 
 _TABLES: Final = ("learned", "sincos1d", "sincos2d")
@@ -200,11 +201,12 @@ def _check_join(scheme: str, join: str, depth: int) -> None:
     if join not in JOINS:
         raise UsageError(did_you_mean("join", join, list(fitting)))
     if join not in fitting:
-        why = " (it has one table for all)" if join == "unshare" and scheme in _TABLES else ""
+        has_many = _JOINS[join].has_table_per_block
+        why = " (it has one table for all)" if has_many and scheme in _TABLES else ""
         raise UsageError(
             f"scheme {scheme!r} cannot have join {join!r}{why}; it can have {' or '.join(fitting)}."
         )
-    if join in ("pvg", "mpvg") and depth < 2:
+    if _JOINS[join].is_recurrent and _JOINS[join].at_input and depth < 2:
         raise UsageError(
             f"join {join!r} begins in the second block and depth is {depth}; choose depth=2 or "
             "more, or join=input."

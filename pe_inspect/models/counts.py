@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pe_inspect.kinds.joins import JOINS
+
 if TYPE_CHECKING:
     from pe_inspect.models.config import ViTConfig
 
@@ -33,7 +35,7 @@ def of_positions(config: ViTConfig) -> int:
 
 def _of_scheme(config: ViTConfig) -> int:
     (rows, columns), depth, heads = config.grid_size, config.depth, config.num_heads
-    tables = depth if config.join == "unshare" else 1
+    tables = depth if JOINS[config.join].has_table_per_block else 1
     buckets = 2 * config.max_relative_distance + 2
     width = config.embed_dim
     return {
@@ -50,6 +52,9 @@ def _of_scheme(config: ViTConfig) -> int:
 
 def _of_join(config: ViTConfig) -> int:
     """Return γ and β of the position norms; that over a bias is as wide as there are keys."""
-    norms = {"lape": config.depth, "pvg": config.depth - 1, "mpvg": config.depth}
+    join = JOINS[config.join]
+    if not join.is_recurrent:
+        return 0
+    norms = config.depth - join.first_normed_block + join.before_last_norm
     width = config.embed_dim if config.has_table else config.num_patches
-    return 2 * width * norms.get(config.join, 0)
+    return 2 * width * norms

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from pe_inspect.diagnosis.case import Case
 from pe_inspect.diagnosis.checks import on_case
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mismatch import Wanted, mismatch, px
 from pe_inspect.diagnosis.readings import Reading, Readings
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.bias import CLS_ROWS
-from pe_inspect.families.reading.patch import patch_size
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -52,7 +52,7 @@ def expected_resolution(
     first = tables[0]
     if first.is_window:  # Swin's windows do not grow with the image
         return
-    patch = patch_size(checkpoint)
+    patch = trunk_of(checkpoint).patch_size
     if patch is None:
         raise UsageError(
             f"--expect-res {px(pixels)}: {checkpoint.source} does not tell its patch size. Pass "
