@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pe_inspect._version import __version__
+from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.kinds.held_values import packed
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.content import Entry, Fact
-from pe_inspect.page.text import listed
 
 __all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
 
@@ -69,11 +69,15 @@ def _extent(pe: PositionEmbedding) -> str:
         return ""
     prefix = pe.num_prefix_rows
     tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
-    return f", for {_grids(pe)} patches{tokens}"
+    is_known = all(table.grid_size is not None for table in pe.tables)
+    patches = f"{_grid_words(pe)} patches" if is_known else "patches whose grid is not known"
+    return f", for {patches}{tokens}"
 
 
-def _grids(pe: PositionEmbedding) -> str:
-    return listed(list(dict.fromkeys(table.grid_words for table in pe.tables)))
+def _grid_words(pe: PositionEmbedding) -> str:
+    grids = {t.grid_size: "grid not known" if t.grid_size is None else t.grid_words
+             for t in pe.tables}  # fmt: skip
+    return listed(list(grids.values()))
 
 
 def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
@@ -86,14 +90,14 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
     missing = pe.num_nonfinite
     facts = (
         *_geometry(pe),
-        Fact("Layers", pe.depth or len(pe.layer_names), _tables(pe)),
+        Fact("Layers", pe.depth or len(pe.layer_names), _table_facts(pe)),
         Fact("Learned scalars", pe.num_parameters, "norms of the scheme included"),
         Fact("Non-finite values", missing, "NaN or infinite; drawn as missing"),
     )
     return facts if missing else facts[:-1]
 
 
-def _tables(pe: PositionEmbedding) -> str:
+def _table_facts(pe: PositionEmbedding) -> str:
     """Count what the file holds: layers may share a table, and angles come of a few tensors."""
     if pe.scheme_kind.holds_angles and pe.stored and pe.keys:
         return _counted(len(pe.keys), "stored tensor")
@@ -107,7 +111,7 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
         return ()
     prefix = f" + {pe.num_prefix_rows}" if pe.num_prefix_rows else ""
     what = "patches and prefix rows" if prefix else "patches, rows × columns"
-    return (Fact("Positions", _grids(pe) + prefix, what), _width(pe))
+    return (Fact("Positions", _grid_words(pe) + prefix, what), _width(pe))
 
 
 def _width(pe: PositionEmbedding) -> Fact:
