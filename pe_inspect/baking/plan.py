@@ -100,11 +100,11 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
             if change.values is not None:
                 changes[change.key] = change.values
             notes += [change.note] if change.note else []
-    kernel = kernel_change(trunk, _pair(request.patch_size))
+    kernel = kernel_change(trunk, _as_pair(request.patch_size))
     if kernel is not None:
         changes[kernel.key] = kernel.values if kernel.values is not None else np.empty(0)
         notes.append(kernel.note)
-    patch = _pair(request.patch_size) or tables[0].patch_size
+    patch = _as_pair(request.patch_size) or tables[0].patch_size
     kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
     return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
 
@@ -172,7 +172,7 @@ def _refuse_method(tables: Sequence[PositionEmbedding], request: BakeRequest) ->
         refuse_other_kinds(tabled[0], methods[name])
 
 
-def _pair(size: Size | None) -> Grid | None:
+def _as_pair(size: Size | None) -> Grid | None:
     return (size, size) if isinstance(size, int) else size
 
 

@@ -35,17 +35,17 @@ def bake_offsets(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
             continue
         done.add(table.key)
         new = grid_for(job.pe, layer, job.size)
-        yield TensorChange(table.key, _resampled(trunk, table, window, new, job))
+        yield TensorChange(table.key, _resampled_offsets(trunk, table, window, new, job))
         if window.is_sequence:
             yield TensorChange(
                 note="one axis of patch numbers: resampled along it, rows after rows"
             )
         yield from _indices(trunk, table, window, new)
         yield from _masks(trunk, table, window, new)
-        yield from _norm(trunk, table, window, new, job)
+        yield from _resampled_norm(trunk, table, window, new, job)
 
 
-def _resampled(
+def _resampled_offsets(
     trunk: Trunk, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = trunk.tensor(table.key)
@@ -110,7 +110,7 @@ def _masks(trunk: Trunk, table: BiasTable, window: Window, new: Grid) -> Iterato
     )
 
 
-def _norm(
+def _resampled_norm(
     trunk: Trunk, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Iterator[TensorChange]:
     """LaPE's norm over the keys has one γ and one β a patch: they lie on the grid."""

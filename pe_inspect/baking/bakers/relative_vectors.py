@@ -38,7 +38,7 @@ def bake_tables(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
             continue
         if not key.endswith("conv_lambda.weight"):
             check_offsets(layer)
-            yield TensorChange(key, _resampled(trunk, key, layer, job))
+            yield TensorChange(key, _resampled_axis(trunk, key, layer, job))
         else:
             yield TensorChange(note=f"{trunk.stored_key(key)} is a kernel: it serves any grid")
 
@@ -57,7 +57,7 @@ def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
     return frozenset(block for i, block in enumerate(blocks) if (i + 1) % step)
 
 
-def _resampled(trunk: Trunk, key: str, layer: LayerPE, job: Job) -> Float[np.ndarray, "..."]:
+def _resampled_axis(trunk: Trunk, key: str, layer: LayerPE, job: Job) -> Float[np.ndarray, "..."]:
     stored = trunk.tensor(key)
     values = stored if stored.dtype == np.float64 else stored.astype(np.float32)
     new = target_shape(job.pe, layer, job.size)

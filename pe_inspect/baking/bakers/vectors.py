@@ -40,7 +40,7 @@ def bake_vectors(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
         return
     layers = {table.key: layer for table, layer in zip(tables, job.pe.tables)}
     for table in {table.key: table for table in tables}.values():
-        yield TensorChange(table.key, _resampled(trunk, table, layers[table.key], job))
+        yield TensorChange(table.key, _resampled_table(trunk, table, layers[table.key], job))
     yield from _other_rows(trunk, tables[0], job)
 
 
@@ -75,7 +75,9 @@ def _is_qwen(trunk: Trunk) -> bool:
     return is_named or "merger.norm.weight" in trunk.names
 
 
-def _resampled(trunk: Trunk, table: Table, layer: LayerPE, job: Job) -> Float[np.ndarray, "..."]:
+def _resampled_table(
+    trunk: Trunk, table: Table, layer: LayerPE, job: Job
+) -> Float[np.ndarray, "..."]:
     stored = _numbers(trunk, table.key)
     grid, new = layer.grid_size, grid_for(job.pe, layer, job.size)
     if table.arrangement == "channels first":
@@ -85,7 +87,7 @@ def _resampled(trunk: Trunk, table: Table, layer: LayerPE, job: Job) -> Float[np
         return _in_blocks(stored, grid, new, job)
     rows = table.rows + table.trailing
     stack = stored.reshape(-1, rows, table.embed_dim)
-    made = np.stack([_rows(each, table, layer, new, job) for each in stack])
+    made = np.stack([_resampled_rows(each, table, layer, new, job) for each in stack])
     if len(stored.shape) == 4 and table.arrangement == "rows":
         return made.reshape(1, *new, -1)
     if len(stored.shape) == 3 and stored.shape[0] > 1:
@@ -99,7 +101,7 @@ def _numbers(trunk: Trunk, key: str) -> Float[np.ndarray, "..."]:
     return values if values.dtype == np.float64 else values.astype(np.float32)
 
 
-def _rows(
+def _resampled_rows(
     values: Float[np.ndarray, "rows channels"],
     table: Table,
     layer: LayerPE,
@@ -160,4 +162,4 @@ def _decoder_s(trunk: Trunk, table: Table, job: Job) -> Iterator[TensorChange]:
     if is_native and _DECODER_OF_HF.search(trunk.stored_key(table.key)):
         job = replace(job, resampler=flattened)
         yield TensorChange(note=f"{trunk.stored_key(table.key)}: resampled by mae-decoder")
-    yield TensorChange(table.key, _resampled(trunk, table, job.pe.tables[0], job))
+    yield TensorChange(table.key, _resampled_table(trunk, table, job.pe.tables[0], job))
