@@ -16,22 +16,6 @@ from pe_inspect.page.content import Entry, Fact
 
 __all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
 
-_FAMILIES: Final[Mapping[str, str]] = {
-    "learned_absolute": "A learned table of positions",
-    "sinusoidal_1d": "A sinusoidal table over the patch index",
-    "sinusoidal_2d": "A sinusoidal table over rows and columns",
-    "relative_bias": "A learned bias on attention, by the offset of two positions",
-    "shaw_relative": "Learned vectors by the offset of two positions (Shaw et al.)",
-    "rotary": "Rotations of queries and keys (RoPE)",
-    "bias_network": "A bias on attention that a small network computes from the offset",
-    "conditional": "Convolutions that tell tokens their place by the zeros around the image",
-    "conv_relative": "Relative position as a convolution of the values",
-    "decomposed_relative": "Learned vectors by the offset along each axis",
-    "distance_bias": "A learned bias on attention, by the distance of two positions",
-    "fourier": "Sines and cosines of the position, through a learned projection",
-    "gated_positional": "Attention by position alone, mixed with that by content through a gate",
-    "lambda_relative": "Learned vectors by the offset of two positions, in lambda layers",
-}
 _JOINS: Final[Mapping[str, str]] = {
     "input": "added to the tokens once, before the first block",
     "lape": "added in every block through a LayerNorm of its own (LaPE)",
@@ -43,19 +27,18 @@ _JOINS: Final[Mapping[str, str]] = {
     "none": "not joined to the tokens",
 }
 _NORMED_BIAS: Final = "in every block through a LayerNorm of its own (LaPE), inside attention"
-_ADDED_WITHIN: Final = frozenset({"conditional"})
 _PACKAGES: Final = ("numpy", "matplotlib", "timm", "torch")
 
 
 def lede_of(pe: PositionEmbedding) -> str:
     """Return one sentence: what it is, over what, and how the model uses it."""
-    what = _FAMILIES.get(pe.family, f"A position embedding of the family {pe.family}")
+    what = pe.facts.sentence or f"A position embedding of the family {pe.family}"
     source = "" if pe.stored else " It is not in the file: its values were computed."
     return f"{what}{_extent(pe)}; {_joined(pe)}.{source}"
 
 
 def _joined(pe: PositionEmbedding) -> str:
-    if pe.family in _ADDED_WITHIN:
+    if pe.facts.added_between_layers:
         return "added to the tokens between layers"
     return (
         _NORMED_BIAS

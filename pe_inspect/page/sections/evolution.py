@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pe_inspect.kinds.family_facts import Beginning
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.frames import frame_of
 from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
@@ -23,22 +24,14 @@ _MOST_MAPS: Final = 48  # two layers of 24 epochs
 _MOST_OF_14: Final = 24  # maps of a 14×14 grid, 0.55 MB; fewer on a larger one
 _MOST_LAYERS: Final = 2
 _PAIRS: Final = 196 * 196
-_FROM_NOTHING: Final = (
-    "A random table has maps without a pattern: only the patch itself stands out. Structure is "
-    "there once the map of a patch shows its surroundings. "
-)
-_FROM_A_RULE: Final = (
-    "The maps of this scheme have a pattern before any training, because a rule gives it: look for "
-    "what training changes in it. "
-)
-_FROM_ITS_FORM: Final = (
-    "What is learned here usually begins as random numbers or zeros. A pattern in the first maps "
-    "comes from the form of the scheme, such as one value for all pairs of an offset: look for "
-    "what training adds to it. "
-)
-_BEGINS: Final = {
-    "learned_absolute": _FROM_NOTHING,
-    **dict.fromkeys(("sinusoidal_1d", "sinusoidal_2d", "rotary"), _FROM_A_RULE),
+_BEGINS: Final[Mapping[Beginning, str]] = {
+    "random": "A random table has maps without a pattern: only the patch itself stands out. "
+    "Structure is there once the map of a patch shows its surroundings. ",
+    "rule": "The maps of this scheme have a pattern before any training, because a rule gives it: "
+    "look for what training changes in it. ",
+    "form": "What is learned here usually begins as random numbers or zeros. A pattern in the "
+    "first maps comes from the form of the scheme, such as one value for all pairs of an offset: "
+    "look for what training adds to it. ",
 }
 _READING: Final = (
     "It is settled once the curve of likeness to the last snapshot is flat. In the view, the "
@@ -78,7 +71,7 @@ def evolution(subject: Subject) -> Section:
 
 
 def _reading(result: EvolutionResult) -> str:
-    return _BEGINS.get(result.pe.family, _FROM_ITS_FORM) + _READING
+    return _BEGINS[result.pe.facts.begins] + _READING
 
 
 def _definition(result: EvolutionResult) -> Definition:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 _ORDER: Final = ("similarity_fig7", "similarity_query", "similarity")
 _FINEST: Final = 64  # the views show every value; 12 maps of 98×98 values are 0.1 MB as an image
-_NETWORKS: Final = {
-    "conditional": "arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
-    "bias_network": "arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
-    "fourier": "arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
-}
 _NOTIONS: Final = {
     "joined": "Joined maps show what the model itself computes for that layer.",
     "proxy": (
@@ -171,7 +166,7 @@ def _reading(result: SimilarityResult) -> str:
 def _definition(result: SimilarityResult) -> Definition:
     pe = result.pe
     formula = _formula(pe.scheme_join) if pe.scheme_kind.has_token_rows else ""
-    source = _NETWORKS.get(pe.family, _words(result).source)
+    source = pe.facts.source or _words(result).source
     return Definition(result.affinity.sentence, formula, source, _TERMS)
 
 
