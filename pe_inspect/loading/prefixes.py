@@ -106,8 +106,10 @@ def _begins_trunk(name: str) -> bool:
 
 def _anchors(tensors: Iterable[str]) -> list[str]:
     """The names that make a trunk; all names where none does."""
-    candidates = [key for key in tensors if not re.search(NOT_TRUNK, key)]
-    return [key for key in candidates if re.search(TRUNK, key)] or candidates or list(tensors)
+    known = list(tensors)
+    is_other, is_trunk = re.compile(NOT_TRUNK).search, re.compile(TRUNK).search
+    anchors = [key for key in filter(is_trunk, known) if not is_other(key)]
+    return anchors or [key for key in known if not is_other(key)] or known
 
 
 def _count_with_prefix(keys: Iterable[str], prefix: str) -> int:

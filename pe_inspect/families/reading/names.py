@@ -8,13 +8,15 @@ These know names alone; `NamedTensors` asks them once a checkpoint.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 __all__ = [
     "bare_names",
     "block_of",
+    "block_splitter",
     "embeds_words_alone",
     "flat_blocks",
     "in_order",
@@ -163,10 +165,24 @@ def block_of(bare: str) -> tuple[str, str] | None:
     if match := _TORCHVISION_SWIN.match(bare):
         stage, block = (int(group) for group in match.groups())
         return f"layers.{stage // 2}.blocks.{block}", bare[match.end() :]
-    for pattern, layer in _BLOCKS:
-        if match := pattern.match(bare):
-            return layer.format(*map(int, match.groups())), bare[match.end() :]
-    return None
+    return next((found for each in _BLOCKS if (found := _split(*each, bare))), None)
+
+
+def block_splitter(form: str) -> Callable[[str], tuple[str, str] | None]:
+    """Return `block_of` for names of one form, which differ in their numbers alone.
+
+    Args:
+        form: such a name with every number replaced by 0.
+    """
+    if form.startswith("features."):
+        return block_of
+    fitting = next((each for each in _BLOCKS if each[0].match(form)), None)
+    return (lambda _: None) if fitting is None else partial(_split, *fitting)
+
+
+def _split(pattern: re.Pattern[str], layer: str, bare: str) -> tuple[str, str] | None:
+    match = pattern.match(bare)
+    return match and (layer.format(*map(int, match.groups())), bare[match.end() :])
 
 
 def timm_place(bare: str, block: tuple[str, str] | None) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from pe_inspect.families.reading import arch as _arch
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tensors import Match, NamedTensors, answered_once
 from pe_inspect.kinds.position_embedding import LayerNormParams
+from pe_inspect.loading.tensor_bytes import files_kept_open
 
 __all__ = ["TORCH_EPS", "Norms", "epsilon", "read_norms"]
 
@@ -123,7 +124,8 @@ def read_norms(trunk: NamedTensors) -> Norms:
     """Read every LayerNorm and RMSNorm of the vision trunk; only these tensors are read."""
     eps, note = epsilon(trunk)
     found = _unique(_find(trunk))
-    params = tuple(sorted((_read(trunk, f, eps) for f in found), key=_position))
+    with files_kept_open():
+        params = tuple(sorted((_read(trunk, f, eps) for f in found), key=_position))
     stored = trunk.stored_key
     keys = {
         (f.layer, f.name): tuple(stored(key) for key in (f.weight, f.bias) if key) for f in found

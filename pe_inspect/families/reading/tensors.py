@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pe_inspect.arrays import Float32, Shaped
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.families.reading.names import (
     bare_names,
-    block_of,
+    block_splitter,
     embeds_words_alone,
     flat_blocks,
     in_order,
@@ -39,8 +39,7 @@ _Asked = TypeVar("_Asked", bound="NamedTensors")
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A name that a pattern matches.
 
     Attributes:
@@ -180,8 +179,11 @@ class NamedTensors:
     @cached_property
     def _in_blocks(self) -> Mapping[str, tuple[str, str]]:
         """Bare name → (timm's layer, the rest), for what lies in a block."""
-        found = ((bare, block_of(bare)) for bare in self.names)
-        return {bare: block for bare, block in found if block is not None}
+        found = dict[str, tuple[str, str]]()
+        for form, bares in self._forms.items():
+            split = block_splitter(form)
+            found.update((bare, block) for bare in bares if (block := split(bare)) is not None)
+        return found
 
     @cached_property
     def _inner_forms(self) -> Mapping[str, list[str]]:

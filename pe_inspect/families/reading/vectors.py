@@ -16,6 +16,7 @@ from pe_inspect.families.reading.norms import Norms
 from pe_inspect.families.reading.tables import StoredTable, find_groups, nonfinite_note
 from pe_inspect.families.reading.tensors import answered_once
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
 
@@ -83,7 +84,7 @@ def vectors(
     join, join_notes = _join(trunk, stored, norms)
     keys = [trunk.stored_key(key) for table in stored.tables for key in table.keys]
     odd = [note for key, values in zip(keys, stored.values) for note in nonfinite_note(key, values)]
-    own = ("pe_norm",) if join in ("lape", "pvg", "mpvg") else ()
+    own = ("pe_norm",) if JOINS[join].is_recurrent else ()
     return PositionEmbedding(
         family=family,
         kind="vectors",
