@@ -76,7 +76,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     if not found:
         from pe_inspect.families.reading.missing import explain
 
-        raise NoPositionEmbedding(explain(trunk))
+        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
     said = _flags.notes_on_flags(trunk)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
@@ -108,3 +108,10 @@ def _found(trunk: Trunk) -> Iterator[PositionEmbedding]:
     for family in [families[wanted]] if wanted else list(families.values()):
         if family.detect(trunk):
             yield from family.extract(trunk)
+
+
+def _others(trunk: Trunk) -> list[str]:
+    """Name the families that the file holds, where the user asked for one that it does not."""
+    if trunk.hints.family is None:
+        return []
+    return [name for name, family in families.items() if family.detect(trunk)]

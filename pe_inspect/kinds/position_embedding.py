@@ -16,7 +16,7 @@ import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import write_atomically
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.all_kinds import kind_of
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.grids import Grid, flat_grid
@@ -115,7 +115,7 @@ class PositionEmbedding:
         return JOINS[self.join]
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the affinity of two of its patches means."""
         return self.scheme_kind.definition(self.tables, self.relation)
 

@@ -23,7 +23,7 @@ from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Definition
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EvolutionResult(Shown):
         return {"epochs": list(self.epochs), **self.similarities[-1].parameters}
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show."""
         return self.similarities[-1].affinity
 

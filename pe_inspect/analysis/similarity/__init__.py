@@ -33,7 +33,7 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, cosines
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SimilarityResult(Shown):
     __repr__ = in_short
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show: name, one-sentence definition, and the range."""
         return self.pe.affinity
 
