@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 HOUSE: Final = Path(__file__).parents[1] / "pe_inspect"
-STILL_SHARED: Final = {"Picture", "Subject", "Table"}
+STILL_SHARED: Final = {"Picture", "Table"}
 """Classes that are to be called apart yet; the list only becomes shorter."""
 
 
