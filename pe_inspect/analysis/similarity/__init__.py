@@ -27,6 +27,7 @@ from pe_inspect.analysis.common.selection import (
     flat_index,
     views_of,
 )
+from pe_inspect.analysis.similarity.finding import finding_of
 from pe_inspect.analysis.similarity.maps import Overview, Tiles
 from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
@@ -209,6 +210,11 @@ class SimilarityResult(Shown):
     def limit(self) -> float:
         """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
         return self.affinity.limit or shared_scale(self.statistics)[1]
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.
