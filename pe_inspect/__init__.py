@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 from pe_inspect._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from pe_inspect.analysis.attention import attention
+    from pe_inspect.analysis.contribution import contribution
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import interpolate
     from pe_inspect.analysis.layernorm import layernorm
+    from pe_inspect.analysis.probe import probe
     from pe_inspect.analysis.similarity import similarity
     from pe_inspect.baking.bake import bake
     from pe_inspect.diagnosis.diagnosis import doctor
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
     from pe_inspect.figures import figure
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.live.rebuild import rebuild
+    from pe_inspect.live.trace import trace
     from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.page import report
+    from pe_inspect.traces import Trace
 
 _HOMES = {
     "AmbiguousCheckpoint": "errors",
@@ -49,6 +54,7 @@ _HOMES = {
     "UnreadableCheckpoint": "errors",
     "UnsafeCheckpoint": "errors",
     "UsageError": "errors",
+    "Trace": "traces",
     "LayerNormParams": "kinds.position_embedding",
     "LayerPE": "kinds.position_embedding",
     "PositionEmbedding": "kinds.position_embedding",
@@ -56,16 +62,20 @@ _HOMES = {
     "Hints": "loading",
     "load": "loading",
     "extract": "families",
+    "attention": "analysis.attention",
     "bake": "baking.bake",
+    "contribution": "analysis.contribution",
     "doctor": "diagnosis.diagnosis",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
+    "probe": "analysis.probe",
     "similarity": "analysis.similarity",
     "figure": "figures",
     "rebuild": "live.rebuild",
     "report": "page",
+    "trace": "live.trace",
 }
 
 __all__ = [
@@ -78,10 +88,13 @@ __all__ = [
     "OutputError",
     "PEInspectError",
     "PositionEmbedding",
+    "Trace",
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "attention",
     "bake",
+    "contribution",
     "doctor",
     "evaluate",
     "evolution",
@@ -90,9 +103,11 @@ __all__ = [
     "interpolate",
     "layernorm",
     "load",
+    "probe",
     "rebuild",
     "report",
     "similarity",
+    "trace",
 ]
 
 
