@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from pe_inspect.evaluation.run import Progress, evaluate
+from pe_inspect.evaluation.run import EvaluationProgress, evaluate
 
-__all__ = ["Progress", "evaluate"]
+__all__ = ["EvaluationProgress", "evaluate"]

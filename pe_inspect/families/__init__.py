@@ -1,16 +1,18 @@
 """The families room: one file a scheme, each of which knows how files store that scheme.
 
 A new scheme is one new module here that registers a `Family`; nothing else changes. What several
-schemes share (names, grids, norms) lives in the modules whose names start with an underscore.
+schemes share (names, grids, norms) lives in `trunk` and `reading/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
@@ -26,18 +28,22 @@ class Family:
         name: the registered name, which is also `PositionEmbedding.family`.
         looks_for: one sentence about the tensors that give it away.
         example: a model or a repository whose checkpoints hold it.
-        detect: whether a checkpoint holds the scheme; reads shapes, and at most one table.
+        detect: whether a trunk holds the scheme; reads shapes, and at most one table.
         extract: reads the scheme, one embedding for every place where it enters the model.
+        facts: what holds of each of its embeddings; they carry it.
     """
 
     name: str
     looks_for: str
     example: str
-    detect: Callable[[Checkpoint], bool]
-    extract: Callable[[Checkpoint], tuple[PositionEmbedding, ...]]
+    detect: Callable[[Trunk], bool]
+    extract: Callable[[Trunk], tuple[PositionEmbedding, ...]]
+    facts: FamilyFacts = field(default_factory=FamilyFacts)
 
 
-families: Final[Registry[Family]] = Registry("family", "pe_inspect.families", helpers=("reading",))
+families: Final[Registry[Family]] = Registry(
+    "family", "pe_inspect.families", helpers=("reading", "trunk")
+)
 
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
@@ -61,16 +67,17 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     from pe_inspect.families.reading.config import refuse_other_model
     from pe_inspect.families.reading.library import library_of
 
-    refuse_other_model(checkpoint)
-    _flags.refuse_other_patch(checkpoint)
-    _flags.refuse_other_arch(checkpoint)
-    found = list(_found(checkpoint))
-    _flags.refuse_other_heads(checkpoint)
+    trunk = Trunk(checkpoint)
+    refuse_other_model(trunk)
+    _flags.refuse_other_patch(trunk)
+    _flags.refuse_other_arch(trunk)
+    found = list(_found(trunk))
+    _flags.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
 
-        raise NoPositionEmbedding(explain(checkpoint))
-    said = _flags.notes_on_flags(checkpoint)
+        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
+    said = _flags.notes_on_flags(trunk)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
@@ -79,7 +86,8 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             sha256=digest,
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
-            library=library_of(checkpoint),
+            library=library_of(trunk),
+            facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )
@@ -95,8 +103,15 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
     return f"pe-inspect:{scheme}" if isinstance(scheme, str) else None
 
 
-def _found(checkpoint: Checkpoint) -> Iterator[PositionEmbedding]:
-    wanted = checkpoint.hints.family
+def _found(trunk: Trunk) -> Iterator[PositionEmbedding]:
+    wanted = trunk.hints.family
     for family in [families[wanted]] if wanted else list(families.values()):
-        if family.detect(checkpoint):
-            yield from family.extract(checkpoint)
+        if family.detect(trunk):
+            yield from family.extract(trunk)
+
+
+def _others(trunk: Trunk) -> list[str]:
+    """Name the families that the file holds, where the user asked for one that it does not."""
+    if trunk.hints.family is None:
+        return []
+    return [name for name, family in families.items() if family.detect(trunk)]

@@ -33,6 +33,7 @@ class ShareAccumulator:
         omega: Float[torch.Tensor, "patches channels"],
     ) -> None:
         """Add the patch tokens ahead of the block."""
+        patches, omega = patches.double(), omega.double()  # the identity is exact; float32 is not
         content = patches - omega
         (normed, sigma), (of_content, sigma_c), (of_omega, sigma_o) = (
             self._normed(each) for each in (patches, content, omega.expand_as(patches))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.joins import JOINS as _JOINS
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["CPB_HIDDEN", "FOURIER_FEATURES", "JOINS", "SCHEMES", "ViTConfig"]
@@ -15,8 +16,8 @@ __all__ = ["CPB_HIDDEN", "FOURIER_FEATURES", "JOINS", "SCHEMES", "ViTConfig"]
 CPB_HIDDEN: Final = 512  # of the network behind `rel_bias_mlp`, as in Swin v2
 FOURIER_FEATURES: Final = 32  # sines and cosines of each axis, as in XCiT
 
-_LEARNED: Final = ("input", "share", "unshare", "lape", "pvg", "mpvg")
-_FIXED: Final = tuple(join for join in _LEARNED if join != "unshare")
+_LEARNED: Final = tuple(j.word for j in _JOINS.values() if j.at_input or j.in_blocks)
+_FIXED: Final = tuple(join for join in _LEARNED if not _JOINS[join].has_table_per_block)
 
 # Each scheme, and the joins that it can have; the first is its ordinary one.
 SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -35,7 +36,7 @@ SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "peg": ("layer",),
     }
 )
-JOINS: Final = (*_LEARNED, "layer", "none")
+JOINS: Final = tuple(_JOINS)
 POOLS: Final = ("token", "avg")
 
 _TABLES: Final = ("learned", "sincos1d", "sincos2d")
@@ -202,11 +203,12 @@ def _check_join(scheme: str, join: str, depth: int) -> None:
     if join not in JOINS:
         raise UsageError(did_you_mean("join", join, list(fitting)))
     if join not in fitting:
-        why = " (it has one table for all)" if join == "unshare" and scheme in _TABLES else ""
+        has_many = _JOINS[join].has_table_per_block
+        why = " (it has one table for all)" if has_many and scheme in _TABLES else ""
         raise UsageError(
             f"scheme {scheme!r} cannot have join {join!r}{why}; it can have {' or '.join(fitting)}."
         )
-    if join in ("pvg", "mpvg") and depth < 2:
+    if _JOINS[join].is_recurrent and _JOINS[join].at_input and depth < 2:
         raise UsageError(
             f"join {join!r} begins in the second block and depth is {depth}; choose depth=2 or "
             "more, or join=input."
@@ -313,7 +315,7 @@ def _scalars_of_content(config: ViTConfig) -> int:
 def _scalars_of_scheme(config: ViTConfig) -> int:
     """Return the scalars of tables, kernels and networks, in closed form."""
     (rows, columns), depth, heads = config.grid_size, config.depth, config.num_heads
-    tables = depth if config.join == "unshare" else 1
+    tables = depth if _JOINS[config.join].has_table_per_block else 1
     buckets = 2 * config.max_relative_distance + 2
     width = config.embed_dim
     return {
@@ -330,6 +332,9 @@ def _scalars_of_scheme(config: ViTConfig) -> int:
 
 def _scalars_of_join(config: ViTConfig) -> int:
     """Return γ and β of the position norms; that over a bias is as wide as there are keys."""
-    norms = {"lape": config.depth, "pvg": config.depth - 1, "mpvg": config.depth}
+    join = _JOINS[config.join]
+    if not join.is_recurrent:
+        return 0
+    norms = config.depth - join.first_normed_block + join.before_last_norm
     width = config.embed_dim if config.has_table else config.num_patches
-    return 2 * width * norms.get(config.join, 0)
+    return 2 * width * norms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -51,8 +51,20 @@ class Subject:
             NotAsked: only finished results were handed in, and not this one.
             UsageError: this embedding has no answer to that.
         """
+        from pe_inspect.analysis import questions
+
+        arguments = {**defaults, **self.options.get(question, {})}
+        return self.answered(question, lambda pe: questions[question](pe, **arguments))
+
+    def answered(self, question: str, answer: Callable[[PositionEmbedding], Any]) -> Any:
+        """Return the result that was handed in, or what `answer` makes of the embedding, once.
+
+        Raises:
+            NotAsked: only finished results were handed in, and not this one.
+            UsageError: this embedding has no answer to that.
+        """
         if question not in self.results:
-            self.results[question] = self._answer(question, {**defaults, **self._chosen(question)})
+            self.results[question] = answer(self._asked(question))
         return self.results[question]
 
     def handed_in(self, question: str) -> Any:
@@ -77,17 +89,12 @@ class Subject:
             self.encoded = similarity_frames(self.ask("similarity"))
         return self.encoded
 
-    def _chosen(self, question: str) -> Mapping[str, Any]:
-        return self.options.get(question, {})
-
-    def _answer(self, question: str, arguments: Mapping[str, Any]) -> Any:
-        from pe_inspect.analysis import questions
-
+    def _asked(self, question: str) -> PositionEmbedding:
         if self.embedding is None or not self.is_asked:
             raise NotAsked(f"no result of {question!r} was handed in, nor an embedding to ask")
         if not self.embedding.tables:
             raise UsageError("this model has no position table to ask about")
-        return questions[question](self.embedding, **arguments)
+        return self.embedding
 
 
 class NotAsked(UsageError):
@@ -111,7 +118,7 @@ def gathered(
     found: list[Subject] = []
     for item in items:
         embedding = _embedding_of(item)
-        subject = _place(found, embedding)
+        subject = _file_and_folder(found, embedding)
         if item is embedding:
             subject.is_asked = True
         else:
@@ -128,7 +135,7 @@ def _labelled(
         raise UsageError("report() was given nothing; hand in a position embedding or a result.")
     found = _adopted(found)
     embeddings = [subject.embedding for subject in found]
-    names = _labels(embeddings) if labels is None else _checked(labels, len(found))
+    names = _unique_labels(embeddings) if labels is None else _checked(labels, len(found))
     return tuple(
         replace(subject, label=name, options=options) for subject, name in zip(found, names)
     )
@@ -157,7 +164,7 @@ def _embedding_of(item: Any) -> PositionEmbedding | None:
     return owner if isinstance(owner, PositionEmbedding) else None
 
 
-def _place(found: list[Subject], embedding: PositionEmbedding | None) -> Subject:
+def _file_and_folder(found: list[Subject], embedding: PositionEmbedding | None) -> Subject:
     for subject in found:
         if subject.embedding is embedding:
             return subject
@@ -183,7 +190,7 @@ def _checked(labels: Sequence[str], count: int) -> list[str]:
     return list(labels)
 
 
-def _labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
+def _unique_labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
     """Return the shortest names that tell all embeddings apart: file, family, folder, number."""
     for spelled in (_short, _with_family, _with_folder, _whole):
         names = [spelled(pe) if pe else UNNAMED for pe in embeddings]

@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from pe_inspect import __version__
-from pe_inspect.commands import Command, commands
+from pe_inspect.commands import commands
+from pe_inspect.commands.shell.command_registry import Command
 from pe_inspect.commands.shell.program import guarded, program
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UnsafeCheckpoint
 

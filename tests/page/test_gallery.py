@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.page import Fact, report
 from pe_inspect.page.content import Health
 from pe_inspect.page.gallery import Exhibit, Gallery, Refusal, exhibits_of, thumbnail

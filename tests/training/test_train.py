@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from pe_inspect.data import load
 from pe_inspect.data.device_loader import DeviceLoader
 from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.figures.training import write_curves
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
@@ -47,7 +48,8 @@ class Clock:
 @pytest.fixture
 def run(pictures: Path, tmp_path: Path) -> Train:
     def run(recipe: Recipe, out: str = "run", **options: object) -> Path:
-        keywords = {"root": pictures, "device": "cpu", "clock": Clock(), **options}
+        keywords = {"root": pictures, "device": "cpu", "clock": Clock()}
+        keywords |= {"draw_curves": write_curves, **options}
         return train(recipe, out=tmp_path / out, **keywords)
 
     return run
@@ -69,6 +71,12 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 def weights_of(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
+
+
+def test_training_itself_draws_nothing(tiny: Recipe, run: Train) -> None:
+    folder = run(tiny, draw_curves=None)
+    assert not list(folder.glob("*.png"))
+    assert (folder / "metrics.csv").is_file()
 
 
 def test_the_loss_falls_on_the_digits() -> None:

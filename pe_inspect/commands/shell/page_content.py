@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pe_inspect.commands.shell.describe import command_line
 from pe_inspect.commands.shell.options import Opening, Reading, Resize, Selection, Source, Terminal
-from pe_inspect.commands.shell.question_runner import Subject
+from pe_inspect.commands.shell.question_runner import OpenedCheckpoint
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import PEInspectError, UsageError
 
@@ -85,7 +85,7 @@ def _refusals(
     return [str(error) for error in found]
 
 
-def page_of(subjects: Sequence[Subject], wanted: Wanted, *, quiet: bool) -> Report:
+def page_of(subjects: Sequence[OpenedCheckpoint], wanted: Wanted, *, quiet: bool) -> Report:
     """Return the page of one or several checkpoints, with their health and their history."""
     from pe_inspect.page import report as ask
 
@@ -101,26 +101,23 @@ def page_of(subjects: Sequence[Subject], wanted: Wanted, *, quiet: bool) -> Repo
     )
 
 
-def _items(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[Any]:
+def _items(subject: OpenedCheckpoint, wanted: Wanted, *, quiet: bool) -> Iterator[Any]:
     """Yield each embedding with what the file and the run have to say of it."""
     yield from subject.tables
     yield from _diagnoses(subject)
     yield from _history(subject, wanted, quiet=quiet)
 
 
-def _diagnoses(subject: Subject) -> Iterator[Diagnosis]:
+def _diagnoses(subject: OpenedCheckpoint) -> Iterator[Diagnosis]:
     """Yield what the doctor finds in each embedding, and in the file that holds them."""
-    from pe_inspect.diagnosis.diagnosis import doctor
-    from pe_inspect.diagnosis.file_checks import file_checks
+    from pe_inspect.diagnosis.doctor import doctor_by_table
 
-    of_file = tuple(found for check in file_checks.values() for found in check(subject.checkpoint))
-    for pe in subject.tables:
-        own = doctor(pe)
-        findings = dict.fromkeys((*of_file, *own.findings)) if of_file else own.findings
-        yield replace(own, findings=tuple(findings), ran=(*file_checks, *own.ran))
+    return doctor_by_table(subject.checkpoint, subject.tables)
 
 
-def _history(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[EvolutionResult]:
+def _history(
+    subject: OpenedCheckpoint, wanted: Wanted, *, quiet: bool
+) -> Iterator[EvolutionResult]:
     """Yield the evolution of the first embedding, where the checkpoint lies in a run's folder."""
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.commands.evolution import opened

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.diagnosis.diagnosis import Diagnosis
+from pe_inspect.diagnosis.doctor import doctor as diagnosed
 from pe_inspect.page.content import Definition, Health, Section, Table
 from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
-from pe_inspect.page.text import listed
 
 if TYPE_CHECKING:
     from pe_inspect.finding import Finding
@@ -27,7 +28,7 @@ _COLUMNS: Final = ("code", "severity", "where", "what was seen", "why it matters
 @sections.register("doctor")
 def doctor(subject: Subject) -> Section:
     """Word the doctor's findings; those of the file are among them where it was examined."""
-    result: Diagnosis = subject.ask("doctor")
+    result: Diagnosis = subject.answered("doctor", diagnosed)
     return Section(
         stem="doctor",
         title="Health",
@@ -36,14 +37,14 @@ def doctor(subject: Subject) -> Section:
         figures=(),
         how_to_read=_READING,
         definition=_definition(result),
-        tables=(_table(result),) if result.findings else (),
+        tables=(_table_of_findings(result),) if result.findings else (),
         caveats=_CAVEATS,
         notes=result.notes,
     )
 
 
 def _finding(result: Diagnosis) -> str:
-    verdict = Health(result.findings, len(result.ran)).verdict
+    verdict = Health(result.findings, len(result.checks)).verdict
     named = [f"{one.message} {_mended(one)}".strip() for one in result.findings]
     return " ".join([verdict, *named])
 
@@ -55,14 +56,14 @@ def _mended(finding: Finding) -> str:
 
 def _definition(result: Diagnosis) -> Definition:
     return Definition(
-        f"{len(result.ran)} checks were made: {listed(list(result.ran))}. Each draws its "
+        f"{len(result.checks)} checks were made: {listed(list(result.checks))}. Each draws its "
         "conclusion only from numbers that it prints.",
         source="pe-inspect doctor runs the same checks, and more against a model that you name",
         terms=tuple((one.code, one.why) for one in result.findings),
     )
 
 
-def _table(result: Diagnosis) -> Table:
+def _table_of_findings(result: Diagnosis) -> Table:
     rows = tuple(
         (one.code, one.severity, one.where, one.message, one.why, one.mend)
         for one in result.findings
