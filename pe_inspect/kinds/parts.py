@@ -10,7 +10,9 @@ import numpy as np
 from pe_inspect.arrays import Float32, Num
 from pe_inspect.kinds.grids import Grid, checked_grid, grid_words, num_places
 from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
-from pe_inspect.kinds.offset_network import OffsetNetwork
+
+if TYPE_CHECKING:
+    from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = ["LayerNormParams", "LayerPE", "Relation"]
 

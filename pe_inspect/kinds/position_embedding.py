@@ -10,20 +10,19 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.files import write_atomically
-from pe_inspect.kinds.affinity import Definition
-from pe_inspect.kinds.all_kinds import kind_of
 from pe_inspect.kinds.grids import Grid, flat_grid
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
-from pe_inspect.kinds.steps import Step
+from pe_inspect.kinds.scheme_kind import Definition, Kind, SchemeKind, kind_of
+
+if TYPE_CHECKING:
+    from pe_inspect.kinds.steps import Step
 
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 
@@ -193,6 +192,8 @@ class PositionEmbedding:
     def save(self, path: str | Path) -> Path:
         """Write the extraction as `*.pe.safetensors`, whole or not at all; `open` reads it back."""
         from safetensors.numpy import save
+
+        from pe_inspect.files import write_atomically
 
         header = {"pe_inspect": json.dumps(_describe(self))}
         content = save(_arrays(self), metadata=header)

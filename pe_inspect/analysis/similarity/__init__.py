@@ -32,8 +32,9 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, cosines
+from pe_inspect.kinds.affinity import Affinity, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.scheme_kind import Definition
 
 if TYPE_CHECKING:
     from pandas import DataFrame
