@@ -26,8 +26,13 @@ __all__ = [
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "printable",
+    "reason",
 ]
 
+
+LONGEST: Final = 120
+"""Characters of a stranger's file that a message shows."""
 
 HAS_FINDINGS: Final = 6
 """The exit code of `doctor` where something is wrong with the checkpoint, or does not fit."""
@@ -69,3 +74,15 @@ class AmbiguousCheckpoint(PEInspectError):
     """The checkpoint has several readings, or contradicts what the user said of it."""
 
     exit_code = 5
+
+
+def printable(text: str) -> str:
+    """Return words of a stranger's file without control characters, and not too long."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, in one line, or its name where it says nothing."""
+    lines = str(error).splitlines()
+    return printable(lines[0]) if lines and lines[0] else type(error).__name__

@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at
-from pe_inspect.loading.checkpoint import Checkpoint, Hints
+from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor, is_scalar
 from pe_inspect.loading.containers import StateDict, find_state_dict
 from pe_inspect.loading.formats import Contents, SourceFile
 from pe_inspect.loading.hints import hints_from, outranked
-from pe_inspect.loading.keywords import Known, hinted
 from pe_inspect.loading.prefixes import find_trunk
 from pe_inspect.loading.quantised import quantised_note
 from pe_inspect.loading.recognise import recognise, suffix_note
-from pe_inspect.loading.stacked import unstacked
 from pe_inspect.loading.transfer import Progress, Reporter, is_remote
-from pe_inspect.loading.tree import is_scalar
+
+if TYPE_CHECKING:
+    from pe_inspect.loading.keywords import Known
 
 __all__ = ["load"]
 
@@ -66,7 +66,7 @@ def load(
     open_once = partial(
         _open,
         os.fspath(source),
-        hinted(hints, known),
+        _hinted(hints, known),
         state_dict_key,
         tower,
         trust_pickle,
@@ -103,7 +103,7 @@ def _open(
         return _saved_extraction(source, contents, hints, notes)
     state = find_state_dict(contents.tree, source, state_dict_key)
     trunk, trunk_notes = find_trunk(state.tensors, tower)
-    tensors, stack_notes = unstacked(trunk)
+    tensors, stack_notes = _unstacked(trunk)
     metadata, config_note = _metadata(file, contents, state)
     kept_as = quantised_note(state.tensors, metadata.get("config"))
     known, rank_notes = _all_hints(hints, metadata, tower)
@@ -120,6 +120,24 @@ def _open(
         metadata=metadata,
         digest=contents.weights.sha256,
     )
+
+
+def _hinted(hints: Hints | None, known: Mapping[str, Any]) -> Hints:
+    if not known:
+        return hints or Hints()
+    from pe_inspect.loading.keywords import hinted
+
+    return hinted(hints, known)
+
+
+def _unstacked(
+    tensors: dict[str, StoredTensor],
+) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
+    if not any("encoderblock/" in name for name in tensors):
+        return tensors, ()
+    from pe_inspect.loading.stacked import unstacked
+
+    return unstacked(tensors)
 
 
 def _placed(given: str, hints: Hints, reporter: Reporter) -> tuple[str, ByteSource | Folder, Hints]:
