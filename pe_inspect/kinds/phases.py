@@ -14,7 +14,7 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, Products
 from pe_inspect.kinds.parts import LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import Definition, Kind, SchemeKind
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind
 
 __all__ = ["PHASES", "Phases"]
 
@@ -29,7 +29,7 @@ class Phases(SchemeKind):
     holds_angles: ClassVar[bool] = True
     has_row_vectors: ClassVar[bool] = False
     in_attention: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "mean phase cosine",
         "The mean, over the rotation angles of a head, of cos(θ_i − θ_j): "
         "by how much the rotations alone keep a query and a key of equal content alike.",

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pe_inspect.kinds.affinity import Affinity
     from pe_inspect.kinds.steps import Step
 
-__all__ = ["Definition", "Kind", "Scheme", "SchemeKind", "kind_of"]
+__all__ = ["AffinityDefinition", "HeldScheme", "Kind", "SchemeKind", "kind_of"]
 
 Kind = Literal["vectors", "bias", "phases", "relative", "function"]
 
 
 @dataclass(frozen=True)
-class Definition:
+class AffinityDefinition:
     """What an affinity is called, what it means, and the scale it is drawn on.
 
     Attributes:
@@ -43,7 +43,7 @@ class Definition:
 
 
 @runtime_checkable
-class Scheme(Protocol):
+class HeldScheme(Protocol):
     """What a kind asks of the embedding: `PositionEmbedding` has it all."""
 
     @property
@@ -100,7 +100,7 @@ class SchemeKind:
     has_reach: ClassVar[bool] = False
     is_computed: ClassVar[bool] = False
     in_attention: ClassVar[bool] = False
-    _affinity: ClassVar[Definition]
+    _affinity: ClassVar[AffinityDefinition]
 
     def __repr__(self) -> str:
         return self.name
@@ -136,7 +136,7 @@ class SchemeKind:
         widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in tables))
         return f"D={widths}"
 
-    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> Definition:  # noqa: ARG002
+    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> AffinityDefinition:  # noqa: ARG002
         """Return what the affinity of two patches means."""
         return self._affinity
 
@@ -159,7 +159,7 @@ class SchemeKind:
         """Return how many affinity maps the tables of one layer give."""
         return self.num_heads(tables[0]) or 1
 
-    def steps(self, scheme: Scheme) -> tuple[Step, ...]:
+    def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """Return how each layer comes to its table; nothing is computed."""
         from pe_inspect.kinds.steps import without_norms
 

@@ -27,6 +27,7 @@ from pe_inspect.analysis.common.selection import (
     flat_index,
     views_of,
 )
+from pe_inspect.analysis.similarity.finding import finding_of
 from pe_inspect.analysis.similarity.maps import Overview, Tiles
 from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
@@ -34,7 +35,7 @@ from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.affinity import Affinity, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.kinds.scheme_kind import Definition
+from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,7 +76,7 @@ class SimilarityResult(Shown):
     __repr__ = in_short
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show: name, one-sentence definition, and the range."""
         return self.pe.affinity
 
@@ -210,6 +211,11 @@ class SimilarityResult(Shown):
     def limit(self) -> float:
         """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
         return self.affinity.limit or shared_scale(self.statistics)[1]
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.
