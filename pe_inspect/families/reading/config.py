@@ -6,15 +6,29 @@ Which of the two is right is nobody's to guess: both are said, and the user deci
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["refuse_other_model"]
+__all__ = ["DINOV3", "computes_rotations", "refuse_other_model", "vision_config"]
+
+DINOV3: Final = "dinov3_vit"
+_PIXTRAL: Final = "pixtral"
 
 _WEIGHT: Final = re.compile(r".+[./](?:weight|scale|gamma)")
+
+
+def computes_rotations(trunk: Trunk) -> bool:
+    """Whether a config.json of transformers names a rotary model that stores nothing."""
+    return vision_config(trunk).get("model_type") in (DINOV3, _PIXTRAL)
+
+
+def vision_config(trunk: Trunk) -> Mapping[str, Any]:
+    """Return the config.json of the vision tower; a model of two towers nests it."""
+    nested = trunk.config.get("vision_config")
+    return nested if isinstance(nested, dict) else trunk.config
 
 
 def refuse_other_model(trunk: Trunk) -> None:
