@@ -14,14 +14,11 @@ from __future__ import annotations
 from pe_inspect.loading.byte_source import ChangedMeanwhile
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor
 from pe_inspect.loading.opening import load
-from pe_inspect.loading.transfer import Transfer, is_remote
 
 __all__ = [
     "ChangedMeanwhile",
     "Checkpoint",
     "Hints",
     "StoredTensor",
-    "Transfer",
-    "is_remote",
     "load",
 ]

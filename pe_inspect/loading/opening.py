@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at
+from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at, is_remote
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor, is_scalar
 from pe_inspect.loading.containers import StateDict, find_state_dict
 from pe_inspect.loading.formats import Contents, SourceFile
@@ -19,10 +19,10 @@ from pe_inspect.loading.hints import hints_from, outranked
 from pe_inspect.loading.prefixes import find_trunk
 from pe_inspect.loading.quantised import quantised_note
 from pe_inspect.loading.recognise import recognise, suffix_note
-from pe_inspect.loading.transfer import Progress, Reporter, is_remote
 
 if TYPE_CHECKING:
     from pe_inspect.loading.keywords import Known
+    from pe_inspect.loading.transfer import Progress
 
 __all__ = ["load"]
 
@@ -86,15 +86,14 @@ def _open(
     trust_pickle: bool,
     progress: Progress | None,
 ) -> Checkpoint:
-    reporter = Reporter(progress)
-    source, place, hints = _placed(given, hints, reporter)
+    source, place, hints, told = _placed(given, hints, progress)
     file = SourceFile(place, trust_pickle)
     found_format = recognise(file)
     contents = _read_contents(file, found_format.read)
     word = contents.format or found_format.name
     unhashed = contents.weights.unhashed
     notes = (
-        *reporter.notes,
+        *told,
         *suffix_note(file, found_format),
         *contents.notes,
         *((unhashed,) if unhashed else ()),
@@ -140,19 +139,25 @@ def _unstacked(
     return unstacked(tensors)
 
 
-def _placed(given: str, hints: Hints, reporter: Reporter) -> tuple[str, ByteSource | Folder, Hints]:
+def _placed(
+    given: str, hints: Hints, progress: Progress | None
+) -> tuple[str, ByteSource | Folder, Hints, list[str]]:
     """Return what the source is called, where it lies, and what its name says of it.
+
+    The list at the end gains a note whenever reading it makes a transfer that is worth one.
 
     Raises:
         UnreadableCheckpoint: there is nothing, or it cannot be reached.
         UsageError: a name that timm does not know, or is no name.
     """
     if not is_remote(given):
-        return given, at(_existing(given)), hints
+        return given, at(_existing(given)), hints, []
     from pe_inspect.loading.remote import open_named
+    from pe_inspect.loading.transfer import Reporter
 
+    reporter = Reporter(progress)
     named = open_named(given, reporter)
-    return named.shown, named.place, hints.over(named.hints)
+    return named.shown, named.place, hints.over(named.hints), reporter.notes
 
 
 def _existing(source: str) -> Path:
