@@ -31,8 +31,7 @@ from pe_inspect.commands.shell.question_runner import (
 )
 from pe_inspect.commands.shell.snapshots import snapshots_in
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
-from pe_inspect.files import refused_as
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError, refused_as
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import PositionEmbedding

@@ -14,8 +14,8 @@ from typing import IO, Any, Final
 
 import torch
 
-from pe_inspect.errors import OutputError
-from pe_inspect.files import MANIFEST, OutputFolder, refused_as
+from pe_inspect.errors import OutputError, refused_as
+from pe_inspect.files import MANIFEST, OutputFolder
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.training.resume import RESUME

@@ -11,8 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import UnreadableCheckpoint, UsageError
-from pe_inspect.files import refused_as
+from pe_inspect.errors import UnreadableCheckpoint, UsageError, refused_as
 
 __all__ = ["Located", "checkpoint_name", "is_checkpoint_folder", "locate", "newest"]
 

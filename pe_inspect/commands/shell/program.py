@@ -32,9 +32,7 @@ from pe_inspect.commands.shell.terminal import (
     tolerate_any_encoding,
     write_line,
 )
-from pe_inspect.errors import PEInspectError, UsageError
-from pe_inspect.extras import needed
-from pe_inspect.files import refusal
+from pe_inspect.errors import PEInspectError, UsageError, refusal
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -109,10 +107,15 @@ class Program(_PlainHelp, TyperGroup):
         options["prog_name"] = "pe-inspect"  # whichever of the three doors was used
 
         def run() -> Any:
-            with needed():
+            try:
                 return super(Program, self).main(
                     words or ["--help"], standalone_mode=False, **options
                 )
+            except ModuleNotFoundError:
+                from pe_inspect.extras import needed
+
+                with needed():
+                    raise
 
         code = guarded(run, words)
         if standalone:

@@ -21,9 +21,9 @@ from pe_inspect.commands.shell.options import Asked, Drawing, Output, Reading, S
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 from pe_inspect.commands.shell.transfers import transfers
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
-from pe_inspect.files import OutputFolder
 
 if TYPE_CHECKING:
+    from pe_inspect.files import OutputFolder
     from pe_inspect.kinds.position_embedding import PositionEmbedding
     from pe_inspect.loading import Checkpoint
 
@@ -184,6 +184,8 @@ def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
 
 def output_folder(output: Output, name: str) -> OutputFolder:
     """Return the folder of --out, else reports/<checkpoint name>/."""
+    from pe_inspect.files import OutputFolder
+
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 
