@@ -18,11 +18,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect._version import __version__ as __version__
-
 if TYPE_CHECKING:
     import torch
 
+    from pe_inspect._version import __version__ as __version__
     from pe_inspect.analysis.evaluate import EvaluationResult
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import InterpolationResult
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "__version__": "_version",
     "AmbiguousCheckpoint": "errors",
     "NoPositionEmbedding": "errors",
     "OutputError": "errors",

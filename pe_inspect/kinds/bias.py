@@ -11,9 +11,8 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, Values
 from pe_inspect.kinds.offsets import offset_table
-from pe_inspect.kinds.parts import LayerPE, Relation
+from pe_inspect.kinds.parts import LayerPE, Relation, Step, fitting
 from pe_inspect.kinds.scheme_kind import AffinityDefinition, HeldScheme, Kind, SchemeKind
-from pe_inspect.kinds.steps import Step, fitting
 
 __all__ = ["BIAS", "Bias"]
 

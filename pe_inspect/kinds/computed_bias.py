@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pe_inspect.kinds.bias import BIAS, Bias
+from pe_inspect.kinds.parts import Step, without_norms
 from pe_inspect.kinds.scheme_kind import AffinityDefinition, HeldScheme, Kind
-from pe_inspect.kinds.steps import Step, without_norms
 
 __all__ = ["COMPUTED_BIAS", "ComputedBias"]
 

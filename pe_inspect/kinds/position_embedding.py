@@ -10,20 +10,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.kinds.family_facts import FamilyFacts
-from pe_inspect.kinds.grids import Grid, flat_grid
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
+from pe_inspect.kinds.parts import Grid, LayerNormParams, LayerPE, Relation, Step, flat_grid
 from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, kind_of
-
-if TYPE_CHECKING:
-    from pe_inspect.kinds.steps import Step
 
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 

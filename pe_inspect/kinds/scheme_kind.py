@@ -16,11 +16,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.joins import SchemeJoin
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation, Step, without_norms
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.affinity import Affinity
-    from pe_inspect.kinds.steps import Step
 
 __all__ = ["AffinityDefinition", "HeldScheme", "Kind", "SchemeKind", "kind_of"]
 
@@ -161,8 +160,6 @@ class SchemeKind:
 
     def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """Return how each layer comes to its table; nothing is computed."""
-        from pe_inspect.kinds.steps import without_norms
-
         return without_norms(scheme.tables, "joined" if self.is_computed else "stored")
 
     def laid_out(self, table: LayerPE) -> Float32[np.ndarray, "rows columns channels"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ from pe_inspect.loading.containers import StateDict, find_state_dict
 from pe_inspect.loading.formats import Contents, SourceFile
 from pe_inspect.loading.hints import hints_from, outranked
 from pe_inspect.loading.prefixes import find_trunk
-from pe_inspect.loading.quantised import quantised_note
 from pe_inspect.loading.recognise import recognise, suffix_note
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
+# Where none of these is in a name, no tool has put integers in the place of weights.
+_QUANTISED: Final = re.compile(
+    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s))"
+)
 _BESIDE_LAST: Final = ("best.safetensors", "resume.safetensors")  # of our trainer's folders
 
 
@@ -104,7 +108,7 @@ def _open(
     trunk, trunk_notes = find_trunk(state.tensors, tower)
     tensors, stack_notes = _unstacked(trunk)
     metadata, config_note = _metadata(file, contents, state)
-    kept_as = quantised_note(state.tensors, metadata.get("config"))
+    kept_as = _quantised_note(state.tensors, metadata.get("config"))
     known, rank_notes = _all_hints(hints, metadata, tower)
     return Checkpoint(
         source=source,
@@ -137,6 +141,15 @@ def _unstacked(
     from pe_inspect.loading.stacked import unstacked
 
     return unstacked(tensors)
+
+
+def _quantised_note(names: Iterable[str], config: Any) -> tuple[str, ...]:
+    is_said = isinstance(config, Mapping) and "quantization_config" in config
+    if not is_said and not any(map(_QUANTISED.search, names)):
+        return ()
+    from pe_inspect.loading.quantised import quantised_note
+
+    return quantised_note(names, config)
 
 
 def _placed(
