@@ -18,11 +18,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect._version import __version__ as __version__
-
 if TYPE_CHECKING:
     import torch
 
+    from pe_inspect._version import __version__ as __version__
     from pe_inspect.analysis.attention import attention
     from pe_inspect.analysis.contribution import contribution
     from pe_inspect.analysis.evaluate import EvaluationResult
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "__version__": "_version",
     "AmbiguousCheckpoint": "errors",
     "NoPositionEmbedding": "errors",
     "OutputError": "errors",

@@ -17,8 +17,9 @@ from pe_inspect.analysis.common.map_statistics import (
 from pe_inspect.analysis.common.selection import LayerView, by_layer
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, cosines
+from pe_inspect.kinds.affinity import Affinity, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 __all__ = ["OVERVIEW_SIDE", "SimilarityMaps", "stacked"]
 
