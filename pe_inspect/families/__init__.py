@@ -6,11 +6,11 @@ schemes share (names, grids, norms) lives in the modules whose names start with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
@@ -37,7 +37,9 @@ class Family:
     extract: Callable[[Checkpoint], tuple[PositionEmbedding, ...]]
 
 
-families: Final[Registry[Family]] = Registry("family", "pe_inspect.families", helpers=("reading",))
+families: Final[Registry[Family]] = Registry(
+    "family", "pe_inspect.families", helpers=("reading", "structure")
+)
 
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
@@ -64,7 +66,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     refuse_other_model(checkpoint)
     _flags.refuse_other_patch(checkpoint)
     _flags.refuse_other_arch(checkpoint)
-    found = list(_found(checkpoint))
+    found = _found(checkpoint)
     _flags.refuse_other_heads(checkpoint)
     if not found:
         from pe_inspect.families.reading.missing import explain
@@ -95,8 +97,28 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
     return f"pe-inspect:{scheme}" if isinstance(scheme, str) else None
 
 
-def _found(checkpoint: Checkpoint) -> Iterator[PositionEmbedding]:
-    wanted = checkpoint.hints.family
+def _found(checkpoint: Checkpoint) -> list[PositionEmbedding]:
+    """Read by names, then by structure what names leave open."""
+    from pe_inspect.families.structure.reconcile import reconciled
+    from pe_inspect.families.structure.structure import Structure
+
+    found, refusal = _read_by_names(checkpoint)
+    if checkpoint.hints.tower == "text" or len(checkpoint) < 2:
+        if refusal is not None:
+            raise refusal
+        return found
+    return reconciled(Structure(checkpoint), found, refusal)
+
+
+def _read_by_names(
+    checkpoint: Checkpoint,
+) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:
+    """Ask every family; return what they read, and the first refusal of one that could not."""
+    wanted, found, refusal = checkpoint.hints.family, list[PositionEmbedding](), None
     for family in [families[wanted]] if wanted else list(families.values()):
-        if family.detect(checkpoint):
-            yield from family.extract(checkpoint)
+        try:
+            if family.detect(checkpoint):
+                found += family.extract(checkpoint)
+        except AmbiguousCheckpoint as error:
+            refusal = refusal or error
+    return found, refusal
