@@ -21,8 +21,9 @@ class Registry(Mapping[str, T]):
     """Objects of one kind by name, discovered in a package on first use.
 
     Every module and folder of `package` is imported once, and registers what it defines, but for
-    `helpers` and names that start with an underscore. A second object of the same name is a
-    programming error.
+    `helpers` and names that start with an underscore. A look-up first imports the module that is
+    called like the entry, and the others only where that is not the place. A second object of the
+    same name is a programming error.
 
     Args:
         kind: what one entry is called in messages, e.g. `"family"`.
@@ -50,10 +51,13 @@ class Registry(Mapping[str, T]):
 
     def modules(self) -> list[str]:
         """Return the dotted names of the modules that discovery imports, in order."""
+        return [f"{self.package}.{stem}" for stem in self.stems()]
+
+    def stems(self) -> list[str]:
+        """Return the names of the files and folders that hold entries; none of them is imported."""
         folder = importlib.import_module(self.package)
         names = (module.name for module in pkgutil.iter_modules(folder.__path__))
-        entries = (n for n in names if not n.startswith("_") and n not in self.helpers)
-        return sorted(f"{self.package}.{name}" for name in entries)
+        return sorted(n for n in names if not n.startswith("_") and n not in self.helpers)
 
     def _discover(self) -> dict[str, T]:
         if not self._discovered:
@@ -62,14 +66,20 @@ class Registry(Mapping[str, T]):
             self._discovered = True
         return self._entries
 
+    def _look_up(self, name: object) -> Mapping[str, T]:
+        """Return entries that hold `name`, if any do: one module is enough where it bears it."""
+        if name not in self._entries and not self._discovered and name in self.stems():
+            importlib.import_module(f"{self.package}.{name}")
+        return self._entries if name in self._entries else self._discover()
+
     def __getitem__(self, name: str) -> T:
-        entries = self._discover()
+        entries = self._look_up(name)
         if name not in entries:
             raise UnknownName(self.kind, name, list(entries))
         return entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._discover()
+        return name in self._look_up(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._discover())

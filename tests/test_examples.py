@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.subprocess
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pe_inspect.commands import commands
+
+pytestmark = pytest.mark.subprocess
+
 HEAVY = ("torch", "timm", "matplotlib", "seaborn", "pandas", "sklearn", "transformers", "scipy")
 
 PROBE = """
@@ -22,17 +26,28 @@ try:
         import pe_inspect
         dir(pe_inspect)
 finally:
-    print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+    print("LOADED", *sorted(sys.modules), file=sys.stderr)
 """
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """Run pe-inspect in a process of its own; return the names of what it imported."""
+def modules_of(*arguments: str) -> set[str]:
+    """Run pe-inspect in a process of its own; return the dotted names of what it imported."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("LOADED")[2].split())
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the packages that pe-inspect imports for a command line."""
+    return {name.partition(".")[0] for name in modules_of(*arguments)}
+
+
+def commands_in(modules: set[str]) -> set[str]:
+    """Return the commands whose files are among these modules."""
+    names = (name.split(".") for name in modules if name.startswith("pe_inspect.commands."))
+    return {parts[2] for parts in names} - {"shell"}
 
 
 def save_pth(arrays, path):
@@ -73,6 +88,22 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize("word", ["--help", "recipes"])
 def test_help_and_lists_load_nothing_heavy(word):
     assert loaded_by(word).isdisjoint({*HEAVY, "numpy"})
+
+
+@pytest.mark.parametrize("words", [["recipes"], ["info", "--help"]])
+def test_a_command_imports_its_own_file_alone(words):
+    assert commands_in(modules_of(*words)) == {words[0]}
+
+
+def test_help_imports_every_command():
+    assert commands_in(modules_of("--help")) == set(commands.stems()) == set(commands)
+
+
+def test_info_of_a_file_reads_no_recipe_and_no_other_question(checkpoint):
+    modules = modules_of("info", checkpoint, "--grid-size", "3x4")
+    assert commands_in(modules) == {"info"}
+    rooms = {name.split(".")[1] for name in modules if name.startswith("pe_inspect.")}
+    assert rooms.isdisjoint({"analysis", "figures", "page", "training", "models", "diagnosis"})
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])

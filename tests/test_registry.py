@@ -46,6 +46,13 @@ def test_nothing_is_imported_before_it_is_asked_for(animals):
     assert "zoo_of_a_test.zebra" in sys.modules
 
 
+def test_an_entry_called_like_its_module_needs_no_other(animals):
+    assert animals.stems() == ["heron", "zebra"]
+    assert animals["heron"] == "HERON"
+    assert "zoo_of_a_test.zebra" not in sys.modules
+    assert list(animals) == ["heron", "zebra"]
+
+
 def test_a_second_entry_of_one_name_is_refused(animals):
     animals.register("gnu")(1)
     with pytest.raises(ValueError, match="two entries of kind 'animal' are named 'gnu'"):
@@ -78,7 +85,6 @@ REGISTRIES = [
     ("pe_inspect.families", "families"),
     ("pe_inspect.analysis", "questions"),
     ("pe_inspect.diagnosis.checks", "checks"),
-    ("pe_inspect.diagnosis.file_checks", "file_checks"),
     ("pe_inspect.figures", "drawings"),
 ]
 

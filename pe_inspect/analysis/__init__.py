@@ -47,5 +47,5 @@ class Result(Protocol):
 
 
 questions: Registry[Callable[..., Any]] = Registry(
-    "question", "pe_inspect.analysis", helpers=("common", "compare")
+    "question", "pe_inspect.analysis", helpers=("common", "compare", "doctor")
 )

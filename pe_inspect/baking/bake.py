@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pe_inspect.baking.configurations import configurations
 from pe_inspect.baking.copies import Held, held_in, other_copies, verify
-from pe_inspect.baking.plan import Plan, Request, plan
+from pe_inspect.baking.plan import BakePlan, BakeRequest, plan
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
@@ -27,6 +36,16 @@ from pe_inspect.resampling.target_grid import Size
 __all__ = ["Baked", "bake"]
 
 Grid = tuple[int, int]
+
+_TELLS_ITS_GRID: Final[Mapping[SchemeKind, bool]] = {
+    VECTORS: False,
+    BIAS: False,
+    PHASES: True,
+    RELATIVE: True,
+    RESPONSE: True,
+    COMPUTED_BIAS: True,
+}
+"""Whether the sides of an oblong grid can be read from a written file."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,7 @@ def bake(
         refuse_existing(target, force=force)  # before anything is downloaded
     source = _source_of(checkpoint)
     check_target(checkpoint, source, target, force=force)
-    request = Request(res, grid, patch_size, method, renormalise)
+    request = BakeRequest(res, grid, patch_size, method, renormalise)
     if checkpoint.format == "pe":
         return _saved_extraction(source, target, request)
     made = plan(checkpoint, request)
@@ -115,8 +134,8 @@ class _Job:
     checkpoint: Checkpoint
     source: Path
     target: Path
-    request: Request
-    made: Plan
+    request: BakeRequest
+    made: BakePlan
     notes: list[str]
 
 
@@ -139,7 +158,7 @@ def _source_of(checkpoint: Checkpoint) -> Path:
     return downloaded(checkpoint.source)
 
 
-def _changed(checkpoint: Checkpoint, made: Plan) -> dict[str, Any]:
+def _changed(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
     return {
         checkpoint.stored_key(key): (checkpoint.shape(key), values.shape)
         for key, values in made.changes.items()
@@ -157,7 +176,7 @@ def _edits(job: _Job, held: Held) -> list[Edit]:
     return edits
 
 
-def _of_plan(checkpoint: Checkpoint, made: Plan) -> list[Edit]:
+def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[Edit]:
     return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
 
 
@@ -207,9 +226,9 @@ def _file(job: _Job) -> Path:
     return write_file(job.source, job.target, edits, check)
 
 
-def _on_grid(made: Plan) -> Iterator[str]:
+def _on_grid(made: BakePlan) -> Iterator[str]:
     rows, columns = made.new
-    if rows != columns and made.tables[0].kind in ("vectors", "bias"):
+    if rows != columns and not _TELLS_ITS_GRID[made.tables[0].scheme_kind]:
         yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
 
 
@@ -238,7 +257,7 @@ def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
     return sorted(set(index["weight_map"].values()))
 
 
-def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:
+def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked:
     """A `*.pe.safetensors` is one embedding: the resampled one is saved likewise."""
     from pe_inspect.analysis.interpolate import interpolate
 
@@ -247,7 +266,7 @@ def _saved_extraction(source: Path, target: Path, request: Request) -> Baked:
         pe, res=request.res, grid=request.grid, patch_size=request.patch_size, method=request.method
     )
     made = result.embedding()
-    if request.renormalise and pe.kind == "vectors":
+    if request.renormalise and pe.scheme_kind.has_token_rows:
         made = replace(made, tables=tuple(map(_renormalised, pe.tables, made.tables)))
     shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.tables, made.tables)}
     made.save(target)

@@ -11,7 +11,7 @@ from pe_inspect.baking.config import Sizes, reconfigured
 from pe_inspect.baking.hf_config import hf_config
 from pe_inspect.baking.new_sizes import new_sizes
 from pe_inspect.baking.open_clip_config import is_open_clips, open_clip_config
-from pe_inspect.baking.plan import Plan
+from pe_inspect.baking.plan import BakePlan
 from pe_inspect.baking.timm_config import timm_config
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.target_grid import Size
@@ -23,7 +23,7 @@ _CONFIGS: Final = ("config.json", "open_clip_config.json", _PROCESSOR)
 
 
 def configurations(
-    checkpoint: Checkpoint, folder: Path, made: Plan, res: Size | None
+    checkpoint: Checkpoint, folder: Path, made: BakePlan, res: Size | None
 ) -> dict[str, bytes]:
     """Return file name → content, of every configuration in a folder, for the new tables.
 
@@ -41,7 +41,7 @@ def configurations(
     return {path.name: _content(checkpoint, path, sizes, made) for path in paths}
 
 
-def _content(checkpoint: Checkpoint, path: Path, sizes: Sizes, made: Plan) -> bytes:
+def _content(checkpoint: Checkpoint, path: Path, sizes: Sizes, made: BakePlan) -> bytes:
     """Return a file's new content; one in which nothing changes stays as it is, byte by byte."""
     text = path.read_text(encoding="utf-8")
     config = json.loads(text)
@@ -55,7 +55,7 @@ def _content(checkpoint: Checkpoint, path: Path, sizes: Sizes, made: Plan) -> by
 
 
 def _completed(
-    checkpoint: Checkpoint, config: Mapping[str, Any], sizes: Sizes, made: Plan
+    checkpoint: Checkpoint, config: Mapping[str, Any], sizes: Sizes, made: BakePlan
 ) -> Mapping[str, Any]:
     if "architecture" in config:
         return timm_config(checkpoint, config, sizes, made)

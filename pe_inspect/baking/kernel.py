@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pe_inspect.baking.bakers import Change
+from pe_inspect.baking.bakers import TensorChange
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.names import trunk
@@ -19,7 +19,9 @@ __all__ = ["kernel_change"]
 _FLAX = "embedding/kernel"  # (height, width, in, out)
 
 
-def kernel_change(checkpoint: Checkpoint, patch_size: tuple[int, int] | None) -> Change | None:
+def kernel_change(
+    checkpoint: Checkpoint, patch_size: tuple[int, int] | None
+) -> TensorChange | None:
     """Return the PI-resized kernel; `None` where the patch stays as it is, or no kernel is it.
 
     Source: FlexiViT, arXiv:2212.08013, Eq. 2.
@@ -39,7 +41,7 @@ def kernel_change(checkpoint: Checkpoint, patch_size: tuple[int, int] | None) ->
     kernel = stored.transpose(3, 2, 0, 1) if is_flax else stored
     made = pi_resize(np.ascontiguousarray(kernel), patch_size, bicubic_aa)
     note = f"the patch kernel was PI-resized from {x(old)} to {x(patch_size)} pixels (bicubic-aa)"
-    return Change(key, made.transpose(2, 3, 1, 0) if is_flax else made, note)
+    return TensorChange(key, made.transpose(2, 3, 1, 0) if is_flax else made, note)
 
 
 def _no_kernel(checkpoint: Checkpoint, patch_size: tuple[int, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pe_inspect.baking.config import Sizes
-from pe_inspect.baking.plan import Plan
+from pe_inspect.baking.plan import BakePlan
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.kinds.layouts import grid_for
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ __all__ = ["new_sizes"]
 Pair = tuple[int, int]
 
 
-def new_sizes(checkpoint: Checkpoint, made: Plan, res: Size | None) -> Sizes:
+def new_sizes(checkpoint: Checkpoint, made: BakePlan, res: Size | None) -> Sizes:
     """Return the old sizes and the new ones; `res` is the image size where it was asked for."""
     old_patch, new_patch = made.tables[0].patch_size, made.patch_size
     is_other = old_patch is not None and new_patch is not None and old_patch != new_patch
@@ -30,7 +30,7 @@ def new_sizes(checkpoint: Checkpoint, made: Plan, res: Size | None) -> Sizes:
     )
 
 
-def _image(checkpoint: Checkpoint, made: Plan, res: Size | None) -> tuple[Pair, Pair] | None:
+def _image(checkpoint: Checkpoint, made: BakePlan, res: Size | None) -> tuple[Pair, Pair] | None:
     patch, old = made.tables[0].patch_size, checkpoint.hints.img_size
     if old is None and patch is not None and not is_windowed(made.tables[0]):
         old = (made.old[0] * patch[0], made.old[1] * patch[1])
@@ -39,7 +39,7 @@ def _image(checkpoint: Checkpoint, made: Plan, res: Size | None) -> tuple[Pair, 
     return old, pair_of(res, "--res") if res is not None else _scaled(old, made)
 
 
-def _scaled(image: Pair, made: Plan) -> Pair:
+def _scaled(image: Pair, made: BakePlan) -> Pair:
     """The new image: its patches, or, where the grid is no count of them, in proportion."""
     main, new = made.tables[0], made.patch_size
     if main.patch_size is None or new is None:
@@ -51,7 +51,7 @@ def _scaled(image: Pair, made: Plan) -> Pair:
     return made.new[0] * new[0], made.new[1] * new[1]
 
 
-def _in_proportion(image: Pair, made: Plan, wider: tuple[float, float]) -> Pair:
+def _in_proportion(image: Pair, made: BakePlan, wider: tuple[float, float]) -> Pair:
     """`wider` is how many times as wide a patch becomes, down and across."""
     rows, columns = (
         round(side * after / before * times)
@@ -60,7 +60,7 @@ def _in_proportion(image: Pair, made: Plan, wider: tuple[float, float]) -> Pair:
     return rows, columns
 
 
-def _windows(made: Plan) -> tuple[Pair, ...]:
+def _windows(made: BakePlan) -> tuple[Pair, ...]:
     """The new window of each stage, from the first on; one without tables has the next one's."""
     main = made.tables[0]
     if not is_windowed(main):
@@ -75,7 +75,7 @@ def _stage(layer: str) -> int:
     return in_order(layer)[0] if in_order(layer) else 0
 
 
-def _lengths(checkpoint: Checkpoint, made: Plan) -> Mapping[str, int]:
+def _lengths(checkpoint: Checkpoint, made: BakePlan) -> Mapping[str, int]:
     """AST states its sizes in frequencies and frames, and its steps among them."""
     config = checkpoint.metadata.get("config")
     said: Mapping[str, Any] = config if isinstance(config, Mapping) else {}

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.baking.bakers import Change, Job, bakers
+from pe_inspect.baking.bakers import Job, TensorChange, bakers
 from pe_inspect.baking.kernel import kernel_change
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
-from pe_inspect.kinds.layouts import laid_out, source_grid, target_shape
+from pe_inspect.kinds.layouts import source_grid, target_shape
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.methods import Method, methods
@@ -23,14 +23,14 @@ from pe_inspect.resampling.refusals import refuse_other_kinds
 from pe_inspect.resampling.resampler import Resampler, Whole
 from pe_inspect.resampling.target_grid import Size, refuse_if_too_large
 
-__all__ = ["Plan", "Request", "plan"]
+__all__ = ["BakePlan", "BakeRequest", "plan"]
 
 Grid = tuple[int, int]
 _NO_TABLE: Final = Whole("none", lambda table, _size: table)
 
 
 @dataclass(frozen=True)
-class Request:
+class BakeRequest:
     """What the user asks for.
 
     Attributes:
@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class BakePlan:
     """What is to be written.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
         return self.grids[0][1]
 
 
-def plan(checkpoint: Checkpoint, request: Request) -> Plan:
+def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     """Resample everything that lies on a grid.
 
     Raises:
@@ -105,12 +105,12 @@ def plan(checkpoint: Checkpoint, request: Request) -> Plan:
         notes.append(kernel.note)
     patch = _pair(request.patch_size) or tables[0].patch_size
     kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
-    return Plan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
+    return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
 
 
 def _changes(
-    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: Request, notes: list[str]
-) -> Iterator[Change]:
+    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: BakeRequest, notes: list[str]
+) -> Iterator[TensorChange]:
     if pe.family not in bakers:
         raise UsageError(f"{pe.family} is not written at another resolution: {', '.join(bakers)}.")
     if is_free(pe):
@@ -122,7 +122,7 @@ def _changes(
     refuse_if_too_large(pe, new, 1)
     method, resampler = _resampler(pe, request)
     _check(pe, new, resampler)
-    renormalise = request.renormalise and pe.kind == "vectors"
+    renormalise = request.renormalise and pe.scheme_kind.has_token_rows
     made = list(bakers[pe.family](checkpoint, Job(pe, new, resampler, renormalise)))
     if any(change.values is not None for change in made):
         notes.append(f"{pe.family}: {_rule(pe, method, resampler)}")
@@ -140,25 +140,24 @@ def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
     return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
 
 
-def _resampler(pe: PositionEmbedding, request: Request) -> tuple[Method, Resampler]:
+def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Resampler]:
     """The first method that was named and applies; a scheme beside it falls back on its own."""
     names = [name.strip() for name in request.method.split(",") if name.strip()]
     chosen = methods[names[0]] if names and names[0] != "all" else methods["native"]
-    if pe.kind not in chosen.kinds:
+    if not chosen.suits(pe):
         chosen = methods["native"]
     return chosen, chosen.choose(pe)
 
 
 def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
-    layers = pe.tables[:1] if pe.kind in ("bias", "phases") else pe.tables
-    for layer in layers:
+    for layer in pe.tables[: 1 if pe.scheme_kind.has_heads else None]:  # theirs are all alike
         shape = target_shape(pe, layer, new)
-        values = laid_out(pe, layer)
+        values = pe.scheme_kind.laid_out(layer)
         if values.shape[:2] != shape:
             resampler.check(values, shape)
 
 
-def _refuse_method(tables: Sequence[PositionEmbedding], request: Request) -> None:
+def _refuse_method(tables: Sequence[PositionEmbedding], request: BakeRequest) -> None:
     """Refuse a method that applies to no embedding of the file.
 
     Raises:
@@ -168,7 +167,7 @@ def _refuse_method(tables: Sequence[PositionEmbedding], request: Request) -> Non
     tabled = [pe for pe in tables if not is_free(pe)]
     if name in ("all", "native") or not tabled:
         return
-    if not any(pe.kind in methods[name].kinds for pe in tabled):
+    if not any(methods[name].suits(pe) for pe in tabled):
         refuse_other_kinds(tabled[0], methods[name])
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pe_inspect.baking.config import Sizes, plain
-from pe_inspect.baking.plan import Plan
+from pe_inspect.baking.plan import BakePlan
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
 from pe_inspect.families.reading.arch import built, is_timm_s
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ __all__ = ["timm_config"]
 Config = Mapping[str, Any]
 
 
-def timm_config(checkpoint: Checkpoint, config: Config, sizes: Sizes, made: Plan) -> Config:
+def timm_config(checkpoint: Checkpoint, config: Config, sizes: Sizes, made: BakePlan) -> Config:
     """Return a configuration whose `model_args` make timm build the new tables.
 
     Which arguments an architecture takes is timm's to know: they are tried, the fewest first.
@@ -67,7 +67,7 @@ def _with(config: Config, sizes: Sizes, arguments: Mapping[str, Any]) -> Config:
     return made
 
 
-def _fits(checkpoint: Checkpoint, config: Config, made: Plan) -> bool:
+def _fits(checkpoint: Checkpoint, config: Config, made: BakePlan) -> bool:
     """Whether timm's model of a configuration has the new shapes."""
     told = replace(
         checkpoint,

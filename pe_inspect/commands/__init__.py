@@ -6,53 +6,27 @@ The folder is discovered: a new command is one new file that registers a functio
     def similarity(source: Source, output: Output, terminal: Terminal) -> None:
         \"\"\"How alike are positions, in every layer.\"\"\"
 
-What the options are called and mean is defined once, in `_options.py`.
+What the options are called and mean is defined once, in `shell/options.py`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
 
-from pe_inspect.registry import Registry
+from pe_inspect.commands.shell.command_registry import commands
 
-__all__ = ["ANSWERS", "LOOK", "MAKE", "QUESTIONS", "Command", "command", "commands", "main"]
-
-LOOK: Final = "Look"
-QUESTIONS: Final = "Ask"
-ANSWERS: Final = "Report"
-MAKE: Final = "Train"
-
-
-@dataclass(frozen=True)
-class Command:
-    """A function of the command line, and the panel of `--help` in which it is listed."""
-
-    function: Callable[..., Any]
-    panel: str
-
-
-commands: Registry[Command] = Registry("command", "pe_inspect.commands", helpers=("shell",))
-
-
-def command(name: str, panel: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that enters a function as `pe-inspect NAME`."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        commands.register(name)(Command(function, panel))
-        return function
-
-    return enter
+__all__ = ["commands", "main"]
 
 
 def main() -> None:
-    """Run `pe-inspect` on the process's arguments, and exit with its code."""
+    """Run `pe-inspect` on the process's arguments, and exit with its code.
+
+    Only the file of the command that was typed is imported, and all of them where none was.
+    """
     try:
         from pe_inspect.commands.shell.program import program
 
-        run = program()
+        run = program([word for word in sys.argv[1:2] if word in commands.stems()])
     except KeyboardInterrupt:  # while the commands are imported: nobody else would catch it
         sys.exit(130)
     except ModuleNotFoundError as error:  # a checkout, and a Python that has only itself

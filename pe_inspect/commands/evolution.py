@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pe_inspect.commands import QUESTIONS, command
+from pe_inspect.commands.shell.command_registry import QUESTIONS, command
 from pe_inspect.commands.shell.locate import checkpoint_name
 from pe_inspect.commands.shell.options import (
     Asked,

@@ -1,52 +1,56 @@
-"""Is an embedding healthy? Every check of `_checks`, run on one embedding."""
+"""What the doctor's checks found in one embedding, or in a file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import numpy as np
-
-from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
-from pe_inspect.arrays import Float, Float32
-from pe_inspect.diagnosis.checks import checks
-from pe_inspect.diagnosis.neighbours import Positions
+from pe_inspect.diagnosis.ranked import Ranked
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-__all__ = ["Diagnosis", "doctor", "smoothness"]
-
-AXIS_SHARE = 0.9  # of a half's variance along one axis, for it to encode that axis
+__all__ = ["Diagnosis"]
 
 
 @dataclass(frozen=True)
 class Diagnosis(Shown):
-    """What the checks found in one embedding.
+    """What the checks found.
 
     Attributes:
-        family: the embedding's scheme.
         findings: what is wrong, in the order of the checks.
-        ran: the names of the checks.
+        checks: the names of those that ran on every subject of this sort.
         notes: what is true and harmless: rows for prefix tokens, which half encodes which axis.
+        tables: the embeddings that were examined.
+        readings: of every table of a file, the likeliest first; of an embedding alone, none.
         numbers: what was measured beside the checks.
-        pe: what was examined.
     """
 
-    family: str
     findings: tuple[Finding, ...]
-    ran: tuple[str, ...]
+    checks: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    tables: tuple[PositionEmbedding, ...] = field(default=(), repr=False, compare=False)
+    readings: tuple[Ranked, ...] = field(default=(), repr=False, compare=False)
     numbers: dict[str, float] = field(default_factory=dict)
-    pe: PositionEmbedding | None = field(default=None, repr=False, compare=False)
     question: ClassVar[str] = "doctor"
+    is_drawn: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         count = len(self.findings)
         found = f"{count} finding{'s' * (count != 1)}" if count else "healthy"
-        return f"Diagnosis({self.family}, {len(self.ran)} checks, {found})"
+        return f"Diagnosis({self.family}, {len(self.checks)} checks, {found})"
+
+    @property
+    def pe(self) -> PositionEmbedding | None:
+        """The embedding that was examined, where it is one."""
+        return self.tables[0] if len(self.tables) == 1 else None
+
+    @property
+    def family(self) -> str:
+        """The schemes that were examined."""
+        return ", ".join(pe.family for pe in self.tables)
 
     @property
     def healthy(self) -> bool:
@@ -54,14 +58,28 @@ class Diagnosis(Shown):
         return not self.findings
 
     @property
+    def finding(self) -> str:
+        """The diagnosis in one sentence, and the first finding in another."""
+        made = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
+        if self.healthy:
+            return f"Healthy: {made} found nothing."
+        count = len(self.findings)
+        return f"{count} finding{'s' * (count != 1)} in {made}. {self.findings[0].message}"
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The checks that ran."""
-        return {"checks": list(self.ran)}
+        return {"checks": list(self.checks)}
+
+    def without(self, codes: Collection[str]) -> Diagnosis:
+        """Return the diagnosis without the findings of some codes, which are accepted."""
+        return replace(self, findings=tuple(f for f in self.findings if f.code not in codes))
 
     def summary(self) -> dict[str, float]:
         """How many findings there are of each code, and what was measured."""
         counts = Counter(finding.code for finding in self.findings)
-        return {"findings": float(len(self.findings)), **map_floats(counts), **self.numbers}
+        by_code = {code: float(count) for code, count in counts.items()}
+        return {"findings": float(len(self.findings)), **by_code, **self.numbers}
 
     def to_frame(self) -> Any:
         """One row a finding, as a pandas data frame."""
@@ -70,86 +88,3 @@ class Diagnosis(Shown):
         columns = ["code", "severity", "where", "message", "why", "mend"]
         rows = [[getattr(finding, name) for name in columns] for finding in self.findings]
         return pd.DataFrame(rows, columns=columns)
-
-
-def map_floats(counts: Counter[str]) -> dict[str, float]:
-    """Return counts as floats, as every summary holds them."""
-    return {name: float(count) for name, count in counts.items()}
-
-
-@questions.register("doctor")
-def doctor(pe: PositionEmbedding) -> Diagnosis:
-    """Run every check on one embedding.
-
-    Args:
-        pe: what `pe_inspect.extract` returned.
-
-    Returns:
-        A diagnosis without findings where the embedding is healthy.
-    """
-    found = tuple(finding for run in checks.values() for finding in run(pe))
-    return Diagnosis(pe.family, found, tuple(checks), _notes(pe), _numbers(pe), pe)
-
-
-def smoothness(
-    rows: Float32[np.ndarray, "tokens channels"], divisions: Sequence[tuple[int, tuple[int, int]]]
-) -> list[float]:
-    """How alike neighbours are in every reading of a table: Moran's I, NaN where it has none.
-
-    Args:
-        rows: of the table, prefix rows and patches.
-        divisions: (prefix rows, (H, W)) of each reading.
-    """
-    positions = {prefix: Positions(rows[prefix:]) for prefix in {prefix for prefix, _ in divisions}}
-    return [
-        positions[prefix].correlation(grid) if min(grid) > 1 else float("nan")
-        for prefix, grid in divisions
-    ]
-
-
-def _numbers(pe: PositionEmbedding) -> dict[str, float]:
-    if pe.kind != "vectors":
-        return {}
-    table = pe.tables[0]
-    return {"neighbour_correlation": Positions(table.patches).correlation(table.grid_size)}
-
-
-def _notes(pe: PositionEmbedding) -> tuple[str, ...]:
-    if pe.kind != "vectors":
-        return ()
-    return (*_zero_prefix(pe), *_axes(pe))
-
-
-def _zero_prefix(pe: PositionEmbedding) -> tuple[str, ...]:
-    zero = [i for i, row in enumerate(pe.tables[0].prefix) if not row.any()]
-    if not zero:
-        return ()
-    return (
-        f"prefix row {', '.join(map(str, zero))} is zero: that token has no position of its own",
-    )
-
-
-def _axes(pe: PositionEmbedding) -> tuple[str, ...]:
-    """Say which half of the channels encodes x and which y, where the halves part."""
-    table = pe.tables[0]
-    grid = table.patches.reshape(*table.grid_size, -1).astype(np.float64)
-    if min(table.grid_size) < 2 or grid.shape[-1] < 2 or not np.isfinite(grid).all():
-        return ()
-    halves = np.array_split(grid, 2, axis=-1)
-    names = [_axis(half) for half in halves]
-    if None in names or names[0] == names[1]:
-        return ()
-    return (f"the first half of the channels encodes {names[0]}, the second {names[1]}",)
-
-
-def _axis(half: Float[np.ndarray, "rows columns channels"]) -> str | None:
-    """Return the axis along which nine tenths of the variance lie."""
-    centred = half - half.mean(axis=(0, 1))
-    total = np.square(centred).mean()
-    if not total > 0:
-        return None
-    along_y = np.square(centred.mean(axis=1)).mean() / total
-    along_x = np.square(centred.mean(axis=0)).mean() / total
-    if along_x > AXIS_SHARE:
-        return "x (columns)"
-    return "y (rows)" if along_y > AXIS_SHARE else None

@@ -21,7 +21,7 @@ from pe_inspect.resampling.refusals import needs_nothing, refuse_other_kinds
 
 __all__ = [
     "NATIVE",
-    "Run",
+    "ImagePass",
     "ablations",
     "asked_methods",
     "refuse_idle",
@@ -38,7 +38,7 @@ SAME: Final = 1e-6  # methods are the original libraries' to that
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class ImagePass:
     """One pass over the images.
 
     Attributes:
@@ -87,7 +87,7 @@ class Run:
                 stack.enter_context(self.host.change(self.change))
             yield
 
-    def is_like(self, other: Run) -> bool:
+    def is_like(self, other: ImagePass) -> bool:
         """Whether both run the very same model: equal changes, and equal tables to 1e-6."""
         if (self.condition == "permuted") != (other.condition == "permuted"):
             return False
@@ -152,7 +152,7 @@ def refuse_unsuited(tables: Sequence[PositionEmbedding], names: Sequence[str]) -
 
 
 def refuse_missing(
-    names: Sequence[str], runs: Sequence[Run], refused: Mapping[str, UsageError]
+    names: Sequence[str], runs: Sequence[ImagePass], refused: Mapping[str, UsageError]
 ) -> None:
     """Refuse a method by name that applies at no size that was asked for.
 
@@ -171,14 +171,14 @@ def _beside_native(names: Sequence[str]) -> list[str]:
 
 def ablations(
     host: Host, alphas: Sequence[float], *, shuffle: bool, remove: bool, seed: int
-) -> Iterator[Run]:
+) -> Iterator[ImagePass]:
     """Yield the runs with changed positions, at the model's own size."""
     for alpha in dict.fromkeys(alphas):
-        yield Run("scaled", host, change=Change(alpha))
+        yield ImagePass("scaled", host, change=Change(alpha))
     if shuffle:
-        yield Run("shuffled", host, change=Change(seed=seed))
+        yield ImagePass("shuffled", host, change=Change(seed=seed))
     if remove:
-        yield Run("removed", host, change=Change(0.0))
+        yield ImagePass("removed", host, change=Change(0.0))
 
 
 def resamplings(
@@ -188,7 +188,7 @@ def resamplings(
     names: Sequence[str],
     notes: list[str],
     refused: dict[str, UsageError],
-) -> Iterator[Run]:
+) -> Iterator[ImagePass]:
     """Yield the runs at one size: by the model's own rule, then by each method that applies.
 
     What does not apply is a note instead, and is entered in `refused` where it was named.
@@ -198,11 +198,11 @@ def resamplings(
     except NotApplicable as error:
         notes.append(f"at {sized(res)} nothing was evaluated: {error}")
         return
-    yield Run("plain", other)
+    yield ImagePass("plain", other)
     methods = _beside_native(names)
     for method, found in _by_method(other, tables, methods, notes, refused).items():
         rule = found[0].rules[method]
-        yield Run("plain", other, method, rule, put=tuple(found))
+        yield ImagePass("plain", other, method, rule, put=tuple(found))
 
 
 def _by_method(

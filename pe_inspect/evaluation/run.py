@@ -18,7 +18,7 @@ from pe_inspect.errors import NoPositionEmbedding, UsageError
 from pe_inspect.evaluation.images import Images, chosen
 from pe_inspect.evaluation.plan import (
     NATIVE,
-    Run,
+    ImagePass,
     ablations,
     asked_methods,
     refuse_idle,
@@ -43,14 +43,14 @@ from pe_inspect.loading import Checkpoint
 from pe_inspect.resampling.target_grid import Size, check_divisible, pair_of
 from pe_inspect.training.hardware import find_device
 
-__all__ = ["Progress", "evaluate"]
+__all__ = ["EvaluationProgress", "evaluate"]
 
 TOP: Final = 5
 BATCH: Final = {"cpu": 32}  # a 257-token ViT: 291 images/s in batches of 16, 174 of 256
 
 
 @dataclass(frozen=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is.
 
     Attributes:
@@ -89,7 +89,7 @@ def evaluate(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     crop_pct: float | None = None,
-    progress: Callable[[Progress], object] | None = None,
+    progress: Callable[[EvaluationProgress], object] | None = None,
 ) -> EvaluationResult:
     """Measure top-1, top-5 and loss of a checkpoint on the test images of a dataset, in float32.
 
@@ -147,9 +147,9 @@ def evaluate(
     notes = list(renamed_classes(checkpoint, dataset))
     notes += _notes(host, dataset, images, normalisation, with_sizes=bool(sizes))
     changes = ablations(host, alpha, shuffle=shuffle, remove=remove, seed=seed)
-    permuted = [Run("permuted", host)] * permute_patches
+    permuted = [ImagePass("permuted", host)] * permute_patches
     other_sizes = _at_sizes(host, sizes, tables, methods, notes)
-    runs = [Run("plain", host), *changes, *permuted, *other_sizes]
+    runs = [ImagePass("plain", host), *changes, *permuted, *other_sizes]
     rows = list(_counted(runs, images, notes, progress))
     notes += [images.left_out] if images.left_out else []
     parameters = {
@@ -212,14 +212,14 @@ def _at_sizes(
     tables: Sequence[PositionEmbedding],
     methods: Sequence[str],
     notes: list[str],
-) -> list[Run]:
+) -> list[ImagePass]:
     """Return the runs at other sizes; at the model's own every method is the identity.
 
     Raises:
         UsageError: a method that was named applies at none of them.
     """
     refused: dict[str, UsageError] = {}
-    runs: list[Run] = []
+    runs: list[ImagePass] = []
     for size in dict.fromkeys(sizes):
         if size != host.res:
             runs += resamplings(host, size, tables, methods, notes, refused)
@@ -230,14 +230,14 @@ def _at_sizes(
 
 
 def _counted(
-    runs: Sequence[Run],
+    runs: Sequence[ImagePass],
     images: Images,
     notes: list[str],
-    progress: Callable[[Progress], object] | None,
+    progress: Callable[[EvaluationProgress], object] | None,
 ) -> Iterator[EvaluationRow]:
     """Yield a row for every run that has a meaning; why another has none becomes a note."""
     whole, done = sum(run.work for run in runs), 0.0
-    counted: list[tuple[Run, Counts]] = []
+    counted: list[tuple[ImagePass, Counts]] = []
     missed: dict[str, list[str]] = {}
     for run in runs:
         tell = _teller(progress, run, done / whole, run.work / whole)
@@ -256,21 +256,24 @@ def _in_short(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _reference(run: Run, counted: Sequence[tuple[Run, Counts]]) -> Counts:
+def _reference(run: ImagePass, counted: Sequence[tuple[ImagePass, Counts]]) -> Counts:
     """Return what a run is compared with: of a method, the own rule; else the plain model."""
     own = [found for other, found in counted if (other.res, other.method) == (run.res, NATIVE)]
     return own[0] if run.method != NATIVE and own else counted[0][1]
 
 
 def _teller(
-    progress: Callable[[Progress], object] | None, run: Run, before: float, share: float
+    progress: Callable[[EvaluationProgress], object] | None,
+    run: ImagePass,
+    before: float,
+    share: float,
 ) -> Callable[[float], object]:
     if progress is None:
         return lambda _: None
-    return lambda part: progress(Progress(run.name, before + part * share))
+    return lambda part: progress(EvaluationProgress(run.name, before + part * share))
 
 
-def _row(run: Run, counts: Counts, reference: Counts) -> EvaluationRow:
+def _row(run: ImagePass, counts: Counts, reference: Counts) -> EvaluationRow:
     gained, lost = (
         int((mine & ~other).sum())
         for mine, other in ((counts.hits, reference.hits), (reference.hits, counts.hits))
@@ -283,7 +286,7 @@ def _row(run: Run, counts: Counts, reference: Counts) -> EvaluationRow:
 
 
 @torch.inference_mode()
-def _count(run: Run, images: Images, tell: Callable[[float], object]) -> Counts:
+def _count(run: ImagePass, images: Images, tell: Callable[[float], object]) -> Counts:
     permuted = run.host.patch_size if run.condition == "permuted" else None
     batches = []
     with run.exchanged():
@@ -294,7 +297,7 @@ def _count(run: Run, images: Images, tell: Callable[[float], object]) -> Counts:
     return Counts(hits.cpu(), int(of_five.sum()), float(losses.sum()))
 
 
-def _logits(run: Run, images: torch.Tensor) -> torch.Tensor:
+def _logits(run: ImagePass, images: torch.Tensor) -> torch.Tensor:
     try:
         logits: torch.Tensor = run.host.model(images)
     except (AssertionError, RuntimeError) as error:

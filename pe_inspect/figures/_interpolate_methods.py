@@ -65,7 +65,7 @@ def side_by_side(result: InterpolationResult) -> Figure:
     headline = f"{result.pe.family} · methods side by side · {grids(result)}"
     figure = framed(height + 0.65, headline, text)
     floor = caption_height(text, PAGE_WIDTH)
-    measures = OF_ANGLES if result.pe.kind == "phases" else OF_TABLES
+    measures = OF_ANGLES if result.pe.scheme_kind.holds_angles else OF_TABLES
     pitch = PANELS / len(measures)
     for k, measure in enumerate(measures):
         axes = axes_at(figure, LEFT + k * pitch, floor + 0.45, pitch - GAP, height)
@@ -81,7 +81,7 @@ def _caption(result: InterpolationResult) -> str:
     start = f"One row a method, with the libraries whose rule it is{means}. Dashed: unchanged. "
     structure = f"Structure: {words['structure_correlation']}. "
     native = f"Off native: {words['difference_to_native']}."
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         return f"{start}{structure}Neighbours: mean cosine of positions one patch apart. {native}"
     trip = (
         "Round trip: mean ‖back − source‖ of rows, in % of their mean norm; filled, interior; "
@@ -134,7 +134,7 @@ def _means(
 
 def frequencies(result: InterpolationResult, table: int) -> dict[str, Figure]:
     """Draw what becomes of frequencies: of values over positions, or of rotary angles."""
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         return {"interpolate_frequencies": _angles(result, table)}
     return {"interpolate_spectrum": _spectrum(result, table)}
 

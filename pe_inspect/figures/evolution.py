@@ -100,8 +100,7 @@ def _curves(result: EvolutionResult) -> Figure:
 
 
 def _norm_name(result: EvolutionResult) -> str:
-    plain = result.pe.is_pairwise or result.pe.kind == "phases"
-    return "RMS of the values" if plain else "mean row norm"
+    return "mean row norm" if result.pe.scheme_kind.has_row_vectors else "RMS of the values"
 
 
 def _panel(axes: Axes, result: EvolutionResult, name: str, lines: Sequence[_Line]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,6 +37,15 @@ from pe_inspect.figures.layout.style import (
     diverging,
     sequential,
 )
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
@@ -45,11 +54,50 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 LOST: Final = "‖back\u00a0−\u00a0source‖\u00a0/\u00a0‖source‖"  # not to be broken across lines
-AFFINITY: Final = {"bias": "attention bias", "phases": "mean phase cosine"}
-SIZES: Final = {"bias": "the size of an offset's bias over all heads"}
-LIKENESS: Final = {
-    "bias": "the bias of the outlined query patch on every key patch, mean over heads",
-    "phases": "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
+
+
+class _Words(NamedTuple):
+    """What the maps of a kind show.
+
+    Attributes:
+        affinity: the label of their scale.
+        likeness: what the maps of one position are.
+        size: what the maps above them are.
+        query: what a position of the former is: a bias is drawn between patches.
+    """
+
+    affinity: str
+    likeness: str
+    size: str
+    query: str = "patch"
+
+
+_OF_ROWS: Final = _Words(
+    "cosine similarity",
+    "the cosine of every row with that of the outlined patch",
+    "the L2 norm of each patch's row",
+)
+_OF_BIAS: Final = _Words(
+    "attention bias",
+    "the bias of the outlined query patch on every key patch, mean over heads",
+    "the size of an offset's bias over all heads",
+)
+_WORDS: Final[Mapping[SchemeKind, _Words]] = {
+    VECTORS: _OF_ROWS,
+    BIAS: _OF_BIAS,
+    PHASES: _Words(
+        "mean phase cosine",
+        "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
+        "",  # angles have no size
+    ),
+    RELATIVE: _Words(
+        "cosine similarity",
+        "the cosine of every row with that of the outlined entry",
+        "the L2 norm of each offset's row",
+        "entry",
+    ),
+    RESPONSE: _OF_ROWS,
+    COMPUTED_BIAS: _OF_BIAS,
 }
 EXACT: Final = 1e-6  # of the mean norm: float32's rounding
 LOWEST: Final = 2.1  # inches that the error profile needs for its label
@@ -77,7 +125,7 @@ def draw(
     }
     if _is_lossy(result, table):
         figures["interpolate_round_trip"] = _round_trip(result, table)
-    if len(result.tables()) > 1 and result.pe.kind != "phases":
+    if len(result.tables()) > 1 and not result.pe.scheme_kind.holds_angles:
         figures["interpolate_tables"] = _tables(result)
     if len(result.methods) > 1:
         figures["interpolate_methods"] = side_by_side(result)
@@ -86,7 +134,7 @@ def draw(
 
 def _is_lossy(result: InterpolationResult, table: int) -> bool:
     """Whether a round trip loses anything: computed values come back to the last digits."""
-    if result.pe.kind == "phases":  # whose way back is exact, or there is none
+    if result.pe.scheme_kind.holds_angles:  # whose way back is exact, or there is none
         return False
     return not bool((result.tables()[table].error_map < EXACT).all())
 
@@ -95,16 +143,17 @@ def _before_and_after(
     result: InterpolationResult, token: tuple[int, int] | None, table: int
 ) -> Figure:
     done = result.tables()[table]
+    words = _WORDS[done.kind]
     query = result.query_maps(token, table=table)
     likeness = tuple(
-        Map(values, f"{when} · to {_query(done)} ({row}, {column})")
+        Map(values, f"{when} · to {words.query} ({row}, {column})")
         for when, values, (row, column) in (
             ("before", query.before, query.token),
             ("after", query.after, query.token_after),
         )
     )
     text = _caption(result, done)
-    room = 0.0 if done.kind == "phases" else map_height(_norms(done), PAGE_WIDTH) + 0.12
+    room = 0.0 if done.kind.holds_angles else map_height(_norms(done), PAGE_WIDTH) + 0.12
     height = map_height(likeness, PAGE_WIDTH)
     figure = framed(room + height, _headline(result, done), text)
     floor = caption_height(text, PAGE_WIDTH)
@@ -112,7 +161,7 @@ def _before_and_after(
         _draw_norms(figure, done, floor + height + 0.12)
     panels = maps_row(
         figure, likeness, floor, cmap=diverging(), norm=_signed(query.before, query.after, done),
-        label=AFFINITY.get(done.kind, "cosine similarity"), axis=_query(done),
+        label=words.affinity, axis=words.query,
     )  # fmt: skip
     outlined(panels[0], query.token, likeness[0].values.shape)
     outlined(panels[1], query.token_after, likeness[1].values.shape)
@@ -240,22 +289,19 @@ def _headline(result: InterpolationResult, done: ResampledTable) -> str:
 
 
 def _caption(result: InterpolationResult, done: ResampledTable) -> str:
-    measures = done.measures
-    like = LIKENESS.get(
-        done.kind, f"the cosine of every row with that of the outlined {_query(done)}"
-    )
-    what = SIZES.get(done.kind, f"the L2 norm of each {_place(done)}'s row")
+    measures, words = done.measures, _WORDS[done.kind]
     ratio = measures["norm_ratio"]
     times = f", ×{ratio:.2f}," if math.isfinite(ratio) else ""
     above = (
-        f"Above: {what}; its mean goes from {measures['norm_before']:.3g} to "
+        f"Above: {words.size}; its mean goes from {measures['norm_before']:.3g} to "
         f"{measures['norm_after']:.3g}{times} "
         f"and {percent(measures['low_norm_share'])} of the new rows are shorter than every old "
         "one. Below: "
     )
     shown = len(result.tables())
     return (
-        f"{above if done.kind != 'phases' else 'Shown: '}{like}; the structure correlation is "
+        f"{'Shown: ' if done.kind.holds_angles else above}{words.likeness}; the structure "
+        f"correlation is "
         f"{measures['structure_correlation']:.3f}. Maps side by side share one scale."
         + (f" One of {shown} tables is shown." if shown > 1 else "")
     )
@@ -263,11 +309,6 @@ def _caption(result: InterpolationResult, done: ResampledTable) -> str:
 
 def _sides(table: np.ndarray) -> str:
     return f"{table.shape[0]}×{table.shape[1]}"
-
-
-def _query(done: ResampledTable) -> str:
-    """What the positions of a cosine map are: a bias is drawn between patches."""
-    return "entry" if done.kind == "relative" else "patch"
 
 
 def _place(done: ResampledTable, *, many: bool = False) -> str:

@@ -25,7 +25,7 @@ from pe_inspect.figures.layout.style import mosaic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pe_inspect.analysis.common.selection import View
+    from pe_inspect.analysis.common.selection import LayerView
     from pe_inspect.analysis.similarity import SimilarityResult, Tiles
 
 __all__ = ["draw", "draw_each"]
@@ -156,7 +156,7 @@ class _Singles:
         self.result = result
         self.pages: dict[tuple[object, ...], Page] = {}
 
-    def pairs(self, view: View, values: np.ndarray, block: int) -> Figure:
+    def pairs(self, view: LayerView, values: np.ndarray, block: int) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} of all pairs"
         about = _sentences(result, _PAIRS, _thinning([block], [view.num_patches]), of=view)
@@ -165,7 +165,7 @@ class _Singles:
             _about_centre(result, values), text
         )
 
-    def query(self, view: View, values: np.ndarray, token: Token) -> Figure:
+    def query(self, view: LayerView, values: np.ndarray, token: Token) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} with {_patch(result, token)}"
         about = _sentences(result, _QUERY, of=view)
@@ -227,7 +227,7 @@ def _labels(result: SimilarityResult) -> list[str]:
 
 
 def _sentences(
-    result: SimilarityResult, *more: str, about_layers: bool = True, of: View | None = None
+    result: SimilarityResult, *more: str, about_layers: bool = True, of: LayerView | None = None
 ) -> str:
     """The caption: what was drawn, by which definition, and all that was left out."""
     notions = dict.fromkeys(view.notion for view in ([of] if of else result.views))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import lined, marker_size
 from pe_inspect.figures.layout.style import (
+    DPI,
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
@@ -23,8 +24,9 @@ from pe_inspect.figures.layout.style import (
     new_figure,
     title,
 )
+from pe_inspect.figures.saving import save
 
-__all__ = ["draw"]
+__all__ = ["draw", "write_curves"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -61,6 +63,16 @@ def draw(rows: Rows) -> dict[str, Figure]:
     title(figure, f"Training over {count} epoch{'' if count == 1 else 's'}")
     caption(figure, SAID)
     return {"curves": figure}
+
+
+def write_curves(rows: Rows, file: IO[bytes]) -> None:
+    """Write the figure of a `metrics.csv` to an open file, as a PNG; `train` takes this function.
+
+    Args:
+        rows: as of `draw`.
+        file: opened for writing bytes.
+    """
+    save(draw(rows)["curves"], file, format="png", dpi=DPI)
 
 
 def _lines(

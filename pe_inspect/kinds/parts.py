@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
+from pe_inspect.kinds.grids import Grid, checked_grid, grid_words, num_places
 from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
 from pe_inspect.kinds.offset_network import OffsetNetwork
 
@@ -22,7 +23,8 @@ class LayerPE:
         layer: where it enters: `"input"`, or timm's module path, e.g. `"blocks.3"`.
         values: the table, float32 and read-only; its axes depend on the scheme's kind (see
             `PositionEmbedding`). Those of `from_lookup` are expanded at each reading.
-        grid_size: (H, W) patches, rows first.
+        grid_size: (H, W) patches, rows first; (T, H, W) with frames ahead; `None` where no file
+            tells it.
         num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
         part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
     """
@@ -32,19 +34,19 @@ class LayerPE:
         values: Float32[np.ndarray, "..."]
     else:
         values: Num[np.ndarray, "..."] | Lookup = HeldValues()
-    grid_size: tuple[int, int]
+    grid_size: Grid
     num_prefix_rows: int = 0
     part: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "grid_size", _checked_grid(self.grid_size))
+        object.__setattr__(self, "grid_size", checked_grid(self.grid_size))
 
     @classmethod
     def from_lookup(
         cls,
         layer: str,
         lookup: Lookup,
-        grid_size: tuple[int, int],
+        grid_size: Grid,
         num_prefix_rows: int = 0,
         part: str = "",
     ) -> LayerPE:
@@ -73,8 +75,13 @@ class LayerPE:
 
     @property
     def num_patches(self) -> int:
-        """H·W."""
-        return self.grid_size[0] * self.grid_size[1]
+        """H·W, or T·H·W; where the grid is not known, the rows that the table has for patches."""
+        return num_places(self.grid_size, self.shape[-2] - self.num_prefix_rows)
+
+    @property
+    def grid_words(self) -> str:
+        """The grid as it is printed: `14×14`, `8×14×14`, `unknown grid`."""
+        return grid_words(self.grid_size)
 
     @property
     def patches(self) -> Float32[np.ndarray, "..."]:
@@ -157,10 +164,3 @@ class Relation:
     combine: Literal["concatenate", "sum"] = "concatenate"
     offset: Literal["key-query", "query-key"] = "key-query"
     beyond: Literal["clip", "none"] = "clip"
-
-
-def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:
-    rows, columns = (int(side) for side in grid_size)
-    if rows < 1 or columns < 1:
-        raise ValueError(f"grid_size is {rows}×{columns}; both sides must be at least 1")
-    return rows, columns

@@ -14,11 +14,18 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import decode, is_known, itemsize
+from pe_inspect.loading.zip_archive import LOCAL_HEADER, after_local_header, read_member
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from zipfile import ZipInfo
 
-__all__ = ["Span", "lazy_tensor", "unreadable_tensor"]
+__all__ = ["Span", "lazy_tensor", "member_span", "unreadable_tensor"]
+
+STORED: Final = 0
+ENCRYPTED: Final = 1
+HIGHEST_RATIO: Final = 1032
+"""What DEFLATE can do at best: 258 bytes out of two bits. Source: zlib's technical notes."""
 
 LARGEST_EXPANSION: Final = 1 << 30
 """Bytes that a tensor may take beyond its storage (a stride of 0 repeats numbers for nothing)."""
@@ -68,8 +75,6 @@ class Span:
 
     def _read_into(self, buffer: bytearray, position: int) -> int:
         if self.member:
-            from pe_inspect.loading.zip_archive import read_member
-
             return read_member(self.source, self.member, position, buffer)
         with self.source.open() as file:
             file.seek(self._start(file) + position)
@@ -78,9 +83,28 @@ class Span:
     def _start(self, file: BufferedReader) -> int:
         if self.header is None:
             return 0
-        from pe_inspect.loading.zip_archive import after_local_header
-
         return after_local_header(file, self.header)
+
+
+def member_span(info: ZipInfo, source: ByteSource) -> Span:
+    """Return where a member's bytes lie; a compressed one is named instead of placed.
+
+    Raises:
+        UnreadableCheckpoint: the member is encrypted, or reaches beyond the end of the file.
+    """
+    if info.flag_bits & ENCRYPTED:
+        raise UnreadableCheckpoint(f"{source} is encrypted ({info.filename}); decrypt it first.")
+    if info.compress_type != STORED:
+        if info.file_size > HIGHEST_RATIO * info.compress_size:
+            raise ValueError(f"{info.filename} claims to unpack to {info.file_size} bytes")
+        return Span(source, 0, info.file_size, member=info.filename)
+    end = info.header_offset + LOCAL_HEADER.size + len(info.filename) + info.file_size
+    if end > source.size:
+        raise UnreadableCheckpoint(
+            f"{source} is truncated: {info.filename} ends {end} bytes in. "
+            "Copy or download it again."
+        )
+    return Span(source, 0, info.file_size, header=info.header_offset)
 
 
 def lazy_tensor(

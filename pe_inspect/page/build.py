@@ -85,7 +85,7 @@ def _own(section: Section, name: str) -> Section:
 
 def _health(subject: Subject) -> Health | None:
     found = subject.results.get("doctor")
-    return None if found is None else Health(found.findings, len(found.ran))
+    return None if found is None else Health(found.findings, len(found.checks))
 
 
 def _answers(subject: Subject) -> Iterator[Section | Omission]:

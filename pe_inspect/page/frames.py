@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from pe_inspect.analysis.common.selection import by_layer
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Values, affinity, cosines
+from pe_inspect.kinds.affinity import Affinity, Values, cosines
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
-from pe_inspect.kinds.relations import relation_names
-from pe_inspect.kinds.tables_by_layer import Received, steps
+from pe_inspect.kinds.tables_by_layer import Received
 from pe_inspect.page.encode import encoded, from_chain
 from pe_inspect.page.payload import num_bytes
 from pe_inspect.page.tables import Chain, Norm, Resampling, Table, fitted
@@ -65,8 +73,8 @@ def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
 
     Where all layers start from one table, that and the layers' norms are kept if they are smaller.
     """
-    tables = {id(step.table) for step in steps(result.pe)}
-    if result.pe.kind != "vectors" or len(tables) > 1:
+    tables = {id(step.table) for step in result.pe.steps}
+    if not result.pe.scheme_kind.has_token_rows or len(tables) > 1:
         return tuple(_layers(result))
     shared = _sharing(result)
     is_small = shared[0].maps[0].num_tokens <= _SMALL
@@ -77,7 +85,7 @@ def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
 def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
     """One frame a layer, all of one table."""
     pe, views = result.pe, {view.name: view for view in result.views}
-    table = steps(pe)[0].table
+    table = pe.steps[0].table
     found = [(views[name], chain) for name, chain in _chains(result) if name in views]
     chains = fitted(table.values, [chain for _, chain in found])
     prefix = prefix_names(pe, table.num_prefix_rows)
@@ -93,7 +101,7 @@ def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
 def _chains(result: SimilarityResult) -> Iterator[tuple[str, Chain]]:
     """Each layer's norms, from the stored table on."""
     norms: tuple[Norm, ...] = ()
-    for step in steps(result.pe):
+    for step in result.pe.steps:
         norms = norms if step.continues else ()
         if step.norm is not None:
             eps = step.norm.eps if result.ln_eps is None else result.ln_eps
@@ -110,7 +118,7 @@ def _layers(result: SimilarityResult) -> Iterator[Frame]:
     heads = None if result.head is None else [result.head]
     for name, tables in by_layer(result.pe, result.ln_eps):
         if name in views:
-            alike, prefix, norms = _of_tokens(result.pe, tables)
+            alike, prefix, norms = _OF_TOKENS[result.pe.scheme_kind](result.pe, tables)
             yield frame_of(
                 name, alike, views[name].grid_size, heads=heads, prefix=prefix, norms=norms,
                 detail=_detail(views[name].notion, views[name].norm),
@@ -121,18 +129,38 @@ def _detail(notion: str, norm: str) -> str:
     return f"{_HOW[notion]}, {norm}" if norm and notion != "proxy" else _HOW[notion]
 
 
-def _of_tokens(
-    pe: PositionEmbedding, tables: Sequence[Received]
-) -> tuple[Affinity, tuple[str, ...], np.ndarray | None]:
-    """Return the affinity of a layer's tokens, with the prefix tokens that its table covers."""
+def _of_vectors(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    values = tables[0].values
+    return cosines(values), prefix_names(pe, tables[0].num_prefix_rows), _lengths(values)
+
+
+def _of_bias(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
     table = tables[0]
-    names = prefix_names(pe, table.num_prefix_rows)
-    if pe.kind == "vectors":
-        return cosines(table.values), names, _lengths(table.values)
-    if table.is_pairwise and pe.kind == "bias":
-        return Values(table.values), names, None
-    norms = _lengths(table.patches) if pe.kind == "function" and not table.is_pairwise else None
-    return affinity(pe.kind, tables, pe.relation), (), norms
+    return Values(table.values), prefix_names(pe, table.num_prefix_rows), None
+
+
+def _of_response(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    alike, _, _ = _of_patches(pe, tables)
+    return alike, (), _lengths(tables[0].patches)
+
+
+def _of_patches(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    return pe.scheme_kind.affinity(tables, pe.relation), (), None
+
+
+_OfTokens: TypeAlias = tuple[Affinity, tuple[str, ...], "np.ndarray | None"]
+"""The affinity of a layer's tokens, the names of its prefix tokens, and the lengths of rows."""
+
+_OF_TOKENS: Final[
+    Mapping[SchemeKind, Callable[[PositionEmbedding, Sequence[Received]], _OfTokens]]
+] = {
+    VECTORS: _of_vectors,
+    BIAS: _of_bias,
+    PHASES: _of_patches,
+    RELATIVE: _of_patches,
+    RESPONSE: _of_response,
+    COMPUTED_BIAS: _of_patches,
+}
 
 
 def _lengths(values: np.ndarray) -> np.ndarray | None:
@@ -142,8 +170,7 @@ def _lengths(values: np.ndarray) -> np.ndarray | None:
 
 def head_names(pe: PositionEmbedding) -> tuple[str, ...]:
     """Name the maps of a layer where they are no heads: those of query, key and value tables."""
-    names = relation_names([table.part for table in pe.tables]) if pe.kind == "relative" else ()
-    return names if all(names) else ()
+    return pe.scheme_kind.map_names(pe.tables)
 
 
 def prefix_names(pe: PositionEmbedding, count: int) -> tuple[str, ...]:
@@ -185,7 +212,7 @@ def _products(
     """The frames whose rows are W_h · table · W_wᵀ, of one shared table of vectors."""
     pe = results[0].pe
     exact, skip = pe.tables[table].values, pe.tables[table].num_prefix_rows
-    if pe.kind != "vectors" or not np.isfinite(exact).all():
+    if not pe.scheme_kind.has_token_rows or not np.isfinite(exact).all():
         return {}
     found = {
         (id(result), name): (result, name, Chain(exact, (_resampling(sides, skip),)))
@@ -224,10 +251,11 @@ def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
     """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
     pe = result.embedding(method)
     held = pe.tables[table]
-    parts = next(by_layer(pe, None))[1] if pe.kind == "relative" else [held]
+    kind = pe.scheme_kind
+    parts = next(by_layer(pe, None))[1] if kind.has_parts else [held]
     height, width = held.grid_size
-    norms = _lengths(held.patches) if pe.kind == "vectors" else None
+    norms = _lengths(held.patches) if kind.has_token_rows else None
     return frame_of(
-        f"{height}×{width}", affinity(pe.kind, parts, pe.relation), held.grid_size,
+        f"{height}×{width}", kind.affinity(parts, pe.relation), held.grid_size,
         norms=norms, detail=_made_by(result, method),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """matplotlib figures → small WebP files inside the page, their words lifted out of the image.
 
-A figure's title and caption (the texts marked so by `figures/_style.py`) become the page's own
-text: they can be read aloud, searched and selected, and the image loses a third of its bytes.
+A figure's title and caption (the texts marked so by `figures/layout/style.py`) become the page's
+own text: they can be read aloud, searched and selected, and the image loses a third of its bytes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -51,8 +51,20 @@ class Subject:
             NotAsked: only finished results were handed in, and not this one.
             UsageError: this embedding has no answer to that.
         """
+        from pe_inspect.analysis import questions
+
+        arguments = {**defaults, **self.options.get(question, {})}
+        return self.answered(question, lambda pe: questions[question](pe, **arguments))
+
+    def answered(self, question: str, answer: Callable[[PositionEmbedding], Any]) -> Any:
+        """Return the result that was handed in, or what `answer` makes of the embedding, once.
+
+        Raises:
+            NotAsked: only finished results were handed in, and not this one.
+            UsageError: this embedding has no answer to that.
+        """
         if question not in self.results:
-            self.results[question] = self._answer(question, {**defaults, **self._chosen(question)})
+            self.results[question] = answer(self._asked(question))
         return self.results[question]
 
     def handed_in(self, question: str) -> Any:
@@ -77,17 +89,12 @@ class Subject:
             self.encoded = similarity_frames(self.ask("similarity"))
         return self.encoded
 
-    def _chosen(self, question: str) -> Mapping[str, Any]:
-        return self.options.get(question, {})
-
-    def _answer(self, question: str, arguments: Mapping[str, Any]) -> Any:
-        from pe_inspect.analysis import questions
-
+    def _asked(self, question: str) -> PositionEmbedding:
         if self.embedding is None or not self.is_asked:
             raise NotAsked(f"no result of {question!r} was handed in, nor an embedding to ask")
         if not self.embedding.tables:
             raise UsageError("this model has no position table to ask about")
-        return questions[question](self.embedding, **arguments)
+        return self.embedding
 
 
 class NotAsked(UsageError):

@@ -57,7 +57,11 @@ def lede_of(pe: PositionEmbedding) -> str:
 def _joined(pe: PositionEmbedding) -> str:
     if pe.family in _ADDED_WITHIN:
         return "added to the tokens between layers"
-    return _NORMED_BIAS if pe.join == "lape" and pe.is_pairwise else _JOINS[pe.join]
+    return (
+        _NORMED_BIAS
+        if pe.scheme_join.is_recurrent and pe.scheme_kind.is_pairwise
+        else _JOINS[pe.join]
+    )
 
 
 def _extent(pe: PositionEmbedding) -> str:
@@ -69,8 +73,7 @@ def _extent(pe: PositionEmbedding) -> str:
 
 
 def _grids(pe: PositionEmbedding) -> str:
-    sides = dict.fromkeys(table.grid_size for table in pe.tables)
-    return listed([f"{rows}×{columns}" for rows, columns in sides])
+    return listed(list(dict.fromkeys(table.grid_words for table in pe.tables)))
 
 
 def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
@@ -92,9 +95,9 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
 
 def _tables(pe: PositionEmbedding) -> str:
     """Count what the file holds: layers may share a table, and angles come of a few tensors."""
-    if pe.kind == "phases" and pe.stored and pe.keys:
+    if pe.scheme_kind.holds_angles and pe.stored and pe.keys:
         return _counted(len(pe.keys), "stored tensor")
-    is_computed = pe.kind == "function" or not pe.stored
+    is_computed = pe.scheme_kind.is_computed or not pe.stored
     distinct = {names[0] for names in packed([table.held for table in pe.tables])[0]}
     return _counted(len(distinct), "computed table" if is_computed else "stored table")
 

@@ -1,6 +1,7 @@
 """Recipe → checkpoint: `train(recipes["digits-lape"])`.
 
-Listing recipes loads no torch; `train` and `export` load it on first use.
+The names are resolved on first use: listing recipes loads no torch, and asking whether a run is
+finished (`run_status.py`) loads no recipes.
 """
 
 from __future__ import annotations
@@ -8,10 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pe_inspect.training.catalog import DEFAULT_RECIPE, checkpoint_folder, recipes
-from pe_inspect.training.recipe import Recipe
-
 if TYPE_CHECKING:
+    from pe_inspect.training.catalog import DEFAULT_RECIPE, checkpoint_folder, recipes
     from pe_inspect.training.export_pth import export
     from pe_inspect.training.progress import (
         Progress,
@@ -19,14 +18,19 @@ if TYPE_CHECKING:
         TrainingDiverged,
         TrainingInterrupted,
     )
+    from pe_inspect.training.recipe import Recipe
     from pe_inspect.training.trainer import train
 
 _HOMES: Final = {
+    "DEFAULT_RECIPE": "catalog",
     "Progress": "progress",
     "TrainingAbandoned": "progress",
     "TrainingDiverged": "progress",
     "TrainingInterrupted": "progress",
+    "Recipe": "recipe",
+    "checkpoint_folder": "catalog",
     "export": "export_pth",
+    "recipes": "catalog",
     "train": "trainer",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +11,11 @@ from pe_inspect.errors import UsageError
 from pe_inspect.registry import UnknownName
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.recipe_file import read_recipes
+from pe_inspect.training.run_status import WEIGHTS
 
-__all__ = ["DEFAULT_RECIPE", "Recipes", "checkpoint_folder", "recipes", "unfinished"]
+__all__ = ["DEFAULT_RECIPE", "Recipes", "checkpoint_folder", "recipes"]
 
 DEFAULT_RECIPE: Final = "cifar10-lape"
-WEIGHTS: Final = "model.safetensors"
-FINISHED: Final = "finished"  # the status in config.json
 
 _PACKAGE: Final = Path(__file__).parents[1]
 
@@ -77,20 +75,3 @@ def checkpoint_folder(name: str) -> Path:
     here = Path("checkpoints") / name
     shipped = (_PACKAGE / "checkpoints" / name, _PACKAGE.parent / "checkpoints" / name)
     return next((folder for folder in (here, *shipped) if (folder / WEIGHTS).is_file()), here)
-
-
-def unfinished(checkpoint: Path) -> str:
-    """Return how far the run came that left these weights, e.g. `interrupted in epoch 2`.
-
-    Empty where it came to its end, and where the weights are not the last ones of a run of ours.
-
-    Args:
-        checkpoint: a folder, or a file in one.
-    """
-    weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
-    try:
-        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
-        status = str(config["status"]) if "recipe" in config else FINISHED
-    except (OSError, ValueError, KeyError, TypeError):
-        status = FINISHED
-    return "" if status == FINISHED or weights.name != WEIGHTS else status

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["Place", "launched"]
+__all__ = ["ProcessPlace", "launched"]
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessPlace:
     """This process among those of a run.
 
     Attributes:
@@ -30,16 +30,16 @@ class Place:
         return self.rank == 0
 
 
-def launched() -> Place:
+def launched() -> ProcessPlace:
     """Return the place that `torchrun` gave this process; alone where it started none.
 
     Raises:
         UsageError: the environment speaks of processes and is no launcher's.
     """
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
-        return Place()
+        return ProcessPlace()
     words = {name: os.environ.get(name, "0") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     if not all(word.isdecimal() for word in words.values()):
         said = ", ".join(f"{name}={word}" for name, word in words.items())
         raise UsageError(f"The environment says {said}; expected what torchrun sets: numbers.")
-    return Place(*(int(word) for word in words.values()))
+    return ProcessPlace(*(int(word) for word in words.values()))

@@ -23,7 +23,7 @@ from pe_inspect.training.hardware import (
     suit_attention,
     suits_channels_last,
 )
-from pe_inspect.training.launch import Place
+from pe_inspect.training.launch import ProcessPlace
 from pe_inspect.training.losses import LOSSES
 from pe_inspect.training.optimizer import RunningAverage, make_optimizer
 from pe_inspect.training.recipe import Recipe
@@ -31,7 +31,7 @@ from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.teacher import Teacher
 from pe_inspect.training.world import World
 
-__all__ = ["Evaluation", "Loop"]
+__all__ = ["Loop", "SplitScore"]
 
 DROPOUT_SEEDS: Final = 1 << 40  # far from those of the order and the augmentation
 SEED_STRIDE: Final = 1_000_000_007
@@ -40,7 +40,7 @@ CUDA_GRAPHS_PAY: Final = 30_000_000  # parameters; larger models are not bound b
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SplitScore:
     """How a model does on a split.
 
     Attributes:
@@ -89,7 +89,7 @@ class Loop:
     ) -> None:
         self.recipe = recipe
         self.device = device
-        self.world = world or World(Place(), device)
+        self.world = world or World(ProcessPlace(), device)
         _check_splits(recipe, self.world.size)
         self.dtype = find_precision(recipe.precision, device)
         self.model = _initial_model(recipe).to(device)
@@ -151,7 +151,7 @@ class Loop:
         return loss
 
     @torch.inference_mode()
-    def evaluate(self, weights: Mapping[str, torch.Tensor]) -> Evaluation:
+    def evaluate(self, weights: Mapping[str, torch.Tensor]) -> SplitScore:
         """Measure weights as they are saved, in float32, on the test images of all processes.
 
         Raises:
@@ -171,7 +171,7 @@ class Loop:
                 f"No test image of {self.recipe.data} can be read any longer; see that its files "
                 "are still there."
             )
-        return Evaluation(totals[0] / totals[2], totals[1] / totals[2])
+        return SplitScore(totals[0] / totals[2], totals[1] / totals[2])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return all that the next step hangs on, besides the recipe and the step's number."""

@@ -17,9 +17,8 @@ from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.training.board import Board
-from pe_inspect.training.catalog import FINISHED
 from pe_inspect.training.facts import circumstances, describe_data
-from pe_inspect.training.loop import Evaluation, Loop
+from pe_inspect.training.loop import Loop, SplitScore
 from pe_inspect.training.progress import (
     Progress,
     TrainingAbandoned,
@@ -35,7 +34,8 @@ from pe_inspect.training.resume import (
     resume_content,
     stays,
 )
-from pe_inspect.training.run_folder import BEST, WEIGHTS, RunFolder, stored_weights
+from pe_inspect.training.run_folder import BEST, DrawCurves, RunFolder, stored_weights
+from pe_inspect.training.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.snapshot import snapshot
 
@@ -58,6 +58,7 @@ class Run:
         clock: seconds.
         progress: called every few steps.
         say: called with what is worth knowing, a line each.
+        draw_curves: draws the metrics into a file; `training` itself draws nothing.
         board: TensorBoard's, if wanted.
         standing: how far the run has come.
         evaluation: of the last finished epoch.
@@ -74,9 +75,10 @@ class Run:
     clock: Callable[[], float]
     progress: Callable[[Progress], object] | None = None
     say: Callable[[str], object] | None = None
+    draw_curves: DrawCurves | None = None
     board: Board | None = None
     standing: Standing = field(default_factory=Standing)
-    evaluation: Evaluation | None = None
+    evaluation: SplitScore | None = None
     unseen: list[torch.Tensor] = field(default_factory=list)
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     notes: list[str] = field(default_factory=list)
@@ -208,7 +210,7 @@ class Run:
                 self._save_snapshot(self._snapshot(epoch), epoch)
             self._save_config(FINISHED if is_last else "in training", epoch)
             if is_last:
-                self.folder.save_curves()
+                self._save_curves()
                 self.folder.end()
             else:
                 self._save_resume()
@@ -222,7 +224,7 @@ class Run:
             self.standing.best = {"file": BEST, "epoch": epoch, **metrics, "chosen": CHOSEN}
             self.folder.save_weights(weights, BEST)
 
-    def _row(self, epoch: int, train_loss: float, evaluation: Evaluation) -> dict[str, Any]:
+    def _row(self, epoch: int, train_loss: float, evaluation: SplitScore) -> dict[str, Any]:
         return {
             "epoch": epoch,
             "step": self.loop.step_number,
@@ -265,6 +267,10 @@ class Run:
             "test_accuracy": round(self.evaluation.accuracy, 4),
             "test_loss": round(self.evaluation.loss, 5),
         }
+
+    def _save_curves(self) -> None:
+        if self.draw_curves:
+            self.folder.save_curves(self.draw_curves)
 
     def _save_config(self, status: str, epochs: int) -> None:
         metrics: dict[str, Any] = {"epochs": epochs, "steps": self.loop.step_number}
@@ -326,7 +332,7 @@ class Run:
             self.folder.save_weights(weights)
             self._save_config(f"interrupted in epoch {epoch}", epoch - 1)
             if self.folder.rows:
-                self.folder.save_curves()
+                self._save_curves()
             self._save_resume()
 
     def _diverge(self, step: int, epoch: int, where: str = "") -> NoReturn:

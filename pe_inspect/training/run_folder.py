@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import torch
 
@@ -19,16 +19,18 @@ from pe_inspect.files import MANIFEST, OutputFolder, refused_as
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.training.resume import RESUME
+from pe_inspect.training.run_status import WEIGHTS
 
-__all__ = ["BEST", "CONFIG", "CURVES", "METRICS", "WEIGHTS", "RunFolder", "stored_weights"]
+__all__ = ["BEST", "CONFIG", "CURVES", "METRICS", "DrawCurves", "RunFolder", "stored_weights"]
 
-WEIGHTS: Final = "model.safetensors"
 BEST: Final = "best.safetensors"
 CURVES: Final = "curves.png"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.csv"
 SNAPSHOTS: Final = "evolution"
 BESIDE: Final = ".first-files"
+
+DrawCurves = Callable[[Sequence[Mapping[str, Any]], IO[bytes]], object]
 
 
 @dataclass
@@ -84,14 +86,9 @@ class RunFolder:
         """Write `resume.safetensors`."""
         return self._folder.write(RESUME, lambda file: file.write(content))
 
-    def save_curves(self) -> Path:
-        """Draw `metrics.csv` as `curves.png`."""
-        from pe_inspect.figures.layout.style import DPI
-        from pe_inspect.figures.saving import save
-        from pe_inspect.figures.training import draw
-
-        figure = draw(self.rows)["curves"]
-        return self._folder.write(CURVES, lambda file: save(figure, file, format="png", dpi=DPI))
+    def save_curves(self, draw: DrawCurves) -> Path:
+        """Write `curves.png`, which `draw` makes of the rows of `metrics.csv`."""
+        return self._folder.write(CURVES, lambda file: draw(self.rows, file))
 
     def save_config(self, config: Mapping[str, Any]) -> Path:
         """Write `config.json`."""

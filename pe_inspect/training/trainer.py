@@ -11,10 +11,9 @@ from typing import Final
 
 import torch
 
-from pe_inspect.data.dataset import load
+from pe_inspect.data.by_name import load
 from pe_inspect.errors import UsageError
 from pe_inspect.training.board import Board
-from pe_inspect.training.catalog import FINISHED
 from pe_inspect.training.fit import check_fits, check_readable
 from pe_inspect.training.hardware import exact_algorithms
 from pe_inspect.training.interrupt import deferred_interrupt
@@ -29,7 +28,8 @@ from pe_inspect.training.progress import (
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.resume import RESUME, differing, refusal
 from pe_inspect.training.run import Run
-from pe_inspect.training.run_folder import CONFIG, RunFolder
+from pe_inspect.training.run_folder import CONFIG, DrawCurves, RunFolder
+from pe_inspect.training.run_status import FINISHED
 from pe_inspect.training.world import World, joined_world
 
 __all__ = ["Progress", "TrainingAbandoned", "TrainingDiverged", "TrainingInterrupted", "train"]
@@ -48,15 +48,16 @@ def train(
     tensorboard: bool = False,
     progress: Callable[[Progress], object] | None = None,
     say: Callable[[str], object] | None = None,
+    draw_curves: DrawCurves | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Path:
     """Train a recipe and return the folder of its checkpoint.
 
     After every epoch `model.safetensors` holds that epoch's weights: always the last finished
     ones, never a choice made on the test images. `best.safetensors` beside it is such a choice.
-    With them are `config.json`, `metrics.csv`, `curves.png` and `evolution/`, and, until the last
-    epoch is done, `resume.safetensors`. What an earlier run left in the folder is replaced at the
-    end of the first epoch, when all that takes its place is on the disk.
+    With them are `config.json`, `metrics.csv`, `evolution/`, `curves.png` where somebody draws it,
+    and, until the last epoch is done, `resume.safetensors`. What an earlier run left in the folder
+    is replaced at the end of the first epoch, when all that takes its place is on the disk.
 
     The same recipe gives the same weights, to the byte, on one kind of CPU (on a GPU with
     `deterministic = true`), whether or not it was interrupted and resumed in between, in as many
@@ -77,6 +78,8 @@ def train(
         tensorboard: also write event files.
         progress: called every few steps.
         say: called with what is worth knowing, a line each.
+        draw_curves: called with the rows of `metrics.csv` and a file, which becomes `curves.png`;
+            `pe_inspect.figures.training.write_curves` is such a function.
         clock: seconds; the same clock times the run and dates it.
 
     Raises:
@@ -102,7 +105,7 @@ def train(
             (say or _nobody)(f"{folder.path} holds the finished run already.")
             return folder.path
         run = _begun(recipe, root, folder, world, clock)
-        run.progress, run.say = progress, say
+        run.progress, run.say, run.draw_curves = progress, say, draw_curves
         _take_up(run, resume=resume)
         if tensorboard and world.is_first:
             run.board = Board(folder.path, run.first_step)

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pe_inspect.errors import UsageError
 from pe_inspect.training.hardware import find_device
-from pe_inspect.training.launch import Place, launched
+from pe_inspect.training.launch import ProcessPlace, launched
 
 __all__ = ["World", "joined_world"]
 
@@ -25,7 +25,7 @@ class World:
         device: where this process computes.
     """
 
-    def __init__(self, place: Place, device: torch.device) -> None:
+    def __init__(self, place: ProcessPlace, device: torch.device) -> None:
         self.rank, self.size = place.rank, place.size
         self.is_first = place.is_first
         self.device = device
@@ -94,7 +94,7 @@ def joined_world(device: str) -> Iterator[World]:
             distributed.destroy_process_group()
 
 
-def _own_device(name: str, place: Place) -> torch.device:
+def _own_device(name: str, place: ProcessPlace) -> torch.device:
     device = find_device(name)
     if device.type != "cuda":
         return device

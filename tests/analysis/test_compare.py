@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from closeness import ROUNDING
 
 from pe_inspect.analysis.compare import alongside
 from pe_inspect.analysis.interpolate import interpolate
@@ -26,7 +27,7 @@ def test_maps_of_one_grid_are_compared_as_they_are(vectors):
         expected = np.corrcoef(one, other)[0, 1]
         assert found.correlations[layer] == pytest.approx(expected, abs=1e-5)
         assert found.differences[layer] == pytest.approx(
-            np.abs(results[0].matrix[layer, 0] - results[1].matrix[layer, 0]).mean(), abs=1e-6
+            np.abs(results[0].matrix[layer, 0] - results[1].matrix[layer, 0]).mean(), abs=ROUNDING
         )
 
 
@@ -67,7 +68,7 @@ def test_biases_share_a_scale_that_holds_them_all(per_layer):
     pes = [per_layer("bias", [draw.normal(0, size, (1, 15, 15))], (3, 5)) for size in (0.1, 2.0)]
     side = alongside([similarity(pe) for pe in pes], ["a", "b"])
     largest = max(np.abs(pe.tables[0].values).max() for pe in pes)
-    assert side.scale == pytest.approx((0.0, largest), rel=1e-6)
+    assert side.scale == pytest.approx((0.0, largest), rel=ROUNDING)
 
 
 def test_an_embedding_that_cannot_be_resampled_is_left_out_with_the_reason(vectors, per_layer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import UsageError
@@ -34,7 +35,7 @@ def test_an_effective_embedding_is_compared_by_cosine(per_layer):
 
     assert (pe.is_pairwise, pe.num_heads) == (False, None)
     assert result.affinity.name == "cosine similarity"
-    np.testing.assert_allclose(np.diag(result.matrix[0, 0]), 1, atol=1e-6)
+    assert_close(np.diag(result.matrix[0, 0]), 1)
 
 
 @pytest.mark.parametrize("shape", [(2, 12, 13), (2, 11, 11), (11, 5), (12,)])
@@ -87,7 +88,7 @@ def test_a_pair_s_vector_is_made_as_the_relation_says(per_layer, combine, offset
             other = vector(query, key)
             expected = 0 if other is None else own @ other
             expected /= 1 if other is None else np.linalg.norm(own) * np.linalg.norm(other)
-            assert maps[0, i, j] == pytest.approx(expected, abs=1e-6)
+            assert maps[0, i, j] == pytest.approx(expected, abs=ROUNDING)
 
 
 def test_the_definition_says_how_vectors_are_made(per_layer):

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.evolution import evolution
 from pe_inspect.analysis.similarity import similarity
@@ -48,8 +49,8 @@ def test_the_maps_are_those_of_similarity_epoch_by_epoch(run):
     ((view, maps),) = [(view, list(maps)) for view, maps in result.maps()]
     assert view.grid_size == GRID
     for values, pe in zip(maps, run):
-        np.testing.assert_allclose(values, similarity(pe).matrix[0, 0], atol=1e-6)
-        np.testing.assert_allclose(values, cosines(pe), atol=1e-6)
+        assert_close(values, similarity(pe).matrix[0, 0])
+        assert_close(values, cosines(pe))
 
 
 def test_the_numbers_are_what_their_definitions_say(run):
@@ -59,15 +60,15 @@ def test_the_numbers_are_what_their_definitions_say(run):
     for k, row in enumerate(result.rows()):
         now = off_diagonal(cosines(run[k]))
         assert row["epoch"] == 10 * k
-        assert row["mean"] == pytest.approx(now.mean(), abs=1e-6)
+        assert row["mean"] == pytest.approx(now.mean(), abs=ROUNDING)
         assert row["structure_to_last"] == pytest.approx(np.corrcoef(now, last)[0, 1], abs=1e-5)
         lengths = np.linalg.norm(run[k].tables[0].patches.astype(np.float64), axis=1)
-        assert row["norm"] == pytest.approx(lengths.mean(), rel=1e-6)
+        assert row["norm"] == pytest.approx(lengths.mean(), rel=ROUNDING)
         alike = flat[k] @ flat[-1] / np.linalg.norm(flat[k]) / np.linalg.norm(flat[-1])
-        assert row["cosine_to_last"] == pytest.approx(alike, rel=1e-6)
+        assert row["cosine_to_last"] == pytest.approx(alike, rel=ROUNDING)
         if k:
             moved = np.linalg.norm(flat[k] - flat[k - 1]) / np.linalg.norm(flat[k - 1])
-            assert row["change"] == pytest.approx(moved, rel=1e-6)
+            assert row["change"] == pytest.approx(moved, rel=ROUNDING)
             before = off_diagonal(cosines(run[k - 1]))
             expected = np.corrcoef(now, before)[0, 1]
             assert row["structure_to_previous"] == pytest.approx(expected, abs=1e-5)
@@ -91,7 +92,7 @@ def test_the_summary_says_where_the_run_begins_ends_and_settles(run):
 def test_the_query_maps_are_rows_of_the_maps(run):
     ((_, stack),) = evolution(run).query_maps((2, 1))
     assert stack.shape == (4, *GRID)
-    np.testing.assert_allclose(stack[2].ravel(), cosines(run[2])[2 * 4 + 1], atol=1e-6)
+    assert_close(stack[2].ravel(), cosines(run[2])[2 * 4 + 1])
 
 
 def test_without_epochs_snapshots_are_counted_and_it_says_so(run):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from analysis.made import GRID, vectors
+from closeness import assert_close
 from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis.interpolate import METHODS, interpolate
@@ -61,7 +62,7 @@ def test_values_equal_timm_and_prefix_rows_are_untouched(prefix, target):
         expected = resample_abs_pos_embed(
             torch.tensor(table.values)[None], list(target), list(GRID), num_prefix_tokens=prefix
         )[0].numpy()
-        np.testing.assert_allclose(np.concatenate([kept, found]), expected, rtol=0, atol=1e-6)
+        assert_close(np.concatenate([kept, found]), expected)
         np.testing.assert_array_equal(kept, table.values[:prefix])
 
 
@@ -84,7 +85,7 @@ def test_one_patch_becomes_equal_rows_by_every_method(target):
     for method in result.methods:
         (found,) = result.values(method)
         expected = np.repeat(patch, target[0] * target[1], axis=0)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        assert_close(found, expected, operations=32)
     assert result.embedding().tables[0].grid_size == target
 
 
@@ -106,7 +107,7 @@ def test_a_stretched_ramp_keeps_its_axes_apart():
 
     found = interpolate(pe, grid=(9, 5), method="bilinear").values()[0].reshape(9, 5, 2)
 
-    np.testing.assert_allclose(found[4], [[1, c] for c in range(5)], atol=1e-6)
+    assert_close(found[4], [[1, c] for c in range(5)])
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
@@ -124,7 +125,7 @@ def test_a_bias_is_resampled_as_a_table_of_offsets_and_its_cls_values_are_kept(p
         with torch.no_grad():
             rows = torch.cat([resized[0].flatten(1).T, extra])
             new.relative_position_bias_table.copy_(rows)
-        np.testing.assert_allclose(found, new.get_bias()[0].detach().numpy(), rtol=0, atol=1e-6)
+        assert_close(found, new.get_bias()[0].detach().numpy())
 
 
 def test_the_offset_table_of_a_bias_expands_to_exactly_that_bias():
@@ -267,9 +268,7 @@ def test_the_query_map_of_a_bias_is_that_row_of_the_bias():
 
     maps = interpolate(pe, grid=(4, 7)).query_maps((0, 3), table=1)
 
-    np.testing.assert_allclose(
-        maps.before.ravel(), pe.tables[1].patches[:, 3].mean(axis=0), atol=1e-6
-    )
+    assert_close(maps.before.ravel(), pe.tables[1].patches[:, 3].mean(axis=0))
 
 
 def test_a_query_outside_the_grid_is_refused_with_the_valid_range():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
@@ -134,7 +135,10 @@ def test_measures_are_what_their_definitions_say(pe, grid, own):
         expected = {**by_hand(*tables, native), **own(*tables)}
         assert list(done.measures) == [name for name in DEFINITIONS if name in expected]
         for name, value in expected.items():
-            assert done.measures[name] == pytest.approx(value, rel=2e-5, abs=2e-6), (method, name)
+            assert done.measures[name] == pytest.approx(value, rel=2e-5, abs=ROUNDING), (
+                method,
+                name,
+            )
 
 
 @pytest.mark.parametrize(("pe", "grid"), [(vectors((5, 7)), (8, 4)), (bias((4, 5)), (6, 3))])
@@ -147,4 +151,4 @@ def test_two_matrices_make_the_table_and_lead_back(pe, grid):
         ways += [(home, done.after, done.back)] if np.isfinite(done.back).all() else []
         for (down, across), old, new in ways:
             made = np.einsum("ia,jb,abd->ijd", down, across, old)
-            np.testing.assert_allclose(made, new, rtol=0, atol=3e-6, err_msg=method)
+            assert_close(made, new, message=method)

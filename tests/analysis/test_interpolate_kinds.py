@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import assert_close
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from pe_inspect.analysis.interpolate import interpolate
@@ -148,7 +149,7 @@ def test_transformers_dinov2_with_registers_is_told_by_the_tokens_without_rows()
     )
     tokens = torch.zeros(1, 1 + 3 * 6, 12)
     expected = model.embeddings.interpolate_pos_encoding(tokens, 3 * 14, 6 * 14)[0, 1:]
-    np.testing.assert_allclose(result.values()[0], expected.detach().numpy(), atol=1e-6)
+    assert_close(result.values()[0], expected.detach().numpy())
 
 
 def test_the_same_table_under_another_file_name_gives_the_same_numbers():
@@ -281,7 +282,7 @@ def test_the_spectrum_says_how_much_is_fast():
     assert result.summary()["high_frequency_before"] == pytest.approx(1 / 5)
     assert result.summary()["high_frequency_after"] == pytest.approx(1 / 5, abs=1e-5)
     before, after = result.tables()[0].spectra
-    np.testing.assert_allclose(after[:4], before[:4], atol=1e-6)
+    assert_close(after[:4], before[:4])
     assert result.means("bilinear")["high_frequency_after"] < 0.16
 
 
@@ -299,7 +300,7 @@ def test_relative_vectors_are_resampled_along_their_axis_and_windows_stay():
         side = (14, 14, 48, 40)[k]
         columns = torch.tensor(old.values.T)[None]
         expected = F.interpolate(columns, size=2 * side - 1, mode="linear")[0].T.numpy()
-        np.testing.assert_allclose(new.values, expected, rtol=0, atol=1e-6)
+        assert_close(new.values, expected)
         assert new.part == old.part
     assert [table.grid_size for table in resized.tables[::2]] == [(14, 14), (48, 40)]
     assert result.values().shape == (4, 95, 4)
@@ -349,9 +350,7 @@ def test_a_joint_table_of_both_axes_is_resampled_in_both():
 
     grid = torch.tensor(values.reshape(5, 9, 4)).permute(2, 0, 1)[None].float()
     expected = F.interpolate(grid, size=(7, 13), mode="bicubic")[0].permute(1, 2, 0)
-    np.testing.assert_allclose(
-        result.values()[0], expected.reshape(-1, 4).numpy(), rtol=0, atol=1e-6
-    )
+    assert_close(result.values()[0], expected.reshape(-1, 4).numpy())
 
 
 # --- matrices
@@ -365,8 +364,7 @@ def test_the_matrices_of_a_result_make_its_tables(make):
         done, pair = result.tables(method)[0], result.matrices(method)
         if pair is not None:
             found = np.einsum("ri,cj,ijd->rcd", *pair, done.before)
-            tolerance = 1e-6 * max(1, np.abs(done.before).max())  # of the largest entry
-            np.testing.assert_allclose(found, done.after, rtol=0, atol=tolerance, err_msg=method)
+            assert_close(found, done.after, at=done.before, message=method)
     none = [name for name in result.methods if result.matrices(name) is None]
     assert none == (["mae-decoder"] if make is vectors else ["hf"])
 

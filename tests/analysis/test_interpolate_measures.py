@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from analysis.made import GRID, vectors
+from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
@@ -39,7 +40,7 @@ def test_the_round_trip_is_measured_against_the_table_itself():
     cosine = torch.nn.functional.cosine_similarity(torch.tensor(back), torch.tensor(source))
     interior = np.zeros(GRID, dtype=bool)
     interior[1, 1:4] = True
-    np.testing.assert_allclose(table.error_map, errors, rtol=1e-5)
+    assert_close(table.error_map, errors, operations=32)
     assert table.measures["error_interior"] == pytest.approx(errors[interior].mean(), rel=1e-5)
     assert table.measures["error_border"] == pytest.approx(errors[~interior].mean(), rel=1e-5)
     assert table.error_by_ring == pytest.approx([errors[~interior].mean(), errors[interior].mean()])
@@ -76,8 +77,8 @@ def test_neighbours_are_compared_at_the_same_distance_on_the_image():
         return (cosine(grid[lag:], grid[:-lag]) + cosine(grid[:, lag:], grid[:, :-lag])) / 2
 
     measures = result.summary()
-    assert measures["neighbour_cosine_before"] == pytest.approx(likeness(before, 1), abs=1e-6)
-    assert measures["neighbour_cosine_after"] == pytest.approx(likeness(after, 2), abs=1e-6)
+    assert measures["neighbour_cosine_before"] == pytest.approx(likeness(before, 1), abs=ROUNDING)
+    assert measures["neighbour_cosine_after"] == pytest.approx(likeness(after, 2), abs=ROUNDING)
 
 
 def test_structure_is_compared_at_the_patches_that_cover_the_old_centres():
@@ -90,7 +91,7 @@ def test_structure_is_compared_at_the_patches_that_cover_the_old_centres():
         return (rows @ rows.T)[~np.eye(len(rows), dtype=bool)]
 
     expected = np.corrcoef(pairs(pe.tables[0].values), pairs(matched))[0, 1]
-    assert result.summary()["structure_correlation"] == pytest.approx(expected, abs=1e-6)
+    assert result.summary()["structure_correlation"] == pytest.approx(expected, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("grid_size", [(1, 2), (1, 1), (2, 2), (2, 5)])

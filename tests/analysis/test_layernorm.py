@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import ROUNDING
 
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.errors import UsageError
@@ -60,9 +61,9 @@ def test_statistics_equal_torchs():
     for source, row in zip(pe.norms, result.rows):
         gamma = torch.tensor(source.weight)
         assert (row.layer, row.name) == (source.layer, source.name)
-        assert row.weight["mean"] == pytest.approx(float(gamma.mean()), rel=1e-6)
-        assert row.weight["std"] == pytest.approx(float(gamma.std(correction=0)), rel=1e-6)
-        assert row.weight["l2"] == pytest.approx(float(gamma.norm()), rel=1e-6)
+        assert row.weight["mean"] == pytest.approx(float(gamma.mean()), rel=ROUNDING)
+        assert row.weight["std"] == pytest.approx(float(gamma.std(correction=0)), rel=ROUNDING)
+        assert row.weight["l2"] == pytest.approx(float(gamma.norm()), rel=ROUNDING)
         assert (row.weight["min"], row.weight["max"]) == (gamma.min(), gamma.max())
         assert row.bias["mean"] == pytest.approx(float(torch.tensor(source.bias).mean()), rel=1e-5)
 
@@ -89,7 +90,7 @@ def test_each_norm_is_compared_with_its_own_name_one_layer_before():
             assert np.isnan(row.cosine_to_previous_layer)
         else:
             expected = F.cosine_similarity(gammas[row.layer, row.name], before, dim=0)
-            assert row.cosine_to_previous_layer == pytest.approx(float(expected), abs=1e-6)
+            assert row.cosine_to_previous_layer == pytest.approx(float(expected), abs=ROUNDING)
 
 
 def test_position_norms_are_compared_with_norm1_of_their_block_and_no_others_are():
@@ -103,7 +104,7 @@ def test_position_norms_are_compared_with_norm1_of_their_block_and_no_others_are
         expected = F.cosine_similarity(
             gammas[row.layer, "pe_norm"], gammas[row.layer, "norm1"], dim=0
         )
-        assert row.cosine_to_norm1 == pytest.approx(float(expected), abs=1e-6)
+        assert row.cosine_to_norm1 == pytest.approx(float(expected), abs=ROUNDING)
 
 
 def test_norms_of_another_width_or_another_kind_of_layer_are_not_compared():

@@ -14,6 +14,7 @@ import pytest
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.evolution import evolution
+from pe_inspect.diagnosis.doctor import doctor
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,7 @@ def test_every_result_shows_its_summary_and_its_notes(vectors):
         "similarity": questions["similarity"](pe),
         "layernorm": questions["layernorm"](pe),
         "interpolate": questions["interpolate"](pe, grid=(4, 6)),
-        "doctor": questions["doctor"](pe),
+        "doctor": doctor(pe),
         "evolution": evolution([pe, vectors(seed=4)]),
     }
     for word, result in asked.items():
@@ -64,7 +65,7 @@ def test_every_result_shows_its_summary_and_its_notes(vectors):
 
 
 def test_the_doctors_findings_are_named(vectors, table_of):
-    result = questions["doctor"](table_of([[1.0] * 4] * 12, (3, 4)))
+    result = doctor(table_of([[1.0] * 4] * 12, (3, 4)))
     assert result.findings
     shown = read(result._repr_html_())
     assert all(finding.message in shown.text for finding in result.findings)
@@ -92,6 +93,7 @@ def test_many_notes_are_counted():
     assert "… and 3 more" in shown
 
 
+@pytest.mark.subprocess
 def test_showing_a_result_draws_nothing():
     code = (
         "import sys, numpy as np\n"

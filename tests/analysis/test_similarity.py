@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,14 +56,14 @@ def test_every_layer_equals_the_definition(vectors, join, eps, scheme):
         norm = norms[f"blocks.{k}"]
         table = omega if join == "lape" else pe.tables[k if join == "unshare" else 0].values[1:]
         omega = torch_norm(table, norm, norm.eps if eps is None else eps)
-        np.testing.assert_allclose(maps[0], torch_cosines(omega), atol=1e-5)
+        assert_close(maps[0], torch_cosines(omega), operations=32)
 
 
 def test_the_raw_map_is_the_cosine_of_the_stored_table(vectors):
     pe = vectors(prefix=2)
     result = similarity(pe)
 
-    np.testing.assert_allclose(result.raw[0, 0], torch_cosines(pe.tables[0].values[2:]), atol=1e-6)
+    assert_close(result.raw[0, 0], torch_cosines(pe.tables[0].values[2:]))
     assert result.raw.shape == (1, 1, 15, 15)
     assert similarity(vectors("unshare", depth=4)).raw.shape == (4, 1, 15, 15)
     assert similarity(pe, raw=False).raw is None
@@ -76,7 +77,7 @@ def test_prefix_rows_are_dropped_from_the_front(table_of):
     tiles = similarity(table_of(values, (3, 4), prefix=1)).fig7()
 
     right, wrong = torch_cosines(values[1:]), torch_cosines(values[:-1])
-    np.testing.assert_allclose(tiles.values, right.reshape(3, 4, 3, 4), atol=1e-6)
+    assert_close(tiles.values, right.reshape(3, 4, 3, 4))
     assert np.abs(tiles.values - wrong.reshape(3, 4, 3, 4)).max() > 0.5
 
 
@@ -102,18 +103,16 @@ def test_a_large_grid_has_evenly_spaced_tiles(table_of):
     assert tiles.values.shape == (2, 4, 2, 20)
     assert tiles.is_thinned
     expected = torch_cosines(values)[20 + 7].reshape(2, 20)
-    np.testing.assert_allclose(tiles.values[1, 1], expected, atol=1e-6)
+    assert_close(tiles.values[1, 1], expected)
 
 
 def test_query_maps_are_rows_of_the_matrix(vectors):
     result = similarity(vectors(grid=(3, 5)))
     matrix = result.matrix
 
-    np.testing.assert_allclose(
-        result.query_maps((2, 1)), matrix[:, :, 11].reshape(3, 1, 3, 5), atol=1e-6
-    )
+    assert_close(result.query_maps((2, 1)), matrix[:, :, 11].reshape(3, 1, 3, 5))
     middle = matrix[:, :, 1 * 5 + 2].reshape(3, 1, 3, 5)
-    np.testing.assert_allclose(result.query_maps(), middle, atol=1e-6)
+    assert_close(result.query_maps(), middle)
 
 
 def test_the_middle_patch_is_the_default_and_is_said(vectors):
@@ -130,7 +129,7 @@ def test_permuting_patches_permutes_every_layer(vectors, order):
     permuted = similarity(replace(pe, tables=(shuffled,))).matrix
 
     expected = similarity(pe).matrix[:, :, order][:, :, :, order]
-    np.testing.assert_allclose(permuted, expected, atol=2e-6)
+    assert_close(permuted, expected)
 
 
 def test_one_layer_can_be_chosen_by_name_or_place(vectors):
@@ -175,7 +174,7 @@ def test_the_parts_of_a_relative_scheme_are_one_layer_with_two_heads(per_layer):
 
     assert result.layer_names == ("encoder.0", "encoder.1")
     assert result.matrix.shape == (2, 2, 12, 12)
-    np.testing.assert_allclose(np.einsum("lhii->lhi", result.matrix), 1, atol=1e-6)
+    assert_close(np.einsum("lhii->lhi", result.matrix), 1)
 
 
 def test_layers_of_different_grids_are_given_one_by_one(per_layer):
@@ -281,7 +280,7 @@ def test_an_overview_says_what_it_was_thinned_from(table_of):
         (300,),
     )
     assert (smaller.maps[0].shape, smaller.block) == ((50, 50), (6,))
-    np.testing.assert_allclose(smaller.maps[0], thinned(larger.maps[0], 50), atol=1e-5)
+    assert_close(smaller.maps[0], thinned(larger.maps[0], 50), operations=32)
     assert larger.block == (1,)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from closeness import ROUNDING, assert_close
 from scipy.stats import pearsonr
 
 from pe_inspect.analysis.similarity import similarity
@@ -28,10 +29,12 @@ def test_numbers_are_means_over_pairs_of_different_patches(table_of):
 
     (row,) = similarity(table_of(values, (height, width))).statistics
 
-    assert row.mean == pytest.approx(np.mean(everything), abs=1e-6)
-    assert (row.minimum, row.maximum) == pytest.approx((min(everything), max(everything)), abs=1e-6)
-    assert row.neighbours == pytest.approx(np.mean(near), abs=1e-6)
-    assert row.far == pytest.approx(np.mean(far), abs=1e-6)
+    assert row.mean == pytest.approx(np.mean(everything), abs=ROUNDING)
+    assert (row.minimum, row.maximum) == pytest.approx(
+        (min(everything), max(everything)), abs=ROUNDING
+    )
+    assert row.neighbours == pytest.approx(np.mean(near), abs=ROUNDING)
+    assert row.far == pytest.approx(np.mean(far), abs=ROUNDING)
 
 
 def test_consecutive_layers_are_correlated_over_different_patches(vectors):
@@ -64,7 +67,7 @@ def test_broken_rows_are_counted_and_left_out_of_the_numbers(vectors):
 def test_a_constant_table_is_alike_everywhere_and_a_note_says_so(table_of):
     result = similarity(table_of(np.full((12, 5), 0.3), (3, 4)))
 
-    np.testing.assert_allclose(result.matrix, 1, atol=1e-6)
+    assert_close(result.matrix, 1)
     assert any("all rows are equal" in note for note in result.notes)
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
 
@@ -69,11 +70,11 @@ def test_a_bias_along_the_sequence_has_one_rule_in_the_model_interpolate_and_the
         expected = torch.stack([block.attn.bias(grid) for block in live.blocks])
         result = pei.interpolate(pe, grid=grid)
         assert result.native == "sequence"
-        np.testing.assert_allclose(result.values(), expected, atol=1e-5)
+        assert_close(result.values(), expected, operations=32)
     pei.bake(checkpoint, tmp_path / "new", grid=(5, 7))
     baked = pei.rebuild(pei.load(tmp_path / "new"))
     for block, old in zip(baked.blocks, live.blocks):
-        np.testing.assert_allclose(block.attn.bias((5, 7)), old.attn.bias((5, 7)), atol=1e-5)
+        assert_close(block.attn.bias((5, 7)), old.attn.bias((5, 7)), operations=32)
 
 
 def test_the_rule_along_the_sequence_is_refused_for_a_bias_of_rows_and_columns(tmp_path):
@@ -130,7 +131,7 @@ def test_schhs_buffers_are_those_that_it_would_make(kind, tmp_path):
     found, wanted = (torch.load(tmp_path / f"{name}.pt") for name in ("b", "wanted"))
     for key, value in wanted.items():
         assert found[key].dtype == value.dtype
-        torch.testing.assert_close(found[key], value, atol=2e-6, rtol=0)
+        assert_close(found[key], value)
 
 
 def hf(kind):
@@ -219,9 +220,9 @@ def test_eva02s_table_and_its_rotation_are_both_on_the_new_grid(tmp_path):
         torch.load(tmp_path / f"{name}.pt")["model"] for name in ("b", "wanted", "a")
     )
     for name in ("rope.freqs_cos", "rope.freqs_sin"):
-        torch.testing.assert_close(found[name], wanted[name], atol=2e-6, rtol=0)
+        assert_close(found[name], wanted[name])
     theirs = resample_abs_pos_embed(old["pos_embed"], [5, 7], [3, 4], num_prefix_tokens=1)
-    torch.testing.assert_close(found["pos_embed"], theirs, atol=2e-6, rtol=0)
+    assert_close(found["pos_embed"], theirs)
 
 
 def test_convit_is_refused_a_grid_that_its_code_cannot_have(tmp_path):

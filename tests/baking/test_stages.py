@@ -7,7 +7,7 @@ import timm
 import torch
 from timm_cases import WORDS
 
-from pe_inspect.baking.plan import Request, plan
+from pe_inspect.baking.plan import BakeRequest, plan
 from pe_inspect.kinds.layouts import in_proportion
 from pe_inspect.loading import Checkpoint, Hints
 
@@ -37,7 +37,7 @@ def test_every_table_has_the_shape_that_timm_gives_it(name, old, new, grid):
     before, wanted = shapes(name, old), shapes(name, new)
     known = Hints(grid_size=(13, 14)) if old == (208, 224) else Hints()
     state = {key: torch.zeros(shape) for key, shape in before.items()}
-    made = plan(Checkpoint.from_state_dict(state, hints=known), Request(grid=grid))
+    made = plan(Checkpoint.from_state_dict(state, hints=known), BakeRequest(grid=grid))
     found = {**before, **{key: values.shape for key, values in made.changes.items()}}
     positional = [key for key in wanted if any(word in key for word in WORDS)]
     assert {key: found[key] for key in positional} == {key: wanted[key] for key in positional}

@@ -7,6 +7,7 @@ import copy
 import pytest
 import timm
 import torch
+from closeness import assert_close
 from safetensors.torch import load_file, save_file
 from timm_cases import GRID, PX, SHORT, SMALL, Case, baked, check_rest, ids, images
 
@@ -141,4 +142,4 @@ def test_swin_v2s_stored_coordinates_and_indices_are_those_of_the_new_window(tmp
     }
     assert len(wanted) == 2
     for key, value in wanted.items():
-        torch.testing.assert_close(found[key], value, atol=1e-6, rtol=0)
+        assert_close(found[key], value)

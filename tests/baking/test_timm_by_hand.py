@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import assert_close
 from safetensors.torch import load_file, save_file
 from timm.layers import (
     AttentionPool2d,
@@ -163,7 +164,7 @@ def test_levits_distances_are_what_timms_function_makes_of_them(tmp_path):
     key = next(key for key in made.changed if key.endswith("attention_biases"))
     old = before.state_dict()[key]
     theirs = resize_rel_pos_bias_table_levit(old.T, (36, len(old))).T
-    torch.testing.assert_close(state[key], theirs, atol=1e-5, rtol=0)
+    assert_close(state[key], theirs, operations=32)
 
 
 def test_convits_positional_scores_are_said_to_need_nothing(tmp_path):
@@ -187,4 +188,4 @@ def test_the_table_of_an_attention_pool_is_on_the_new_grid(tmp_path):
     after = AttentionPool2d(16, feat_size=(6, 10), num_heads=2).eval()
     after.load_state_dict({key.removeprefix("head."): value for key, value in made.items()})
     theirs = resample_abs_pos_embed(before.pos_embed[None], [6, 10], [4, 6], num_prefix_tokens=1)[0]
-    torch.testing.assert_close(after.pos_embed, theirs, atol=1e-5, rtol=0)
+    assert_close(after.pos_embed, theirs, operations=32)

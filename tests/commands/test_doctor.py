@@ -13,8 +13,9 @@ import timm
 import torch
 from safetensors.numpy import load_file, save_file
 
-from pe_inspect.commands.doctor import _to_do
-from pe_inspect.diagnosis.examination import Expected, examine
+import pe_inspect
+from pe_inspect.commands.shell.diagnosis_text import mend_lines
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.loading import Checkpoint
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/model.safetensors"))
@@ -92,7 +93,7 @@ def test_the_shipped_checkpoints_have_no_finding_but_true_ones(run, here, path):
     assert done.code == (5 if expected else 0)
 
 
-def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
+def test_a_finding_says_what_was_seen_why_it_matters_and_whatmend_lines(run, save):
     name = save()
     edit(name, pos_embed=np.zeros((1, 197, 32), np.float32))
     done = run("doctor", name)
@@ -149,7 +150,7 @@ def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(run, save, monke
 )
 def test_what_is_to_be_pasted_stays_in_one_line(monkeypatch, text, lines):
     monkeypatch.setenv("COLUMNS", "40")
-    assert _to_do(text) == (lines or [f"  → {text}"])
+    assert mend_lines(text) == (lines or [f"  → {text}"])
 
 
 def test_quiet_prints_a_line_a_finding(run, save):
@@ -183,6 +184,19 @@ def test_the_json_is_for_scripts(run, save):
         "neighbour_correlation": None,
     }
     assert sum(each["taken"] for each in done.json["readings"]) == 1
+
+
+def test_python_gives_what_the_command_gives(run, save):
+    name = save(grid=(12, 16))
+    other = save("other.safetensors", grid=(24, 24))
+    done = run("doctor", name, "--expect", 577, "--against", other, "--json").json
+    found = pe_inspect.doctor(pe_inspect.load(name), expect=577, against=pe_inspect.load(other))
+    assert [each.as_dict() for each in found.findings] == done["findings"]
+    assert [each.as_dict() for each in found.readings] == done["readings"]
+    assert list(found.checks) == done["checks"]
+    assert found.pe is found.tables[0]
+    assert found.summary()["findings"] == len(found.to_frame()) == len(done["findings"])
+    assert found.finding.endswith(f"checks. {found.findings[0].message}")
 
 
 def test_what_is_allowed_is_listed_and_does_not_count(run, save):
@@ -350,7 +364,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_timms_models_with_trained_tables_are_healthy(name):
     side, prefix = ARCHITECTURES[name]
-    found = examine(as_trained(name, side, prefix), Expected())
+    found = doctor(as_trained(name, side, prefix))
     assert [finding.message for finding in found.findings] == []
     taken = [each.reading for each in found.readings if each.is_taken]
     assert [(each.grid_size, each.num_prefix_rows) for each in taken] == [((side, side), prefix)]
@@ -370,6 +384,7 @@ def as_trained(name, side, prefix):
     return Checkpoint.from_state_dict({**state, "pos_embed": np.concatenate([rows, table])[None]})
 
 
+@pytest.mark.subprocess
 def test_neither_torch_nor_timm_is_loaded(save, here):
     code = (
         "import sys; sys.argv = ['pe-inspect', 'doctor', sys.argv[1], '--quiet'];"

@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from pe_inspect import __version__
-from pe_inspect.commands import Command, commands
+from pe_inspect.commands import commands
+from pe_inspect.commands.shell.command_registry import Command
 from pe_inspect.commands.shell.program import guarded, program
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UnsafeCheckpoint
 
@@ -35,6 +36,7 @@ def failing(monkeypatch):
     return arm
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_leads_to_the_same_program(door):
     done = subprocess.run(
@@ -203,6 +205,7 @@ def test_a_name_cannot_steer_the_terminal(run, failing):
     assert run("families").err == "Error: none in \\u001b[2Jx\\u202e.pth\\u000d\n"
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["info", "--help"]])
 def test_a_reader_that_goes_away_does_not_stop_the_work(words):
     reading, writing = os.pipe()
@@ -219,6 +222,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_work(words):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 def test_a_full_disk_behind_stdout_is_a_plain_line():
     with Path("/dev/full").open("w") as full:
@@ -234,6 +238,7 @@ def test_a_full_disk_behind_stdout_is_a_plain_line():
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 def test_a_full_disk_behind_stderr_keeps_the_code(here):
     with Path("/dev/full").open("w") as full:
@@ -248,6 +253,7 @@ def test_a_full_disk_behind_stderr_keeps_the_code(here):
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("door", DOORS)
 def test_a_python_without_our_packages_is_told_which_and_how(door):
     done = subprocess.run(

@@ -159,7 +159,7 @@ def test_the_doctors_findings_are_handed_in_with_those_of_the_file(run, save_vit
     assert run("report", "a.safetensors").code == 0
     _, diagnosis = asked["items"]
     assert diagnosis.question == "doctor"
-    assert {"half-precision", "index-buffer", "constant"} <= set(diagnosis.ran)
+    assert {"half-precision", "index-buffer", "constant"} <= set(diagnosis.checks)
     assert diagnosis.pe is asked["items"][0]
 
 

@@ -136,6 +136,7 @@ def test_where_no_image_can_be_read_training_stops(files: FileSplit, workers: in
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.subprocess
 def test_workers_outlive_the_signals_that_others_send_to_the_whole_group(files: FileSplit) -> None:
     expected = loader(files, workers=2).epoch(1)
     epoch = loader(files, workers=2).epoch(1)
@@ -162,6 +163,7 @@ print(len(next(epoch)[1]))
 """
 
 
+@pytest.mark.subprocess
 def test_workers_end_with_the_program_wherever_an_epoch_stands(files: FileSplit) -> None:
     words = [sys.executable, "-c", LEFT_HALF_READ, *map(str, files.files)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

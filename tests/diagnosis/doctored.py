@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 

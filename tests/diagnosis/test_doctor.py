@@ -7,16 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import ROUNDING
 from diagnosis.doctored import codes, pe_of, structured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm as normal
 from timm.layers import build_sincos2d_pos_embed
 
-from pe_inspect.diagnosis.checks import checks
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.checks import Check, checks, checks_of
+from pe_inspect.diagnosis.doctor import allowed_codes, doctor, doctor_by_table
 from pe_inspect.diagnosis.neighbours import neighbours, spectral_excess
+from pe_inspect.errors import UsageError
+from pe_inspect.families import extract
+from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 
 def noise(grid, width=48, seed=0):
@@ -52,7 +57,7 @@ def test_morans_i_is_the_mean_product_of_neighbours():
     pairs += [field[i, j] @ field[i, j + 1] for i in range(3) for j in range(4)]
     expected = np.mean(pairs) / np.mean(np.square(centred).sum(1))
     assert neighbours(rows.astype(np.float32), grid).correlation == pytest.approx(
-        expected, abs=1e-6
+        expected, abs=ROUNDING
     )
 
 
@@ -315,7 +320,7 @@ def test_a_diagnosis_is_a_result_like_the_others():
     assert found.summary()["findings"] == 1.0
     assert found.summary()["constant"] == 1.0
     assert list(found.to_frame()["code"]) == ["constant"]
-    assert set(found.parameters["checks"]) == set(checks)
+    assert set(found.parameters["checks"]) == {check.name for check in checks_of("embedding")}
 
 
 @pytest.mark.parametrize(
@@ -330,3 +335,29 @@ def test_a_diagnosis_is_a_result_like_the_others():
 )
 def test_degenerate_tables_do_not_stop_it(pe):
     assert isinstance(doctor(pe).summary(), dict)
+
+
+def test_a_finding_belongs_to_the_check_that_declares_it():
+    stray = Check("odd", "embedding", ("odd",), lambda pe: iter([Finding("even", "", "", "", "")]))
+    with pytest.raises(ValueError, match=r"check 'odd' does not declare 'even'"):
+        list(stray(pe_of(structured((3, 4)), (3, 4))))
+
+
+def test_what_is_allowed_is_what_some_check_can_find():
+    assert allowed_codes(["scrambled", "axis-order"]) == {"scrambled", "axis-order"}
+    with pytest.raises(UsageError, match="Did you mean 'scrambled'"):
+        allowed_codes(["scramble"])
+
+
+def test_an_embedding_alone_has_no_file_to_compare():
+    with pytest.raises(UsageError, match=r"was given an embedding alone\. Hand in the checkpoint"):
+        doctor(pe_of(structured((3, 4)), (3, 4)), expect=13)
+
+
+def test_every_embedding_of_a_file_is_told_what_is_wrong_with_the_file():
+    half = structured((4, 4)).astype(np.float16).astype(np.float32)
+    twice = np.concatenate([half[:15], half[:1]])  # two patches of one vector
+    file = Checkpoint.from_state_dict({"pos_embed": twice}, hints=Hints(num_prefix_tokens=0))
+    (found,) = doctor_by_table(file, extract(file))
+    assert {"half-precision", "duplicate-rows"} <= {each.code for each in found.findings}
+    assert {"half-precision", "duplicate-rows"} <= set(found.checks)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from diagnosis.doctored import codes, pe_of, structured
 
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.kinds.position_embedding import LayerNormParams
 
 

@@ -9,8 +9,8 @@ import pytest
 import timm.layers.pos_embed
 import torch
 
-from pe_inspect.diagnosis.file_checks import file_checks
-from pe_inspect.diagnosis.file_checks.resampler import broken_resampler
+from pe_inspect.diagnosis.checks import checks, checks_of
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 
@@ -18,8 +18,8 @@ def found(state, name=None, metadata=None, **hints):
     checkpoint = Checkpoint.from_state_dict(state, source="x.pth", hints=Hints(**hints))
     if metadata:
         object.__setattr__(checkpoint, "metadata", metadata)
-    names = [name] if name else list(file_checks)
-    return [finding for each in names for finding in file_checks[each](checkpoint)]
+    asked = [checks[name]] if name else checks_of("file")
+    return [finding for check in asked for finding in check(checkpoint)]
 
 
 def table(rows=13, width=16, kind=np.float32):
@@ -252,8 +252,9 @@ def test_without_timm_there_is_nothing_to_say(monkeypatch):
 
 
 def test_a_timm_that_resamples_wrongly_shows_it(monkeypatch):
-    assert list(broken_resampler()) == []
+    file = Checkpoint.from_state_dict(deit())
+    assert "old-timm" not in doctor(file, ask_timm=True).summary()
     monkeypatch.setattr(timm.layers.pos_embed, "resample_abs_pos_embed", lambda table, **_: table)
-    (finding,) = broken_resampler()
+    (finding,) = (f for f in doctor(file, ask_timm=True).findings if f.code == "old-timm")
     assert finding.code == "old-timm"
     assert "returned a 2×8 table unchanged when asked for 4×4" in finding.message

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from timm.layers import resample_abs_pos_embed
 
-from pe_inspect.diagnosis.against import differences
-from pe_inspect.diagnosis.expectation import expected_resolution, expected_rows
+from pe_inspect.diagnosis.checks.expectation import expected_resolution, expected_rows
+from pe_inspect.diagnosis.checks.other_model import differences
 from pe_inspect.diagnosis.readings import Readings, file_readings, readings
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.grid import PrefixTokens

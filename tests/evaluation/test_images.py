@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from closeness import ROUNDING, assert_close
 from PIL import Image
 
 import pe_inspect as pei
@@ -44,9 +45,7 @@ def test_broken_images_are_left_out_of_every_row(checkpoint, files, batch_size):
     others = pei.evaluate(checkpoint, dataset_of([files[k] for k in whole], whole), **asked)
     assert [row.count for row in found.rows] == [4, 4, 4]
     assert found.parameters["images"] == 4
-    np.testing.assert_allclose(
-        [row.loss for row in found.rows], [row.loss for row in others.rows], rtol=1e-6
-    )
+    assert_close([row.loss for row in found.rows], [row.loss for row in others.rows])
     (note,) = (note for note in found.notes if "cannot be read" in note)
     assert note.startswith(
         "3 of 7 images of the test split cannot be read and were left out: "
@@ -62,7 +61,7 @@ def test_permuted_patches_stay_those_of_their_image(checkpoint, files):
         )
         for size in (1, 7)
     ]
-    assert found[0].rows[1].loss == pytest.approx(found[1].rows[1].loss, rel=1e-6)
+    assert found[0].rows[1].loss == pytest.approx(found[1].rows[1].loss, rel=ROUNDING)
 
 
 def test_where_no_image_can_be_read_it_stops(checkpoint, files):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import ROUNDING, assert_close
 from torch.nn import functional
 
 import pe_inspect as pei
@@ -52,7 +53,7 @@ def test_the_plain_model_is_counted_as_a_loop_counts(learned, checkpoint, noise,
     found = pei.evaluate(checkpoint, dataset, batch_size=batch_size).plain
     top1, top5, loss = by_a_loop(learned, dataset)
     assert found.count == 11
-    np.testing.assert_allclose([found.top1, found.top5, found.loss], [top1, top5, loss], rtol=1e-5)
+    assert_close([found.top1, found.top5, found.loss], [top1, top5, loss], operations=32)
 
 
 def test_other_sizes_are_resized_from_uint8(learned, checkpoint, noise):
@@ -77,7 +78,7 @@ def test_all_methods_are_counted_once_a_plain_one(checkpoint, noise, monkeypatch
     assert not {"timm", "deit"} & set(found.methods)
     assert any(note.startswith("bicubic-aa is also what timm, ") for note in found.notes)
     by_name = {row.method: row for row in found.rows}
-    assert by_name["native"].loss == pytest.approx(by_name["bicubic-aa"].loss, abs=1e-6)
+    assert by_name["native"].loss == pytest.approx(by_name["bicubic-aa"].loss, rel=ROUNDING)
     assert by_name["nearest"].loss == by_name["nearest-exact"].loss  # of twice the patches
     assert "nearest-exact" not in counted
 
@@ -122,7 +123,7 @@ def test_a_network_is_asked_for_another_grid_as_the_live_model_asks_it(
     found = pei.evaluate(checkpoint, noise(), res=[16], method="cpb,cpb-rescaled,nearest")
     own, same, rescaled, nearest = (row for row in found.rows if row.res == (16, 16))
     assert (own.method, same.method, rescaled.method) == ("native", "cpb", "cpb-rescaled")
-    assert same.loss == pytest.approx(own.loss, abs=1e-5)
+    assert same.loss == pytest.approx(own.loss, rel=4 * ROUNDING)
     assert len({round(row.loss, 4) for row in (own, rescaled, nearest)}) == 3
 
 
@@ -208,7 +209,7 @@ def test_permuted_patches_are_the_same_whatever_the_batch_size(checkpoint, noise
         pei.evaluate(checkpoint, noise(), batch_size=size, permute_patches=True).rows[1].loss
         for size in (2, 9)
     ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] == pytest.approx(losses[1], rel=ROUNDING)
 
 
 def test_permuting_moves_whole_patches():
@@ -281,14 +282,14 @@ def test_images_on_the_disk_are_decoded_at_every_size(checkpoint, tmp_path):
         images = FileSplit([files[k] for k in drawn], drawn, (24, 40), share).images
         held = replace(dataset, test=Split(images, drawn))
         losses[share] = pei.evaluate(checkpoint, held, res=[(24, 40)]).rows[1].loss
-    assert losses[0.875] == pytest.approx(found.rows[1].loss, rel=1e-6)
+    assert losses[0.875] == pytest.approx(found.rows[1].loss, rel=ROUNDING)
     asked = pei.evaluate(checkpoint, dataset, res=[(24, 40)], limit=4, crop_pct=0.5)
-    assert asked.rows[1].loss == pytest.approx(losses[0.5], rel=1e-6)
+    assert asked.rows[1].loss == pytest.approx(losses[0.5], rel=ROUNDING)
     assert asked.parameters["crop_pct"] == 0.5
     config = {**checkpoint.metadata["config"], "recipe": {"crop_pct": 1.0}}
     trained = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
     as_trained = pei.evaluate(trained, dataset, res=[(24, 40)], limit=4)
-    assert as_trained.rows[1].loss == pytest.approx(losses[1.0], rel=1e-6)
+    assert as_trained.rows[1].loss == pytest.approx(losses[1.0], rel=ROUNDING)
     assert len({round(loss, 4) for loss in losses.values()}) == 3
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from closeness import ROUNDING
 from PIL import Image
 
 import pe_inspect as pei
@@ -55,7 +56,7 @@ def test_images_are_read_as_the_recipe_read_them(trained, folder):
     checkpoint = trained(stream="on", crop_pct=0.6)
     found = pei.evaluate(checkpoint)
     assert found.parameters["crop_pct"] == 0.6
-    assert found.plain.loss == pytest.approx(loss_of_crop(checkpoint, folder, 0.6), rel=1e-6)
+    assert found.plain.loss == pytest.approx(loss_of_crop(checkpoint, folder, 0.6), rel=ROUNDING)
     assert any(CROPPED.format("60.0%") in note for note in found.notes)
 
 
@@ -64,7 +65,7 @@ def test_a_share_that_is_asked_for_acts_whatever_the_recipe(trained, folder, str
     checkpoint = trained(stream=stream, crop_pct=0.6)
     found = pei.evaluate(checkpoint, crop_pct=0.3)
     assert found.parameters["crop_pct"] == 0.3
-    assert found.plain.loss == pytest.approx(loss_of_crop(checkpoint, folder, 0.3), rel=1e-6)
+    assert found.plain.loss == pytest.approx(loss_of_crop(checkpoint, folder, 0.3), rel=ROUNDING)
 
 
 def test_images_that_are_held_are_not_cropped(trained, noise):

@@ -130,6 +130,7 @@ def test_a_window_that_one_stage_has_is_shrunk_for_the_others(make):
     assert "window 3×4, as 6×8 in its proportions" in pe.notes
 
 
+@pytest.mark.subprocess
 def test_without_arch_timm_is_not_imported():
     program = (
         "import sys, numpy as np; from pe_inspect.families import extract; "

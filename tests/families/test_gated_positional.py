@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 from timm.models.convit import GPSA
 
 from pe_inspect.errors import AmbiguousCheckpoint
@@ -34,9 +35,7 @@ def test_on_a_square_grid_it_is_timm_s(make):
     scores = module.pos_proj(module.get_rel_indices(25)).permute(0, 3, 1, 2)
     assert (pe.family, pe.kind, pe.join) == ("gated_positional", "function", "layer")
     assert (pe.num_heads, pe.num_prefix_rows) == (4, 0)
-    np.testing.assert_allclose(
-        pe.tables[0].values, scores.softmax(-1)[0].detach().numpy(), atol=1e-6
-    )
+    assert_close(pe.tables[0].values, scores.softmax(-1)[0].detach().numpy())
 
 
 def test_on_another_grid_it_is_the_paper_s(make):
@@ -50,7 +49,7 @@ def test_on_another_grid_it_is_the_paper_s(make):
             offsets = [(b - x, a - y) for a, b in np.ndindex(3, 4)]
             scores = [weight[head] @ (i, j, i * i + j * j) + bias[head] for i, j in offsets]
             shares = np.exp(scores) / np.exp(scores).sum()
-            np.testing.assert_allclose(pe.tables[0].values[head, query], shares, atol=1e-6)
+            assert_close(pe.tables[0].values[head, query], shares)
 
 
 def test_the_gates_are_noted_as_shares(make):
@@ -73,7 +72,7 @@ def test_convit_has_a_table_too_and_its_grid_is_taken(make):
     assert "grid 6×6 as in pos_embed" in pe.notes
     expected = model.blocks[9].attn
     scores = expected.pos_proj(expected.get_rel_indices(36)).permute(0, 3, 1, 2).softmax(-1)
-    np.testing.assert_allclose(pe.tables[9].values, scores[0].detach().numpy(), atol=1e-6)
+    assert_close(pe.tables[9].values, scores[0].detach().numpy())
 
 
 def test_without_a_grid_it_is_refused(make):

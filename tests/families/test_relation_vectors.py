@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 from timm.layers.bottleneck_attn import PosEmbedRel
 from timm.layers.halo_attn import PosEmbedRel as HaloPosEmbedRel
 from timm.layers.lambda_layer import LambdaLayer
@@ -74,7 +75,7 @@ def test_sam_s_vectors_are_those_that_its_attention_multiplies_queries_with(make
 
     (pe,) = extract(make.checkpoint(state))
 
-    np.testing.assert_allclose(maps_of(pe)["blocks.0"][0], cosines_with_itself(vectors), atol=1e-6)
+    assert_close(maps_of(pe)["blocks.0"][0], cosines_with_itself(vectors))
 
 
 def test_mvitv2_s_vectors_are_timm_s_too(make):
@@ -91,9 +92,7 @@ def test_mvitv2_s_vectors_are_timm_s_too(make):
 
     (pe,) = extract(make.checkpoint(state))
 
-    np.testing.assert_allclose(
-        maps_of(pe)["stages.0.blocks.0"][0], cosines_with_itself(probed(logits, 15)), atol=1e-6
-    )
+    assert_close(maps_of(pe)["stages.0.blocks.0"][0], cosines_with_itself(probed(logits, 15)))
     assert any("where queries or keys are pooled" in note for note in pe.notes)
 
 
@@ -124,9 +123,7 @@ def test_botnet_counts_offsets_from_the_query_to_the_key(make):
     (pe,) = extract(make.checkpoint(under("stages.2.1.self_attn.pos_embed", module)))
 
     assert (pe.grid_size, pe.relation) == ((3, 5), Relation("sum", "key-query"))
-    np.testing.assert_allclose(
-        maps_of(pe)["stages.2.1"][0], cosines_with_itself(vectors), atol=1e-6
-    )
+    assert_close(maps_of(pe)["stages.2.1"][0], cosines_with_itself(vectors))
 
 
 @pytest.mark.parametrize(("block", "halo", "said"), [(8, 2, None), (7, 2, None), (4, 3, (4, 4))])
@@ -144,9 +141,7 @@ def test_halonet_s_unused_rows_are_left_out_and_offset_0_is_in_the_middle(make, 
     to_block = to_window.reshape(block**2, window, window, DIM)[:, inner, inner]
     vectors = to_block.reshape(block**2, block**2, DIM)
     assert pe.grid_size == (block, block)
-    np.testing.assert_allclose(
-        maps_of(pe)["stages.2.1"][0], cosines_with_itself(vectors), atol=1e-6
-    )
+    assert_close(maps_of(pe)["stages.2.1"][0], cosines_with_itself(vectors))
     unused = 2 * halo
     assert any(f"the first {unused} of {2 * window - 1} rows" in note for note in pe.notes)
 
@@ -198,7 +193,7 @@ def test_lambda_layers_with_a_table_for_all_offsets(make):
     assert (pe.family, pe.grid_size) == ("lambda_relative", (3, 5))
     assert pe.tables[0].shape == (5 * 9, DIM)
     expected = cosines_with_itself(lambda_vectors(layer, (3, 5)))
-    np.testing.assert_allclose(maps_of(pe)["stages.2.1"][0], expected, atol=1e-6)
+    assert_close(maps_of(pe)["stages.2.1"][0], expected)
 
 
 def test_lambda_layers_with_a_kernel_have_no_vector_beyond_its_reach(make):
@@ -211,7 +206,7 @@ def test_lambda_layers_with_a_kernel_have_no_vector_beyond_its_reach(make):
     with np.errstate(invalid="ignore"):
         expected = np.nan_to_num(cosines_with_itself(vectors))
     shown = maps_of(pe)["stages.2.1"][0]
-    np.testing.assert_allclose(shown, expected, atol=1e-6)
+    assert_close(shown, expected)
     assert (shown == 0).sum() == (np.abs(vectors).sum(2) == 0).sum()
     assert pe.num_parameters == 9 * DIM + DIM
 
@@ -245,7 +240,7 @@ def test_coat_s_vectors_are_what_its_convolution_adds_for_one_value(make):
     for head, channels in enumerate((np.s_[:4], np.s_[4:])):
         with np.errstate(invalid="ignore"):
             expected = np.nan_to_num(cosines_with_itself(vectors[:, :, channels]))
-        np.testing.assert_allclose(maps_of(pe)["crpe1"][head], expected, atol=1e-5)
+        assert_close(maps_of(pe)["crpe1"][head], expected, operations=32)
 
 
 def test_a_file_that_kept_only_the_blocks_names_of_shared_kernels_reads_the_same(make):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
@@ -47,7 +48,7 @@ def test_swin_s_bias_is_timm_s_in_windows_that_are_not_square(make):
     assert [table.layer for table in pe.tables] == names
     for table, bias in zip(pe.tables, timm_biases(model), strict=True):
         assert table.grid_size == (3, 5)
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
     assert pe.num_parameters == 45 * (2 + 4 + 4)
 
 
@@ -59,7 +60,7 @@ def test_a_window_that_swin_shrinks_to_a_small_stage_follows_from_the_image_size
 
     assert [table.grid_size for table in pe.tables] == [(3, 5), (3, 5), (2, 3)]
     for table, bias in zip(pe.tables, timm_biases(model), strict=True):
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
     assert "window 2×3 where the stage's grid is smaller than 3×5" in pe.notes
 
 
@@ -83,7 +84,7 @@ def test_beit_s_three_last_rows_are_cls(make):
 
     assert (pe.grid_size, pe.num_prefix_rows, pe.num_prefix_tokens) == ((3, 4), 1, 1)
     for table, bias in zip(pe.tables, timm_biases(model), strict=True):
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
     assert pe.tables[0].patches.shape == (3, 12, 12)
 
 
@@ -157,7 +158,7 @@ def test_torchvision_s_swin(make):
     ]
     for table, block in zip(pe.tables, (model.features[1][0], *model.features[3])):
         bias = block.attn.get_relative_position_bias()[0].detach().numpy()
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
     paths = [norm.path for norm in pe.norms]
     assert paths[:3] == ["patch_embed.norm", "layers.0.blocks.0.norm1", "layers.0.blocks.0.norm2"]
 
@@ -307,7 +308,7 @@ def test_maxvit_has_two_biases_a_block_within_windows_and_across_them(make, name
     for table, module in zip(pe.tables, bias.values(), strict=True):
         assert table.grid_size == (3, 5)
         wanted = module.get_bias().detach().numpy().reshape(2, 15, 15)
-        np.testing.assert_allclose(table.values, wanted, atol=1e-6)
+        assert_close(table.values, wanted)
 
 
 def test_heads_first_tables_say_their_window_themselves(make):
@@ -333,7 +334,7 @@ def test_coatnet_and_maxvit_as_timm_builds_them(make, name):
     wanted = timm_windows(model)
     assert len(pe.tables) == len(wanted)
     for table, bias in zip(pe.tables, wanted, strict=True):
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
 
 
 def test_gc_vit_s_stages_differ_in_window_and_a_flag_need_only_fit_one(make):
@@ -351,7 +352,7 @@ def test_gc_vit_s_stages_differ_in_window_and_a_flag_need_only_fit_one(make):
 
     assert [table.grid_size for table in pe.tables] == [(3, 5), (3, 5), (6, 10), (3, 5)]
     for table, bias in zip(pe.tables, timm_windows(model), strict=True):
-        np.testing.assert_allclose(table.values, bias, atol=1e-6)
+        assert_close(table.values, bias)
 
 
 def test_torchvision_s_maxvit(make):
@@ -376,7 +377,7 @@ def test_torchvision_s_maxvit(make):
     assert [table.part for table in pe.tables[:2]] == ["window_attention", "grid_attention"]
     for table, module in zip(pe.tables, modules, strict=True):
         bias = module.get_relative_positional_bias().detach().numpy()
-        np.testing.assert_allclose(table.values, bias[0], atol=1e-6)
+        assert_close(table.values, bias[0])
 
 
 def test_a_bias_is_expanded_only_where_somebody_looks(make):

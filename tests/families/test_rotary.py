@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UsageError
 from pe_inspect.families import extract
@@ -18,8 +19,8 @@ def turns_like(values, table, *, in_halves=False):
     sine, cosine = np.split(table.detach().numpy(), 2, axis=-1)
     half = sine.shape[-1] // 2
     pick = np.s_[..., :half] if in_halves else np.s_[..., ::2]
-    np.testing.assert_allclose(np.sin(values), sine[pick], atol=1e-6)
-    np.testing.assert_allclose(np.cos(values), cosine[pick], atol=1e-6)
+    assert_close(np.sin(values), sine[pick], at=values)
+    assert_close(np.cos(values), cosine[pick], at=values)
 
 
 def small(name, **kwargs):
@@ -39,7 +40,7 @@ def test_s_chh_s_buffers_hold_each_angle_twice_x_before_y(make):
     thetas = 10000.0 ** (-2 * np.arange(1, 5) / 8)  # its first angle is 0.3162, not 1
     for patch, (y, x) in enumerate(np.ndindex(3, 5)):
         angles = np.concatenate([(x + 1) * thetas, (y + 1) * thetas])
-        np.testing.assert_allclose(pe.tables[1].values[0, patch], angles, atol=1e-6)
+        assert_close(pe.tables[1].values[0, patch], angles)
     assert "grid 3×5 read from the rotary buffers" in pe.notes
     assert "all heads × 8 angles" in pe.headline
 
@@ -48,7 +49,7 @@ def test_s_chh_s_angles_keep_growing_beyond_a_full_turn(make):
     (pe,) = extract(make.checkpoint(make.schh("rope", grid=(2, 40), dim=32, heads=2)))
 
     first = pe.tables[0].values[0, :40, 0]
-    np.testing.assert_allclose(first, 10000 ** (-1 / 4) * np.arange(1, 41), atol=1e-4)
+    assert_close(first, 10000 ** (-1 / 4) * np.arange(1, 41), operations=64)
 
 
 def test_a_block_that_lacks_one_of_its_buffers_is_refused(make):
@@ -98,7 +99,7 @@ def test_naver_s_layout_is_timm_s_with_the_heads_folded(make, said):
     assert (pe.grid_size, pe.num_heads) == ((3, 4), 2)
     for patch, (y, x) in enumerate(np.ndindex(3, 4)):
         expected = x * freqs[0, 1] + y * freqs[1, 1]
-        np.testing.assert_allclose(pe.tables[1].values[:, patch], expected, atol=1e-6)
+        assert_close(pe.tables[1].values[:, patch], expected)
     assert ("2 heads of 64 channels assumed (--num-heads)" in pe.notes) is (said is None)
 
 
@@ -171,7 +172,7 @@ def test_axial_angles_grow_evenly_along_each_axis(make):
     field = pe.tables[0].values[0].reshape(20, 30, -1)
     for axis in (0, 1):
         steps = np.diff(field, axis=axis)
-        np.testing.assert_allclose(steps, np.broadcast_to(steps[:1, :1], steps.shape), atol=1e-5)
+        assert_close(steps, np.broadcast_to(steps[:1, :1], steps.shape), at=field)
 
 
 def test_eva02_has_a_table_and_a_rotary_embedding(make):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
@@ -33,8 +34,8 @@ def saved(model, **arguments):
 def turns_like(angles, table, *, in_halves):
     sine, cosine = np.split(table.detach().numpy(), 2, axis=-1)
     pick = np.s_[..., : sine.shape[-1] // 2] if in_halves else np.s_[..., ::2]
-    np.testing.assert_allclose(np.sin(angles), sine[pick], atol=1e-5)
-    np.testing.assert_allclose(np.cos(angles), cosine[pick], atol=1e-5)
+    assert_close(np.sin(angles), sine[pick], at=angles)
+    assert_close(np.cos(angles), cosine[pick], at=angles)
 
 
 @pytest.mark.parametrize("rope_type", ["axial", "dinov3"])

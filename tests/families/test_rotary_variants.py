@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 from timm.layers import RotaryEmbeddingDinoV3
 from timm.layers.pos_embed_sincos import RotaryEmbedding, RotaryEmbeddingCat, RotaryEmbeddingMRope
 
@@ -23,8 +24,8 @@ HALF = "pairs of channels lie half a head apart: (i, i + head_dim/2), as in rota
 
 
 def same_rotation(angles, sines, cosines):
-    np.testing.assert_allclose(np.sin(angles), sines, atol=1e-6)
-    np.testing.assert_allclose(np.cos(angles), cosines, atol=1e-6)
+    assert_close(np.sin(angles), sines, at=angles)
+    assert_close(np.cos(angles), cosines, at=angles)
 
 
 def positions(grid):
@@ -60,7 +61,7 @@ def test_swin_rope_turns_on_its_window_and_axial_is_told_from_mixed(make, mixed)
     freqs = state["layers.1.blocks.0.attn.rope_freqs"]
     x, y = positions((3, 4))
     expected = x[:, None] * freqs[0][:, None] + y[:, None] * freqs[1][:, None]
-    np.testing.assert_allclose(pe.tables[1].values, expected, atol=1e-6)
+    assert_close(pe.tables[1].values, expected)
     assert "grid 3×4 read from rope_t_x" in pe.notes
     kind = "mixed: learned for each head" if mixed else "axial, and fixed: all heads alike"
     assert f"frequencies are {kind}" in pe.notes
@@ -79,7 +80,7 @@ def test_frequencies_that_blocks_keep_to_themselves(make):
 
     freqs = state["blocks.1.attn.freqs"].reshape(2, heads, 1, 32)
     expected = x[:, None] * freqs[0] + y[:, None] * freqs[1]
-    np.testing.assert_allclose(pe.tables[1].values, expected, atol=1e-6)
+    assert_close(pe.tables[1].values, expected)
     assert pe.num_parameters == 2 * 2 * heads * 32
     assert "2 heads of 64 channels assumed (--num-heads)" in pe.notes
 
@@ -200,7 +201,7 @@ def test_gemma_turns_half_a_head_by_x_and_half_by_y(make):
     frequencies = 100.0 ** (-2 * np.arange(16) / 32)  # 64 channels a head
     x, y = positions((2, 3))
     expected = np.concatenate([np.outer(x, frequencies), np.outer(y, frequencies)], axis=1)
-    np.testing.assert_allclose(pe.tables[0].values[0], expected, atol=1e-6)
+    assert_close(pe.tables[0].values[0], expected)
     assert any("a quarter of a head apart" in note for note in pe.notes)
 
 
@@ -244,7 +245,7 @@ def test_every_rotary_module_of_timm_is_asked_in_its_own_way(rope):
 
     embed = rope.get_embed([3, 4])
     expected = embed if isinstance(embed, tuple) else embed.chunk(2, dim=-1)
-    np.testing.assert_allclose(sines, expected[0].numpy(), atol=1e-7)
-    np.testing.assert_allclose(cosines, expected[1].numpy(), atol=1e-7)
+    assert_close(sines, expected[0].numpy())
+    assert_close(cosines, expected[1].numpy())
     is_half = getattr(rope, "rotate_half", True)
     assert pairing_of(cosines) == ("half" if is_half else "interleaved")

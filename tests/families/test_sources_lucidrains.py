@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
@@ -203,7 +204,7 @@ def test_levit_s_bias_is_looked_up_by_distance_and_divided_by_the_scale(make):
         bias = state[f"{layer}.0.pos_bias.weight"][index].transpose(2, 0, 1) / 4**-0.5
         halves = index.shape[0] < index.shape[1]
         asks = (rows % 2 == 0) & (columns % 2 == 0) if halves else ...
-        np.testing.assert_allclose(table.values[:, asks], bias, rtol=1e-6)
+        assert_close(table.values[:, asks], bias)
     halved = "in backbone.1.layers.0 only every second row and column of patches asks"
     assert any(note.startswith(halved) for note in pe.notes)
     assert (
@@ -223,7 +224,7 @@ def test_levit_s_bias_on_a_grid_that_is_no_square(make):
 
     assert pe.tables[0].values.shape == (2, 12, 12)
     stored = state[f"{at}.pos_bias.weight"] / 4**-0.5
-    np.testing.assert_allclose(pe.tables[0].values[:, 5, 11], stored[1 * 4 + 2], rtol=1e-6)
+    assert_close(pe.tables[0].values[:, 5, 11], stored[1 * 4 + 2])
 
 
 def test_levit_s_bias_without_its_queries_cannot_be_scaled(make):
@@ -243,7 +244,7 @@ def test_vit_nd_turns_by_row_and_column_times_the_frequencies_of_each_head(make)
     assert (pe.family, pe.kind, pe.grid_size, pe.num_parameters) == ("rotary", "phases", (3, 5), 0)
     assert [table.layer for table in pe.tables] == ["blocks.0", "blocks.1"]
     wanted = [[freqs[h] @ np.float32([y, x]) for y, x in np.ndindex(3, 5)] for h in range(2)]
-    np.testing.assert_allclose(pe.tables[1].values, wanted, rtol=1e-5, atol=1e-6)
+    assert_close(pe.tables[1].values, wanted)
     assert any("(i, i + head_dim/2)" in note for note in pe.notes)
 
 
@@ -256,7 +257,7 @@ def test_rvt_s_rows_and_columns_go_from_minus_pi_to_pi_times_each_scale(make):
     assert (pe.family, pe.grid_size, pe.tables[0].shape) == ("rotary", (3, 5), (1, 15, 8))
     downs, acrosses = (-1, 0, 1), (-1, -0.5, 0, 0.5, 1)
     wanted = [[*(np.pi * v * scales), *(np.pi * u * scales)] for v in downs for u in acrosses]
-    np.testing.assert_allclose(pe.tables[0].values[0], wanted, rtol=1e-5, atol=1e-6)
+    assert_close(pe.tables[0].values[0], wanted)
     assert any("pairs of channels are interleaved" in note for note in pe.notes)
     unsure = "the scales are stored even where the model was built with use_rotary=False"
     assert unsure in pe.notes

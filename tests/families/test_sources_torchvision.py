@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from torchvision.models import MaxVit, SwinTransformer, VisionTransformer
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
@@ -73,7 +74,7 @@ def test_swin_s_biases_of_a_window_that_is_no_square_are_its_own(read):
     blocks = [m for m in model.modules() if hasattr(m, "get_relative_position_bias")]
     for layer, block in zip(pe.tables, blocks, strict=True):
         theirs = block.get_relative_position_bias()[0].detach().numpy()
-        np.testing.assert_allclose(layer.values, theirs, atol=1e-6)
+        assert_close(layer.values, theirs)
     assert [norm.eps for norm in pe.norms] == eps_of(model, pe)
 
 
@@ -88,7 +89,7 @@ def test_swin_v2_s_window_is_read_from_its_persisted_coordinates(read):
     blocks = [m for m in model.modules() if hasattr(m, "get_relative_position_bias")]
     for layer, block in zip(pe.tables, blocks, strict=True):
         theirs = block.get_relative_position_bias()[0].detach().numpy()
-        np.testing.assert_allclose(layer.values, theirs, atol=1e-5)
+        assert_close(layer.values, theirs, operations=32)
 
 
 def test_maxvit_has_a_bias_for_windows_and_one_for_grids(read):
@@ -103,7 +104,7 @@ def test_maxvit_has_a_bias_for_windows_and_one_for_grids(read):
     modules = [m for m in model.modules() if hasattr(m, "get_relative_positional_bias")]
     for layer, module in zip(pe.tables, modules, strict=True):
         theirs = module.get_relative_positional_bias()[0].detach().numpy()
-        np.testing.assert_allclose(layer.values, theirs, atol=1e-6)
+        assert_close(layer.values, theirs)
 
 
 def test_a_table_without_a_square_reading_lists_them(read):

@@ -10,6 +10,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import transformers as hf
@@ -196,7 +197,7 @@ def test_beit_s_biases_are_the_library_s_own(kind, tmp_path):
     assert [layer.layer for layer in pe.tables] == ["blocks.0", "blocks.1"]
     modules = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
     for layer, module in zip(pe.tables, modules, strict=True):
-        np.testing.assert_allclose(layer.values, beit_bias(module, (3, 4)), atol=1e-6)
+        assert_close(layer.values, beit_bias(module, (3, 4)))
     check_norms(model, pe)
 
 
@@ -210,7 +211,7 @@ def test_beit_may_share_one_bias_and_have_a_table_too(tmp_path):
         table.tables[0].values, values_of(model, "embeddings.position_embeddings")
     )
     (module,) = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
-    np.testing.assert_allclose(bias.tables[1].values, beit_bias(module, (3, 4)), atol=1e-6)
+    assert_close(bias.tables[1].values, beit_bias(module, (3, 4)))
     assert "one table, shared by all 2 blocks" in bias.notes
 
 
@@ -277,7 +278,7 @@ def test_swin_s_biases_and_absolute_table_are_the_library_s_own(tmp_path):
     for layer, module in zip(bias.tables, modules, strict=True):
         index = module.relative_position_index.reshape(-1)
         theirs = module.relative_position_bias_table[index].reshape(9, 9, -1).permute(2, 0, 1)
-        np.testing.assert_allclose(layer.values, theirs.detach().numpy(), atol=1e-6)
+        assert_close(layer.values, theirs.detach().numpy())
     check_norms(model, bias)
 
 
@@ -295,9 +296,7 @@ def test_swin_v2_s_window_is_that_of_its_config(tmp_path):
         table = module.continuous_position_bias_mlp(module.relative_coords_table)
         table = table.view(-1, layer.values.shape[0])
         theirs = table[module.relative_position_index.view(-1)].view(9, 9, -1).permute(2, 0, 1)
-        np.testing.assert_allclose(
-            layer.values, (16 * torch.sigmoid(theirs)).detach().numpy(), atol=1e-5
-        )
+        assert_close(layer.values, (16 * torch.sigmoid(theirs)).detach().numpy(), operations=32)
 
 
 def test_sam_s_image_encoder_has_a_table_and_offsets_by_axis(tmp_path):
@@ -372,8 +371,8 @@ def test_rotations_are_computed_from_the_config(kind, tmp_path):
         cosines, sines = model.rope_embeddings(torch.zeros(1, 3, 48, 64))
         half = cosines.shape[-1] // 2
         angles = pe.tables[0].values[0]
-        np.testing.assert_allclose(np.cos(angles), cosines[:, :half].numpy(), atol=1e-5)
-        np.testing.assert_allclose(np.sin(angles), sines[:, :half].numpy(), atol=1e-5)
+        assert_close(np.cos(angles), cosines[:, :half].numpy(), at=angles)
+        assert_close(np.sin(angles), sines[:, :half].numpy(), at=angles)
 
 
 def test_a_timm_model_in_the_wrapper_is_timm_s(tmp_path):

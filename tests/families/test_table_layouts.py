@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from closeness import assert_close
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
@@ -219,7 +220,7 @@ def test_naflexvit_adds_them_so_too(make):
     (pe,) = extract(make.checkpoint(model.state_dict()))
 
     embeds._apply_factorized_pos_embed(pooled, (3, 3))
-    np.testing.assert_allclose(pe.tables[0].values, pooled[0].detach().numpy(), atol=1e-6)
+    assert_close(pe.tables[0].values, pooled[0].detach().numpy())
     assert (pe.num_prefix_rows, pe.num_prefix_tokens) == (0, 4)
 
 
@@ -258,7 +259,7 @@ def test_gemma_s_patch_embedding_reads_x_from_the_first_axis(make):
 
     with torch.no_grad():
         added = embed(torch.zeros(1, 3, 12, 20))[0]
-    np.testing.assert_allclose(pe.tables[0].values, added[0].numpy(), atol=1e-6)
+    assert_close(pe.tables[0].values, added[0].numpy())
 
 
 @pytest.mark.parametrize("key", ["head.pos_embed", "visual.attnpool.positional_embedding"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from pe_inspect.analysis.compare import alongside
 from pe_inspect.analysis.evolution import evolution
@@ -66,7 +67,7 @@ def test_a_row_is_a_layer_and_a_column_an_epoch_thinned_evenly_and_said_so(figur
 def test_the_maps_are_those_of_the_query_patch(figures, result):
     image = np.asarray(figures["evolution_maps"].axes[0].images[0].get_array())
     (_, stack) = next(result.query_maps())
-    np.testing.assert_allclose(image[:3, :5], np.clip(stack[0], -1, 1), atol=1e-6)
+    assert_close(image[:3, :5], np.clip(stack[0], -1, 1))
 
 
 def test_two_snapshots_of_one_layer_are_enough(vectors):

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from closeness import ROUNDING
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
@@ -120,7 +121,7 @@ def test_the_query_patch_is_outlined_in_every_layer(result):
     assert len(ink.get_segments()) == len(halo.get_segments()) == 7
     for square in ink.get_segments():
         column, row = square.mean(axis=0, where=[[True, True]] * 4 + [[False, False]])
-        assert image[round(row), round(column)] == pytest.approx(1, abs=1e-6)
+        assert image[round(row), round(column)] == pytest.approx(1, abs=ROUNDING)
     assert "Cosine similarity of patch (2, 4) with every patch, layer by layer" in words_of(fig)
     assert main_axes(fig).get_xlabel() == "patch column"
     assert main_axes(fig).get_ylabel() == "patch row"
@@ -313,6 +314,7 @@ def test_the_colours_get_lighter_all_the_way_and_are_grey_at_zero():
     assert np.ptp(colours[255]) < 0.02
 
 
+@pytest.mark.subprocess
 def test_drawing_loads_neither_pyplot_nor_seaborn_nor_pandas():
     program = (
         "import sys, pe_inspect.figures.similarity; "

@@ -3,16 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pe_inspect.kinds.affinity import affinity, cosines
+from pe_inspect.kinds.affinity import cosines
+from pe_inspect.kinds.all_kinds import kind_of
 from pe_inspect.kinds.position_embedding import LayerPE
 
 rows = st.tuples(st.integers(2, 9), st.integers(1, 7)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(-8, 8, width=32))
 )
+
+
+def affinity(word, tables):
+    return kind_of(word, tables).affinity(tables)
 
 
 def torch_cosines(values):
@@ -24,14 +30,14 @@ def torch_cosines(values):
 def test_cosines_are_torchs(patches, width):
     values = np.random.default_rng(0).normal(0, 0.02, (patches, width)).astype(np.float32)
 
-    np.testing.assert_allclose(cosines(values).map(None), torch_cosines(values), atol=1e-6)
+    assert_close(cosines(values).map(None), torch_cosines(values))
 
 
 def test_huge_and_tiny_rows_have_cosines_too():
     values = np.array([[1e30, 1e30], [1e-30, 0], [3, 4]], np.float32)
 
     expected = [[1, 0.5**0.5, 7 / 50**0.5], [0.5**0.5, 1, 0.6], [7 / 50**0.5, 0.6, 1]]
-    np.testing.assert_allclose(cosines(values).map(None), expected, atol=1e-6)
+    assert_close(cosines(values).map(None), expected)
 
 
 @pytest.mark.parametrize("broken", [0, np.nan, np.inf, -np.inf])
@@ -45,9 +51,7 @@ def test_a_zero_or_non_finite_row_has_no_cosines(broken):
     assert np.isnan(result[2]).all()
     assert np.isnan(result[:, 2]).all()
     others = [0, 1, 3, 4, 5]
-    np.testing.assert_allclose(
-        result[np.ix_(others, others)], torch_cosines(values[others]), atol=1e-6
-    )
+    assert_close(result[np.ix_(others, others)], torch_cosines(values[others]))
     np.testing.assert_array_equal(alike.undefined, [False, False, True, False, False, False])
 
 
@@ -60,7 +64,7 @@ def test_cosines_are_symmetric_bounded_and_one_with_themselves(values):
     np.testing.assert_array_equal(result, result.T)
     defined = result[~np.isnan(result)]
     assert (np.abs(defined) <= 1).all()
-    np.testing.assert_allclose(np.diag(result)[~alike.undefined], 1, atol=1e-6)
+    assert_close(np.diag(result)[~alike.undefined], 1)
     np.testing.assert_array_equal(np.isnan(result).all(axis=1), alike.undefined)
 
 
@@ -72,7 +76,7 @@ def test_permuting_rows_permutes_the_map(values, random):
 
     permuted = cosines(values[order]).map(None)
 
-    np.testing.assert_allclose(permuted, cosines(values).map(None)[np.ix_(order, order)], atol=2e-6)
+    assert_close(permuted, cosines(values).map(None)[np.ix_(order, order)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,9 +84,7 @@ def test_permuting_rows_permutes_the_map(values, random):
 def test_some_rows_are_rows_of_the_whole_map(values):
     alike = cosines(values)
 
-    np.testing.assert_allclose(
-        alike.rows([1, 0])[0], alike.map(None)[[1, 0]], atol=1e-6, equal_nan=True
-    )
+    assert_close(alike.rows([1, 0])[0], alike.map(None)[[1, 0]])
 
 
 def test_a_bias_is_its_own_affinity_without_the_prefix():
@@ -90,7 +92,7 @@ def test_a_bias_is_its_own_affinity_without_the_prefix():
     alike = affinity("bias", [LayerPE("blocks.0", bias, (3, 4), 1)])
 
     np.testing.assert_array_equal(alike.map(2), bias[2, 1:, 1:])
-    np.testing.assert_allclose(alike.map(None), bias[:, 1:, 1:].mean(0), atol=1e-6)
+    assert_close(alike.map(None), bias[:, 1:, 1:].mean(0))
     np.testing.assert_array_equal(alike.rows([5]), bias[:, 6:7, 1:])
     assert alike.num_heads == 3
 
@@ -115,9 +117,9 @@ def test_phases_are_compared_by_the_mean_cosine_of_their_differences():
                 expected[head, i, j] = np.cos(phases[head, i] - phases[head, j]).mean()
 
     for head in range(2):
-        np.testing.assert_allclose(alike.map(head), expected[head], atol=1e-6)
-    np.testing.assert_allclose(alike.map(None), expected.mean(0), atol=1e-6)
-    np.testing.assert_allclose(alike.rows([7, 2], 1)[0], expected[1, [7, 2]], atol=1e-6)
+        assert_close(alike.map(head), expected[head])
+    assert_close(alike.map(None), expected.mean(0))
+    assert_close(alike.rows([7, 2], 1)[0], expected[1, [7, 2]])
 
 
 def test_a_phase_that_is_not_finite_leaves_its_patch_undefined():
@@ -152,11 +154,11 @@ def test_relations_are_compared_with_the_relation_to_itself(height, width, k):
                 own @ a / np.linalg.norm(own) / np.linalg.norm(a)
                 for a in (relation(name, i, j) for j in range(patches))
             ]
-            np.testing.assert_allclose(alike.map(head)[i], expected, atol=1e-5)
+            assert_close(alike.map(head)[i], expected, operations=32)
 
 
 def test_effective_embeddings_are_compared_by_cosine():
     values = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
     alike = affinity("function", [LayerPE("stage.0", values, (3, 4))])
 
-    np.testing.assert_allclose(alike.map(None), torch_cosines(values), atol=1e-6)
+    assert_close(alike.map(None), torch_cosines(values))

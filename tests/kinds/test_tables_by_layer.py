@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from torch.nn.functional import layer_norm
 
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
@@ -26,9 +27,7 @@ def test_the_arithmetic_is_that_of_torchs_layer_norm(vectors, eps):
     pe = vectors(width=24)
     values, norm = pe.tables[0].values, pe.norms[0]
 
-    np.testing.assert_allclose(
-        normalised(values, norm, ln_eps=eps), torch_norm(values, norm, eps), atol=1e-6
-    )
+    assert_close(normalised(values, norm, ln_eps=eps), torch_norm(values, norm, eps))
 
 
 def test_an_rms_norm_is_torchs_rms_norm():
@@ -39,7 +38,7 @@ def test_an_rms_norm_is_torchs_rms_norm():
 
     expected = torch.nn.functional.rms_norm(torch.tensor(values), (12,), torch.tensor(weight), 1e-6)
 
-    np.testing.assert_allclose(normalised(values, norm), expected, atol=1e-6)
+    assert_close(normalised(values, norm), expected)
 
 
 def test_lape_normalises_what_the_layer_before_received(vectors):
@@ -54,7 +53,7 @@ def test_lape_normalises_what_the_layer_before_received(vectors):
 
     assert list(actual) == list(expected)
     for layer, values in expected.items():
-        np.testing.assert_allclose(actual[layer], values, atol=1e-5)
+        assert_close(actual[layer], values, operations=32)
 
 
 def test_lape_is_not_the_norm_of_the_stored_table(vectors):
@@ -66,7 +65,7 @@ def test_lape_is_not_the_norm_of_the_stored_table(vectors):
     wrong = torch_norm(pe.tables[0].values, norms["blocks.2"])
     assert np.abs(actual["blocks.2"] - wrong).max() > 0.1
     right = torch_norm(actual["blocks.1"], norms["blocks.2"])
-    np.testing.assert_allclose(actual["blocks.2"], right, atol=1e-5)
+    assert_close(actual["blocks.2"], right, operations=32)
 
 
 @pytest.mark.parametrize("join", ["input", "share"])
@@ -81,7 +80,7 @@ def test_one_table_is_seen_through_norm1_of_every_layer(vectors, join):
     for table in tables:
         assert table.norm == f"{table.layer}.norm1"
         expected = torch_norm(pe.tables[0].values, norms[table.layer])
-        np.testing.assert_allclose(table.values, expected, atol=1e-5)
+        assert_close(table.values, expected, operations=32)
 
 
 def test_unshared_tables_are_seen_through_norm1_of_their_own_layer(vectors):
@@ -90,7 +89,7 @@ def test_unshared_tables_are_seen_through_norm1_of_their_own_layer(vectors):
 
     for stored, table in zip(pe.tables, received(pe)):
         expected = torch_norm(stored.values, norms[stored.layer])
-        np.testing.assert_allclose(table.values, expected, atol=1e-5)
+        assert_close(table.values, expected, operations=32)
 
 
 def test_pvg_starts_the_recurrence_in_block_1_and_shows_a_proxy_in_block_0(vectors):
@@ -105,7 +104,7 @@ def test_pvg_starts_the_recurrence_in_block_1_and_shows_a_proxy_in_block_0(vecto
 
     assert [table.notion for table in tables] == ["proxy", "joined", "joined"]
     for table, expected in zip(tables, (first, second, third)):
-        np.testing.assert_allclose(table.values, expected, atol=1e-5)
+        assert_close(table.values, expected, operations=32)
 
 
 def test_mpvg_gives_the_last_norm_the_stored_table(vectors):
@@ -116,7 +115,7 @@ def test_mpvg_gives_the_last_norm_the_stored_table(vectors):
     *_, table = received(pe)
 
     assert (table.layer, table.notion, table.norm) == ("norm", "joined", "pe_norm")
-    np.testing.assert_allclose(table.values, torch_norm(pe.tables[0].values, last), atol=1e-5)
+    assert_close(table.values, torch_norm(pe.tables[0].values, last), operations=32)
 
 
 def test_a_bias_with_a_norm_is_normalised_over_its_keys(per_layer):
@@ -128,7 +127,7 @@ def test_a_bias_with_a_norm_is_normalised_over_its_keys(per_layer):
 
     first, second = received(pe)
 
-    np.testing.assert_allclose(first.values, torch_norm(bias, norm), atol=1e-6)
+    assert_close(first.values, torch_norm(bias, norm))
     np.testing.assert_array_equal(second.values, bias)
     assert (first.notion, first.norm, second.norm) == ("joined", "blocks.0.attn.pe_norm", "")
 
@@ -167,9 +166,9 @@ def test_a_given_eps_replaces_that_of_every_norm(vectors):
 
     actual = arrays(pe, ln_eps=1e-2)
 
-    np.testing.assert_allclose(actual["blocks.0"], omega, atol=1e-5)
+    assert_close(actual["blocks.0"], omega, operations=32)
     omega = torch_norm(omega, norms["blocks.1"], 1e-2)
-    np.testing.assert_allclose(actual["blocks.1"], omega, atol=1e-5)
+    assert_close(actual["blocks.1"], omega, operations=32)
 
 
 def test_a_row_of_equal_values_becomes_beta_and_a_broken_row_nan(vectors):

@@ -8,7 +8,6 @@ from torch.nn.functional import layer_norm, linear
 from pe_inspect.loading import Hints
 
 State = dict[str, torch.Tensor]
-Close = {"atol": 1e-5, "rtol": 1e-5}
 
 
 def flags(**said: object) -> Hints:

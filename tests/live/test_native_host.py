@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.evaluation.images import permute_patches
@@ -75,7 +76,7 @@ def test_a_librarys_rule_put_in_gives_the_logits_of_the_models_own(
 def test_a_factor_of_one_changes_nothing_and_one_of_a_half_does(hosted, scheme, join):
     model, host, _ = hosted(scheme, join)
     own = logits(model)
-    torch.testing.assert_close(logits(model, host.change(Change(1.0))), own, rtol=0, atol=1e-5)
+    assert_close(logits(model, host.change(Change(1.0))), own, operations=32)
     assert (logits(model, host.change(Change(0.5))) - own).abs().max() > 1e-4
     assert torch.equal(logits(model), own)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from live.states import Close, State, dense, drawn, flags, normed, picture
+from closeness import assert_close
+from live.states import State, dense, drawn, flags, normed, picture
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d, gelu
 
@@ -124,8 +125,8 @@ def test_lapes_joins_give_their_logits(pe: str, join: str, tmp_path: Path) -> No
     torch.save({"model": state, "args": arguments, "epoch": 3}, tmp_path / "checkpoint.pth")
     checkpoint = pei.load(str(tmp_path / "checkpoint.pth"), hints=flags(num_heads=3))
     model = pei.rebuild(checkpoint)
-    torch.testing.assert_close(
-        model(picture(12, 12)), lape_forward(state, pe, join, picture(12, 12)), **Close
+    assert_close(
+        model(picture(12, 12)), lape_forward(state, pe, join, picture(12, 12)), operations=32
     )
 
 
@@ -137,7 +138,7 @@ def test_the_heads_of_lapes_models_come_from_deits_name(tmp_path: Path) -> None:
     torch.save({"model": original.state_dict(), "args": arguments}, tmp_path / "a.pth")
     model = pei.rebuild(pei.load(str(tmp_path / "a.pth")))
     assert model.config.num_heads == 3
-    torch.testing.assert_close(model(picture(32, 32)), original(picture(32, 32)), **Close)
+    assert_close(model(picture(32, 32)), original(picture(32, 32)), operations=32)
 
 
 # timm.
@@ -172,7 +173,7 @@ def test_timms_models_give_their_logits(
     original, model = timm_pair(name, tmp_path, hints, **arguments)
     assert type(model) is type(original)
     shown = picture(*size)[:, : arguments.get("in_chans", 3)]
-    torch.testing.assert_close(model(shown), original(shown), **Close)
+    assert_close(model(shown), original(shown), operations=32)
 
 
 @torch.no_grad()
@@ -182,7 +183,7 @@ def test_a_config_json_of_timm_names_the_architecture(tmp_path: Path) -> None:
     config = {"architecture": "test_vit", "num_classes": 3, "model_args": {"img_size": 48}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = pei.rebuild(pei.load(str(tmp_path)))
-    torch.testing.assert_close(model(picture(48, 48)), original(picture(48, 48)), **Close)
+    assert_close(model(picture(48, 48)), original(picture(48, 48)), operations=32)
 
 
 @pytest.mark.parametrize("arguments", [None, 3, 0.5, "join_type"])
@@ -194,7 +195,7 @@ def test_arguments_that_are_no_settings_say_nothing(arguments: object, tmp_path:
 
     model = pei.rebuild(pei.load(str(tmp_path / "model.pth"), hints=flags(num_heads=3)))
 
-    torch.testing.assert_close(model(picture(48, 48)), original(picture(48, 48)), **Close)
+    assert_close(model(picture(48, 48)), original(picture(48, 48)), operations=32)
 
 
 @torch.no_grad()
@@ -207,7 +208,7 @@ def test_a_plain_vit_is_rebuilt_from_its_tensors_and_its_heads(tmp_path: Path) -
         original.state_dict(), hints=flags(num_heads=3, grid_size=(2, 4))
     )
     model = pei.rebuild(checkpoint)
-    torch.testing.assert_close(model(picture(8, 16)), original(picture(8, 16)), **Close)
+    assert_close(model(picture(8, 16)), original(picture(8, 16)), operations=32)
 
 
 def test_weights_of_another_architecture_are_refused_with_what_does_not_fit(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from live.states import Close, State, dense, drawn, flags, normed, picture
+from closeness import assert_close
+from live.states import State, dense, drawn, flags, normed, picture
 from torch.nn.functional import conv2d, gelu
 
 import pe_inspect as pei
@@ -134,16 +135,14 @@ def test_the_five_kinds_of_schh_give_their_logits(kind: str, tmp_path: Path) -> 
     torch.save(state, tmp_path / f"ViT_model_{kind}.pt")
     hints = Hints() if kind in ("relative", "rope") else flags(num_heads=3)
     model = pei.rebuild(pei.load(str(tmp_path / f"ViT_model_{kind}.pt"), hints=hints))
-    torch.testing.assert_close(
-        model(picture(12, 12)), schh_forward(state, kind, picture(12, 12)), **Close
-    )
+    assert_close(model(picture(12, 12)), schh_forward(state, kind, picture(12, 12)), operations=32)
     assert not model.training
 
 
 def test_schhs_rotation_goes_on_by_its_own_angles_elsewhere() -> None:
     model = pei.rebuild(Checkpoint.from_state_dict(schh_state("rope")))
     shown = model.rope((3, 3))
-    torch.testing.assert_close(model.rope((5, 3))[:9], shown)
+    assert_close(model.rope((5, 3))[:9], shown)
 
 
 @pytest.mark.parametrize("kind", ["none", "learn", "sinusoidal"])

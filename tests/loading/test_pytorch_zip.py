@@ -203,6 +203,7 @@ def test_a_torchscript_archive_says_what_to_do(tmp_path):
         load(path)
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 def test_reading_needs_no_torch(is_zip, saved, vit):
     path = saved({"model": vit}, _use_new_zipfile_serialization=is_zip)

@@ -6,6 +6,7 @@ import pytest
 import timm.models.deit
 import timm.models.vision_transformer
 import torch
+from closeness import assert_close
 
 from pe_inspect.models import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
@@ -59,9 +60,7 @@ def test_deit_tiny_pays_for_positions_what_the_papers_say(changes: dict, count: 
 def test_every_join_is_its_definition(vit, images) -> None:
     for join in ("input", "share", "unshare", "lape", "pvg", "mpvg"):
         model = vit(join=join, depth=3)
-        torch.testing.assert_close(
-            model(images()), by_definition(model, join, images()), atol=1e-5, rtol=1e-5
-        )
+        assert_close(model(images()), by_definition(model, join, images()), operations=32)
 
 
 def by_definition(model: VisionTransformer, join: str, picture: torch.Tensor) -> torch.Tensor:
@@ -114,7 +113,7 @@ def test_tokens_and_pooling_are_those_of_timm(tokens: dict, vit, images) -> None
         embed_dim=24, depth=2, num_heads=3, mlp_ratio=2.0, **shape, **tokens
     ).eval()
     theirs.load_state_dict(ours.state_dict())
-    torch.testing.assert_close(ours(images()), theirs(images()), atol=1e-5, rtol=1e-5)
+    assert_close(ours(images()), theirs(images()), operations=32)
 
 
 @torch.no_grad()
@@ -127,7 +126,7 @@ def test_a_distilled_model_is_timms_and_averages_its_heads(vit, images) -> None:
     theirs.load_state_dict(ours.state_dict())
     own, distilled = ours.head_logits(images())
     torch.testing.assert_close(ours(images()), (own + distilled) / 2)
-    torch.testing.assert_close(ours(images()), theirs(images()), atol=1e-5, rtol=1e-5)
+    assert_close(ours(images()), theirs(images()), operations=32)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from safetensors.torch import save_file
 
 import pe_inspect as pei
@@ -60,7 +61,7 @@ def test_a_folder_shows_scheme_join_grid_and_values(
     rebuilt = pei.rebuild(checkpoint)
     picture = torch.randn(1, 3, 12, 32, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
-        torch.testing.assert_close(rebuilt(picture), model(picture), atol=1e-6, rtol=1e-6)
+        assert_close(rebuilt(picture), model(picture), operations=32)
 
 
 @pytest.mark.parametrize(("scheme", "join"), COMBINATIONS)
@@ -87,11 +88,11 @@ def test_a_model_without_positions_says_so(vit, tmp_path: Path) -> None:
 @torch.no_grad()
 def assert_same_values(pe: PositionEmbedding, model: VisionTransformer) -> None:
     for shown, used in zip(pe.tables, used_by(model), strict=True):
-        np.testing.assert_allclose(of(pe, shown.values), used.numpy(), atol=1e-6, rtol=1e-6)
+        assert_close(of(pe, shown.values), used.numpy())
     if pe.join in ("lape", "pvg", "mpvg"):
         joined = [table.values for table in received(pe) if table.notion == "joined"]
         for shown, used in zip(joined, joined_in(model), strict=True):
-            np.testing.assert_allclose(shown, used.numpy(), atol=1e-5, rtol=1e-5)
+            assert_close(shown, used.numpy(), operations=32)
 
 
 def of(pe: PositionEmbedding, values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import math
 import pytest
 import timm.layers
 import torch
+from closeness import ROUNDING, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.models.xcit import PositionalEncodingFourier
@@ -102,13 +103,13 @@ def test_fixed_tables_are_those_of_their_definitions(vit) -> None:
         for i in range(24):
             angle = row / 10000 ** (2 * (i // 2) / 24)
             wanted = math.sin(angle) if i % 2 == 0 else math.cos(angle)
-            assert one[row, i].item() == pytest.approx(wanted, abs=1e-6)
+            assert one[row, i].item() == pytest.approx(wanted, abs=ROUNDING)
     assert not two[0].any()
     for row, (y, x) in enumerate(PLACES, start=1):
         for i in range(24):
             angle = (x if i < 12 else y) / 10000 ** (2 * (i % 12 // 2) / 12)
             wanted = math.sin(angle) if i % 2 == 0 else math.cos(angle)
-            assert two[row, i].item() == pytest.approx(wanted, abs=1e-6)
+            assert two[row, i].item() == pytest.approx(wanted, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("scheme", ["sincos1d", "sincos2d"])
@@ -133,7 +134,7 @@ def test_fourier_is_that_of_xcit(grid: tuple[int, int], vit) -> None:
     theirs.load_state_dict(model.pos_embed.state_dict())
     wanted = theirs(1, *grid).flatten(2).transpose(1, 2)
     table = model.tables(grid)[0]
-    torch.testing.assert_close(table[:, 1:], wanted, atol=1e-5, rtol=1e-5)
+    assert_close(table[:, 1:], wanted, operations=32)
     assert not table[:, :1].any()
 
 
@@ -155,7 +156,7 @@ def test_relative_vectors_meet_queries_and_are_carried_by_values(
         for j, b in enumerate(places):
             carried[:, :, i] += weights[:, :, i, j, None] * vector(attn.value_pos_embedding, a, b)
     wanted = attn.proj((weights @ v + carried).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(attn(x, grid), wanted, atol=1e-5, rtol=1e-5)
+    assert_close(attn(x, grid), wanted, operations=32)
 
 
 def vector(tables: torch.nn.Module, query: tuple | None, key: tuple | None) -> torch.Tensor:
@@ -206,7 +207,7 @@ def test_the_network_behind_a_bias_is_that_of_timm(grid: tuple[int, int], vit) -
         grid, 3, hidden_dim=512, prefix_tokens=1, mode="swin", pretrained_window_size=GRID
     )
     theirs.eval().mlp.load_state_dict(attn.rel_pos.mlp.state_dict())
-    torch.testing.assert_close(attn.joined_bias(grid), theirs.get_bias()[0], atol=1e-5, rtol=1e-5)
+    assert_close(attn.joined_bias(grid), theirs.get_bias()[0], operations=32)
 
 
 @pytest.mark.parametrize("compat", [False, True])
@@ -230,9 +231,7 @@ def test_axial_rotation_multiplies_pairs_by_unit_numbers(
                 turned = torch.view_as_complex(side[0, :, row, both].contiguous()) * turn
                 side[0, :, row, both] = torch.view_as_real(turned)
     wanted = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(
-        attn(tokens, grid, rotation), attn.proj(wanted), atol=1e-5, rtol=1e-5
-    )
+    assert_close(attn(tokens, grid, rotation), attn.proj(wanted), operations=32)
 
 
 def test_the_fastest_frequency_of_schh_is_the_root_of_ten_lower(vit) -> None:

@@ -14,6 +14,8 @@ from pe_inspect.kinds.affinity import cosines
 from pe_inspect.kinds.position_embedding import LayerPE
 from pe_inspect.kinds.tables_by_layer import received
 
+pytestmark = pytest.mark.browser
+
 GRID = (5, 7)
 VIEW, GRIDS = "similarity-view", "resolution-view"
 

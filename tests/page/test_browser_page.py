@@ -27,6 +27,8 @@ from pe_inspect.page.frames import frame_of
 from pe_inspect.page.thinning import thinned
 from pe_inspect.page.views import Track, View
 
+pytestmark = pytest.mark.browser
+
 VIEW, COMPARE = "similarity-view", "compare-view"
 EVIL = '<img src=x onerror="document.title=`run`">'
 

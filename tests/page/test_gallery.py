@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.page import Fact, report
 from pe_inspect.page.content import Health
 from pe_inspect.page.gallery import Exhibit, Gallery, Refusal, exhibits_of, thumbnail
@@ -131,6 +131,7 @@ def test_the_index_is_written_whole(tmp_path, exhibits):
     assert gallery.html == Gallery("Many", exhibits).html
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_rows_sort_by_value_with_what_is_missing_last_and_search_takes_any_order():
     code = f"""
@@ -148,6 +149,7 @@ def test_rows_sort_by_value_with_what_is_missing_last_and_search_takes_any_order
     ]  # fmt: skip
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 def test_in_a_browser_the_index_sorts_filters_and_loads_nothing(tmp_path):
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -178,6 +180,7 @@ def test_in_a_browser_the_index_sorts_filters_and_loads_nothing(tmp_path):
     assert (said, asked) == ([], [path.as_uri()])
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 def test_a_button_brings_the_columns_that_do_not_fit(tmp_path, exhibits):
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

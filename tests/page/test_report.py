@@ -64,6 +64,7 @@ def _repeat(word):
 SECTIONS = {"similarity": _repeat("similarity"), "layernorm": _repeat("layernorm")}
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(
     "first",
     [
@@ -84,6 +85,7 @@ def test_the_front_door_is_the_function():
     assert pe_inspect.page.Report is Report
 
 
+@pytest.mark.subprocess
 def test_importing_the_package_loads_nothing_slow():
     slow = "jinja2 matplotlib PIL pandas torch timm"
     code = f"import sys, pe_inspect.page\nprint([n for n in {slow.split()} if n in sys.modules])"

@@ -12,7 +12,7 @@ import pytest
 
 from pe_inspect.analysis.evolution import evolution
 from pe_inspect.analysis.similarity import similarity
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import LayerPE
 from pe_inspect.page import Picture, report
@@ -50,7 +50,7 @@ def by_stem(page):
 @pytest.mark.usefixtures("undrawn")
 def test_a_healthy_embedding_says_how_many_checks_found_nothing(embedding):
     pe = embedding()
-    healthy = replace(doctor(pe), findings=(), ran=("a", "b"))
+    healthy = replace(doctor(pe), findings=(), checks=("a", "b"))
     page = report([pe, healthy])
     assert by_stem(page)["doctor"].finding == "Healthy: 2 checks found nothing."
     assert page.chapters[0].health.verdict == "Healthy: 2 checks found nothing."
@@ -59,7 +59,7 @@ def test_a_healthy_embedding_says_how_many_checks_found_nothing(embedding):
 @pytest.mark.usefixtures("undrawn")
 def test_findings_of_the_file_come_with_the_result_and_stand_at_the_top(embedding, read_page):
     pe = embedding()
-    page = report([pe, replace(doctor(pe), findings=(FOUND,), ran=("half-precision",))])
+    page = report([pe, replace(doctor(pe), findings=(FOUND,), checks=("half-precision",))])
     section = by_stem(page)["doctor"]
     assert section.finding == (
         "1 finding in 1 check. pos_embed is float16: <b>. To do: pe-inspect info x"

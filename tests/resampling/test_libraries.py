@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from closeness import assert_close
+from oracles import agree
+from resampling.torch_calls import by_torch
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 from timm.layers import (
@@ -57,9 +62,20 @@ def grid(tensor, target, prefix=0):
     return tensor.detach()[0, prefix:].reshape(*target, -1).numpy()
 
 
-def same(name, values, target, expected, kind="vectors", tolerance=1e-6):
-    found = rule(name, kind)(values, target)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+def rounding(values):
+    """Of a resampling: libraries keep places in float32, which rounds them at their size."""
+    return {"at": values, "operations": max(8, *values.shape[:2])}
+
+
+def same(name, values, target, expected, kind="vectors"):
+    assert_close(rule(name, kind)(values, target), expected, **rounding(values))
+
+
+def same_as(library, name, values, target, ask, **call):
+    """Equal to what `F.interpolate` makes, by which the rule is defined, and to the library."""
+    definition = by_torch(values, size=target, **call)
+    same(name, values, target, definition)
+    agree(library, ask, definition, **rounding(values))
 
 
 # --- tables of vectors
@@ -118,10 +134,9 @@ def test_jax_and_timm_at_unit_variance():
     out = resample_abs_pos_embed(rows(values, 1), list(target), list(source), 1)
 
     for name in ("jax", "bigvision"):
-        same(name, values, target, zoomed)
-    largest = float(np.abs(values).max())
+        assert_close(rule(name)(values, target), zoomed, operations=2)
     for name in ("timm", "open_clip"):
-        same(name, values, target, grid(out, target, 1), tolerance=1e-6 * largest)
+        assert_close(rule(name)(values, target), grid(out, target, 1), operations=4, at=values)
 
 
 @pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
@@ -177,78 +192,108 @@ def vision_config(kind, side):
     ],
 )  # fmt: skip
 def test_transformers(name, config, embeddings, key, source, target):
-    import importlib
-
-    import transformers
-
-    module, _, cls = f"transformers.{embeddings}".rpartition(".")
-    built = getattr(importlib.import_module(module), cls)(
-        vision_config(getattr(transformers, config), source[0])
-    )
     values, pixels = table(source), (4 * target[0], 4 * target[1])
-    stored = getattr(built, key)
-    with torch.no_grad():
-        (stored.weight if key == "position_embedding" else stored).copy_(
-            rows(values, 1)[0] if key == "position_embedding" else rows(values, 1)
-        )
-        tokens = torch.zeros(1, 1 + target[0] * target[1], 4)
-        out = built.interpolate_pos_encoding(tokens, *pixels)
 
-    same(name, values, target, grid(out, target, 1))
+    @torch.no_grad()
+    def theirs():
+        import importlib
+
+        import transformers
+
+        module, _, cls = f"transformers.{embeddings}".rpartition(".")
+        built = getattr(importlib.import_module(module), cls)(
+            vision_config(getattr(transformers, config), source[0])
+        )
+        stored = getattr(built, key)
+        stored = stored.weight if key == "position_embedding" else stored
+        stored.copy_(rows(values, 1).reshape(stored.shape))
+        tokens = torch.zeros(1, 1 + target[0] * target[1], 4)
+        return grid(built.interpolate_pos_encoding(tokens, *pixels), target, 1)
+
+    is_smoothed = name == "dinov2-reg"
+    same_as("transformers", name, values, target, theirs, mode="bicubic", antialias=is_smoothed)
 
 
 def test_the_decoder_of_vitmae_resamples_the_sequence():
+    values = table((8, 8))
+    for target in ((12, 12), (5, 9), (8, 3)):
+        sequence = values.reshape(1, 64, 4)
+        definition = by_torch(sequence, size=(1, target[0] * target[1]), mode="bicubic")
+        definition = definition.reshape(*target, 4)
+        same("mae-decoder", values, target, definition)
+        ask = partial(decoder_of_vitmae, values, target)
+        agree("transformers", ask, definition, at=values, operations=64)  # the side of the row
+
+
+@torch.no_grad()
+def decoder_of_vitmae(values, target):
     from transformers import ViTMAEConfig
     from transformers.models.vit_mae.modeling_vit_mae import ViTMAEDecoder
 
     config = ViTMAEConfig(decoder_hidden_size=4, decoder_num_hidden_layers=1,
                           decoder_num_attention_heads=2, hidden_size=4, image_size=32,
                           patch_size=4)  # fmt: skip
-    decoder, values = ViTMAEDecoder(config, num_patches=64), table((8, 8))
-    for target in ((12, 12), (5, 9), (8, 3)):
-        with torch.no_grad():
-            decoder.decoder_pos_embed.copy_(rows(values, 1))
-            out = decoder.interpolate_pos_encoding(torch.zeros(1, 1 + target[0] * target[1], 4))
-
-        same("mae-decoder", values, target, grid(out, target, 1))
+    decoder = ViTMAEDecoder(config, num_patches=64)
+    decoder.decoder_pos_embed.copy_(rows(values, 1))
+    out = decoder.interpolate_pos_encoding(torch.zeros(1, 1 + target[0] * target[1], 4))
+    return grid(out, target, 1)
 
 
-@pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
+@pytest.mark.parametrize(("source", "target"), SQUARE)  # it stores square tables only
 def test_siglip2(source, target):
-    from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
+    values = table(source)
 
-    values, tokens = table(source), target[0] * target[1]
-    out = Siglip2VisionEmbeddings.resize_positional_embeddings(
-        torch.tensor(values), torch.tensor([target]), tokens
-    )
+    def theirs():
+        from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
-    same("siglip2", values, target, grid(out, target))
+        out = Siglip2VisionEmbeddings.resize_positional_embeddings(
+            torch.tensor(values), torch.tensor([target]), target[0] * target[1]
+        )
+        return grid(out, target)
+
+    same_as("transformers", "siglip2", values, target, theirs, mode="bilinear", antialias=True)
+
+
+@pytest.mark.parametrize(("source", "target"), OBLONG)
+def test_siglip2_s_rule_on_tables_that_it_does_not_store(source, target):
+    values = table(source)
+
+    wanted = by_torch(values, size=target, mode="bilinear", antialias=True)
+
+    same("siglip2", values, target, wanted)
 
 
 @pytest.mark.parametrize(("source", "target"), [((7, 7), (12, 12)), ((14, 14), (9, 17))])
 def test_open_clip(source, target):
-    from types import SimpleNamespace
-
-    from open_clip.model import resize_pos_embed
-
     values = table(source)
-    state = {"visual.positional_embedding": rows(values, 1)[0]}
-    resize_pos_embed(state, SimpleNamespace(visual=SimpleNamespace(grid_size=target)))
 
-    same("open_clip", values, target, grid(state["visual.positional_embedding"][None], target, 1))
+    def theirs():
+        from types import SimpleNamespace
+
+        from open_clip.model import resize_pos_embed
+
+        state = {"visual.positional_embedding": rows(values, 1)[0]}
+        resize_pos_embed(state, SimpleNamespace(visual=SimpleNamespace(grid_size=target)))
+        return grid(state["visual.positional_embedding"][None], target, 1)
+
+    same_as("open_clip_torch", "open_clip", values, target, theirs, mode="bicubic", antialias=True)
 
 
 @pytest.mark.parametrize(("source", "target"), [((7, 7), (12, 12)), ((14, 14), (9, 9))])
 def test_torchvision(source, target):
-    from torchvision.models.vision_transformer import interpolate_embeddings
-
     values = table(source)
-    state = interpolate_embeddings(
-        image_size=16 * target[0], patch_size=16,
-        model_state={"encoder.pos_embedding": rows(values, 1)},
-    )  # fmt: skip
 
-    same("torchvision", values, target, grid(state["encoder.pos_embedding"], target, 1))
+    def theirs():
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
+        state = interpolate_embeddings(
+            image_size=16 * target[0], patch_size=16,
+            model_state={"encoder.pos_embedding": rows(values, 1)},
+        )  # fmt: skip
+        return grid(state["encoder.pos_embedding"], target, 1)
+
+    how = {"mode": "bicubic", "align_corners": True}
+    same_as("torchvision", "torchvision", values, target, theirs, **how)
 
 
 @pytest.mark.parametrize(("source", "target"), SQUARE + OBLONG)
@@ -286,7 +331,7 @@ def test_timm_reads_the_progression_linearly(source, target):
         torch.tensor(values.reshape(-1, 3)), target, (new[0] * new[1], 3), source
     )
 
-    same("timm", values, new, out.numpy().reshape(*new, 3), "bias", 2e-6)
+    same("timm", values, new, out.numpy().reshape(*new, 3), "bias")
 
 
 def beit_places(source, target):
@@ -314,8 +359,8 @@ def test_beit_reads_it_by_a_cubic_spline(source, target):
         [RectBivariateSpline(*places, values[..., h], s=0)(*wanted) for h in range(3)], axis=-1
     )
 
-    same("beit", values.astype(np.float32), new, expected, "bias", 2e-6)
-    same("beit", values, new, expected, "bias", 1e-9)
+    same("beit", values.astype(np.float32), new, expected, "bias")
+    np.testing.assert_allclose(rule("beit", "bias")(values, new), expected, rtol=0, atol=1e-9)
 
 
 def test_a_window_too_small_for_a_cubic_spline_is_refused():
@@ -364,7 +409,7 @@ def test_transformers_beit_swaps_the_sides_of_oblong_tables(source, target):
     with torch.no_grad():
         found = rule("hf", "bias")(values, sides_of(target))
         ours.relative_position_bias_table.copy_(torch.tensor(found).reshape(-1, 3))
-        np.testing.assert_allclose(ours.get_bias()[0], wanted, rtol=0, atol=1e-6)
+        assert_close(ours.get_bias()[0], wanted)
     is_square = source[0] == source[1]
     assert (rule("hf", "bias").matrices(values.shape[:2], (9, 9)) is not None) == is_square
 

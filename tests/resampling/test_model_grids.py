@@ -7,7 +7,7 @@ import timm
 import transformers as hf
 
 import pe_inspect as pei
-from pe_inspect.baking.plan import Request, plan
+from pe_inspect.baking.plan import BakeRequest, plan
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 from pe_inspect.resampling.model_grids import grid_in_model
 
@@ -40,7 +40,7 @@ def test_every_table_is_on_the_grid_that_timm_gives_it(name, old, new, ask, grid
 @pytest.mark.parametrize(("name", "old", "new", "ask", "grids"), CASES)
 def test_what_is_shown_is_what_is_written(name, old, new, ask, grids):
     checkpoint = checkpoint_of(name, old)
-    written = plan(checkpoint, Request(**ask))
+    written = plan(checkpoint, BakeRequest(**ask))
     shown = [
         grid_in_model(pe, written.tables, ask.get("res"), ask.get("grid"), None)
         for pe in written.tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from closeness import ROUNDING, assert_close
 from timm.layers.pos_embed_sincos import (
     RotaryEmbeddingCat,
     RotaryEmbeddingDinoV3,
@@ -20,7 +21,6 @@ from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 GRIDS = [((14, 14), (24, 24)), ((6, 9), (13, 4)), ((7, 16), (7, 5)), ((37, 23), (61, 52))]
-TOLERANCE = 4e-7  # of the largest angle: a few roundings of float32
 
 
 def phases(angles, grid_size, **fields):
@@ -42,7 +42,7 @@ def axial(grid_size, base=100.0, count=8, first=0, offset=0.0, stretch=(1.0, 1.0
 def close(pe, target, method, expected):
     found = interpolate(pe, grid=target, method=method).values()[0]
     expected = np.asarray(expected).reshape(found.shape)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+    assert_close(found, expected)
 
 
 def turns(embed):
@@ -52,10 +52,7 @@ def turns(embed):
 
 
 def same_turns(found, expected):
-    rounding = 4 * np.spacing(np.abs(found).max())  # of float32, at the largest angle
-    np.testing.assert_allclose(
-        np.exp(1j * found.astype(np.float64)), expected, rtol=0, atol=max(rounding, 1e-6)
-    )
+    assert_close(np.exp(1j * found.astype(np.float64)), expected, at=[1.0, np.abs(found).max()])
 
 
 @pytest.mark.parametrize(("source", "target"), GRIDS)
@@ -156,7 +153,7 @@ def test_ntk_changes_the_base_as_transformers_does(source, target):
 
     found = interpolate(phases(stored, (source, 3)), grid=(target, 3), method="ntk").values()[0, 0]
     found = found.reshape(target, 3, 32)[..., :16]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert_close(found, expected)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -172,7 +169,7 @@ def test_yarn_goes_by_parts_as_transformers_does(source, target):
 
     found = interpolate(phases(stored, (source, 2)), grid=(target, 2), method="yarn").values()[0, 0]
     found = found.reshape(target, 2, 32)[..., :16]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize("method", ["extrapolate", "rescale", "normalised", "ntk"])
@@ -182,7 +179,7 @@ def test_the_way_back_returns_the_angles(method):
     result = interpolate(pe, grid=(13, 20), method=method)
     back = interpolate(result.embedding(), grid=(6, 9), method=method)
 
-    np.testing.assert_allclose(back.values()[0], pe.tables[0].values, rtol=0, atol=1e-5)
+    assert_close(back.values()[0], pe.tables[0].values, operations=32)
     assert result.summary()["round_trip_error"] < 1e-5
     assert result.summary()["norm_ratio"] == pytest.approx(1)
 
@@ -201,7 +198,7 @@ def test_an_axis_that_keeps_its_side_keeps_its_angles():
     for method in ("extrapolate", "rescale", "normalised", "ntk", "yarn"):
         found = interpolate(pe, grid=(11, 9), method=method).values()[0].reshape(11, 9, 16)
         before = pe.tables[0].values.reshape(6, 9, 16)
-        np.testing.assert_allclose(found[0, :, 8:], before[0, :, 8:], rtol=0, atol=1e-5)
+        assert_close(found[0, :, 8:], before[0, :, 8:], operations=32)
 
 
 def test_measures_of_angles_are_those_of_their_affinity():
@@ -212,7 +209,7 @@ def test_measures_of_angles_are_those_of_their_affinity():
     down = np.cos(angles[1:] - angles[:-1]).mean()
     across = np.cos(angles[:, 1:] - angles[:, :-1]).mean()
 
-    assert summary["neighbour_cosine_before"] == pytest.approx((down + across) / 2, abs=1e-6)
+    assert summary["neighbour_cosine_before"] == pytest.approx((down + across) / 2, abs=ROUNDING)
     assert "high_frequency_before" not in summary
 
 
@@ -281,5 +278,5 @@ def test_angles_that_timm_computes_go_where_timm_s_module_puts_them(name, grid_s
 
     sines, cosines = rotary_table(rotary_model(checkpoint), (32, 28))
     pairing = pairing_of(cosines)
-    np.testing.assert_allclose(np.sin(angles), first_of_pairs(sines, pairing), atol=1e-5)
-    np.testing.assert_allclose(np.cos(angles), first_of_pairs(cosines, pairing), atol=1e-5)
+    assert_close(np.sin(angles), first_of_pairs(sines, pairing), at=angles)
+    assert_close(np.cos(angles), first_of_pairs(cosines, pairing), at=angles)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pe_inspect.figures.training import write_curves
 from pe_inspect.training import Recipe, train
 from pe_inspect.training.loop import Loop
 
@@ -36,7 +37,8 @@ def run(pictures: Path, tmp_path: Path) -> Callable[..., Path]:
     """Train a recipe into one folder, on the pictures."""
 
     def run(recipe: Recipe, **options: object) -> Path:
-        return train(recipe, out=tmp_path / "run", root=pictures, device="cpu", **options)
+        where = {"out": tmp_path / "run", "root": pictures, "device": "cpu"}
+        return train(recipe, draw_curves=write_curves, **where, **options)
 
     return run
 

@@ -81,10 +81,10 @@ def test_rope_vit_trains_as_its_repository_says() -> None:
 def test_the_share_of_test_images_is_the_recipes(tiny: Recipe, pictures: Path) -> None:
     from pe_inspect.data import load
     from pe_inspect.training.feed import loaders
-    from pe_inspect.training.launch import Place
+    from pe_inspect.training.launch import ProcessPlace
     from pe_inspect.training.world import World
 
     recipe = tiny.with_overrides(["stream=on", "shift=0", "crop_pct=0.5"])
     dataset = load(recipe.data, root=pictures, img_size=recipe.model.img_size, stream="on")
-    train, test = loaders(recipe, dataset, World(Place(), CPU))
+    train, test = loaders(recipe, dataset, World(ProcessPlace(), CPU))
     assert (train.crop_pct, test.crop_pct) == (0.5, 0.5)

@@ -21,7 +21,7 @@ def pets(height: int, width: int, channels: int = 3, classes: int = 2) -> Datase
     return Dataset("imagefolder:pets", "pets", split, split, tuple("abc"[:classes]))
 
 
-def test_a_recipe_that_fits_is_left_alone(tiny: Recipe) -> None:
+def test_a_recipe_that_fits_does_not_raise(tiny: Recipe) -> None:
     check_fits(tiny, pets(6, 8))
 
 

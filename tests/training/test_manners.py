@@ -198,6 +198,7 @@ for scheme in SCHEMES:
 """
 
 
+@pytest.mark.subprocess
 def test_every_scheme_is_one_graph_to_the_compiler() -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRACED], capture_output=True, text=True, check=False

@@ -274,6 +274,7 @@ def test_a_second_run_into_the_folder_is_refused(tiny: Recipe, run: Train, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.subprocess
 def test_the_lock_of_a_process_that_died_is_taken_over(tmp_path: Path) -> None:
     holding = (
         "import sys, time, pathlib\n"

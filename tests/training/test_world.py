@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from pe_inspect.errors import UsageError
 from pe_inspect.training.hardware import find_device
-from pe_inspect.training.launch import Place, launched
+from pe_inspect.training.launch import ProcessPlace, launched
 from pe_inspect.training.world import joined_world
 
 PACKAGE = Path(__file__).parents[2]
@@ -65,6 +65,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.subprocess
 def test_two_processes_train_what_one_trains(recipe: Path, pictures: Path, tmp_path: Path) -> None:
     words = (str(recipe), "--data", str(pictures), "--out")
     runs = [
@@ -87,6 +88,7 @@ def test_two_processes_train_what_one_trains(recipe: Path, pictures: Path, tmp_p
     assert config["processes"] == 2
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for children")
 def test_a_signal_to_one_process_ends_all_and_the_run_can_go_on(
     recipe: Path, pictures: Path, tmp_path: Path
@@ -110,10 +112,10 @@ def test_a_signal_to_one_process_ends_all_and_the_run_can_go_on(
 
 
 def test_the_launchers_words_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launched() == Place()
+    assert launched() == ProcessPlace()
     for name, word in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, word)
-    assert launched() == Place(3, 4, 1)
+    assert launched() == ProcessPlace(3, 4, 1)
     assert not launched().is_first
     monkeypatch.setenv("RANK", "three")
     with pytest.raises(UsageError, match=r"RANK=three, WORLD_SIZE=4.*what torchrun sets: numbers"):

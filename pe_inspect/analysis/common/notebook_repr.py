@@ -8,26 +8,31 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 __all__ = ["Shown"]
 
 MOST_NOTES: Final = 8
-UNDRAWN: Final = ("doctor",)
 DRAWN: Final = "<p><small><code>pe_inspect.figure(result)</code> draws it.</small></p>"
 LONGEST: Final = 300  # letters of a note or a name
 _TABLE: Final = '<table style="font-variant-numeric: tabular-nums">'
 
 
 class Shown:
-    """A mixin of results: IPython and Jupyter call `_repr_html_`."""
+    """A mixin of results: IPython and Jupyter call `_repr_html_`.
+
+    Attributes:
+        is_drawn: whether the question has a figure.
+    """
+
+    is_drawn: ClassVar[bool] = True
 
     def _repr_html_(self) -> str:
         """Return the summary and the notes as HTML; every text in it is escaped."""
         result: Any = self
         name, form = _escaped(result.question), _escaped(repr(result))
         heading = f"<p><strong>{name}</strong> · <code>{form}</code></p>"
-        drawn = "" if result.question in UNDRAWN else DRAWN
+        drawn = DRAWN if self.is_drawn else ""
         return f"<div>{heading}{_table(result.summary())}{_listed(_told(result))}{drawn}</div>"
 
 

@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.kinds.relations import relation_names
-from pe_inspect.kinds.tables_by_layer import Notion, Received, Step, received, steps
+from pe_inspect.kinds.steps import Notion, Step
+from pe_inspect.kinds.tables_by_layer import Received, received
 from pe_inspect.registry import did_you_mean
 
 __all__ = [
+    "LayerView",
     "Layers",
-    "View",
     "by_layer",
     "checked_head",
     "checked_token",
@@ -29,7 +29,7 @@ Layers: TypeAlias = int | str | Sequence[int | str]
 
 
 @dataclass(frozen=True)
-class View:
+class LayerView:
     """One layer of a result.
 
     Attributes:
@@ -57,9 +57,9 @@ class View:
         return self.grid_size[0] // 2, self.grid_size[1] // 2
 
 
-def views_of(pe: PositionEmbedding) -> tuple[View, ...]:
+def views_of(pe: PositionEmbedding) -> tuple[LayerView, ...]:
     """Return every layer that receives the embedding; nothing is computed."""
-    groups = groupby(steps(pe), key=lambda step: _view_name(pe, step))
+    groups = groupby(pe.steps, key=lambda step: _view_name(pe, step))
     return tuple(_view(pe, name, list(group)) for name, group in groups)
 
 
@@ -67,13 +67,13 @@ def by_layer(
     pe: PositionEmbedding, ln_eps: float | None
 ) -> Iterator[tuple[str, tuple[Received, ...]]]:
     """Yield the tables that each layer receives: one, or the parts of a relative scheme."""
-    names = [_view_name(pe, step) for step in steps(pe)]
+    names = [_view_name(pe, step) for step in pe.steps]
     tables = zip(names, received(pe, ln_eps=ln_eps))
     for name, group in groupby(tables, key=lambda pair: pair[0]):
         yield name, tuple(table for _, table in group)
 
 
-def chosen(views: Sequence[View], layer: Layers | None) -> tuple[View, ...]:
+def chosen(views: Sequence[LayerView], layer: Layers | None) -> tuple[LayerView, ...]:
     """Return the views of some layers, given by name or by place among the layers; or all.
 
     Raises:
@@ -86,7 +86,7 @@ def chosen(views: Sequence[View], layer: Layers | None) -> tuple[View, ...]:
     return tuple(view for view in views if view in found)
 
 
-def _named(views: Sequence[View], layer: int | str) -> View:
+def _named(views: Sequence[LayerView], layer: int | str) -> LayerView:
     names = [view.name for view in views]
     if layer in names:
         return views[names.index(str(layer))]
@@ -99,7 +99,9 @@ def _named(views: Sequence[View], layer: int | str) -> View:
     return views[int(layer)]
 
 
-def checked_token(token: Sequence[int] | None, views: Sequence[View]) -> tuple[int, int] | None:
+def checked_token(
+    token: Sequence[int] | None, views: Sequence[LayerView]
+) -> tuple[int, int] | None:
     """Return the query patch as (row, column), inside every view's grid.
 
     Raises:
@@ -119,7 +121,7 @@ def checked_token(token: Sequence[int] | None, views: Sequence[View]) -> tuple[i
     return row, column
 
 
-def checked_head(head: int | None, views: Sequence[View]) -> int | None:
+def checked_head(head: int | None, views: Sequence[LayerView]) -> int | None:
     """Return the head, which every view must have.
 
     Raises:
@@ -138,22 +140,18 @@ def checked_head(head: int | None, views: Sequence[View]) -> int | None:
     return head
 
 
-def flat_index(token: tuple[int, int] | None, view: View) -> int:
+def flat_index(token: tuple[int, int] | None, view: LayerView) -> int:
     """Return the row of the query patch in a view's N×N map."""
     row, column = view.middle if token is None else token
     return row * view.grid_size[1] + column
 
 
 def _view_name(pe: PositionEmbedding, step: Step) -> str:
-    return step.layer if pe.kind == "relative" else step.name
+    return step.layer if pe.scheme_kind.has_parts else step.name
 
 
-def _view(pe: PositionEmbedding, name: str, group: Sequence[Step]) -> View:
+def _view(pe: PositionEmbedding, name: str, group: Sequence[Step]) -> LayerView:
     step = group[0]
-    heads = 1
-    if pe.kind == "phases" or pe.is_pairwise:
-        heads = step.table.shape[0]
-    if pe.kind == "relative":
-        heads = len(relation_names([one.table.part for one in group]))
     norm = step.norm.path if step.norm else ""
-    return View(name, step.notion, norm, step.table.grid_size, heads)
+    num_maps = pe.scheme_kind.num_maps([one.table for one in group])
+    return LayerView(name, step.notion, norm, step.table.grid_size, num_maps)

@@ -18,7 +18,7 @@ from pe_inspect.analysis.common.map_statistics import (
 )
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import mean_of
-from pe_inspect.analysis.common.selection import Layers, View
+from pe_inspect.analysis.common.selection import Layers, LayerView
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
@@ -97,7 +97,7 @@ class EvolutionResult(Shown):
         return self.similarities[-1].layer_names
 
     @property
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[LayerView, ...]:
         """The layers of the last snapshot."""
         return self.similarities[-1].views
 
@@ -113,14 +113,14 @@ class EvolutionResult(Shown):
             return 0.0, self.affinity.limit
         return shared_scale([moment for row in self.moments for moment in row])
 
-    def layers(self) -> Iterator[tuple[View, tuple[Affinity, ...]]]:
+    def layers(self) -> Iterator[tuple[LayerView, tuple[Affinity, ...]]]:
         """Yield every layer with its affinity in every snapshot; one layer is in memory at once."""
         for stage in zip(*(one.affinities() for one in self.similarities)):
             yield stage[-1][0], tuple(alike for _, alike in stage)
 
     def maps(
         self, chosen: Sequence[int] | None = None
-    ) -> Iterator[tuple[View, Iterator[Float32[np.ndarray, "patches patches"]]]]:
+    ) -> Iterator[tuple[LayerView, Iterator[Float32[np.ndarray, "patches patches"]]]]:
         """Yield every layer with its N×N maps, one a snapshot: the mean over heads, or one head.
 
         Args:
@@ -132,7 +132,7 @@ class EvolutionResult(Shown):
 
     def query_maps(
         self, token: tuple[int, int] | None = None
-    ) -> Iterator[tuple[View, Float32[np.ndarray, "snapshots rows columns"]]]:
+    ) -> Iterator[tuple[LayerView, Float32[np.ndarray, "snapshots rows columns"]]]:
         """Yield every layer with the map of one patch in every snapshot.
 
         Args:
@@ -221,7 +221,7 @@ class EvolutionResult(Shown):
         }
         np.savez(file, **arrays)
 
-    def _over_time(self, view: View, alike: Sequence[Affinity]) -> Iterator[Moment]:
+    def _over_time(self, view: LayerView, alike: Sequence[Affinity]) -> Iterator[Moment]:
         last = alike[-1].map(self._head(alike[-1]))
         previous: np.ndarray | None = None
         for one in alike:
@@ -266,6 +266,8 @@ def evolution(
     """
     history = tuple(tables)
     numbers, notes = checked_history(history, epochs)
+    for pe in history:
+        pe.require_flat_grid("evolution")
     asked = tuple(
         similarity(pe, layer=layer, head=head, token=token, ln_eps=ln_eps, raw=False)
         for pe in history

@@ -58,7 +58,7 @@ def measured(table: ResampledTable) -> dict[str, float]:
     found = {
         **_norms(table),
         **_structure(table),
-        **({} if table.kind == "phases" else _spectrum(table)),
+        **({} if table.kind.holds_angles else _spectrum(table)),
         **_round_trip(table),
         "difference_to_native": _difference(table),
         "num_missing": _missing(table),

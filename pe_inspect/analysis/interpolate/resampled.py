@@ -23,11 +23,11 @@ from pe_inspect.analysis.interpolate.spectrum import Power, power, radial, some_
 from pe_inspect.arrays import Bool, Float, Float32, Int
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.offset_network import OffsetNetwork
-from pe_inspect.kinds.position_embedding import Kind
+from pe_inspect.kinds.scheme_kind import SchemeKind
 from pe_inspect.resampling.resampler import Matrices, Resampler, Size
 from pe_inspect.resampling.rotary_planes import planes
 
-__all__ = ["ResampledTable", "SourceTable", "border", "covering", "features", "row_norms"]
+__all__ = ["ResampledTable", "SourceTable", "border", "covering", "row_norms"]
 
 Made = TypeVar("Made")
 
@@ -38,14 +38,14 @@ class SourceTable:
 
     Attributes:
         layer: where it enters.
-        values: (rows, columns, channels); see `_layouts`.
-        kind: of the scheme; `"bias"` of a computed one.
+        values: (rows, columns, channels); see `SchemeKind.laid_out`.
+        kind: of the scheme.
         network: what computes it for any window, where something does.
     """
 
     layer: str
     values: Float32[np.ndarray, "rows columns channels"]
-    kind: Kind
+    kind: SchemeKind
     network: OffsetNetwork | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -64,14 +64,14 @@ class SourceTable:
     @cached_property
     def products(self) -> InnerProducts | None:
         """Inner products of its rows; `None` where they do not tell, or cost more than tables."""
-        tells = self.kind in ("vectors", "relative") and np.isfinite(self.values).all()
+        tells = self.kind.has_row_vectors and np.isfinite(self.values).all()
         fits = self.sides[0] * self.sides[1] <= MAX_POSITIONS
         return InnerProducts(self.values) if tells and fits else None
 
     @cached_property
     def features(self) -> Float32[np.ndarray, "rows columns features"]:
         """The rows whose cosine is the kind's affinity."""
-        return features(self.values, self.kind)
+        return self.kind.features(self.values)
 
     @cached_property
     def norms(self) -> Float32[np.ndarray, "rows columns"]:
@@ -184,29 +184,29 @@ class ResampledTable:
         return self.resampler(self.after, (rows, columns))
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> SchemeKind:
         """Of the scheme."""
         return self.source.kind
 
     @property
     def features(self) -> Float32[np.ndarray, "new_rows new_columns features"]:
         """The rows of `after` whose cosine is the kind's affinity."""
-        return features(self.after, self.kind)
+        return self.kind.features(self.after)
 
     @property
     def features_back(self) -> Float32[np.ndarray, "rows columns features"]:
         """Those of `back`."""
-        return features(self.back, self.kind)
+        return self.kind.features(self.back)
 
     @property
     def is_bias(self) -> bool:
         """Whether values are numbers that are added to logits, not directions."""
-        return self.kind == "bias"
+        return self.kind.is_pairwise
 
     @property
     def is_by_offset(self) -> bool:
         """Whether positions are offsets."""
-        return self.kind in ("bias", "relative")
+        return self.kind.is_by_offset
 
     @property
     def norms_before(self) -> Float32[np.ndarray, "rows columns"]:
@@ -275,17 +275,6 @@ def turns_of(
     )
     rows, columns = (np.sort(each[each > 0])[::-1] for each in cycles)
     return rows, columns
-
-
-def features(
-    values: Float32[np.ndarray, "rows columns channels"], kind: Kind
-) -> Float32[np.ndarray, "rows columns features"]:
-    """The rows whose cosine is the kind's affinity: of angles, their cosines and sines."""
-    if kind != "phases":
-        return values
-    turned = np.concatenate([np.cos(values), np.sin(values)], axis=-1)
-    turned /= np.sqrt(np.float32(values.shape[-1]))
-    return turned
 
 
 def border(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:

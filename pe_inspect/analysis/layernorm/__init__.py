@@ -202,6 +202,7 @@ def layernorm(
         )
     if not near_zero > 0:
         raise UsageError(f"near_zero is {near_zero}; it must be positive, e.g. 0.01.")
+    pe.require_flat_grid("layernorm")
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))

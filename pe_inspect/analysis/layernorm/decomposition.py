@@ -14,9 +14,10 @@ import numpy as np
 from pe_inspect.analysis.common.numbers import mean_of, unit_rows
 from pe_inspect.arrays import Float, Float32, Int
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-from pe_inspect.kinds.tables_by_layer import Notion, normalised, steps
+from pe_inspect.kinds.steps import Notion
+from pe_inspect.kinds.tables_by_layer import normalised
 
-__all__ = ["MEASURES", "VARIANTS", "Decomposition", "Variant", "decompose"]
+__all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose"]
 
 VARIANTS: Final[Mapping[str, str]] = {
     "ω": "the table as the norm receives it",
@@ -42,7 +43,7 @@ MAX_KEYS: Final = 1024
 
 
 @dataclass(frozen=True)
-class Variant:
+class NormVariant:
     """One variant of one layer's norm, with the numbers of `MEASURES`."""
 
     name: str
@@ -66,7 +67,7 @@ class Decomposition:
     layer: str
     norm: str
     notion: Notion
-    variants: tuple[Variant, ...]
+    variants: tuple[NormVariant, ...]
 
 
 def decompose(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[Decomposition]:
@@ -79,10 +80,10 @@ def decompose(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator
         pe: an embedding of kind `vectors`; other kinds have nothing to decompose.
         ln_eps: overrides the ε of every norm.
     """
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return
     previous: Float32[np.ndarray, "tokens channels"] | None = None
-    for step in steps(pe):
+    for step in pe.steps:
         incoming = previous if step.continues and previous is not None else step.table.values
         previous = incoming
         if step.norm is not None:
@@ -116,14 +117,14 @@ def _unit(norm: LayerNormParams) -> LayerNormParams:
 
 def _measured(
     variants: Mapping[str, Float32[np.ndarray, "tokens channels"]], table: LayerPE
-) -> Iterator[Variant]:
+) -> Iterator[NormVariant]:
     prefix, grid_size = table.num_prefix_rows, table.grid_size
     pairs = _sampled_pairs(table.num_patches)
     units = {name: unit_rows(values[prefix:]) for name, values in variants.items()}
     full = _pair_cosines(list(units.values())[-1], pairs)
     for name, values in variants.items():
         own = _pair_cosines(units[name], pairs)
-        yield Variant(
+        yield NormVariant(
             name,
             scale=mean_of(_deviations(values[prefix:])),
             mean_cosine=mean_of(own),

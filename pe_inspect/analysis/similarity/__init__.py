@@ -19,7 +19,7 @@ from pe_inspect.analysis.common.map_statistics import (
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.selection import (
     Layers,
-    View,
+    LayerView,
     by_layer,
     checked_head,
     checked_token,
@@ -32,13 +32,13 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, affinity, cosines, definition
+from pe_inspect.kinds.affinity import Affinity, Definition, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["LayerStatistics", "Overview", "SimilarityResult", "Tiles", "View", "similarity"]
+__all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
 OVERVIEW_SIDE: Final = 256
 MAX_TILES: Final = 16
@@ -65,7 +65,7 @@ class SimilarityResult(Shown):
     question: ClassVar[str] = "similarity"
 
     pe: PositionEmbedding
-    views: tuple[View, ...]
+    views: tuple[LayerView, ...]
     token: tuple[int, int] | None = None
     head: int | None = None
     ln_eps: float | None = None
@@ -76,7 +76,7 @@ class SimilarityResult(Shown):
     @property
     def affinity(self) -> Definition:
         """What the maps show: name, one-sentence definition, and the range."""
-        return definition(self.pe)
+        return self.pe.affinity
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -99,12 +99,12 @@ class SimilarityResult(Shown):
         """Whether all layers have the same grid."""
         return len({view.grid_size for view in self.views}) == 1
 
-    def affinities(self) -> Iterator[tuple[View, Affinity]]:
+    def affinities(self) -> Iterator[tuple[LayerView, Affinity]]:
         """Yield every layer with its affinity; nothing is multiplied out yet."""
         by_name = {view.name: view for view in self.views}
         for name, tables in by_layer(self.pe, self.ln_eps):
             if name in by_name:
-                yield by_name[name], affinity(self.pe.kind, tables, self.pe.relation)
+                yield by_name[name], self.pe.scheme_kind.affinity(tables, self.pe.relation)
 
     def layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "heads patches patches"]]]:
         """Yield every layer's name and maps; one layer is in memory at a time."""
@@ -148,7 +148,7 @@ class SimilarityResult(Shown):
 
     def queries(
         self, token: tuple[int, int] | None = None
-    ) -> Iterator[tuple[View, Float32[np.ndarray, "heads rows columns"]]]:
+    ) -> Iterator[tuple[LayerView, Float32[np.ndarray, "heads rows columns"]]]:
         """Yield every layer with the map of one query patch."""
         for view, alike in self.affinities():
             index = flat_index(token or self.token, view)
@@ -156,10 +156,10 @@ class SimilarityResult(Shown):
 
     def raw_query(
         self, token: tuple[int, int] | None = None
-    ) -> tuple[View, Float32[np.ndarray, "rows columns"]] | None:
+    ) -> tuple[LayerView, Float32[np.ndarray, "rows columns"]] | None:
         """Return the query patch's map in the (first) stored table, where there are raw maps."""
         for table in self.raw_tables:
-            view = View("stored table", "stored", "", table.grid_size, 1)
+            view = LayerView("stored table", "stored", "", table.grid_size, 1)
             row = cosines(table.patches).rows([flat_index(token or self.token, view)])
             return view, row.reshape(table.grid_size)
         return None
@@ -288,7 +288,7 @@ class SimilarityResult(Shown):
     @property
     def raw_tables(self) -> tuple[LayerPE, ...]:
         """The stored tables that `raw` shows: none unless they are vectors."""
-        if not (self.has_raw and self.pe.kind == "vectors"):
+        if not (self.has_raw and self.pe.scheme_kind.has_token_rows):
             return ()
         shown = [table for table in self.pe.tables if table.layer in self.layer_names]
         return tuple(shown) if len(self.pe.tables) > 1 else self.pe.tables
@@ -343,6 +343,7 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
+    pe.require_flat_grid("similarity")
     views = chosen(views_of(pe), layer)
     return SimilarityResult(
         pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw

@@ -10,7 +10,6 @@ import numpy as np
 
 from pe_inspect.analysis.common.numbers import are_equal
 from pe_inspect.kinds.affinity import undefined_rows
-from pe_inspect.kinds.tables_by_layer import steps
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.similarity import SimilarityResult
@@ -29,14 +28,14 @@ def in_short(result: SimilarityResult) -> str:
 
 def notes_on(result: SimilarityResult) -> Iterator[str]:
     """Yield every correction and omission, in words."""
-    pe, statistics = result.pe, result.statistics
+    kind, statistics = result.pe.scheme_kind, result.statistics
     yield from _notes_on_norms(result)
     yield from _folded(_notes_on_tables(result))
     yield from _folded(_notes_on_raw(result))
     yield from _folded(_notes_on_undefined(result))
     if len({view.num_heads for view in result.views}) > 1 and result.head is None:
         yield "The layers have different numbers of heads; saved arrays are filled up with NaN."
-    if pe.kind == "bias" and not any(row.limit for row in statistics):
+    if kind.is_pairwise and not kind.is_computed and not any(row.limit for row in statistics):
         yield "The bias is zero everywhere."
 
 
@@ -46,7 +45,7 @@ def num_undefined_raw(result: SimilarityResult) -> int:
 
 
 def _notes_on_norms(result: SimilarityResult) -> Iterator[str]:
-    shown = {step.layer: step for step in steps(result.pe) if step.name in result.layer_names}
+    shown = {step.layer: step for step in result.pe.steps if step.name in result.layer_names}
     if any(step.notion == "proxy" for step in shown.values()):
         yield (
             "LN1 of each layer on the stored table is a proxy: "
@@ -54,7 +53,7 @@ def _notes_on_norms(result: SimilarityResult) -> Iterator[str]:
         )
     if result.ln_eps is not None and any(step.norm for step in shown.values()):
         yield f"ε = {result.ln_eps:g} in every norm, as asked for."
-    if result.pe.kind == "vectors" and result.pe.join != "layer":
+    if result.pe.scheme_kind.has_token_rows and not result.pe.scheme_join.in_attention:
         bare = [step.layer for step in shown.values() if step.norm is None]
         if bare:
             yield f"No norm fits the table in {', '.join(bare)}: it is shown without."
@@ -102,7 +101,7 @@ def _notes_on_raw(result: SimilarityResult) -> Iterator[tuple[str, str]]:
 
 
 def _notes_on_tables(result: SimilarityResult) -> Iterator[tuple[str, str]]:
-    for table in result.pe.tables if result.pe.kind == "vectors" else ():
+    for table in result.pe.tables if result.pe.scheme_kind.has_token_rows else ():
         patches = table.patches
         finite = np.isfinite(patches).all(axis=-1)
         if are_equal(patches) and patches[0].any():

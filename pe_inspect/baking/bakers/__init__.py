@@ -20,11 +20,11 @@ from pe_inspect.registry import Registry
 if TYPE_CHECKING:
     from pe_inspect.resampling.resampler import Resampler
 
-__all__ = ["Baker", "Change", "Job", "bakers", "bakes"]
+__all__ = ["Baker", "Job", "TensorChange", "bakers", "bakes"]
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class TensorChange:
     """What becomes of one stored tensor, or a sentence about one that stays.
 
     Attributes:
@@ -55,7 +55,7 @@ class Job:
     renormalise: bool = False
 
 
-Baker = Callable[[Checkpoint, Job], Iterator[Change]]
+Baker = Callable[[Checkpoint, Job], Iterator[TensorChange]]
 
 bakers: Registry[Baker] = Registry("baker", "pe_inspect.baking.bakers")
 

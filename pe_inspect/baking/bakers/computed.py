@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pe_inspect.arrays import Float
-from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.windows import shifted_mask
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.bias import offset_index
@@ -24,13 +24,13 @@ _WHY = {
 
 
 @bakes(*_WHY)
-def bake_function(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_function(_checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Say why nothing changes."""
-    yield Change(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
+    yield TensorChange(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
 
 
 @bakes("gated_positional")
-def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Say why nothing changes on a square grid, the only one that ConViT's code has.
 
     Raises:
@@ -42,7 +42,7 @@ def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
             f"A ConViT of {rows}×{columns} patches would not run: its code takes the root of the "
             "number of patches for the side of a square. Pass a square --res or --grid."
         )
-    yield Change(
+    yield TensorChange(
         note="gated_positional needs nothing: its scores are a function of the offset in patches, "
         "for any square grid: at a larger one each head looks as many patches away, which is a "
         "smaller part of the image"
@@ -50,7 +50,7 @@ def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
 
 
 @bakes("bias_network")
-def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Make coordinates and indices of the new window; the network itself serves any."""
     old = job.pe.tables[0].grid_size
     found = [
@@ -61,7 +61,7 @@ def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     ]
     yield from found
     kept = "" if found else " The file keeps no buffers of a window either."
-    yield Change(
+    yield TensorChange(
         note="bias_network needs nothing: its network is asked for the offsets of any window."
         + kept
     )
@@ -69,20 +69,20 @@ def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
 
 def _buffer(
     checkpoint: Checkpoint, key: str, old: tuple[int, int], new: tuple[int, int]
-) -> Iterator[Change]:
+) -> Iterator[TensorChange]:
     name, shape = key.rpartition(".")[2], checkpoint.shape(key)
     offsets = tuple(2 * side - 1 for side in old)
     tokens = old[0] * old[1]
     if name == "relative_coords_table" and shape == (1, *offsets, 2):
         table = np.asarray(checkpoint.tensor(key), np.float64)[0]
-        yield Change(key, _coordinates(new, trained_window(table)))
+        yield TensorChange(key, _coordinates(new, trained_window(table)))
     elif name == "relative_position_index" and checkpoint.tensors[key].size == tokens**2:
         index = offset_index(new)
-        yield Change(key, index.reshape(-1) if len(shape) == 1 else index)
+        yield TensorChange(key, index.reshape(-1) if len(shape) == 1 else index)
     elif name == "attn_mask" and shape[1:] == (tokens, tokens):
         count = round(shape[0] ** 0.5)
         if count * count == shape[0]:
-            yield Change(key, shifted_mask((count, count), new))
+            yield TensorChange(key, shifted_mask((count, count), new))
 
 
 def _coordinates(

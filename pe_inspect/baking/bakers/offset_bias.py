@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 
 from pe_inspect.arrays import Float, Int, Shaped
-from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.windows import shifted_mask
 from pe_inspect.errors import UsageError
 from pe_inspect.families.distance_bias import find_places, index_of, table_of
@@ -26,7 +26,7 @@ Grid = tuple[int, int]
 
 
 @bakes("relative_bias")
-def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Resample the tables of offsets; the rows for CLS stay, and indices are made anew."""
     tables = find_bias_tables(checkpoint)
     done: set[str] = set()
@@ -35,9 +35,11 @@ def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
             continue
         done.add(table.key)
         new = grid_for(job.pe, layer, job.size)
-        yield Change(table.key, _resampled(checkpoint, table, window, new, job))
+        yield TensorChange(table.key, _resampled(checkpoint, table, window, new, job))
         if window.is_sequence:
-            yield Change(note="one axis of patch numbers: resampled along it, rows after rows")
+            yield TensorChange(
+                note="one axis of patch numbers: resampled along it, rows after rows"
+            )
         yield from _indices(checkpoint, table, window, new)
         yield from _masks(checkpoint, table, window, new)
         yield from _norm(checkpoint, table, window, new, job)
@@ -66,7 +68,7 @@ def _offsets(grid: Grid) -> Grid:
 
 def _indices(
     checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid
-) -> Iterator[Change]:
+) -> Iterator[TensorChange]:
     """The index as the file keeps it: as query by key or key by query, square or in one row."""
     if table.index_key not in checkpoint:
         return
@@ -83,14 +85,16 @@ def _indices(
         if np.array_equal(square, old.T):
             made = made.T
         else:
-            yield Change(
+            yield TensorChange(
                 note=f"{checkpoint.stored_key(table.index_key)} was not the index of its window; "
                 "the new one is"
             )
-    yield Change(table.index_key, made.reshape(-1) if stored.ndim == 1 else made)
+    yield TensorChange(table.index_key, made.reshape(-1) if stored.ndim == 1 else made)
 
 
-def _masks(checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid) -> Iterator[Change]:
+def _masks(
+    checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid
+) -> Iterator[TensorChange]:
     """Swin's mask of shifted windows: as many windows as before, each of the new size."""
     stem = table.key.removesuffix(f"attn.{TABLE}")
     key = f"{stem}attn_mask"
@@ -103,8 +107,8 @@ def _masks(checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid) 
             "square: the image that it is of is not known. Remove the buffer from the file; "
             "Swin's code makes it anew."
         )
-    yield Change(key, shifted_mask((count, count), new))
-    yield Change(
+    yield TensorChange(key, shifted_mask((count, count), new))
+    yield TensorChange(
         note=f"attn_mask buffers are for {count}×{count} windows as before, so that the image "
         "grows as the windows do"
     )
@@ -112,7 +116,7 @@ def _masks(checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid) 
 
 def _norm(
     checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid, job: Job
-) -> Iterator[Change]:
+) -> Iterator[TensorChange]:
     """LaPE's norm over the keys has one γ and one β a patch: they lie on the grid."""
     stem = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.")
     for key in (f"{stem}.weight", f"{stem}.bias"):
@@ -122,12 +126,14 @@ def _norm(
                 made = bilinear(values.reshape(1, -1, 1), (1, new[0] * new[1]))
             else:
                 made = job.resampler(values.reshape(*window.grid_size, 1), new)
-            yield Change(key, made.reshape(-1))
-            yield Change(note="the norm over the keys has one γ and β a patch: resampled alike")
+            yield TensorChange(key, made.reshape(-1))
+            yield TensorChange(
+                note="the norm over the keys has one γ and β a patch: resampled alike"
+            )
 
 
 @bakes("distance_bias")
-def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Resample the tables of distances by the offsets that they stand for, and their indices."""
     for place, layer in zip(find_places(checkpoint), job.pe.tables):
         key, (rows, columns) = table_of(place), layer.grid_size
@@ -139,18 +145,20 @@ def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
         mirrored = by_head.reshape(-1, rows, columns)[:, down][:, :, right].transpose(1, 2, 0)
         made = job.resampler(np.ascontiguousarray(mirrored), _offsets(new))
         quarter = made[new[0] - 1 :, new[1] - 1 :].reshape(new[0] * new[1], -1)
-        yield Change(key, quarter if is_embedding else quarter.T)
+        yield TensorChange(key, quarter if is_embedding else quarter.T)
         yield from _distance_indices(checkpoint, index_of(key), (rows, columns), new)
 
 
-def _distance_indices(checkpoint: Checkpoint, key: str, old: Grid, new: Grid) -> Iterator[Change]:
+def _distance_indices(
+    checkpoint: Checkpoint, key: str, old: Grid, new: Grid
+) -> Iterator[TensorChange]:
     """The stored index: of all patches, or of every second one where a block halves the grid."""
     if key not in checkpoint:
         return
     stored = np.asarray(checkpoint.tensor(key))
     for step in (1, 2):
         if np.array_equal(stored, _asking(old, step)):
-            yield Change(key, _asking(new, step))
+            yield TensorChange(key, _asking(new, step))
             return
     raise UsageError(
         f"{checkpoint.stored_key(key)} is no index of distances on {old[0]}×{old[1]} patches. "

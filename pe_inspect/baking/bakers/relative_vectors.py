@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float, Int
-from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.families.reading.names import trunk
-from pe_inspect.kinds.layouts import check_offsets, target_shape
+from pe_inspect.kinds.layouts import target_shape
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.relative import check_offsets
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["bake_clipped", "bake_tables"]
@@ -23,13 +24,13 @@ _SAM_GLOBAL: Final = 4
 
 
 @bakes("decomposed_relative", "lambda_relative")
-def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Resample every table of offsets; windows between blocks that see all patches stay."""
     by_stored = {tensor.key: key for key, tensor in checkpoint.tensors.items()}
     keys = [by_stored[stored] for stored in job.pe.keys]
     windows = _usual_windows(job.pe)
     if windows:
-        yield Change(
+        yield TensorChange(
             note=f"all blocks have tables of {_SAM_WINDOW}×{_SAM_WINDOW} patches: every fourth of "
             "the depth is taken to see the whole image, as in SAM, and the others' windows stay"
         )
@@ -38,9 +39,9 @@ def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
             continue
         if not key.endswith("conv_lambda.weight"):
             check_offsets(layer)
-            yield Change(key, _resampled(checkpoint, key, layer, job))
+            yield TensorChange(key, _resampled(checkpoint, key, layer, job))
         else:
-            yield Change(note=f"{checkpoint.stored_key(key)} is a kernel: it serves any grid")
+            yield TensorChange(note=f"{checkpoint.stored_key(key)} is a kernel: it serves any grid")
 
 
 def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
@@ -70,7 +71,7 @@ def _resampled(
 
 
 @bakes("shaw_relative")
-def bake_clipped(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_clipped(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Clipped tables serve any grid; the tables of clipped distances that s-chh stores do not."""
     layer = job.pe.tables[0]
     reach = (len(layer.values) - 2) // 2
@@ -81,13 +82,13 @@ def bake_clipped(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
             continue
         stored = np.asarray(checkpoint.tensor(key))
         if np.array_equal(stored, _distances(layer.grid_size, axis, reach)):
-            yield Change(key, _distances(job.size, axis, reach))
+            yield TensorChange(key, _distances(job.size, axis, reach))
         else:
-            yield Change(
+            yield TensorChange(
                 note=f"{checkpoint.stored_key(key)} is not s-chh's table of distances and stays "
                 "as it is: it fits the old grid only"
             )
-    yield Change(note="relative tables are clipped: the same rows serve any grid")
+    yield TensorChange(note="relative tables are clipped: the same rows serve any grid")
 
 
 def _distances(grid: Grid, axis: int, reach: int) -> Int[np.ndarray, "tokens tokens"]:

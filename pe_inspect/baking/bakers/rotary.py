@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pe_inspect.arrays import Float
-from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.families.reading.names import trunk
 from pe_inspect.families.reading.rotation import Pairing, first_of_pairs, pairing_of
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ _AXES = re.compile(r"(?P<stem>.*attention\.rotary_embedding\.)(?P<axis>[xy])_(?P
 
 
 @bakes("rotary")
-def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Put the angles on the new grid where the file stores any; else nothing is stored."""
     found = [
         change
@@ -30,23 +30,23 @@ def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
     ]
     yield from found
     if not found:
-        yield Change(
+        yield TensorChange(
             note="rotary angles are computed for the grid of every image; the file stores "
             + ("frequencies, which are the same for any grid" if job.pe.stored else "none")
         )
 
 
-def _of_tensor(checkpoint: Checkpoint, bare: str, key: str, job: Job) -> Iterator[Change]:
+def _of_tensor(checkpoint: Checkpoint, bare: str, key: str, job: Job) -> Iterator[TensorChange]:
     size = checkpoint.tensors[key].size
     if (match := _PLACES.fullmatch(bare)) and size == job.pe.tables[0].num_patches:
         axis = np.indices(job.size)[1 if match[1] == "x" else 0]
-        yield Change(key, axis.reshape(-1).astype(np.float32))
+        yield TensorChange(key, axis.reshape(-1).astype(np.float32))
     elif match := _TURNS.fullmatch(bare):
         angles = _new_angles(job)
         pairing = _pairing(checkpoint, f"{key[: -len(match['part'])]}cos")
-        yield Change(key, _turned(doubled(angles, pairing), match["part"]))
+        yield TensorChange(key, _turned(doubled(angles, pairing), match["part"]))
     elif match := _AXES.fullmatch(bare):
-        yield Change(key, _of_axis(checkpoint, key, match["axis"], match["part"], job))
+        yield TensorChange(key, _of_axis(checkpoint, key, match["axis"], match["part"], job))
 
 
 def _of_axis(

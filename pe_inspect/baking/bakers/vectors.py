@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float
-from pe_inspect.baking.bakers import Change, Job, bakes
+from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.names import trunk
@@ -32,16 +32,16 @@ _DECODER_OF_HF: Final = re.compile(r"(^|\.)decoder\.decoder_pos_embed$")
 
 
 @bakes("learned_absolute", "sinusoidal_1d", "sinusoidal_2d")
-def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[Change]:
+def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
     """Resample every table of the embedding; prefix rows, and rows behind, stay as they are."""
     tables = _tables_of(checkpoint, job)
     why = _needs_nothing(checkpoint, tables[0])
     if why:
-        yield Change(note=f"{checkpoint.stored_key(tables[0].key)} stays as it is: {why}")
+        yield TensorChange(note=f"{checkpoint.stored_key(tables[0].key)} stays as it is: {why}")
         return
     layers = {table.key: layer for table, layer in zip(tables, job.pe.tables)}
     for table in {table.key: table for table in tables}.values():
-        yield Change(table.key, _resampled(checkpoint, table, layers[table.key], job))
+        yield TensorChange(table.key, _resampled(checkpoint, table, layers[table.key], job))
     yield from _other_rows(checkpoint, tables[0], job)
 
 
@@ -144,7 +144,7 @@ def _in_blocks(
     return blocks.reshape(1, count * count, rows * columns, -1)
 
 
-def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Change]:
+def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[TensorChange]:
     """What else has a row a token: a decoder's table (MAE), and the numbers 0, 1, … (CLIP)."""
     layer = job.pe.tables[0]
     new = grid_for(job.pe, layer, job.size)
@@ -152,16 +152,16 @@ def _other_rows(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Chan
     for key in checkpoint:
         shape = checkpoint.shape(key)
         if key.endswith("position_ids") and shape[-1:] == (table.rows,):
-            yield Change(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
+            yield TensorChange(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
         if key.endswith("decoder_pos_embed") and shape[-2:-1] == (table.rows,):
             other = Table(key, shape, table.rows, shape[-1])
             yield from _decoder_s(checkpoint, other, job)
 
 
-def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[Change]:
+def _decoder_s(checkpoint: Checkpoint, table: Table, job: Job) -> Iterator[TensorChange]:
     """The table of MAE's decoder; the rule of transformers' is not that of its encoder."""
     is_native = job.resampler == methods["native"].choose(job.pe)
     if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):
         job = replace(job, resampler=flattened)
-        yield Change(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
-    yield Change(table.key, _resampled(checkpoint, table, job.pe.tables[0], job))
+        yield TensorChange(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
+    yield TensorChange(table.key, _resampled(checkpoint, table, job.pe.tables[0], job))

@@ -31,7 +31,9 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
     has_width = pe.tables and pe.num_heads is None
-    is_shared = pe.kind == "phases" and pe.num_heads == 1  # one rotation, which all heads make
+    is_shared = (
+        pe.scheme_kind.holds_angles and pe.num_heads == 1
+    )  # one rotation, which all heads make
     return {
         "family": pe.family,
         "kind": pe.kind,
@@ -39,7 +41,7 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "stored": pe.stored,
         "keys": list(pe.keys),
         "layers": list(pe.layer_names),
-        "grid_size": list(pe.grid_size) if pe.tables else None,
+        "grid_size": list(pe.grid_size) if pe.tables and pe.grid_size else None,
         "num_prefix_tokens": pe.num_prefix_tokens,
         "num_prefix_rows": pe.num_prefix_rows if pe.tables else 0,
         "embed_dim": pe.embed_dim if has_width else None,

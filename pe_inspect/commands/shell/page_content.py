@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +110,9 @@ def _items(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[Any]:
 
 def _diagnoses(subject: Subject) -> Iterator[Diagnosis]:
     """Yield what the doctor finds in each embedding, and in the file that holds them."""
-    from pe_inspect.diagnosis.diagnosis import doctor
-    from pe_inspect.diagnosis.file_checks import file_checks
+    from pe_inspect.diagnosis.doctor import doctor_by_table
 
-    of_file = tuple(found for check in file_checks.values() for found in check(subject.checkpoint))
-    for pe in subject.tables:
-        own = doctor(pe)
-        findings = dict.fromkeys((*of_file, *own.findings)) if of_file else own.findings
-        yield replace(own, findings=tuple(findings), ran=(*file_checks, *own.ran))
+    return doctor_by_table(subject.checkpoint, subject.tables)
 
 
 def _history(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[EvolutionResult]:

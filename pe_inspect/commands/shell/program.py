@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from inspect import Parameter, signature
 from typing import Annotated, Any, Final, get_args
@@ -17,7 +17,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pe_inspect._version import __version__
-from pe_inspect.commands import ANSWERS, LOOK, MAKE, QUESTIONS, commands
+from pe_inspect.commands.shell.command_registry import (
+    ANSWERS,
+    LOOK,
+    MAKE,
+    QUESTIONS,
+    commands,
+)
 from pe_inspect.commands.shell.describe import as_typed
 from pe_inspect.commands.shell.signature import expand
 from pe_inspect.commands.shell.terminal import (
@@ -123,8 +129,8 @@ class Program(_PlainHelp, TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def program() -> Any:
-    """Build the whole program from the commands in this folder."""
+def program(names: Collection[str] = ()) -> Any:
+    """Build the program from the commands of these names, which alone are imported, or from all."""
     app = typer.Typer(
         cls=Program,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -133,7 +139,8 @@ def program() -> Any:
         add_completion=False,
     )
     app.callback(help=HELP)(_options_of_the_program)
-    for name, entry in sorted(commands.items(), key=lambda item: PANELS.index(item[1].panel)):
+    chosen = {name: commands[name] for name in names or commands.stems()}
+    for name, entry in sorted(chosen.items(), key=lambda item: PANELS.index(item[1].panel)):
         make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
         make(expand(entry.function))
     whole: Any = typer.main.get_command(app)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -39,7 +39,7 @@ def train_with_progress(recipe: Recipe, *, quiet: bool, again: str = "", **optio
     again = again or f"pe-inspect train {recipe.name} --resume"
     try:
         with first_speaks(TrainingInterrupted, TrainingDiverged):
-            return train(recipe, **options)
+            return train(recipe, draw_curves=_draw_curves, **options)
     except TrainingInterrupted as error:
         raise TrainingInterrupted(f"{error}\nGo on with: {again}") from error
     finally:
@@ -77,6 +77,12 @@ def expected_time(recipe: Recipe) -> str:
     if recipe.expected_minutes <= 0:
         return "its first epoch tells how long it takes"
     return f"about {duration(recipe.expected_minutes)} on {recipe.timed_on}"
+
+
+def _draw_curves(rows: Sequence[Mapping[str, Any]], file: IO[bytes]) -> None:
+    from pe_inspect.figures.training import write_curves  # after training, and for the first alone
+
+    write_curves(rows, file)
 
 
 def _aside(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.checks import checks
+from pe_inspect.diagnosis.checks import on_embedding
 from pe_inspect.diagnosis.fields import command, listed
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
@@ -23,7 +23,7 @@ _PLAIN_BLOCK: Final = re.compile(r"blocks\.\d+")
 _PLAIN_NORMS: Final = ("norm1", "norm2")
 
 
-@checks.register("dead-norm")
+@on_embedding("dead-norm")
 def dead_norms(pe: PositionEmbedding) -> Iterator[Finding]:
     """Norms of which at least half of the channels have a weight of zero."""
     parts = {norm.path: float(np.mean(np.abs(norm.weight) < DEAD)) for norm in pe.norms}
@@ -44,7 +44,7 @@ def dead_norms(pe: PositionEmbedding) -> Iterator[Finding]:
     )
 
 
-@checks.register("untrained-norm")
+@on_embedding("untrained-norm")
 def untrained_norms(pe: PositionEmbedding) -> Iterator[Finding]:
     """Norms that are exactly at their initial values: γ = 1 and β = 0 everywhere."""
     fresh = [norm.path for norm in pe.norms if _is_fresh(norm)]
@@ -70,7 +70,7 @@ def _is_fresh(norm: LayerNormParams) -> bool:
     return bool((norm.weight == 1).all()) and (norm.bias is None or not norm.bias.any())
 
 
-@checks.register("missing-norm")
+@on_embedding("missing-norm")
 def missing_norms(pe: PositionEmbedding) -> Iterator[Finding]:
     """Blocks without the norm1 or norm2 that most blocks have."""
     have: dict[str, set[str]] = defaultdict(set)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.checks import checks
+from pe_inspect.diagnosis.checks import on_embedding
 from pe_inspect.diagnosis.fields import Field, command, fields, is_learned, noun
 from pe_inspect.diagnosis.neighbours import Neighbours, Positions, neighbours, spectral_excess
 from pe_inspect.finding import Finding
@@ -24,7 +24,7 @@ NOISE_EDGE: Final = 1.5
 CLEARLY: Final = 4.0  # standard deviations between the best grid and the one that was taken
 
 
-@checks.register("untrained")
+@on_embedding("untrained", codes=("untrained", "scrambled"))
 def untrained(pe: PositionEmbedding) -> Iterator[Finding]:
     """Learned tables whose neighbours are no more alike than any two places."""
     if not is_learned(pe):
@@ -57,7 +57,7 @@ def _without_order(
         f"neighbours in {noun(pe)} are no more alike than any two places: Moran's I "
         f"{correlation:.3f}, p = {p_value:.2g} if the rows were in random order"
     )
-    if excess > NOISE_EDGE and pe.kind == "vectors":
+    if excess > NOISE_EDGE and pe.scheme_kind.has_token_rows:
         return _scrambled(pe, seen, evidence)
     return Finding(
         "untrained",
@@ -91,10 +91,10 @@ def _fits_another_grid(pe: PositionEmbedding) -> bool:
     return any(True for _ in grid_order(pe))
 
 
-@checks.register("grid-order")
+@on_embedding("grid-order", codes=("axis-order", "other-grid"))
 def grid_order(pe: PositionEmbedding) -> Iterator[Finding]:
     """Learned tables that are clearly smoother on another grid than on the one that was taken."""
-    if not is_learned(pe) or pe.kind != "vectors":
+    if not is_learned(pe) or not pe.scheme_kind.has_token_rows:
         return
     field = next(fields(pe))
     positions = Positions(field.rows)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float, Float32
-from pe_inspect.diagnosis.checks import checks
+from pe_inspect.diagnosis.checks import on_embedding
 from pe_inspect.diagnosis.fields import Field, command, fields, is_learned, noun
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -46,7 +46,7 @@ class _Smaller:
     outside: float
 
 
-@checks.register("resampled")
+@on_embedding("resampled")
 def resampled(pe: PositionEmbedding) -> Iterator[Finding]:
     """Learned tables that some resampling of a smaller table could have made."""
     if not is_learned(pe):
@@ -55,7 +55,7 @@ def resampled(pe: PositionEmbedding) -> Iterator[Finding]:
     if not found:
         return
     field, smaller = found[0]
-    what = "grid" if pe.kind == "vectors" else "table of offsets"
+    what = "table of offsets" if pe.scheme_kind.is_by_offset else "grid"
     sizes = [f"{rows}×{columns}" for rows, columns in (field.grid_size, smaller.grid_size)]
     yield Finding(
         "resampled",

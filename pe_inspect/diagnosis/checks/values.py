@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.diagnosis.checks import checks
+from pe_inspect.diagnosis.checks import on_embedding
 from pe_inspect.diagnosis.fields import (
     command,
     fields,
@@ -28,7 +28,7 @@ LEAST_VARIATION: Final = 1e-3
 _FROM_BEFORE: Final = "take the tensor from an earlier checkpoint of the same run"
 
 
-@checks.register("non-finite")
+@on_embedding("non-finite")
 def non_finite(pe: PositionEmbedding) -> Iterator[Finding]:
     """NaN or infinite values in a table or in a norm."""
     arrays = {_called(pe, table): stored_values(table) for table in pe.tables}
@@ -61,7 +61,7 @@ def _first(bad: dict[str, np.ndarray]) -> str:
     return f" (the first: {name}[{', '.join(map(str, place))}])"
 
 
-@checks.register("constant")
+@on_embedding("constant")
 def constant(pe: PositionEmbedding) -> Iterator[Finding]:
     """Tables that are the same at every place."""
     if not pe.stored:
@@ -103,10 +103,10 @@ def _variation(rows: Float32[np.ndarray, "places channels"]) -> float:
     return float(np.sqrt(np.square(finite - finite.mean(axis=0)).sum() / size)) if size else 0.0
 
 
-@checks.register("duplicate-rows")
+@on_embedding("duplicate-rows")
 def duplicate_rows(pe: PositionEmbedding) -> Iterator[Finding]:
     """Different patches with exactly the same vector."""
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return
     for field in fields(pe):
         if _variation(field.rows) < LEAST_VARIATION:
@@ -132,7 +132,7 @@ def _twins(pe: PositionEmbedding, layer: str, twins: int, places: int, first: in
     )
 
 
-@checks.register("duplicate-layers")
+@on_embedding("duplicate-layers")
 def duplicate_layers(pe: PositionEmbedding) -> Iterator[Finding]:
     """Layers that hold tables of their own with the same values."""
     if not is_learned(pe) or len(pe.keys) < len(pe.tables):

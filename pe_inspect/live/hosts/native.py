@@ -10,6 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import Change, replaced, rotation_of
 from pe_inspect.live.host import NotApplicable
@@ -86,17 +95,25 @@ class NativeHost:
             yield
 
     def _exchanges(self, pe: PositionEmbedding) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            made = [self._tensor(table.values)[None] for table in pe.tables]
-            yield replaced(self.model, "tables", lambda _: made)
-        elif pe.is_pairwise:
-            for attention, table in zip(self._biased(), pe.tables, strict=True):
-                yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
-        elif pe.kind == "phases" and self.model.rope is not None:
-            made_of = rotation_of(self._angles(pe))
-            yield replaced(self.model.rope, "forward", lambda _: made_of)
+        return _PUT[pe.scheme_kind](self, pe)
+
+    def _with_tables(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        made = [self._tensor(table.values)[None] for table in pe.tables]
+        yield replaced(self.model, "tables", lambda _: made)
+
+    def _with_biases(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        for attention, table in zip(self._biased(), pe.tables, strict=True):
+            yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
+
+    def _with_angles(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        rope, made = self.model.rope, rotation_of(self._angles(pe))
+        if rope is None:
+            self._with_nothing(pe)
         else:
-            raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
+            yield replaced(rope, "forward", lambda _: made)
+
+    def _with_nothing(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
 
     @contextmanager
     def change(self, change: Change) -> Iterator[None]:
@@ -138,6 +155,16 @@ class NativeHost:
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         device = next(self.model.parameters()).device
         return torch.from_numpy(np.array(values, np.float32)).to(device)
+
+
+_PUT: Final[Mapping[SchemeKind, Callable[[NativeHost, PositionEmbedding], Iterator[Exchange]]]] = {
+    VECTORS: NativeHost._with_tables,
+    BIAS: NativeHost._with_biases,
+    PHASES: NativeHost._with_angles,
+    RELATIVE: NativeHost._with_nothing,
+    RESPONSE: NativeHost._with_nothing,
+    COMPUTED_BIAS: NativeHost._with_biases,
+}
 
 
 def _constant(value: torch.Tensor) -> Callable[[Any], torch.Tensor]:

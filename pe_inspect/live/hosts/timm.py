@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 
@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from pe_inspect.kinds.layouts import laid_out
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import Change, replaced, rotation_of
 from pe_inspect.live.host import NotApplicable
@@ -89,7 +97,7 @@ class TimmHost:
 
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
         """Return the patches of the images, or the windows that timm's rule has given a bias."""
-        if pe.is_pairwise:
+        if pe.scheme_kind.is_pairwise:
             asked = (m for m in self.model.modules() if hasattr(m, "relative_position_index"))
             windows = [getattr(module, "window_size", None) for module in asked]
             found = [_pair(window) for window in windows if window is not None]
@@ -106,19 +114,28 @@ class TimmHost:
             yield
 
     def _exchanges(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            self._check_table(pe)
-            values = resampled.tables[0].values
-            yield _with_table(self.model, _like(values, self.model.pos_embed))
-        elif pe.kind == "bias":
-            modules = self._checked_biases(pe)
-            for module, table in zip(modules, resampled.tables):
-                offsets = laid_out(resampled, table)
-                yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
-        elif pe.kind == "phases":
-            yield self._turning(pe, _angles(resampled))
-        else:
-            raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
+        return _PUT[pe.scheme_kind](self, pe, resampled)
+
+    def _put_table(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
+        self._check_table(pe)
+        values = resampled.tables[0].values
+        yield _with_table(self.model, _like(values, self.model.pos_embed))
+
+    def _put_biases(
+        self, pe: PositionEmbedding, resampled: PositionEmbedding
+    ) -> Iterator[Exchange]:
+        modules = self._checked_biases(pe)
+        for module, table in zip(modules, resampled.tables):
+            offsets = resampled.scheme_kind.laid_out(table)
+            yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
+
+    def _put_angles(
+        self, pe: PositionEmbedding, resampled: PositionEmbedding
+    ) -> Iterator[Exchange]:
+        yield self._turning(pe, _angles(resampled))
+
+    def _put_nothing(self, pe: PositionEmbedding, _: PositionEmbedding) -> Iterator[Exchange]:
+        raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
 
     @contextmanager
     def change(self, change: Change) -> Iterator[None]:
@@ -132,19 +149,23 @@ class TimmHost:
             yield
 
     def _changes(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            self._check_table(pe)
-            table = self.model.pos_embed
-            rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
-            yield _with_table(self.model, rows.reshape(table.shape))
-        elif pe.kind == "bias":
-            for module, table in zip(self._checked_biases(pe), pe.tables):
-                yield from _of_bias(module, table.num_prefix_rows, change)
-        elif pe.kind == "phases":
-            angles = change.rows(_angles(pe), 0)
-            yield self._turning(pe, angles)
-        else:
-            raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
+        return _CHANGE[pe.scheme_kind](self, pe, change)
+
+    def _change_table(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        self._check_table(pe)
+        table = self.model.pos_embed
+        rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
+        yield _with_table(self.model, rows.reshape(table.shape))
+
+    def _change_biases(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        for module, table in zip(self._checked_biases(pe), pe.tables):
+            yield from _of_bias(module, table.num_prefix_rows, change)
+
+    def _change_angles(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        yield self._turning(pe, change.rows(_angles(pe), 0))
+
+    def _change_nothing(self, pe: PositionEmbedding, _: Change) -> Iterator[Exchange]:
+        raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
 
     def _check_table(self, pe: PositionEmbedding) -> None:
         """Stop where the table in the file is not `pos_embed`, row by row."""
@@ -172,6 +193,31 @@ class TimmHost:
         half = _is_half(own, _angles(pe))
         made = rotation_of(angles, half=half).to(own)
         return replaced(self.model.rope, "get_embed", lambda *_, **__: made)
+
+
+_PUT: Final[
+    Mapping[
+        SchemeKind,
+        Callable[[TimmHost, PositionEmbedding, PositionEmbedding], Iterator[Exchange]],
+    ]
+] = {
+    VECTORS: TimmHost._put_table,
+    BIAS: TimmHost._put_biases,
+    PHASES: TimmHost._put_angles,
+    RELATIVE: TimmHost._put_nothing,
+    RESPONSE: TimmHost._put_nothing,
+    COMPUTED_BIAS: TimmHost._put_nothing,
+}
+_CHANGE: Final[
+    Mapping[SchemeKind, Callable[[TimmHost, PositionEmbedding, Change], Iterator[Exchange]]]
+] = {
+    VECTORS: TimmHost._change_table,
+    BIAS: TimmHost._change_biases,
+    PHASES: TimmHost._change_angles,
+    RELATIVE: TimmHost._change_nothing,
+    RESPONSE: TimmHost._change_nothing,
+    COMPUTED_BIAS: TimmHost._change_nothing,
+}
 
 
 def _is_half(own: torch.Tensor, angles: torch.Tensor) -> bool:

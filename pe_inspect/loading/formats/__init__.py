@@ -1,7 +1,8 @@
 """The checkpoint formats, one module each; a new one is one more function here.
 
 A reader is recognised by content, never by extension, and reads no tensor's numbers: it returns
-the file's tree of names with lazy tensors for leaves.
+the file's tree of names with lazy tensors for leaves. All of them are asked whether a file is
+theirs, so that what only reading needs (pickles) is imported where it is read.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.npy import array_header, lazy_array
+from pe_inspect.loading.tensor_bytes import member_span
 from pe_inspect.loading.tree import named
-from pe_inspect.loading.zip_archive import member_span, open_zip
+from pe_inspect.loading.zip_archive import open_zip
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo

@@ -10,8 +10,6 @@ from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.pytorch_legacy import is_pytorch_legacy
 from pe_inspect.loading.formats.safetensors import is_safetensors
 from pe_inspect.loading.tree import plain_leaf, plain_tree
-from pe_inspect.loading.trusted_pickle import read_trusted
-from pe_inspect.loading.unpickler import load_plain
 
 SUFFIXES: Final = (".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
 
@@ -32,6 +30,9 @@ def read_pickle(file: SourceFile) -> Contents:
         UnsafeCheckpoint: the pickle names a global that is not on the list.
         UnreadableCheckpoint: the pickle is truncated or damaged.
     """
+    from pe_inspect.loading.trusted_pickle import read_trusted
+    from pe_inspect.loading.unpickler import load_plain
+
     if file.trust_pickle:
         return read_trusted(file, is_torch=False)
     with for_unpickling(file.source) as pickled:

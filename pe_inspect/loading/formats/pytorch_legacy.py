@@ -15,10 +15,7 @@ from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
 from pe_inspect.loading.inert import StorageRef
 from pe_inspect.loading.tensor_bytes import Span
-from pe_inspect.loading.tensor_refs import TensorResolver
 from pe_inspect.loading.tree import plain_tree
-from pe_inspect.loading.trusted_pickle import read_trusted
-from pe_inspect.loading.unpickler import load_plain
 
 SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 MAGIC: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -38,6 +35,9 @@ def read_pytorch_legacy(file: SourceFile) -> Contents:
         UnsafeCheckpoint: the pickle names a global that is not on the list.
         UnreadableCheckpoint: the file is truncated or damaged.
     """
+    from pe_inspect.loading.tensor_refs import TensorResolver
+    from pe_inspect.loading.trusted_pickle import read_trusted
+
     if file.trust_pickle:
         return read_trusted(file)
     tree, system, spans = _parts(file)
@@ -54,6 +54,8 @@ def storage_spans(file: SourceFile) -> tuple[Any, dict[str, Span]]:
 
 def _parts(file: SourceFile) -> tuple[Any, Any, dict[str, Span]]:
     """Walk the five pickles, then follow the storages."""
+    from pe_inspect.loading.unpickler import load_plain
+
     with for_unpickling(file.source) as pickled:
         source, storages = str(file), dict[str, StorageRef]()
         _magic, _version, system = (load_plain(pickled, source) for _ in range(3))

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Final
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.formats import Contents, SourceFile, reads
-from pe_inspect.loading.tensor_bytes import Span
-from pe_inspect.loading.tensor_refs import TensorResolver
+from pe_inspect.loading.tensor_bytes import Span, member_span
 from pe_inspect.loading.tree import plain_tree
-from pe_inspect.loading.trusted_pickle import read_trusted
-from pe_inspect.loading.unpickler import load_plain
-from pe_inspect.loading.zip_archive import member_span, open_zip, read_small_member
+from pe_inspect.loading.zip_archive import open_zip, read_small_member
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -40,6 +37,10 @@ def read_pytorch_zip(file: SourceFile) -> Contents:
         UnsafeCheckpoint: the pickle names a global that is not on the list.
         UnreadableCheckpoint: the archive is damaged, or is a TorchScript program.
     """
+    from pe_inspect.loading.tensor_refs import TensorResolver
+    from pe_inspect.loading.trusted_pickle import read_trusted
+    from pe_inspect.loading.unpickler import load_plain
+
     _refuse_torchscript(file)
     if file.trust_pickle:
         return read_trusted(file)

@@ -25,7 +25,7 @@ from pe_inspect.errors import OutputError
 from pe_inspect.files import write_atomically
 from pe_inspect.loading.remote.settings import cache_folder
 
-__all__ = ["About", "Entry", "Store"]
+__all__ = ["About", "CacheEntry", "Store"]
 
 ABOUT: Final = "about.json"
 
@@ -49,7 +49,7 @@ class About:
     commit: str = ""
 
 
-class Entry:
+class CacheEntry:
     """What the cache knows of one URL."""
 
     def __init__(self, url: str) -> None:

@@ -21,7 +21,7 @@ from pe_inspect.loading.remote.answers import (
     unquoted,
     whole_number,
 )
-from pe_inspect.loading.remote.cache import About, Entry, Store
+from pe_inspect.loading.remote.cache import About, CacheEntry, Store
 from pe_inspect.loading.remote.http import Answer, Dropped, Lines, Refused, shown
 from pe_inspect.loading.remote.refusals import may_pass, refusal
 from pe_inspect.loading.remote.settings import is_hub, offline_by
@@ -87,7 +87,7 @@ class Fetcher:
         self.received = 0
         self.expected: int | None = None
         self._lines, self._reporter = lines, reporter
-        self._entry = Entry(url)
+        self._entry = CacheEntry(url)
         self._route: _Route | None = None
         self._is_begun = False
         self._has_ranges = True

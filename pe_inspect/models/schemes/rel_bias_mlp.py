@@ -22,7 +22,7 @@ _SPAN: Final = 8.0  # offsets are spread over −8 … 8 before the logarithm
 _GAIN: Final = 16.0
 
 
-class OffsetNetwork(nn.Module):
+class OffsetMLP(nn.Module):
     """From offsets in patches to a bias a head; timm's names, `mlp.fc1` and `mlp.fc2`."""
 
     def __init__(self, config: ViTConfig) -> None:
@@ -55,7 +55,7 @@ class NetworkBiasAttention(BiasedAttention):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__(config)
-        self.rel_pos = OffsetNetwork(config)
+        self.rel_pos = OffsetMLP(config)
         self.register_buffer("own_index", offset_index(config.grid_size), persistent=False)
 
     def bias(self, grid_size: Grid) -> Float[torch.Tensor, "heads patches patches"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pe_inspect.diagnosis.diagnosis import Diagnosis
+from pe_inspect.diagnosis.doctor import doctor as diagnosed
 from pe_inspect.page.content import Definition, Health, Section, Table
 from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
@@ -27,7 +28,7 @@ _COLUMNS: Final = ("code", "severity", "where", "what was seen", "why it matters
 @sections.register("doctor")
 def doctor(subject: Subject) -> Section:
     """Word the doctor's findings; those of the file are among them where it was examined."""
-    result: Diagnosis = subject.ask("doctor")
+    result: Diagnosis = subject.answered("doctor", diagnosed)
     return Section(
         stem="doctor",
         title="Health",
@@ -43,7 +44,7 @@ def doctor(subject: Subject) -> Section:
 
 
 def _finding(result: Diagnosis) -> str:
-    verdict = Health(result.findings, len(result.ran)).verdict
+    verdict = Health(result.findings, len(result.checks)).verdict
     named = [f"{one.message} {_mended(one)}".strip() for one in result.findings]
     return " ".join([verdict, *named])
 
@@ -55,7 +56,7 @@ def _mended(finding: Finding) -> str:
 
 def _definition(result: Diagnosis) -> Definition:
     return Definition(
-        f"{len(result.ran)} checks were made: {listed(list(result.ran))}. Each draws its "
+        f"{len(result.checks)} checks were made: {listed(list(result.checks))}. Each draws its "
         "conclusion only from numbers that it prints.",
         source="pe-inspect doctor runs the same checks, and more against a model that you name",
         terms=tuple((one.code, one.why) for one in result.findings),

@@ -112,9 +112,9 @@ def _norm(result: EvolutionResult, numbers: dict[str, float]) -> str:
     first, last = numbers["norm_first"], numbers["norm_last"]
     if math.isnan(first + last):
         return ""
-    origin = "computed" if result.pe.kind == "function" else "stored"
+    origin = "computed" if result.pe.scheme_kind.is_computed else "stored"
     what = f"the mean row norm of the {origin} table"
-    if result.pe.is_pairwise or result.pe.kind == "phases":
+    if not result.pe.scheme_kind.has_row_vectors:
         what = f"the root mean square of the {origin} values"
     return f"{what} goes from {said(first, on_a_scale=False)} to {said(last, on_a_scale=False)}"
 

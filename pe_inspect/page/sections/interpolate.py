@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pe_inspect.analysis.common.selection import views_of
-from pe_inspect.kinds.affinity import definition
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
+from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.sections import sections
 from pe_inspect.page.sections._parts import (
@@ -29,9 +38,6 @@ if TYPE_CHECKING:
 # From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
 _STEP: Final = (12, 7)
 _MOST_PATCHES: Final = 784  # 28×28; the map of more is not worth its bytes in every report
-_METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
-_METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
-
 _ERRORS: Final = (
     " The error map shows where the way there and back does not return to the stored table; at the "
     "edge a resampler has no neighbours on one side, so errors gather there."
@@ -98,12 +104,6 @@ _EXTRAPOLATES: Final = (
 _UNTRAINED: Final = (
     "Which of the two a model needs depends on how it was trained: the numbers here cannot tell."
 )
-_HOW: Final = {
-    "phases": "The slopes of the angles are read back from the table and evaluated at the new "
-    "positions.",
-    "function": "The network is asked for every offset of the new window. Other methods resample "
-    "what it gave for the old window, as a table of offsets.",
-}
 _HOW_OF_TABLES: Final = (
     "Each stored table is laid out on its grid and resampled channel by channel; prefix rows are "
     "kept. A bias is resampled as a table of offsets, relative vectors along their axis."
@@ -112,11 +112,67 @@ _INVERTIBLE: Final = (
     "A small round-trip error says that the method can be undone, not that a model keeps its "
     "accuracy on the larger grid."
 )
-_READINGS: Final = {"phases": _READING_ANGLES, "function": _READING_NETWORK}
-_CAVEATS: Final = {"phases": (_UNTRAINED,), "function": (_EXTRAPOLATES,)}
-_SHOWN: Final = {
-    "phases": "Angles are computed anew on each grid",
-    "function": "The values are those of the network, or of a method that resamples them",
+
+
+class _Wording(NamedTuple):
+    """How the section is worded for a kind.
+
+    Attributes:
+        words: what is true of its tables, by how the model uses them.
+        reading: how to read the numbers; empty where `words` say it.
+        how: how tables are resampled.
+        caveats: what the numbers do not say; empty where `words` say it.
+        shown: what the view shows; empty where `words` say it.
+        methods: the methods that a page shows.
+        subject: what has a size, and what that is called: of values, and of the mean norm.
+    """
+
+    words: Callable[[SchemeJoin], _Words]
+    reading: str = ""
+    how: str = _HOW_OF_TABLES
+    caveats: tuple[str, ...] = ()
+    shown: str = ""
+    methods: str = "native,bilinear,bicubic"
+    subject: tuple[str, str, str] = ("rows", "length", "row norm")
+
+
+def _of_vectors(join: SchemeJoin) -> _Words:
+    if join.in_attention:
+        return _INSIDE
+    return _NORMED if join.is_recurrent else _ADDED
+
+
+def _of_bias(join: SchemeJoin) -> _Words:
+    return _NORMED_BIAS if join.is_recurrent else _BIAS
+
+
+def _of_inside(join: SchemeJoin) -> _Words:  # noqa: ARG001
+    return _INSIDE
+
+
+_SIZES: Final = ("biases", "size", "norm over heads")
+_WORDING: Final[Mapping[SchemeKind, _Wording]] = {
+    VECTORS: _Wording(_of_vectors),
+    BIAS: _Wording(_of_bias, subject=_SIZES),
+    PHASES: _Wording(
+        _of_inside,
+        _READING_ANGLES,
+        "The slopes of the angles are read back from the table and evaluated at the new positions.",
+        (_UNTRAINED,),
+        "Angles are computed anew on each grid",
+        "native,extrapolate,rescale,normalised",
+    ),
+    RELATIVE: _Wording(_of_inside),
+    RESPONSE: _Wording(_of_inside),  # never resampled: it is computed from the input
+    COMPUTED_BIAS: _Wording(
+        _of_bias,
+        _READING_NETWORK,
+        "The network is asked for every offset of the new window. Other methods resample what it "
+        "gave for the old window, as a table of offsets.",
+        (_EXTRAPOLATES,),
+        "The values are those of the network, or of a method that resamples them",
+        subject=_SIZES,
+    ),
 }
 
 
@@ -126,21 +182,22 @@ def interpolate(subject: Subject) -> Section:
     chosen = subject.options.get("interpolate", {})
     has_target = "res" in chosen or "grid" in chosen
     target = {} if has_target else {"grid": _larger(subject.embedding)}
-    kind = subject.embedding.kind if subject.embedding else ""
-    methods = _METHODS.get(kind, _METHODS_OF_TABLES)
-    result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
-    finding, words = _finding(result), _words(result.pe)
+    kind = subject.embedding.scheme_kind if subject.embedding else VECTORS
+    result: InterpolationResult = subject.ask(
+        "interpolate", method=_WORDING[kind].methods, **target
+    )
+    finding, wording, words = _finding(result), _wording(result.pe), _words(result.pe)
     return Section(
         stem="interpolate",
         title="Interpolation",
         question="What becomes of it at another resolution?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
-        how_to_read=_READINGS.get(result.pe.kind, words.fits + _ERRORS),
+        how_to_read=wording.reading or words.fits + _ERRORS,
         definition=_definition(result),
         tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
         facts=_facts(result),
-        caveats=_CAVEATS.get(result.pe.kind, (words.stored, _INVERTIBLE)),
+        caveats=wording.caveats or (words.stored, _INVERTIBLE),
         notes=result.notes,
         parameters=parameters_of(result),
         views=_views(result, subject.encoded or ()),
@@ -149,12 +206,11 @@ def interpolate(subject: Subject) -> Section:
 
 def _words(pe: PositionEmbedding) -> _Words:
     """Return what holds for tables that are added, added through a norm, or used in attention."""
-    has_norm = pe.join in ("lape", "pvg", "mpvg")
-    if pe.is_pairwise:
-        return _NORMED_BIAS if has_norm else _BIAS
-    if pe.kind != "vectors" or pe.join == "layer":
-        return _INSIDE
-    return _NORMED if has_norm else _ADDED
+    return _wording(pe).words(pe.scheme_join)
+
+
+def _wording(pe: PositionEmbedding) -> _Wording:
+    return _WORDING[pe.scheme_kind]
 
 
 def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
@@ -168,7 +224,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
         if grid not in asked:
             asked[grid] = ask(pe, grid=grid, method=methods)
     ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
-    quantity, where = definition(pe), ordered.index(result)
+    quantity, where = pe.affinity, ordered.index(result)
     title = "Every patch with every other, on several grids"
     tracks = resampled_tracks(ordered, like=like)
     notes = _about_tables(result)
@@ -190,8 +246,8 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
-    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.tables)]
-    how = _SHOWN.get(pe.kind, _words(pe).shown)
+    names = [one.name for one in (views_of(pe) if pe.scheme_kind.has_parts else pe.tables)]
+    how = _wording(pe).shown or _words(pe).shown
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
@@ -206,7 +262,7 @@ def _finding(result: InterpolationResult) -> str:
     numbers = result.summary()
     source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
     way = f"from {source} to {target} patches ({_rule(result)})"
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         alike = said(numbers["structure_correlation"])
         kept = f"the likeness of places correlates with the old one by {alike}"
         return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
@@ -218,12 +274,13 @@ def _finding(result: InterpolationResult) -> str:
 
 def _is_asked(result: InterpolationResult) -> bool:
     """Whether a network gives the values, not a resampler."""
-    return result.pe.kind == "function" and result.tables()[0].resampler.name.startswith("cpb")
+    name = result.tables()[0].resampler.name
+    return result.pe.scheme_kind.is_computed and name.startswith("cpb")
 
 
 def _kept(result: InterpolationResult) -> str:
     ratio = result.summary()["norm_ratio"]
-    what, size = ("biases", "size") if result.pe.is_pairwise else ("rows", "length")
+    what, size, _ = _wording(result.pe).subject
     if math.isnan(ratio):
         return f"{what} have no {size} to compare"
     return f"{what} keep {percent(ratio)} of their {size}"
@@ -265,7 +322,7 @@ def _definition(result: InterpolationResult) -> Definition:
     from pe_inspect.analysis.interpolate import METHODS
 
     return Definition(
-        _HOW.get(result.pe.kind, _HOW_OF_TABLES),
+        _wording(result.pe).how,
         source="the library that each method is named after",
         terms=(
             *((f"method {name}", METHODS[name]) for name in result.methods),
@@ -284,10 +341,10 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     numbers = result.summary()
     rows, columns = result.grid_size
     where = f"at {rows}×{columns}, {result.method}"
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         after = numbers["neighbour_cosine_after"]
         return defined(Fact("Neighbours on a new grid", after, f"mean phase cosine; {where}"))
-    norm = "norm over heads" if result.pe.is_pairwise else "row norm"
+    _, _, norm = _wording(result.pe).subject
     kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
     lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
     return defined(kept) if _is_asked(result) else defined(kept, lost)

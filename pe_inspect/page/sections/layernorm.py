@@ -71,7 +71,7 @@ def layernorm(subject: Subject) -> Section:
 
 def _is_inside(pe: PositionEmbedding | None) -> bool:
     """Whether attention receives the embedding, and tokens never do."""
-    return pe is not None and (pe.is_pairwise or pe.kind in {"phases", "relative"})
+    return pe is not None and pe.scheme_kind.in_attention
 
 
 def _reading(result: LayerNormResult) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pe_inspect.errors import OutputError, UnreadableCheckpoint
 from pe_inspect.loading import load
-from pe_inspect.loading.remote.cache import About, Entry, Store
+from pe_inspect.loading.remote.cache import About, CacheEntry, Store
 from pe_inspect.loading.remote.settings import cache_folder, hub_snapshots
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -222,6 +222,6 @@ def test_two_writers_of_one_content_do_not_disturb_each_other(tmp_path):
 
 def test_what_a_server_said_is_remembered():
     about = About("https://x.org/a", "tag", 7, "f" * 64, COMMIT)
-    Entry("https://x.org/a").adopt(about)
-    assert Entry("https://x.org/a").about() == about
-    assert Entry("https://x.org/b").about() is None
+    CacheEntry("https://x.org/a").adopt(about)
+    assert CacheEntry("https://x.org/a").about() == about
+    assert CacheEntry("https://x.org/b").about() is None

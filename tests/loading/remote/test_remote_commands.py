@@ -137,6 +137,7 @@ def test_reports_of_a_remote_checkpoint_are_filed_under_its_name(given, name):
     assert locate(given).name == name
 
 
+@pytest.mark.subprocess
 def test_nothing_heavy_is_imported_for_a_url(server, safetensors):
     import subprocess
     import sys

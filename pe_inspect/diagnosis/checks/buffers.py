@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.diagnosis.file_checks import file_checks
+from pe_inspect.diagnosis.checks import on_file
 from pe_inspect.diagnosis.held_tables import bias_tables, window_of
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias import offset_index
@@ -28,7 +28,7 @@ _MEND = (
 )
 
 
-@file_checks.register("index-buffer")
+@on_file("index-buffer")
 def index_buffer(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Stored `relative_position_index` buffers that are not the index of their window."""
     wrong = [

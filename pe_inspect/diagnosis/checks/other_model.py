@@ -8,13 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.expectation import Wanted, mismatch
+from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.checks import on_case
+from pe_inspect.diagnosis.mismatch import Wanted, mismatch
 from pe_inspect.diagnosis.readings import Readings, file_readings
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
+from pe_inspect.families import extract
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["differences"]
+__all__ = ["differences", "other_model"]
 
 Embeddings = tuple[PositionEmbedding, ...]
 
@@ -23,6 +27,25 @@ SAME: Final = 1e-2
 _NO_RESAMPLING: Final = (
     "None: the widths differ too (mismatch-width), and no resampling changes those."
 )
+
+
+@on_case(
+    "other-model",
+    codes=(
+        "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-name",
+        "transposed",
+    ),
+)  # fmt: skip
+def other_model(case: Case) -> Iterator[Finding]:
+    """What keeps the weights out of the model of another checkpoint."""
+    other = case.expected.other
+    if other is None:
+        return
+    try:
+        theirs = extract(other, with_sha256=False)
+    except (NoPositionEmbedding, AmbiguousCheckpoint):
+        theirs = ()
+    yield from differences(case.checkpoint, case.tables, other, theirs)
 
 
 def differences(
@@ -68,7 +91,7 @@ def _sizes(
     here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
 ) -> Iterator[Finding]:
     sizes = {"depth": (pe.depth, other.depth)}
-    if pe.kind == "vectors":
+    if pe.scheme_kind.has_token_rows:
         sizes["embed_dim"] = (pe.embed_dim, other.embed_dim)
     else:
         sizes["num_heads"] = (pe.num_heads or 0, other.num_heads or 0)
@@ -150,7 +173,7 @@ def _turned(
     here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
 ) -> Iterator[Finding]:
     """Find a table that is the other one with rows and columns exchanged."""
-    if pe.kind != "vectors" or pe.embed_dim != other.embed_dim:
+    if not pe.scheme_kind.has_token_rows or pe.embed_dim != other.embed_dim:
         return
     a, b = (each.tables[0].patches.reshape(*each.grid_size, -1) for each in (pe, other))
     if a.shape != b.transpose(1, 0, 2).shape or _apart(a, b.transpose(1, 0, 2)) > SAME:

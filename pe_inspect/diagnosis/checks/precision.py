@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.diagnosis.file_checks import file_checks
+from pe_inspect.diagnosis.checks import on_file
 from pe_inspect.diagnosis.held_tables import keys_of_tables
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.precision import DIGITS, FloatType, narrowest_type
@@ -35,17 +35,17 @@ class _Stored:
         return values
 
 
-def _tables(checkpoint: Checkpoint) -> Iterator[_Stored]:
+def _stored_tables(checkpoint: Checkpoint) -> Iterator[_Stored]:
     for key in keys_of_tables(checkpoint):
         values = np.asarray(checkpoint.tensor(key), dtype=np.float32).ravel()
         yield _Stored(checkpoint.stored_key(key), checkpoint.dtype(key), values)
 
 
-@file_checks.register("half-precision")
+@on_file("half-precision")
 def half_precision(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Tables of a 32-bit type all of whose values fit 16 bits: they were rounded on the way."""
     found: dict[FloatType, list[str]] = {}
-    for stored in _tables(checkpoint):
+    for stored in _stored_tables(checkpoint):
         kind = narrowest_type(stored.values)
         if stored.dtype in ("float32", "float64") and kind != "float32":
             found.setdefault(kind, []).append(stored.key)
@@ -73,10 +73,10 @@ def _key_of(checkpoint: Checkpoint, stored: str) -> str:
     return next(key for key in checkpoint if checkpoint.stored_key(key) == stored)
 
 
-@file_checks.register("overflow")
+@on_file("overflow")
 def overflow(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Infinite values where float16 was too small for them."""
-    for stored in _tables(checkpoint):
+    for stored in _stored_tables(checkpoint):
         infinite = int(np.isinf(stored.values).sum())
         was_half = "float16" in (stored.dtype, narrowest_type(stored.values))
         if infinite and was_half:
@@ -92,10 +92,10 @@ def overflow(checkpoint: Checkpoint) -> Iterator[Finding]:
             )
 
 
-@file_checks.register("underflow")
+@on_file("underflow")
 def underflow(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Small values that float16 could not keep: set to zero, or down to their last digits."""
-    for stored in _tables(checkpoint):
+    for stored in _stored_tables(checkpoint):
         is_half = "float16" in (stored.dtype, narrowest_type(stored.values))
         sizes = np.abs(stored.finite)
         if is_half and len(sizes) >= FEWEST:

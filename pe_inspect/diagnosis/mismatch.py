@@ -7,14 +7,12 @@ of prefix tokens.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.readings import Reading, Readings, readings
-from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.bias import CLS_ROWS, windows_of
 from pe_inspect.families.reading.grid import prefix_tokens, x
 from pe_inspect.families.reading.hints import is_flag
@@ -22,7 +20,7 @@ from pe_inspect.families.reading.patch import patch_size
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Wanted", "expected_resolution", "expected_rows", "mismatch"]
+__all__ = ["Wanted", "mismatch", "px"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
@@ -46,66 +44,6 @@ class Wanted:
     rows: int
     who: str
     reading: Reading | None = None
-
-
-def expected_rows(
-    checkpoint: Checkpoint, tables: tuple[Readings, ...], rows: int
-) -> Iterator[Finding]:
-    """Explain why no table has as many rows as a model expects; nothing where one has.
-
-    Raises:
-        UsageError: the file holds no table of rows.
-    """
-    if not _counted(checkpoint, tables, "--expect"):
-        return
-    if all(found.rows != rows for found in tables):
-        yield mismatch(checkpoint, tables[0], Wanted(rows, f"your model (--expect {rows})"))
-
-
-def expected_resolution(
-    checkpoint: Checkpoint, tables: tuple[Readings, ...], pixels: tuple[int, int]
-) -> Iterator[Finding]:
-    """Explain why a table does not fit images of so many pixels; nothing where it does.
-
-    Raises:
-        UsageError: nothing tells the patch size, or the image is smaller than a patch.
-    """
-    _counted(checkpoint, tables, "--expect-res")
-    first = tables[0]
-    if first.is_window:  # Swin's windows do not grow with the image
-        return
-    patch = patch_size(checkpoint)
-    if patch is None:
-        raise UsageError(
-            f"--expect-res {_px(pixels)}: {checkpoint.source} does not tell its patch size. Pass "
-            "--patch-size P."
-        )
-    grid = pixels[0] // patch[0], pixels[1] // patch[1]
-    if 0 in grid:
-        raise UsageError(f"--expect-res {_px(pixels)} is smaller than a patch ({_px(patch)}).")
-    have = first.taken or first.all[0]
-    if have.grid_size != grid:
-        yield mismatch(checkpoint, first, _at(first, grid, have, pixels))
-
-
-def _at(first: Readings, grid: tuple[int, int], have: Reading, pixels: tuple[int, int]) -> Wanted:
-    prefix = have.num_prefix_rows
-    rows = (
-        (2 * grid[0] - 1) * (2 * grid[1] - 1) + CLS_ROWS * prefix
-        if first.is_bias
-        else prefix + grid[0] * grid[1]
-    )
-    reading = Reading(grid, prefix, "said")
-    return Wanted(rows, f"your model at {_px(pixels)} px (--expect-res {_px(pixels)})", reading)
-
-
-def _counted(checkpoint: Checkpoint, tables: tuple[Readings, ...], option: str) -> bool:
-    if not tables:
-        raise UsageError(
-            f"{option}: {checkpoint.source} holds no table whose rows could be counted: its "
-            "position embedding is computed."
-        )
-    return True
 
 
 def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding:
@@ -169,8 +107,8 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
         return f"the offsets of a {x(reading.grid_size)} window{cls}"
     patch = patch_size(checkpoint)
     height, width = (n * p for n, p in zip(reading.grid_size, patch or USUAL_PATCH))
-    at = f"at patch {_px(patch)}" if patch else f"if a patch is {_px(USUAL_PATCH)}"
-    return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({_px((height, width))} px {at})"
+    at = f"at patch {px(patch)}" if patch else f"if a patch is {px(USUAL_PATCH)}"
+    return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({px((height, width))} px {at})"
 
 
 def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> int:
@@ -286,5 +224,6 @@ def _other_prefix(found: Readings, have: int, need: int) -> list[str]:
     ]
 
 
-def _px(size: tuple[int, int]) -> str:
+def px(size: tuple[int, int]) -> str:
+    """Write an image size: 384, or 224×384."""
     return str(size[0]) if size[0] == size[1] else x(size)

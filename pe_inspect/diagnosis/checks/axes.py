@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pe_inspect.diagnosis.file_checks import file_checks
+from pe_inspect.diagnosis.checks import on_file
 from pe_inspect.diagnosis.held_tables import vector_tables
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.sincos import Variant, two_dimensional
@@ -16,7 +16,7 @@ from pe_inspect.loading.checkpoint import Checkpoint
 __all__ = ["transposed"]
 
 
-@file_checks.register("transposed")
+@on_file("transposed")
 def transposed(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Sines and cosines of a known layout, with rows and columns exchanged."""
     for table in vector_tables(checkpoint):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.file_checks import file_checks
+from pe_inspect.diagnosis.checks import on_file
 from pe_inspect.families.reading.arch import looks_like_dinov3
 from pe_inspect.families.reading.names import trunk
 from pe_inspect.finding import Finding
@@ -36,10 +36,10 @@ class _Shown:
     by: str
 
 
-@file_checks.register("rotary-convention")
+@on_file("rotary-convention")
 def rotary_convention(checkpoint: Checkpoint) -> Iterator[Finding]:
     """A config whose rotary embedding is not the one that the tensors show."""
-    said, shown = _said(checkpoint), _shown(checkpoint)
+    said, shown = _config_says(checkpoint), _tensors_show(checkpoint)
     if not said or shown is None:
         if said.get("rope_type") == "mixed":
             yield _without_frequencies(checkpoint)
@@ -54,27 +54,27 @@ def rotary_convention(checkpoint: Checkpoint) -> Iterator[Finding]:
         yield _contradiction(shown, wrong)
 
 
-def _said(checkpoint: Checkpoint) -> dict[str, Any]:
+def _config_says(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what a config.json, or arguments in the file, say of the rotation."""
     found: dict[str, Any] = {}
     for settings in (checkpoint.metadata.get("args"), checkpoint.metadata.get("config")):
         if isinstance(settings, Mapping):
-            found |= _fields(settings)
+            found |= _rotation_settings(settings)
     if found.get("rope_mixed_mode"):
         found.setdefault("rope_type", "mixed")
     return found
 
 
-def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _rotation_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     names = ("rope_type", "rope_rotate_half", "rotate_half", "rope_mixed_mode")
     found = {name: settings[name] for name in names if settings.get(name) is not None}
     for inner in settings.values():
         if isinstance(inner, Mapping):
-            found = {**_fields(inner), **found}
+            found = {**_rotation_settings(inner), **found}
     return found
 
 
-def _shown(checkpoint: Checkpoint) -> _Shown | None:
+def _tensors_show(checkpoint: Checkpoint) -> _Shown | None:
     names = trunk(checkpoint)
     if "rope_embed.periods" in names:
         return _Shown("dinov3", True, "rope_embed.periods")
@@ -82,13 +82,13 @@ def _shown(checkpoint: Checkpoint) -> _Shown | None:
     if mixed is not None and len(checkpoint.shape(names[mixed])) in (3, 4):
         return _Shown("mixed", False, mixed)
     if _SINES in names:
-        return _Shown("axial", _is_half(checkpoint, names[_SINES]), _SINES)
+        return _Shown("axial", _pairs_halves(checkpoint, names[_SINES]), _SINES)
     if looks_like_dinov3(names):
         return _Shown("dinov3", True, "registers, layer scale and no table, as only DINOv3 has")
     return None
 
 
-def _is_half(checkpoint: Checkpoint, key: str) -> bool | None:
+def _pairs_halves(checkpoint: Checkpoint, key: str) -> bool | None:
     """Whether a table of sines holds each angle twice at half its width, or side by side."""
     sines = np.asarray(checkpoint.tensor(key), dtype=np.float32)
     width = sines.shape[-1]
@@ -129,7 +129,7 @@ def _without_frequencies(checkpoint: Checkpoint) -> Finding:
     )
 
 
-@file_checks.register("rotary-temperature")
+@on_file("rotary-temperature", codes=("rotary-convention",))
 def rotary_temperature(checkpoint: Checkpoint) -> Iterator[Finding]:
     """DINOv3's stored periods against the base that the config says."""
     key, said = trunk(checkpoint).get("rope_embed.periods"), checkpoint.hints.rope_theta

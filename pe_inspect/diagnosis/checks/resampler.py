@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
-from pe_inspect.diagnosis.file_checks import file_checks
+from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.checks import on_case, on_file
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -25,7 +26,7 @@ _WHY: Final = (
 _MEND: Final = 'pip install "timm>=1.0.31"'
 
 
-@file_checks.register("old-timm")
+@on_file("old-timm")
 def old_timm(_checkpoint: Checkpoint) -> Iterator[Finding]:
     """An installed timm that is older than the release that resamples rightly; none is imported."""
     try:
@@ -45,8 +46,14 @@ def old_timm(_checkpoint: Checkpoint) -> Iterator[Finding]:
         )
 
 
-def broken_resampler() -> Iterator[Finding]:
+@on_case("asked-timm", codes=("old-timm",))
+def broken_resampler(case: Case) -> Iterator[Finding]:
     """Ask the installed timm to resample 2×8 to 4×4. Importing it takes seconds: only if asked."""
+    if case.expected.timm:
+        yield from _broken_resampler()
+
+
+def _broken_resampler() -> Iterator[Finding]:
     import torch
     from timm.layers.pos_embed import resample_abs_pos_embed
 

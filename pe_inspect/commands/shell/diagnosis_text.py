@@ -1,0 +1,103 @@
+"""A diagnosis as lines of a terminal: findings as paragraphs, readings as two columns."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from itertools import groupby
+from textwrap import wrap
+from typing import TYPE_CHECKING, Final
+
+from pe_inspect.commands.shell.describe import aligned
+
+if TYPE_CHECKING:
+    from pe_inspect.diagnosis.ranked import Ranked
+    from pe_inspect.finding import Finding
+
+__all__ = ["finding_line", "mend_lines", "paragraph", "reading_lines", "verdict_lines"]
+
+MOST_READINGS: Final = 6
+NARROWEST: Final = 40
+WIDEST: Final = 96  # of a paragraph
+ENDLESS: Final = 1000  # of what is no terminal
+INDENT: Final = "  "
+MEND: Final = "  → "
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+# A command in a sentence: it is pasted whole.
+COMMAND: Final = re.compile(r"`[^`]*`|pe-inspect [a-z]+( [^ ]*[./][^ ]*| --[^ ]+( [A-Z]\w*)?)*")
+
+
+def verdict_lines(num_checks: int, wrong: Sequence[Finding], known: Sequence[Finding]) -> list[str]:
+    """Return how many findings there are, and which were accepted."""
+    accepted = f", {len(known)} allowed ({', '.join(f.code for f in known)})" if known else ""
+    if wrong:
+        return _wrapped(f"{len(wrong)} finding{'s' if len(wrong) > 1 else ''}{accepted}.")
+    return _wrapped(f"Healthy: {num_checks} checks found nothing{accepted}.")
+
+
+def reading_lines(ranked: Sequence[Ranked]) -> list[str]:
+    """Return every table's readings, the likeliest first, the one that is taken marked."""
+    lines: list[str] = []
+    for key, group in groupby(ranked, key=lambda each: each.table.key):
+        each = list(group)
+        lines += ["", f"{key}: {each[0].table.rows} rows can be read as"]
+        lines += _fitted([_row(reading) for reading in each[:MOST_READINGS]])
+        if len(each) > MOST_READINGS:
+            lines.append(f"  … and {len(each) - MOST_READINGS} more ways (--json lists them)")
+    return lines
+
+
+def _fitted(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return two columns; where the terminal is narrower, the second below the first."""
+    lines = aligned(rows)
+    if max(map(len, lines)) <= _columns():
+        return lines
+    return [
+        line
+        for name, text in rows
+        for line in (*_wrapped(name, INDENT), *_wrapped(text, 2 * INDENT))
+    ]
+
+
+def _row(ranked: Ranked) -> tuple[str, str]:
+    taken = ["taken"] if ranked.is_taken else []
+    alike = [] if ranked.smoothness is None else [f"neighbours correlate {ranked.smoothness:.2f}"]
+    return str(ranked.reading), " · ".join([*taken, ranked.reading.because, *alike])
+
+
+def finding_line(finding: Finding) -> str:
+    """Return a finding in one line: its code and what was seen."""
+    return f"{finding.code}: {finding.message}"
+
+
+def paragraph(finding: Finding) -> list[str]:
+    """Return a finding: what was seen, why it matters, what to do."""
+    body = [*_wrapped(finding.message, INDENT), *_wrapped(finding.why, INDENT)]
+    mend = [line for text in finding.mend.splitlines() for line in mend_lines(text)]
+    return ["", f"{finding.code} ({finding.severity})", *body, *mend]
+
+
+def mend_lines(text: str) -> list[str]:
+    """Return a sentence in lines; what is no sentence is to be pasted, and stays in one."""
+    if not text.endswith("."):
+        return [MEND + text]
+    return _wrapped(text, MEND, " " * len(MEND))
+
+
+def _wrapped(text: str, first: str = "", others: str | None = None) -> list[str]:
+    """Return a text in lines that fit the terminal; keys, paths and commands stay whole."""
+    kept = COMMAND.sub(lambda command: command[0].replace(" ", NO_BREAK), text)
+    lines = wrap(
+        kept,
+        min(_columns(), WIDEST),
+        initial_indent=first,
+        subsequent_indent=first if others is None else others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(NO_BREAK, " ") for line in lines]
+
+
+def _columns() -> int:
+    return max(NARROWEST, shutil.get_terminal_size((ENDLESS, 24)).columns)

@@ -1,0 +1,90 @@
+"""Files that do not fit what a model expects of them: rows of a table, or a size of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.checks import on_case
+from pe_inspect.diagnosis.mismatch import Wanted, mismatch, px
+from pe_inspect.diagnosis.readings import Reading, Readings
+from pe_inspect.errors import UsageError
+from pe_inspect.families.reading.bias import CLS_ROWS
+from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.finding import Finding
+from pe_inspect.loading.checkpoint import Checkpoint
+
+__all__ = ["expected_resolution", "expected_rows"]
+
+
+@on_case("expected-fit", codes=("mismatch-rows",))
+def expected_fit(case: Case) -> Iterator[Finding]:
+    """A number of rows, or a size of images, that the file does not have."""
+    if case.expected.rows is not None:
+        yield from expected_rows(case.checkpoint, case.readings, case.expected.rows)
+    if case.expected.pixels is not None:
+        yield from expected_resolution(case.checkpoint, case.readings, case.expected.pixels)
+
+
+def expected_rows(
+    checkpoint: Checkpoint, tables: tuple[Readings, ...], rows: int
+) -> Iterator[Finding]:
+    """Explain why no table has as many rows as a model expects; nothing where one has.
+
+    Raises:
+        UsageError: the file holds no table of rows.
+    """
+    if not _counted(checkpoint, tables, "--expect"):
+        return
+    if all(found.rows != rows for found in tables):
+        yield mismatch(checkpoint, tables[0], Wanted(rows, f"your model (--expect {rows})"))
+
+
+def expected_resolution(
+    checkpoint: Checkpoint, tables: tuple[Readings, ...], pixels: tuple[int, int]
+) -> Iterator[Finding]:
+    """Explain why a table does not fit images of so many pixels; nothing where it does.
+
+    Raises:
+        UsageError: nothing tells the patch size, or the image is smaller than a patch.
+    """
+    _counted(checkpoint, tables, "--expect-res")
+    first = tables[0]
+    if first.is_window:  # Swin's windows do not grow with the image
+        return
+    patch = patch_size(checkpoint)
+    if patch is None:
+        raise UsageError(
+            f"--expect-res {px(pixels)}: {checkpoint.source} does not tell its patch size. Pass "
+            "--patch-size P."
+        )
+    grid = pixels[0] // patch[0], pixels[1] // patch[1]
+    if 0 in grid:
+        raise UsageError(f"--expect-res {px(pixels)} is smaller than a patch ({px(patch)}).")
+    have = first.taken or first.all[0]
+    if have.grid_size != grid:
+        yield mismatch(checkpoint, first, _at(first, grid, have, pixels))
+
+
+def _at(first: Readings, grid: tuple[int, int], have: Reading, pixels: tuple[int, int]) -> Wanted:
+    prefix = have.num_prefix_rows
+    rows = (
+        (2 * grid[0] - 1) * (2 * grid[1] - 1) + CLS_ROWS * prefix
+        if first.is_bias
+        else prefix + grid[0] * grid[1]
+    )
+    reading = Reading(grid, prefix, "said")
+    return Wanted(
+        rows,
+        f"your model at {px(pixels)} px (--expect-res {px(pixels)})",
+        reading,
+    )
+
+
+def _counted(checkpoint: Checkpoint, tables: tuple[Readings, ...], option: str) -> bool:
+    if not tables:
+        raise UsageError(
+            f"{option}: {checkpoint.source} holds no table whose rows could be counted: its "
+            "position embedding is computed."
+        )
+    return True
