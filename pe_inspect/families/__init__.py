@@ -41,6 +41,9 @@ families: Final[Registry[Family]] = Registry(
     "family", "pe_inspect.families", helpers=("reading", "structure")
 )
 
+_UNFIT: Final = (ValueError, IndexError, TypeError)
+"""What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
+
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
 
@@ -121,4 +124,8 @@ def _read_by_names(
                 found += family.extract(checkpoint)
         except AmbiguousCheckpoint as error:
             refusal = refusal or error
+        except _UNFIT as error:
+            refusal = refusal or AmbiguousCheckpoint(
+                f"{checkpoint.source} has the names of {family.name} and other shapes: {error}"
+            )
     return found, refusal

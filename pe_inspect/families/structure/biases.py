@@ -6,6 +6,7 @@ What a table is follows from its shape and from the integer index beside it; whe
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ __all__ = ["BiasGroup", "BiasTensor", "Form", "find_biases", "windows_of"]
 Form = Literal["offsets", "distances", "pairs", "axes"]
 Window = tuple[int, ...]
 
+_TABLE_WORDS: Final = re.compile(r"bias|table|emb|rpb|rpe|weight|pos$", re.I)
 _MOST_HEADS: Final = 128
 _CLS_ROWS: Final = 3
 
@@ -186,6 +188,8 @@ def _of_two(
     square = first == last and index is None
     if _is_axis(named, first):
         return "axes", 1, first, None, ()
+    if square and not _TABLE_WORDS.search(named.leaf):
+        return None
     if square and not first % 2:
         return ("pairs", 1, first, None, ()) if _is_window(first) else None
     if first == last and first % 2 and first > 1 and "table" not in named.leaf:

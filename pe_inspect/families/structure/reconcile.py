@@ -14,6 +14,7 @@ from typing import Final
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
 from pe_inspect.families.reading.hints import is_flag
 from pe_inspect.families.structure.read_biases import bias_embedding
+from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -66,6 +67,13 @@ def reconciled(
                 result.append(each.read())
             except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
                 open_questions.append(error)
+    if not any(pe.kind == "phases" for pe in result):
+        known = tuple(grids_of(result))
+        for rotation in structure.rotations:
+            try:
+                result.append(rotation_embedding(structure, rotation, known))
+            except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
+                open_questions.append(error)
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
     if not result and open_questions:
@@ -111,11 +119,15 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         other = own[0].read()
     except (AmbiguousCheckpoint, UnreadableCheckpoint):
         return pe
-    if own[0].is_by_values and other.grid_size != pe.grid_size and other.kind == pe.kind:
+    if other.kind != pe.kind:
+        return pe
+    if own[0].is_by_values and other.grid_size != pe.grid_size:
+        return other
+    if 1 in (pe.grid_size or ()) and 1 not in (other.grid_size or (1,)):
         return other
     if other.num_prefix_tokens > pe.num_prefix_tokens and other.kind == "vectors":
         return other
-    if other.depth > pe.depth and other.kind == pe.kind:
+    if other.depth > pe.depth:
         return replace(pe, depth=other.depth, norms=other.norms)
     return pe
 

@@ -11,6 +11,7 @@ from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.structure.biases import BiasGroup, find_biases
 from pe_inspect.families.structure.names import named_tensors
 from pe_inspect.families.structure.norms import FoundNorm, layer_names, norms_of
+from pe_inspect.families.structure.rotations import StoredRotation, find_rotations
 from pe_inspect.families.structure.tables import TableCandidate, find_tables
 from pe_inspect.families.structure.towers import Survey, Tower, survey
 from pe_inspect.kinds.position_embedding import LayerNormParams
@@ -46,6 +47,11 @@ class Structure:
     def biases(self) -> tuple[BiasGroup, ...]:
         """Tables that act inside attention."""
         return find_biases(self.seen)
+
+    @cached_property
+    def rotations(self) -> tuple[StoredRotation, ...]:
+        """Stored rotations of queries and keys."""
+        return find_rotations(self.seen)
 
     @cached_property
     def main_tower(self) -> Tower | None:

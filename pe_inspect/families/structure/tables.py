@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -10,6 +11,7 @@ from typing import Final, Literal
 from pe_inspect.families.structure.names import Named
 from pe_inspect.families.structure.towers import Survey, Tower
 from pe_inspect.families.structure.words import (
+    is_decoders,
     is_no_position,
     is_of_time,
     pair_axis,
@@ -22,6 +24,7 @@ from pe_inspect.families.structure.words import (
 __all__ = ["TableCandidate", "find_tables"]
 
 _FEWEST: Final = 4
+_TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
 Combine = Literal["none", "sum", "concatenate"]
 
@@ -71,8 +74,18 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     found = [*pairs, *(each for each in single if each is not None), *_per_block(seen, named)]
     if not any(each.role != "time" for each in found):
         found += _lone(seen)
+    found = [each for each in found if _fits(seen, each, found)]
     order = {path: i for i, path in enumerate(seen.tensors)}
     return tuple(sorted(found, key=lambda each: order[each.path]))
+
+
+def _fits(seen: Survey, table: TableCandidate, found: Sequence[TableCandidate]) -> bool:
+    """Whether the file holds what a decoder's table, or one of three axes, belongs to."""
+    if len(table.sides) == 3 and seen.kernels:
+        return any(len(kernel.sides) == 3 for kernel in seen.kernels)
+    if not is_decoders(table.path) or table.tower is None or is_decoders(table.tower.prefix):
+        return True
+    return any(not is_decoders(other.path) for other in found)
 
 
 def _may_be(seen: Survey, named: Named) -> bool:
@@ -83,7 +96,15 @@ def _may_be(seen: Survey, named: Named) -> bool:
     path = named.path
     if says_relative(path) or says_rotation(path) or is_no_position(path):
         return False
+    if named.leaf == "weight" and not _is_embedding(path):
+        return False
     return named.leaf != "bias" and not seen.is_text(path)
+
+
+def _is_embedding(path: str) -> bool:
+    """Whether a weight without a bias is that of an Embedding, by what its module is called."""
+    module = path.split(".")[-2] if "." in path else path
+    return says_position(module) or "emb" in module.lower() or "enc" in module.lower()
 
 
 def _axis_tables(seen: Survey, found: Iterable[Named]) -> list[Named]:
@@ -202,7 +223,7 @@ def _lone(seen: Survey) -> list[TableCandidate]:
     for path, named in seen.tensors.items():
         if path in seen.in_block or not _may_be(seen, named) or token_sort(path):
             continue
-        if named.leaf in ("weight", "kernel") and "emb" not in path.lower():
+        if not _TABLE_WORDS.search(path):
             continue
         if len(named.squeezed) < 2 or named.leaf in ("in_proj_weight", "proj"):
             continue
