@@ -137,7 +137,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from pe_inspect.extras import needed
+
+    with needed(f"pe_inspect.{name}"):
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     return _asked_of_anything(name, found)
 
 

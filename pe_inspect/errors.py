@@ -8,14 +8,17 @@
     ├── NoPositionEmbedding   4   the file was read, and holds no position embedding
     └── AmbiguousCheckpoint   5   several readings fit, and none is the ordinary one
 
+No error, and yet not 0: the doctor is done and has findings, 6 (`HAS_FINDINGS`).
+
 A message is one to three plain lines: what was given, what was expected, what to do.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
+    "HAS_FINDINGS",
     "AmbiguousCheckpoint",
     "NoPositionEmbedding",
     "OutputError",
@@ -24,6 +27,10 @@ __all__ = [
     "UnsafeCheckpoint",
     "UsageError",
 ]
+
+
+HAS_FINDINGS: Final = 6
+"""The exit code of `doctor` where something is wrong with the checkpoint, or does not fit."""
 
 
 class PEInspectError(Exception):
@@ -62,3 +69,7 @@ class AmbiguousCheckpoint(PEInspectError):
     """The checkpoint has several readings, or contradicts what the user said of it."""
 
     exit_code = 5
+
+
+class UndecidedGrid(AmbiguousCheckpoint):
+    """Several grids fit what was found, and what a reader knows does not decide between them."""

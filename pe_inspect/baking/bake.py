@@ -124,7 +124,7 @@ def bake(
         )
     job = _Job(checkpoint, source, target, request, made, [*made.notes])
     written = _folder(job) if source.is_dir() else _file(job)
-    return Baked(written, made.new, made.old, _changed(checkpoint, made), tuple(job.notes))
+    return Baked(written, made.new, made.old, _changed_shapes(checkpoint, made), tuple(job.notes))
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _source_of(checkpoint: Checkpoint) -> Path:
     return downloaded(checkpoint.source)
 
 
-def _changed(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
+def _changed_shapes(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
     return {
         checkpoint.stored_key(key): (checkpoint.shape(key), values.shape)
         for key, values in made.changes.items()

@@ -115,12 +115,12 @@ def write_file(
         out.flush()
         verify(Path(out.name))
 
-    with _named(target):
+    with _refusing_by_name(target):
         return write_atomically(target, write)
 
 
 @contextmanager
-def _named(target: Path) -> Iterator[None]:
+def _refusing_by_name(target: Path) -> Iterator[None]:
     """Speak of the name and the option that the user typed, where the disk is full.
 
     Raises:
@@ -164,7 +164,7 @@ def write_folder(
     """
     made = target.with_name(f".{secrets.token_hex(6)}.partial")
     try:
-        with _named(target):
+        with _refusing_by_name(target):
             _fill(made, source, edits, configs)
             verify(made)
             _name(made, target)

@@ -19,14 +19,12 @@ from pe_inspect.commands.shell.options import Reading, Source, Terminal
 from pe_inspect.commands.shell.parsing import pair, whole
 from pe_inspect.commands.shell.terminal import complain, write_json, write_line
 from pe_inspect.commands.shell.transfers import Transfers, transfers
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import HAS_FINDINGS
 
 if TYPE_CHECKING:
     from pe_inspect.diagnosis.diagnosis import Diagnosis
     from pe_inspect.finding import Finding
     from pe_inspect.loading import Checkpoint
-
-FINDINGS: Final = AmbiguousCheckpoint.exit_code
 
 _PANEL: Final = "What it should fit"
 _Expect = Annotated[
@@ -93,7 +91,7 @@ def doctor(
     allow: _Allow = None,
     ask_timm: _AskTimm = False,
 ) -> None:
-    """Is it healthy, and why does it not fit? Exit code 0: healthy; 5: there are findings."""
+    """Is it healthy, and why does it not fit? Exit code 0: healthy; 6: there are findings."""
     pixels = None if expect_res is None else pair("--expect-res", expect_res, one=True)
     from pe_inspect.diagnosis.doctor import allowed_codes
     from pe_inspect.diagnosis.doctor import doctor as diagnosed
@@ -120,7 +118,7 @@ def doctor(
     else:
         _print(found, known, quiet=terminal.quiet)
     if found.findings:
-        raise typer.Exit(FINDINGS)
+        raise typer.Exit(HAS_FINDINGS)
 
 
 def _open(
@@ -172,7 +170,7 @@ def _print(found: Diagnosis, known: list[Finding], *, quiet: bool) -> None:
         lines = [finding_line(finding) for finding in found.findings]
     else:
         paragraphs = [line for finding in found.findings for line in paragraph(finding)]
-        lines = [*reading_lines(found.readings), *paragraphs]
+        lines = [*paragraphs, *reading_lines(found.readings, found.findings)]
     for line in lines:
         write_line(line)
     if quiet:

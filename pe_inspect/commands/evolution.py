@@ -79,7 +79,7 @@ def evolution(
 
 
 @dataclass(frozen=True)
-class Run:
+class OpenedRun:
     """The snapshots of one run, opened.
 
     Attributes:
@@ -122,7 +122,7 @@ def run_folder(given: str) -> Path:
     return Path(given)
 
 
-def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -> Run:
+def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -> OpenedRun:
     """Open every snapshot of a folder; one that cannot be read is named and left out.
 
     Raises:
@@ -151,7 +151,7 @@ def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -
         raise refusals[0]
     _tell(refusals, len(found.paths), quiet=terminal.quiet)
     epochs, checkpoints, tables = zip(*kept)
-    return Run(checkpoints[-1], tables, epochs if found.epochs else None)
+    return OpenedRun(checkpoints[-1], tables, epochs if found.epochs else None)
 
 
 def _tell(refusals: Sequence[PEInspectError], count: int, *, quiet: bool) -> None:

@@ -56,14 +56,18 @@ def _details(subject: Subject) -> list[str]:
         ("file", f"{checkpoint.source} ({checkpoint.format}, {len(checkpoint)} tensors)"),
         ("architecture", first.architecture or "not stated"),
         ("parameters", f"{checkpoint.num_parameters:,}"),
-        *(row for pe in subject.tables for row in _rows(pe, named=len(subject.tables) > 1)),
+        *(
+            row
+            for pe in subject.tables
+            for row in _embedding_rows(pe, named=len(subject.tables) > 1)
+        ),
         ("norms", _counted(first.norms)),
     ]
     notes = [f"  - {note}" for note in _notes(subject)]
     return ["", *aligned(rows), *(["", "Notes", *notes] if notes else [])]
 
 
-def _rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
+def _embedding_rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
     origin = "stored" if pe.stored else "computed, not stored"
     rows = pe.num_prefix_rows if pe.tables else 0
     found = [

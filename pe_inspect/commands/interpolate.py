@@ -22,6 +22,8 @@ from pe_inspect.commands.shell.question_runner import (
     answer,
     open_subject,
     output_folder,
+    parameters_and_summary,
+    summary_lines,
     write_table,
 )
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
@@ -128,8 +130,8 @@ def interpolate(
         ask,
         data,
         {"token": query.query()},
-        lines=lambda result: list(_side_by_side(result)),
-        more=_by_method,
+        lines=lambda result: [*summary_lines(result), *_side_by_side(result)],
+        told=_by_method,
         whole={} if baked is None else {"baked": _as_json(baked)},
         made=() if baked is None or baked.path is None else (baked.path,),
     )
@@ -362,7 +364,7 @@ def _below_each_other(rows: list[list[str]], width: int) -> Iterator[str]:
 
 def _by_method(result: InterpolationResult) -> dict[str, Any]:
     methods = {name: {"rule": result.rules[name], **result.means(name)} for name in result.methods}
-    return {"methods": methods}
+    return {**parameters_and_summary(result), "methods": methods}
 
 
 def _list_methods(*, as_json: bool) -> None:

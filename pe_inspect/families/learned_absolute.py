@@ -11,32 +11,33 @@ from pe_inspect.families import Family, families
 from pe_inspect.families.reading.same_keys import may_rotate
 from pe_inspect.families.reading.sincos import is_sinusoidal
 from pe_inspect.families.reading.vectors import stored_vectors, vectors
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
 NAME: Final = "learned_absolute"
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds a table whose rows are not sines and cosines."""
-    return any(not is_sinusoidal(stored.values[0]) for stored in stored_vectors(checkpoint))
+    return any(not is_sinusoidal(stored.values[0]) for stored in stored_vectors(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the table, the tables where every block has its own, or several at several places."""
-    notes = may_rotate(checkpoint)
+    notes = may_rotate(trunk)
     return tuple(
         vectors(
-            checkpoint,
+            trunk,
             stored,
-            stored.tables[0].layout(checkpoint),
+            stored.tables[0].layout(trunk),
             family=NAME,
             learned=True,
             notes=notes,
         )
-        for stored in stored_vectors(checkpoint)
+        for stored in stored_vectors(trunk)
         if not is_sinusoidal(stored.values[0])
     )
 
@@ -51,5 +52,9 @@ families.register(NAME)(
         example="timm's vit_tiny_patch16_224, DeiT, DINOv2, CLIP; LaPE's deit_tiny_patch16_224",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned table of positions",
+            begins="random",
+        ),
     )
 )

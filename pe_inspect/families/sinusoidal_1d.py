@@ -10,29 +10,28 @@ from typing import Final
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.sincos import one_dimensional
 from pe_inspect.families.reading.vectors import stored_vectors, vectors
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
 NAME: Final = "sinusoidal_1d"
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the table's values are those of a position count."""
-    return any(one_dimensional(stored.values[0]) for stored in stored_vectors(checkpoint))
+    return any(one_dimensional(stored.values[0]) for stored in stored_vectors(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the table; its rows count through the grid, row by row."""
     found = []
-    for stored in stored_vectors(checkpoint):
+    for stored in stored_vectors(trunk):
         if variant := one_dimensional(stored.values[0]):
-            where = stored.tables[0].layout(checkpoint)
+            where = stored.tables[0].layout(trunk)
             notes = (f"fixed 1-D sines and cosines, {variant}",)
-            found.append(
-                vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes)
-            )
+            found.append(vectors(trunk, stored, where, family=NAME, learned=False, notes=notes))
     return tuple(found)
 
 
@@ -44,5 +43,9 @@ families.register(NAME)(
         example="LaPE's pe=1D_sin",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A sinusoidal table over the patch index",
+            begins="rule",
+        ),
     )
 )

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
+from pe_inspect.extras import needed
 from pe_inspect.front.subject import Subject, checkpoint_of, embedding_of
 
 __all__ = ["asked_of_any_checkpoint", "asked_of_any_embedding"]
@@ -37,7 +38,8 @@ def _adapted(
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(subject: Subject, *arguments: Any, family: str | None = None, **options: Any) -> Any:
-        return function(adapt(subject, family), *arguments, **options)
+        with needed():
+            return function(adapt(subject, family), *arguments, **options)
 
     first, *others = inspect.signature(function).parameters.values()
     shown = [first.replace(name="subject", annotation="Subject"), *others, _FAMILY]

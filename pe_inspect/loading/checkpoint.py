@@ -17,6 +17,8 @@ from pe_inspect.loading.byte_source import hash_of
 
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 
+CONFIG: Final = "config.json"
+
 BUFFERS: Final = frozenset({
     "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
     "running_mean", "running_var", "position_ids", "attention_bias_idxs",
@@ -76,6 +78,18 @@ class Hints:
     rope_theta: float | None = None
     tower: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Return who said a hint: `"--grid-size"`, `"config.json"`, `"args in the file"`."""
+        return self.origins.get(name, f"--{name.replace('_', '-')}")
+
+    def is_flag(self, name: str) -> bool:
+        """Whether the user gave a hint: a flag binds, what a file says may be out of date."""
+        return getattr(self, name) is not None and self.origin(name).startswith("--")
+
+    def is_of_config(self, name: str) -> bool:
+        """Whether a hint was found in the config.json that came with the weights."""
+        return getattr(self, name) is not None and self.origin(name) == CONFIG
 
     def over(self, weaker: Hints) -> Hints:
         """Return these hints, with what they leave open taken from `weaker`."""

@@ -80,7 +80,7 @@ def _section_value(section: Mapping[str, Any], key: str) -> Any:
     return _section(section, outer).get(inner)
 
 
-def _size(value: Any) -> tuple[int, int] | None:
+def _height_and_width(value: Any) -> tuple[int, int] | None:
     """(H, W) of 224, "224", [224, 192], [3, 224, 192] or {"height": 224, "width": 192}."""
     if isinstance(value, Mapping):
         value = [value.get("height"), value.get("width")]
@@ -119,8 +119,8 @@ def _join(value: Any) -> str | None:
 
 
 _FIELDS: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]]] = {
-    "img_size": (("img_size", "image_size", "input_size"), _size),
-    "patch_size": (("patch_size",), _size),
+    "img_size": (("img_size", "image_size", "input_size"), _height_and_width),
+    "patch_size": (("patch_size",), _height_and_width),
     "num_heads": (("num_heads", "num_attention_heads"), _positive),
     "embed_dim": (("embed_dim", "hidden_size", "width"), _positive),
     "depth": (("num_hidden_layers", "layers", "depth"), _positive),
@@ -157,7 +157,7 @@ def outranked(stronger: Hints, weaker: Hints) -> list[str]:
         if None in (taken, left) or _plain(taken) == _plain(left):
             continue
         first, second = _who(stronger, name), _who(weaker, name)
-        notes.append(f"{name} {_said(taken)} from {first}; {second} says {_said(left)}")
+        notes.append(f"{name} {_in_words(taken)} from {first}; {second} says {_in_words(left)}")
     return notes
 
 
@@ -170,7 +170,7 @@ def _who(hints: Hints, name: str) -> str:
     return hints.origins.get(name, f"--{name.replace('_', '-')}")
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -90,7 +90,7 @@ def _open(
     source, place, hints = _placed(given, hints, reporter)
     file = SourceFile(place, trust_pickle)
     found_format = recognise(file)
-    contents = _read(file, found_format.read)
+    contents = _read_contents(file, found_format.read)
     word = contents.format or found_format.name
     unhashed = contents.weights.unhashed
     notes = (
@@ -168,7 +168,7 @@ def _near(path: Path) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else " Check the path."
 
 
-def _read(file: SourceFile, read: Any) -> Contents:
+def _read_contents(file: SourceFile, read: Any) -> Contents:
     """Call a format's reader; what the operating system says becomes one line."""
     try:
         contents: Contents = read(file)

@@ -75,7 +75,7 @@ def find_trunk(
 def _next_prefix(tensors: Tensors) -> str | None:
     """Return the wrapper that the trunk lies under, or `None` where its own names begin."""
     anchors = _anchors(tensors)
-    counts = {prefix: _count(anchors, prefix) for prefix in WRAPPERS}
+    counts = {prefix: _count_with_prefix(anchors, prefix) for prefix in WRAPPERS}
     under = [prefix for prefix, count in counts.items() if count and _may_strip(prefix, tensors)]
     if not under or 2 * sum(counts[prefix] for prefix in under) < len(anchors):
         return _common_word(anchors)
@@ -106,11 +106,13 @@ def _begins_trunk(name: str) -> bool:
 
 def _anchors(tensors: Iterable[str]) -> list[str]:
     """The names that make a trunk; all names where none does."""
-    candidates = [key for key in tensors if not re.search(NOT_TRUNK, key)]
-    return [key for key in candidates if re.search(TRUNK, key)] or candidates or list(tensors)
+    known = list(tensors)
+    is_other, is_trunk = re.compile(NOT_TRUNK).search, re.compile(TRUNK).search
+    anchors = [key for key in filter(is_trunk, known) if not is_other(key)]
+    return anchors or [key for key in known if not is_other(key)] or known
 
 
-def _count(keys: Iterable[str], prefix: str) -> int:
+def _count_with_prefix(keys: Iterable[str], prefix: str) -> int:
     return sum(key.startswith(prefix) for key in keys)
 
 

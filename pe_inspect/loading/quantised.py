@@ -18,14 +18,18 @@ _MARKS: Final = (
     ("compressed-tensors", re.compile(r".*\.weight_packed")),
     ("float8 or int8 with scales", re.compile(r".*\.weight_scale(?:_inv)?")),
 )
+# Where none of their last words is in a name, no mark is.
+_ANY_MARK: Final = re.compile(
+    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s))"
+)
 
 
 def quantised_note(names: Iterable[str], config: Any = None) -> tuple[str, ...]:
     """Return a note where the file's names, or its config.json, say that it is quantised."""
-    known = list(names)
+    known = list(filter(_ANY_MARK.search, names))
     found = ((tool, [name for name in known if mark.fullmatch(name)]) for tool, mark in _MARKS)
     tool, marks = next(((tool, names) for tool, names in found if names), ("", []))
-    said = _said(config)
+    said = _named_tool(config)
     if not marks and not said:
         return ()
     count = f"{len(marks)} tensor{'s' if len(marks) > 1 else ''}"
@@ -36,7 +40,7 @@ def quantised_note(names: Iterable[str], config: Any = None) -> tuple[str, ...]:
     )
 
 
-def _said(config: Any) -> str:
+def _named_tool(config: Any) -> str:
     """The tool that a config.json names; empty where it names none."""
     settings = config.get("quantization_config") if isinstance(config, Mapping) else None
     method = settings.get("quant_method") if isinstance(settings, Mapping) else None

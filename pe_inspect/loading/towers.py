@@ -18,7 +18,7 @@ TEXT: Final = r"(text|text_model|text_encoder|textual|text_tower|language_model|
 VISION: Final = (
     r"(visual|vision_model|vision_tower|visual_encoder|vision_encoder|image_encoder|trunk)\.|img/"
 )
-TOKENS: Final = r"(.*[./])?(token_embedding|word_embeddings|Embed_0)[./]"
+TOKENS: Final = r"(^|[./])(token_embedding|word_embeddings|Embed_0)[./]"
 """What only a text tower has."""
 OPENAI_TEXT: Final = (
     r"(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection)"
@@ -54,7 +54,7 @@ def choose_tower(tensors: Tensors, tower: Tower, notes: list[str]) -> Tensors:
     if tower.is_chosen:
         return tensors
     text = _text_keys(tensors)
-    has_vision = any(re.match(VISION, key) for key in tensors)
+    has_vision = any(map(re.compile(VISION).match, tensors))
     if text and not has_vision and tower.wanted == "text":
         tower.is_chosen = True
     if not text or not has_vision:
@@ -66,10 +66,10 @@ def choose_tower(tensors: Tensors, tower: Tower, notes: list[str]) -> Tensors:
 def _text_keys(tensors: Iterable[str]) -> set[str]:
     """The names of a text tower."""
     names = set(tensors)
-    text = {key for key in names if re.match(TEXT, key)}
+    text = set(filter(re.compile(TEXT).match, names))
     if OPENAI_MARK in names:
         text |= {key for key in names if re.match(OPENAI_TEXT, key)}
-    return text or {key for key in names if re.match(TOKENS, key)}
+    return text or set(filter(re.compile(TOKENS).search, names))
 
 
 def _one_tower(tensors: Tensors, text: set[str], wanted: str | None, notes: list[str]) -> Tensors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -66,7 +65,9 @@ def plain_leaf(value: Any) -> Any:
 
 def named(tensor: StoredTensor, key: str) -> StoredTensor:
     """The same tensor under its name in the file."""
-    return replace(tensor, key=key)
+    if tensor.key == key:
+        return tensor
+    return StoredTensor(key, tensor.shape, tensor.dtype, tensor.read, tensor.storage)
 
 
 def is_scalar(value: Any) -> bool:

@@ -74,7 +74,7 @@ def test_a_healthy_checkpoint_ends_with_0(run, save):
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == "learned_absolute · 14×14 + 1 prefix · D=32 · 2 layers · join=input"
-    assert lines[2] == "pos_embed: 197 rows can be read as"
+    assert lines[2] == "pos_embed: 197 rows are read as"
     assert lines[3].startswith(
         "  1 prefix + 14×14  taken · square, with the model's own prefix tokens · neighbours correl"
     )
@@ -90,14 +90,14 @@ def test_the_shipped_checkpoints_have_no_finding_but_true_ones(run, here, path):
         return
     expected = TRUE_OF.get(path.parent.name, [])
     assert [each["message"] for each in done.json["findings"]] == expected
-    assert done.code == (5 if expected else 0)
+    assert done.code == (6 if expected else 0)
 
 
-def test_a_finding_says_what_was_seen_why_it_matters_and_whatmend_lines(run, save):
+def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
     name = save()
     edit(name, pos_embed=np.zeros((1, 197, 32), np.float32))
     done = run("doctor", name)
-    assert done.code == 5
+    assert done.code == 6
     start = done.out.index("constant (error)")
     assert done.out[start:].splitlines() == [
         "constant (error)",
@@ -106,6 +106,9 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_whatmend_lines(run, sav
         "  → If the model was meant to learn it, check that the parameter is given to the "
         "optimiser and",
         "    does not decay to zero; if it was loaded, that its name matched.",
+        "",
+        "pos_embed: 197 rows are read as",
+        "  1 prefix + 14×14  taken · square, with the model's own prefix tokens",
         "",
         "1 finding.",
     ]
@@ -167,7 +170,7 @@ def test_the_json_is_for_scripts(run, save):
     table[0, 5, 1] = np.nan
     edit(name, pos_embed=table)
     done = run("doctor", name, "--json")
-    assert done.code == 5
+    assert done.code == 6
     assert done.json["healthy"] is False
     (finding,) = done.json["findings"]
     assert set(finding) == {"code", "severity", "where", "message", "why", "evidence", "mend"}
@@ -202,7 +205,7 @@ def test_python_gives_what_the_command_gives(run, save):
 def test_what_is_allowed_is_listed_and_does_not_count(run, save):
     name = save()
     edit(name, pos_embed=load_file(name)["pos_embed"].astype(np.float16).astype(np.float32))
-    assert run("doctor", name, "-q").code == 5
+    assert run("doctor", name, "-q").code == 6
     done = run("doctor", name, "--allow", "half-precision", "--json")
     assert done.code == 0
     assert done.json["healthy"] is True
@@ -227,7 +230,7 @@ def paste(run, mend):
 
 def test_a_mismatch_is_explained_with_its_mend(run, save):
     done = run("doctor", save(grid=(24, 24)), "--expect", 197, "--json")
-    assert done.code == 5
+    assert done.code == 6
     (finding,) = done.json["findings"]
     assert finding["code"] == "mismatch-rows"
     assert finding["message"] == (
@@ -286,7 +289,7 @@ def test_a_row_that_was_folded_into_its_token_is_named_and_restored(run, save):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "code"), [("224", 0), ("224x224", 0), ("384", 5), ("224x384", 5)]
+    ("pixels", "code"), [("224", 0), ("224x224", 0), ("384", 6), ("224x384", 6)]
 )
 def test_a_resolution_can_be_expected(run, save, pixels, code):
     assert run("doctor", save(), "--expect-res", pixels, "-q").code == code
@@ -296,14 +299,14 @@ def test_another_checkpoint_can_be_the_measure(run, save):
     small, large = save("small.safetensors"), save("large.safetensors", grid=(24, 24))
     assert run("doctor", small, "--against", small).code == 0
     done = run("doctor", small, "--against", large, "-q")
-    assert done.code == 5
+    assert done.code == 6
     assert "mismatch-rows: pos_embed has 197 rows = 1 + 14×14" in done.out
     assert "large.safetensors expects 577 = 1 + 24×24" in done.out
 
 
 def test_a_rectangle_is_read_by_its_values_and_said_to_be_ambiguous(run, save):
     done = run("doctor", save(grid=(12, 16)), "--json")
-    assert done.code == 5
+    assert done.code == 6
     (finding,) = done.json["findings"]
     assert finding["code"] == "ambiguous-grid"
     assert finding["evidence"]["likeliest_grid_size"] == [12, 16]
@@ -336,7 +339,7 @@ def test_a_file_that_contradicts_itself_is_a_finding(run, save):
         name, **{f"blocks.1.pe_norm.{part}": np.ones(7, np.float32) for part in ("weight", "bias")}
     )
     done = run("doctor", name, "--json")
-    assert done.code == 5
+    assert done.code == 6
     (finding,) = done.json["findings"]
     assert finding["code"] == "ambiguous"
     assert "a position norm acts on the table's rows" in finding["message"]

@@ -8,7 +8,7 @@ from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.commands.shell.describe import as_json
-from pe_inspect.diagnosis.diagnosis import doctor
+from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE

@@ -36,15 +36,28 @@ def verdict_lines(num_checks: int, wrong: Sequence[Finding], known: Sequence[Fin
     return _wrapped(f"Healthy: {num_checks} checks found nothing{accepted}.")
 
 
-def reading_lines(ranked: Sequence[Ranked]) -> list[str]:
-    """Return every table's readings, the likeliest first, the one that is taken marked."""
+def reading_lines(ranked: Sequence[Ranked], findings: Sequence[Finding]) -> list[str]:
+    """Return how every table is read; the other ways only where none is taken, or one is wrong."""
     lines: list[str] = []
+    in_question = {finding.where for finding in findings}
     for key, group in groupby(ranked, key=lambda each: each.table.key):
         each = list(group)
-        lines += ["", f"{key}: {each[0].table.rows} rows can be read as"]
-        lines += _fitted([_row(reading) for reading in each[:MOST_READINGS]])
-        if len(each) > MOST_READINGS:
-            lines.append(f"  … and {len(each) - MOST_READINGS} more ways (--json lists them)")
+        is_plain = any(one.is_taken for one in each) and key not in in_question
+        lines += _only_taken(each) if is_plain else _all_ways(each)
+    return lines
+
+
+def _only_taken(ranked: Sequence[Ranked]) -> list[str]:
+    taken = next(each for each in ranked if each.is_taken)
+    return ["", f"{taken.table.key}: {taken.table.rows} rows are read as", *_fitted([_row(taken)])]
+
+
+def _all_ways(ranked: Sequence[Ranked]) -> list[str]:
+    """Return the readings of one table, the likeliest first, the one that is taken marked."""
+    table, shown = ranked[0].table, ranked[:MOST_READINGS]
+    lines = ["", f"{table.key}: {table.rows} rows can be read as", *_fitted(list(map(_row, shown)))]
+    if len(ranked) > MOST_READINGS:
+        lines.append(f"  … and {len(ranked) - MOST_READINGS} more ways (--json lists them)")
     return lines
 
 

@@ -33,6 +33,7 @@ from pe_inspect.commands.shell.terminal import (
     write_line,
 )
 from pe_inspect.errors import PEInspectError, UsageError
+from pe_inspect.extras import needed
 from pe_inspect.files import refusal
 from pe_inspect.registry import did_you_mean
 
@@ -108,7 +109,10 @@ class Program(_PlainHelp, TyperGroup):
         options["prog_name"] = "pe-inspect"  # whichever of the three doors was used
 
         def run() -> Any:
-            return super(Program, self).main(words or ["--help"], standalone_mode=False, **options)
+            with needed():
+                return super(Program, self).main(
+                    words or ["--help"], standalone_mode=False, **options
+                )
 
         code = guarded(run, words)
         if standalone:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from pe_inspect.families.reading.names import trunk
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["may_rotate"]
 
@@ -35,10 +34,10 @@ _ROTATE: Final = (
 )
 
 
-def may_rotate(checkpoint: Checkpoint) -> tuple[str, ...]:
+def may_rotate(trunk: Trunk) -> tuple[str, ...]:
     """Return a note where rotations, which no file stores, may act beside the table."""
-    names = trunk(checkpoint)
-    if checkpoint.hints.arch is not None or any(_STORED.fullmatch(name) for name in names):
+    names = trunk.names
+    if trunk.hints.arch is not None or trunk.matching(_STORED):
         return ()
     if "blocks.0.attn.q_bias" in names:
         return (f"EVA and EVA-02 have these keys; EVA-02 also rotates q and k {_ASK}",)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.families.structure.tokens import ExtraTokens
-from pe_inspect.families.structure.values import best_reading
+from pe_inspect.families.structure.values import best_reading, speaks_against
 
 __all__ = ["Evidence", "Reading", "Statement", "decide", "flags_of", "readings", "written"]
 
@@ -85,7 +85,7 @@ def decide(rows: int, evidence: Evidence) -> tuple[Reading | None, str]:
     if not options:
         return None, ""
     square = _ordinary(options, evidence)
-    shown = _by_values(options, evidence)
+    shown = _by_values(options, evidence, square)
     if shown is not None and shown != square:
         instead = f", where {written(square.grid)} would fit too" if square else ""
         return shown, f"grid {written(shown.grid)} shown by the values of the table{instead}"
@@ -155,11 +155,19 @@ def _ordinary(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
     return flat[0] if flat else None
 
 
-def _by_values(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
+def _by_values(
+    options: Sequence[Reading], evidence: Evidence, square: Reading | None
+) -> Reading | None:
+    """Return the reading that the values show; against a square only where they are clear."""
     if evidence.values is None or len(options) > _MOST_SCORED:
         return None
-    found = best_reading(evidence.values(), [(each.grid, each.prefix) for each in options])
-    return None if found is None else options[found]
+    values = evidence.values()
+    found = best_reading(values, [(each.grid, each.prefix) for each in options])
+    if found is None:
+        return None
+    shown, taken = options[found], square or options[found]
+    pair = (shown.grid, shown.prefix), (taken.grid, taken.prefix)
+    return shown if shown == taken or speaks_against(values, *pair) else None
 
 
 def _others(options: Sequence[Reading], taken: Reading) -> str:

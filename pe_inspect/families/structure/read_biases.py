@@ -12,8 +12,6 @@ import numpy as np
 
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
 from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.structure import Structure
@@ -68,7 +66,7 @@ def _embedding(
     layers: list[LayerPE],
     notes: tuple[str, ...] = (),
 ) -> PositionEmbedding:
-    said = structure.checkpoint.hints.num_prefix_tokens
+    said = structure.hints.num_prefix_tokens
     tower = structure.seen.tower_holding(group.tensors[0].named.path) or structure.main_tower
     tokens = extra_tokens(structure.seen, group.tensors[0].place, tower.width if tower else 0)
     return PositionEmbedding(
@@ -118,7 +116,7 @@ def _all_blocks(structure: Structure) -> list[str]:
 
 def _by_head(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "heads ..."]:
     """Read a table, a row a head; of pairs, a matrix a head."""
-    values = read_float32(structure.checkpoint, tensor.named.key)
+    values = structure.trunk.float32(tensor.named.key)
     if tensor.form == "pairs":
         return values.reshape(tensor.heads, tensor.rows, tensor.rows)
     if tensor.head_axis is None:
@@ -175,10 +173,10 @@ def _distances(window: Window) -> Int[np.ndarray, "tokens tokens"]:
 
 def _placed(structure: Structure, tensor: BiasTensor) -> _Placed:
     options = _options(structure, tensor)
-    said = structure.checkpoint.hints.grid_size
+    said = structure.hints.grid_size
     name = structure.stored([tensor.named.path])[0]
     if said is not None and tuple(said) in options:
-        why = f"window {written(said)} from {origin(structure.checkpoint, 'grid_size')}"
+        why = f"window {written(said)} from {structure.hints.origin('grid_size')}"
         return _Placed(tuple(said), _prefix(tensor, said), why)
     if tensor.sides and tensor.form == "offsets":
         why = f"window {written(options[0])} shown by the shape of the bias table"
@@ -241,7 +239,7 @@ def _by_index(structure: Structure, tensor: BiasTensor, options: list[Window]) -
     """Return the window whose index is the stored one, where exactly one is."""
     if tensor.index is None or tensor.form != "offsets":
         return None
-    stored = structure.checkpoint.tensor(tensor.index.key)
+    stored = structure.trunk.tensor(tensor.index.key)
     fitting = [w for w in options if _same(stored, offset_index(w, _prefix(tensor, w)))]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -281,4 +279,4 @@ def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
 
 
 def _vectors(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "offsets dim"]:
-    return read_float32(structure.checkpoint, tensor.named.key).reshape(tensor.rows, -1)
+    return structure.trunk.float32(tensor.named.key).reshape(tensor.rows, -1)

@@ -42,7 +42,7 @@ def rotation_embedding(
     grid, why = _grid(structure, found, known)
     angles, pairing = _angles(structure, found, grid)
     tower = structure.main_tower
-    said = structure.checkpoint.hints.num_prefix_tokens
+    said = structure.hints.num_prefix_tokens
     tokens = extra_tokens(structure.seen, found.tensors[0].path, tower.width if tower else 0)
     held = frozen_array(angles[None])
     layers = list(structure.layers(tower).values()) or ["blocks.0"]
@@ -63,7 +63,7 @@ def rotation_embedding(
 def _grid(structure: Structure, found: StoredRotation, known: tuple[Grid, ...]) -> tuple[Grid, str]:
     if len(found.sides) in (2, 3):
         return found.sides, f"grid {written(found.sides)} shown by the shape of the rotations"
-    patches, hints = found.sides[0], structure.checkpoint.hints
+    patches, hints = found.sides[0], structure.hints
     stated = [("--grid-size", tuple(hints.grid_size))] if hints.grid_size else []
     for who, grid in [*stated, *(("the position table", grid) for grid in known)]:
         if prod(grid) == patches:
@@ -85,10 +85,10 @@ def _angles(
 ) -> tuple[Float32[np.ndarray, "patches pairs"], Pairing]:
     patches = prod(found.sides)
     if found.form == "complex":
-        values = structure.checkpoint.tensor(found.tensors[0].key).reshape(patches, -1)
+        values = structure.trunk.tensor(found.tensors[0].key).reshape(patches, -1)
         return _unwrapped(np.angle(values), grid), "interleaved"
     cosines, sines = (
-        np.asarray(structure.checkpoint.tensor(t.key), np.float64).reshape(patches, -1)
+        np.asarray(structure.trunk.tensor(t.key), np.float64).reshape(patches, -1)
         for t in found.tensors
     )
     pairing = pairing_of(cosines)

@@ -11,8 +11,6 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.hints import is_flag, origin
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.reading.sincos import is_sinusoidal, one_dimensional
 from pe_inspect.families.structure.grids import (
     Evidence,
@@ -120,7 +118,7 @@ def _evidence(
     kernel = _kernel(structure, table)
     deep = kernel is not None and len(kernel.sides) == 3
     has_time = kernel is not None and deep and _depth_of(kernel) > 1
-    hints = structure.checkpoint.hints
+    hints = structure.hints
     return Evidence(
         tokens,
         tuple(_statements(structure, table, kernel, known)),
@@ -155,14 +153,14 @@ def _statements(
     kernel: Kernel | None,
     known: Sequence[DecidedTable],
 ) -> Iterator[Statement]:
-    checkpoint, hints = structure.checkpoint, structure.checkpoint.hints
+    hints = structure.hints
     if hints.grid_size is not None:
-        who, binds = origin(checkpoint, "grid_size"), is_flag(checkpoint, "grid_size")
+        who, binds = structure.hints.origin("grid_size"), structure.hints.is_flag("grid_size")
         yield Statement(tuple(hints.grid_size), who, binds)
     patch = hints.patch_size or (kernel.sides[-2:] if kernel and kernel.sides else None)
     if hints.img_size is not None and patch is not None:
         grid = tuple(image // side for image, side in zip(hints.img_size, patch))
-        yield Statement(grid, f"the image size ({origin(checkpoint, 'img_size')})")
+        yield Statement(grid, f"the image size ({hints.origin('img_size')})")
     for each in known:
         if each.reading is not None and each.table.role != "time":
             yield Statement(each.reading.grid, f"the grid of {each.table.path}")
@@ -172,7 +170,7 @@ def _rows(structure: Structure, table: TableCandidate, i: int) -> Float32[np.nda
     """Read one table, a row a token."""
     if table.combine != "none":
         return _of_axes(structure, table)
-    values = read_float32(structure.checkpoint, table.tensors[i].key)
+    values = structure.trunk.float32(table.tensors[i].key)
     return np.moveaxis(values, table.axis, -1).reshape(-1, table.dim)
 
 
@@ -181,7 +179,7 @@ def _of_axes(structure: Structure, table: TableCandidate) -> Float32[np.ndarray,
     own = table.dim if table.combine == "sum" else table.dim // 2
     down, across = (
         np.moveaxis(values, values.shape.index(own), -1).reshape(-1, own)
-        for values in (read_float32(structure.checkpoint, t.key) for t in table.tensors)
+        for values in (structure.trunk.float32(t.key) for t in table.tensors)
     )
     if table.combine == "sum":
         return np.asarray(down[:, None] + across[None]).reshape(-1, own)
@@ -201,7 +199,7 @@ def embedding_of(structure: Structure, decided: DecidedTable) -> PositionEmbeddi
         raise AmbiguousCheckpoint(_question(structure, decided))
     values = _values(structure, decided)
     family = _family(values[0])
-    hints, tower = structure.checkpoint.hints, table.tower
+    hints, tower = structure.hints, table.tower
     tokens = hints.num_prefix_tokens
     return PositionEmbedding(
         family=family,
@@ -223,7 +221,7 @@ def _values(structure: Structure, decided: DecidedTable) -> list[Float32[np.ndar
     if table.combine != "none":
         return [_of_axes(structure, table)]
     if _join(decided) == "unshare" and len(table.tensors) == 1:
-        whole = read_float32(structure.checkpoint, table.tensors[0].key)
+        whole = structure.trunk.float32(table.tensors[0].key)
         return list(np.moveaxis(whole, table.axis, -1).reshape(table.sides[0], -1, table.dim))
     return [_rows(structure, table, i) for i in range(len(table.tensors))]
 
@@ -259,7 +257,7 @@ def _family(values: Float32[np.ndarray, "rows dim"]) -> str:
 def _patch_size(structure: Structure, table: TableCandidate) -> tuple[int, int] | None:
     kernel = _kernel(structure, table)
     if kernel is None or len(kernel.sides) < 2 or "patch" not in kernel.named.path.lower():
-        return structure.checkpoint.hints.patch_size
+        return structure.hints.patch_size
     return kernel.sides[-2], kernel.sides[-1]
 
 

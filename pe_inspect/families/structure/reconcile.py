@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
-from pe_inspect.families.reading.hints import is_flag
 from pe_inspect.families.structure.read_biases import bias_embedding
 from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
@@ -86,15 +85,15 @@ def _answers(
 ) -> bool:
     """Whether structure read what a reader refused: something more, and nothing against a flag."""
     more = result[len(named) :]
-    hints = structure.checkpoint.hints
-    said = [name for name in _BINDING if is_flag(structure.checkpoint, name)]
+    hints = structure.hints
+    said = [name for name in _BINDING if structure.hints.is_flag(name)]
     if said == ["grid_size"] or set(said) == {"grid_size", "num_prefix_tokens"}:
         return any(pe.grid_size == hints.grid_size for pe in more)
     return bool(more) and not said
 
 
 def _of_family(structure: Structure, result: list[PositionEmbedding]) -> list[PositionEmbedding]:
-    wanted = structure.checkpoint.hints.family
+    wanted = structure.hints.family
     return [pe for pe in result if wanted in (None, pe.family)]
 
 

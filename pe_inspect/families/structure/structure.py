@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pe_inspect.families.reading.eps import epsilon
-from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.norms import epsilon
+from pe_inspect.families.reading.tensors import NamedTensors
 from pe_inspect.families.structure.biases import BiasGroup, find_biases
 from pe_inspect.families.structure.names import named_tensors
 from pe_inspect.families.structure.norms import FoundNorm, layer_names, norms_of
@@ -15,7 +15,7 @@ from pe_inspect.families.structure.rotations import StoredRotation, find_rotatio
 from pe_inspect.families.structure.tables import TableCandidate, find_tables
 from pe_inspect.families.structure.towers import Survey, Tower, survey
 from pe_inspect.kinds.position_embedding import LayerNormParams
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.loading.checkpoint import Hints
 
 __all__ = ["Structure"]
 
@@ -25,18 +25,23 @@ class Structure:
     """What structure tells of a checkpoint; each part is found out when it is first asked for.
 
     Attributes:
-        checkpoint: whose tensors are looked at.
+        trunk: reads the tensors, each at most once.
     """
 
-    checkpoint: Checkpoint
+    trunk: NamedTensors
     _norms: dict[str, tuple[LayerNormParams, ...]] = field(
         default_factory=dict, init=False, repr=False
     )
 
+    @property
+    def hints(self) -> Hints:
+        """What flags, a config.json or the file say."""
+        return self.trunk.hints
+
     @cached_property
     def seen(self) -> Survey:
         """The tensors, lists of blocks, towers and kernels."""
-        return survey(named_tensors(self.checkpoint))
+        return survey(named_tensors(self.trunk.checkpoint))
 
     @cached_property
     def tables(self) -> tuple[TableCandidate, ...]:
@@ -62,7 +67,7 @@ class Structure:
 
     def stored(self, paths: Iterable[str]) -> tuple[str, ...]:
         """The file's names of paths."""
-        return tuple(self.checkpoint.stored_key(self.seen.tensors[p].key) for p in paths)
+        return tuple(self.trunk.stored_key(self.seen.tensors[p].key) for p in paths)
 
     def layers(self, tower: Tower | None) -> Mapping[str, str]:
         """Path of a block → timm's name of it."""
@@ -73,7 +78,7 @@ class Structure:
         if tower is None:
             return ()
         if tower.prefix not in self._norms:
-            eps = epsilon(self.checkpoint)[0]
+            eps = epsilon(self.trunk)[0]
             read = tuple(self._read(norm, eps) for norm in norms_of(self.seen, tower))
             self._norms[tower.prefix] = read
         return self._norms[tower.prefix]
@@ -81,7 +86,7 @@ class Structure:
     def _read(self, norm: FoundNorm, eps: float) -> LayerNormParams:
         weight, bias = norm.weight, norm.bias
         values = [
-            read_float32(self.checkpoint, t.key).reshape(-1)
+            self.trunk.float32(t.key).reshape(-1)
             for t in (weight, bias)
             if t is not None
         ]
@@ -90,4 +95,4 @@ class Structure:
     @property
     def norm_notes(self) -> tuple[str, ...]:
         """Where the eps of the norms comes from."""
-        return (epsilon(self.checkpoint)[1],)
+        return (epsilon(self.trunk)[1],)

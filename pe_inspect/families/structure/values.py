@@ -1,6 +1,6 @@
-"""Which grid the values of a table speak for: on the true one, neighbours are alike and ends of
-rows are not.
+"""Which grid the values of a table speak for.
 
+On the true one, neighbours are alike and the ends of rows are not.
 For a grid of rows of length W the score is the mean similarity of patches one apart along every
 axis, less that of the pairs that follow each other in the table and are no neighbours on the grid,
 weighed so that a table without order scores 0 on every grid, and one in a single line less.
@@ -16,10 +16,12 @@ import numpy as np
 
 from pe_inspect.arrays import Float32, Shaped
 
-__all__ = ["best_reading", "grid_score"]
+__all__ = ["best_reading", "grid_score", "speaks_against"]
 
-_CLEAR: Final = 0.2
+_CLEAR: Final = 0.1
+_AGAINST: Final = 0.5
 _LEAST: Final = 0.3
+_NOISE: Final = 1.5  # of a table without order, times the root of what its shortest mean is over
 
 Grid = tuple[int, ...]
 
@@ -52,13 +54,26 @@ def best_reading(
     for grid, prefix in readings:
         rows = values[prefix : prefix + prod(grid)]
         scores.append(grid_score(rows, grid))
+    noise = _noise(values)
     best = max((s for s in scores if np.isfinite(s)), default=0.0)
-    if best < _LEAST:
+    if best < _LEAST + noise:
         return None
-    near = [i for i, s in enumerate(scores) if s > best - _CLEAR]
+    near = [i for i, s in enumerate(scores) if s > best - _CLEAR - noise]
     square = [i for i in near if readings[i][0][-1] == readings[i][0][-2]]
     chosen = near if len(near) == 1 else square
     return chosen[0] if len(chosen) == 1 else None
+
+
+def speaks_against(
+    values: Float32[np.ndarray, "tokens channels"], taken: tuple[Grid, int], other: tuple[Grid, int]
+) -> bool:
+    """Whether the values speak for one reading so clearly that the other is out of the question."""
+    scores = [grid_score(values[p : p + prod(g)], g) for g, p in (taken, other)]
+    return scores[0] - scores[1] > _AGAINST + _noise(values)
+
+
+def _noise(values: Float32[np.ndarray, "tokens channels"]) -> float:
+    return _NOISE / float(values.shape[1] * len(values) ** 0.5) ** 0.5
 
 
 def _centred(

@@ -20,8 +20,8 @@ from pe_inspect.kinds.all_kinds import (
     SchemeKind,
 )
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.change import Change, replaced, rotation_of
-from pe_inspect.live.host import NotApplicable
+from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
+from pe_inspect.live.hosts.common import CommonHost
 from pe_inspect.models.attention import BiasedAttention
 from pe_inspect.models.schemes.peg import PositionGenerator
 from pe_inspect.models.schemes.relative import RelativeAttention
@@ -47,7 +47,7 @@ _RULES: Final[Mapping[str, str]] = {
 }
 
 
-class NativeHost:
+class NativeHost(CommonHost):
     """A host around our `VisionTransformer`: ours, LaPE's, s-chh's, and plain ViTs.
 
     Args:
@@ -56,13 +56,15 @@ class NativeHost:
         res: what it is at; its own size unless given.
     """
 
+    library = "native"
+
     def __init__(
         self,
         model: VisionTransformer,
         tables: Sequence[PositionEmbedding],
         res: tuple[int, int] | None = None,
     ) -> None:
-        self.model = model
+        self.model: VisionTransformer = model
         self.tables = tables
         self.res = res or model.config.img_size
         self.patch_size = model.config.patch_size
@@ -70,6 +72,21 @@ class NativeHost:
         self.num_classes = model.config.num_classes
         self.own_res = model.config.img_size
         self.rule = _RULES[model.config.scheme]
+
+    @classmethod
+    def around(cls, model: nn.Module, tables: Sequence[PositionEmbedding]) -> NativeHost | None:
+        """Return a host of one of our models; `None` of any other."""
+        return cls(model, tables) if isinstance(model, VisionTransformer) else None
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """CLS, DIST and registers."""
+        return self.model.config.num_prefix_tokens
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether a CLS token leads."""
+        return self.model.config.class_token
 
     def at(self, res: tuple[int, int]) -> NativeHost:
         """Return the same model, which takes any size that is a whole number of patches."""
@@ -84,7 +101,7 @@ class NativeHost:
 
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:  # noqa: ARG002
         """Return the patches of the images that the model is at."""
-        return self.res[0] // self.patch_size[0], self.res[1] // self.patch_size[1]
+        return self.grid_size
 
     @contextmanager
     def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:  # noqa: ARG002
@@ -126,7 +143,7 @@ class NativeHost:
     def _changes(self, change: Change) -> Iterator[Exchange]:
         model = self.model
         if model.rope is not None:
-            turned = rotation_of(change.rows(self._angles(self.tables[0]), 0))
+            turned = rotation_of(change.angles(self._angles(self.tables[0])))
             yield replaced(model.rope, "forward", lambda _: turned)
         elif model.config.has_table or model.config.scheme == "fourier":
             yield replaced(model, "over_tokens", self._over_tokens(change))
@@ -184,7 +201,7 @@ def _of_relative(attention: RelativeAttention, change: Change) -> Iterator[Excha
     for tables in (attention.query_pos_embedding, attention.value_pos_embedding):
         for embedding in (tables.x_relative_embedding_table, tables.y_relative_embedding_table):
             scaled = embedding.weight.detach().clone()
-            scaled[1:] *= change.alpha
+            scaled[1:] = change.alpha * (scaled[1:].mean(dim=0) if change.mean else scaled[1:])
             yield replaced(embedding, "weight", nn.Parameter(scaled, requires_grad=False))
     relation: Any = attention.relation
     places = change.places(len(relation), attention.num_prefix_tokens).to(relation.device)
@@ -192,7 +209,8 @@ def _of_relative(attention: RelativeAttention, change: Change) -> Iterator[Excha
 
 
 def _of_convolution(convolution: nn.Module, change: Change) -> Iterator[Exchange]:
-    if change.seed is not None or not isinstance(convolution, PositionGenerator):
+    is_moved = change.seed is not None or change.permutation is not None
+    if is_moved or not isinstance(convolution, PositionGenerator):
         raise NotApplicable(
             "PEG reads positions off the arrangement of the patches and holds none that could be "
             "shuffled; --permute-patches shuffles that arrangement"
@@ -200,6 +218,9 @@ def _of_convolution(convolution: nn.Module, change: Change) -> Iterator[Exchange
     own = convolution.forward
 
     def scaled(patches: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-        return patches + change.alpha * (own(patches, grid_size) - patches)
+        added = own(patches, grid_size) - patches
+        if change.mean:
+            added = added.mean(dim=1, keepdim=True)
+        return patches + change.alpha * added
 
     yield replaced(convolution, "forward", scaled)

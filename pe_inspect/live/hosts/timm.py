@@ -22,8 +22,8 @@ from pe_inspect.kinds.all_kinds import (
     SchemeKind,
 )
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.change import Change, replaced, rotation_of
-from pe_inspect.live.host import NotApplicable
+from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
+from pe_inspect.live.hosts.common import CommonHost, Preprocessing, pair_of_sides
 
 __all__ = ["TimmHost"]
 
@@ -33,7 +33,7 @@ CLOSE: Final = 1e-3  # between angles read from a file in half precision and the
 _TABLE: Final = "relative_position_bias_table"
 
 
-class TimmHost:
+class TimmHost(CommonHost):
     """A host around a model of timm.
 
     Args:
@@ -43,6 +43,8 @@ class TimmHost:
         res: what the model is at.
         patch_size: pixels of a patch.
     """
+
+    library = "timm"
 
     def __init__(
         self,
@@ -79,7 +81,23 @@ class TimmHost:
                 f"{type(model).__name__} does not say how large its patches are. Pass "
                 "--patch-size P."
             )
-        return cls(model, tables, model, _own_res(model), _pair(patch))
+        return cls(model, tables, model, _own_res(model), pair_of_sides(patch))
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """As timm says; of models that do not say, what the first block has beyond the grid."""
+        said: int | None = getattr(self.model, "num_prefix_tokens", None)
+        return self.counted_prefix_tokens() if said is None else said
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As timm's settings of the architecture have it; resized directly."""
+        said = self.model.pretrained_cfg
+        if not said.get("mean") or not said.get("std"):
+            return super().preprocessing
+        return Preprocessing(
+            tuple(said["mean"]), tuple(said["std"]), "timm's settings of the architecture"
+        )
 
     def at(self, res: tuple[int, int]) -> TimmHost:
         """Return a copy at another size, by timm's own `set_input_size`; any other rule runs."""
@@ -100,10 +118,10 @@ class TimmHost:
         if pe.scheme_kind.is_pairwise:
             asked = (m for m in self.model.modules() if hasattr(m, "relative_position_index"))
             windows = [getattr(module, "window_size", None) for module in asked]
-            found = [_pair(window) for window in windows if window is not None]
+            found = [pair_of_sides(window) for window in windows if window is not None]
             if found:
                 return max(found)
-        return self.res[0] // self.patch_size[0], self.res[1] // self.patch_size[1]
+        return self.grid_size
 
     @contextmanager
     def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:
@@ -162,7 +180,7 @@ class TimmHost:
             yield from _of_bias(module, table.num_prefix_rows, change)
 
     def _change_angles(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
-        yield self._turning(pe, change.rows(_angles(pe), 0))
+        yield self._turning(pe, change.angles(_angles(pe)))
 
     def _change_nothing(self, pe: PositionEmbedding, _: Change) -> Iterator[Exchange]:
         raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
@@ -231,7 +249,7 @@ def _is_half(own: torch.Tensor, angles: torch.Tensor) -> bool:
 
 def _own_res(model: Any) -> tuple[int, int]:
     embed = getattr(model, "patch_embed", None)
-    return _pair(getattr(embed, "img_size", None) or model.pretrained_cfg["input_size"][1:])
+    return pair_of_sides(getattr(embed, "img_size", None) or model.pretrained_cfg["input_size"][1:])
 
 
 def _own_rotation(rope: Any, pe: PositionEmbedding) -> torch.Tensor:
@@ -252,10 +270,14 @@ def _angles(pe: PositionEmbedding) -> torch.Tensor:
 def _of_bias(module: Any, prefix: int, change: Change) -> Iterator[Exchange]:
     """Scale the offsets between patches; a pair of patches reads the entry of its new places."""
     table, index = getattr(module, _TABLE), module.relative_position_index
-    rows, columns = _pair(module.window_size)
+    rows, columns = pair_of_sides(module.window_size)
     offsets = (2 * rows - 1) * (2 * columns - 1)
-    yield _with_offsets(module, change.alpha * table.detach()[:offsets].cpu().numpy())
     size = prefix + rows * columns
+    own = table.detach()[:offsets]
+    if change.mean:
+        pairs = index.reshape(size, size)[prefix:, prefix:].flatten()
+        own = table.detach()[pairs].mean(dim=0).expand_as(own)
+    yield _with_offsets(module, change.alpha * own.cpu().numpy())
     moved = change.moved(index.reshape(size, size).cpu(), prefix)
     yield replaced(module, "relative_position_index", moved.reshape(index.shape).to(index))
 
@@ -289,8 +311,3 @@ def _biased(model: nn.Module) -> list[Any]:
     """Return the modules that hold a bias table, in the model's order."""
     held = (module for module in model.modules() if getattr(module, _TABLE, None) is not None)
     return [module for module in held if hasattr(module, "relative_position_index")]
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    return int(sides[0]), int(sides[1])

@@ -34,7 +34,7 @@ def read_npz(file: SourceFile) -> Contents:
             for info in archive.infolist()
         }
     found = {key: named(tensor, key) for key, tensor in tensors.items()}
-    return Contents(found, file.source, notes=_notes(found))
+    return Contents(found, file.source, notes=_notes_on_opaque(found))
 
 
 def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
@@ -47,7 +47,7 @@ def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
     return lazy_array(numbers, shape, is_fortran, dtype, what)
 
 
-def _notes(tensors: dict[str, StoredTensor]) -> tuple[str, ...]:
+def _notes_on_opaque(tensors: dict[str, StoredTensor]) -> tuple[str, ...]:
     """JAX saves bfloat16 as two opaque bytes; numpy cannot tell them from any other two."""
     opaque = sum(tensor.dtype == "bfloat16" for tensor in tensors.values())
     note = f"{opaque} arrays of opaque 2-byte values (|V2) are read as bfloat16"

@@ -45,7 +45,7 @@ def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -
     by_place = _by_place(edits)
     calls = [(call, by_place.get((call.key, call.start, call.shape))) for call in found.tensors]
     _check_found(list(by_place.values()), [edit for _, edit in calls])
-    keys = _keys(found, calls)
+    keys = _storage_keys(found, calls)
     made = EditedPickle(pickled)
     changes: list[tuple[int, int, bytes]] = [(at, at + FRAME_BYTES, b"") for at in found.frames]
     done: set[int] = set()
@@ -72,7 +72,7 @@ def _by_place(edits: Sequence[Edit]) -> dict[tuple[str, int, tuple[int, ...]], E
     """
     found: dict[tuple[str, int, tuple[int, ...]], Edit] = {}
     for edit in edits:
-        first = found.setdefault(_place(edit), edit)
+        first = found.setdefault(_place_in_storage(edit), edit)
         if not np.array_equal(first.values, edit.values, equal_nan=True):
             raise UsageError(
                 f"{first.tensor.key} and {edit.tensor.key} are one tensor in the file, and would "
@@ -81,7 +81,7 @@ def _by_place(edits: Sequence[Edit]) -> dict[tuple[str, int, tuple[int, ...]], E
     return found
 
 
-def _place(edit: Edit) -> tuple[str, int, tuple[int, ...]]:
+def _place_in_storage(edit: Edit) -> tuple[str, int, tuple[int, ...]]:
     """Which storage an edit's tensor lies in, from which element on, and its shape."""
     identity = edit.tensor.storage
     if not (isinstance(identity, tuple) and len(identity) == 3 and isinstance(identity[0], tuple)):
@@ -103,7 +103,7 @@ def _check_found(edits: Sequence[Edit], found: Sequence[Edit | None]) -> None:
         )
 
 
-def _keys(
+def _storage_keys(
     found: Walk, calls: Sequence[tuple[TensorCall, Edit | None]]
 ) -> dict[tuple[int, str], str]:
     """Return (edit, old key) → key: the old one, or a new one where others need the old numbers."""

@@ -6,10 +6,10 @@ from pe_inspect.families import Family, families
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 
-def read_stripes(checkpoint) -> tuple[PositionEmbedding, ...]:
+def read_stripes(trunk) -> tuple[PositionEmbedding, ...]:
     """Lay the places out row by row."""
-    rows, columns, channels = checkpoint.shape("stripes")
-    values = checkpoint.tensor("stripes").reshape(rows * columns, channels)
+    rows, columns, channels = trunk.shape("stripes")
+    values = trunk.tensor("stripes").reshape(rows * columns, channels)
     table = LayerPE("input", values, (rows, columns))
     return (PositionEmbedding("stripes", "vectors", "input", (table,), keys=("stripes",)),)
 
@@ -19,7 +19,7 @@ families.register("stripes")(
         name="stripes",
         looks_for="a table named `stripes`, (H, W, channels)",
         example="the toy of the tests",
-        detect=lambda checkpoint: "stripes" in checkpoint,
+        detect=lambda trunk: "stripes" in trunk,
         extract=read_stripes,
     )
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pe_inspect.diagnosis.checks import checks
+from pe_inspect.diagnosis.checks import on_embedding
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 
-@checks.register("striped")
+@on_embedding("striped")
 def striped(pe: PositionEmbedding) -> Iterator[Finding]:
     """Report the toy scheme."""
     if pe.family == "stripes":

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import torch
 
 from pe_inspect.models.attention import Grid
-from pe_inspect.models.schemes import Scheme
+from pe_inspect.models.scheme import Scheme
 
 __all__ = ["FixedTable", "sines_and_cosines"]
 
