@@ -21,7 +21,7 @@ from pe_inspect.families.structure.words import says_axis
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
 
-__all__ = ["bias_embedding", "offset_index"]
+__all__ = ["bias_embedding", "has_window", "offset_index"]
 
 _CLS_ROWS: Final = 3
 
@@ -199,6 +199,11 @@ def _placed(structure: Structure, tensor: BiasTensor) -> _Placed:
         f"{name} has {tensor.rows} rows, and nothing in the file decides on the window. "
         f"{'Each of these fits: ' + listed if listed else 'No window has so many'}."
     )
+
+
+def has_window(structure: Structure, tensor: BiasTensor) -> bool:
+    """Whether any window has as many rows as a table."""
+    return tensor.form == "axes" or bool(_options(structure, tensor))
 
 
 def _options(structure: Structure, tensor: BiasTensor) -> list[Window]:

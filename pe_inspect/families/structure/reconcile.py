@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
-from pe_inspect.families.structure.read_biases import bias_embedding
+from pe_inspect.families.structure.read_biases import bias_embedding, has_window
 from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
@@ -35,6 +35,7 @@ class _Found:
     keys: frozenset[str]
     read: Read
     is_by_values: bool = False
+    num_tokens: int = 0
 
 
 def reconciled(
@@ -104,8 +105,11 @@ def _found(structure: Structure) -> Iterator[_Found]:
             keys,
             lambda decided=decided: embedding_of(structure, decided),  # type: ignore[misc]
             "shown by the values" in decided.why,
+            decided.tokens.prefix,
         )
     for group in structure.biases:
+        if not all(has_window(structure, tensor) for tensor in group.tensors):
+            continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
         yield _Found(keys, lambda group=group: bias_embedding(structure, group))  # type: ignore[misc]
 
@@ -120,11 +124,12 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
-    if own[0].is_by_values and other.grid_size != pe.grid_size:
+    is_said = structure.hints.grid_size is not None or structure.hints.img_size is not None
+    if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return other
     if 1 in (pe.grid_size or ()) and 1 not in (other.grid_size or (1,)):
         return other
-    if other.num_prefix_tokens > pe.num_prefix_tokens and other.kind == "vectors":
+    if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
         return other
     if other.depth > pe.depth:
         return replace(pe, depth=other.depth, norms=other.norms)

@@ -24,6 +24,7 @@ from pe_inspect.families.structure.words import (
 __all__ = ["TableCandidate", "find_tables"]
 
 _FEWEST: Final = 4
+_NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
 Combine = Literal["none", "sum", "concatenate"]
@@ -74,18 +75,18 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     found = [*pairs, *(each for each in single if each is not None), *_per_block(seen, named)]
     if not any(each.role != "time" for each in found):
         found += _lone(seen)
-    found = [each for each in found if _fits(seen, each, found)]
+    found = [each for each in found if _fits(seen, each)]
     order = {path: i for i, path in enumerate(seen.tensors)}
     return tuple(sorted(found, key=lambda each: order[each.path]))
 
 
-def _fits(seen: Survey, table: TableCandidate, found: Sequence[TableCandidate]) -> bool:
+def _fits(seen: Survey, table: TableCandidate) -> bool:
     """Whether the file holds what a decoder's table, or one of three axes, belongs to."""
     if len(table.sides) == 3 and seen.kernels:
         return any(len(kernel.sides) == 3 for kernel in seen.kernels)
-    if not is_decoders(table.path) or table.tower is None or is_decoders(table.tower.prefix):
+    if not is_decoders(table.path):
         return True
-    return any(not is_decoders(other.path) for other in found)
+    return table.tower is not None and is_decoders(table.tower.prefix)
 
 
 def _may_be(seen: Survey, named: Named) -> bool:
@@ -194,7 +195,7 @@ def _channel_axis(seen: Survey, named: Named) -> int | None:
 
 
 def _by_shape_alone(named: Named) -> int | None:
-    if len(named.squeezed) < 2:
+    if len(named.squeezed) < 2 or named.shape[-1] < _NARROWEST:
         return None
     if len(named.shape) == 4 and named.shape[0] == 1 and named.shape[1] > named.shape[3]:
         return 1

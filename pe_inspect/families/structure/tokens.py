@@ -66,7 +66,7 @@ def _is_token(seen: Survey, named: Named, sort: str, width: int) -> bool:
         return False
     if says_position(named.leaf) or seen.is_text(named.path) or seen.has_bias(named):
         return False
-    if f"{named.module}.weight" in seen.tensors and named.leaf == "bias":
+    if named.leaf == "bias" or "pool" in named.path or "head" in named.path.split(".")[0]:
         return False
     count = named.size // width
     return named.size == count * width and 1 <= count <= _MOST[sort] and width in named.shape

@@ -59,8 +59,9 @@ def best_reading(
     if best < _LEAST + noise:
         return None
     near = [i for i, s in enumerate(scores) if s > best - _CLEAR - noise]
-    square = [i for i in near if readings[i][0][-1] == readings[i][0][-2]]
-    chosen = near if len(near) == 1 else square
+    square = [i for i, s in enumerate(scores) if s > best - 2 * _CLEAR - noise]
+    square = [i for i in square if readings[i][0][-1] == readings[i][0][-2]]
+    chosen = near if len(near) == 1 and not square else square
     return chosen[0] if len(chosen) == 1 else None
 
 
