@@ -85,13 +85,18 @@ class BiasGroup:
 def find_biases(seen: Survey) -> tuple[BiasGroup, ...]:
     """Return every group of bias tables on the vision side of a file."""
     indices = [t for t in seen.tensors.values() if _is_index(t)]
-    groups: dict[tuple[str, Form], list[BiasTensor]] = defaultdict(list)
+    groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
     for named in seen.tensors.values():
         found = _bias(seen, named, indices)
         if found is not None:
             inner = _without_axis(found) if found.form == "axes" else found.inner
-            groups[inner, found.form].append(found)
-    return tuple(BiasGroup(form, tuple(own)) for (_, form), own in groups.items())
+            groups[inner, found.form, _split(found)].append(found)
+    return tuple(BiasGroup(form, tuple(own)) for (_, form, _), own in groups.items())
+
+
+def _split(found: BiasTensor) -> int:
+    """Tables of offsets of another length are of another window, and an embedding of their own."""
+    return found.rows if found.form == "offsets" else 0
 
 
 def _without_axis(found: BiasTensor) -> str:
@@ -110,9 +115,9 @@ def _bias(seen: Survey, named: Named, indices: list[Named]) -> BiasTensor | None
     block = seen.in_block.get(named.path)
     index = _index_of(named, block, indices)
     says = says_relative(named.path)
-    if not says and (named.leaf == "weight" or index is None):
-        if not (block and says_position(named.path)):
-            return None
+    is_shown = index is not None and named.leaf != "weight"
+    if not (says or is_shown or (block and says_position(named.path))):
+        return None
     shaped = _shaped(named, index, block, says=says)
     if shaped is None:
         return None
@@ -198,7 +203,7 @@ def _of_two(
         return None
     width = block.width if block else 0
     rows, heads, axis = (first, last, 1) if first >= last else (last, first, 0)
-    if heads > _MOST_HEADS or (width and (heads > width or width % heads and index is None)):
+    if heads > _MOST_HEADS or (width and (heads > width or (width % heads and index is None))):
         return None
     if index is not None and _is_distances(index, rows):
         return "distances", heads, rows, axis, ()
@@ -256,7 +261,8 @@ def windows_of(rows: int, tokens: int | None = None, *, axes: int = 2) -> Iterat
     for extra in (0, _CLS_ROWS):
         for sides in sorted(_products(rows - extra, axes), key=lambda s: (max(s) - min(s), s)):
             window = tuple((side + 1) // 2 for side in sides)
-            if all(side % 2 for side in sides) and tokens in (None, prod(window) + (extra > 0)):
+            own = (None, prod(window) + (extra > 0), prod(window))
+            if all(side % 2 for side in sides) and tokens in own:
                 yield window
 
 

@@ -185,7 +185,7 @@ def _is_block_like(member: Mapping[str, Named]) -> bool:
 
 def _is_matrix(tensor: Named) -> bool:
     shape = tensor.shape
-    pointwise = len(shape) == 4 and shape[2:] == (1, 1) or len(shape) == 3 and shape[-1] == 1
+    pointwise = (len(shape) == 4 and shape[2:] == (1, 1)) or (len(shape) == 3 and shape[-1] == 1)
     return tensor.is_floating and (len(shape) == 2 or pointwise) and min(tensor.shape[:2]) > 1
 
 

@@ -121,10 +121,14 @@ def _grids(patches: int, evidence: Evidence) -> list[Grid]:
     flat = list(_pairs(patches))
     if not evidence.may_have_time:
         return flat
-    deep = [(t, *pair) for t in range(2, patches // 4 + 1) if patches % t == 0
-            for pair in _pairs(patches // t) if min(pair) > 1]  # fmt: skip
+    deep = _deep(patches)
     deep.sort(key=lambda grid: (grid[1] != grid[2], abs(grid[1] - grid[2]), grid[0]))
     return [*deep, *flat] if evidence.has_time else [*flat, *deep]
+
+
+def _deep(patches: int) -> list[Grid]:
+    frames = [t for t in range(2, patches // 4 + 1) if patches % t == 0]
+    return [(t, *pair) for t in frames for pair in _pairs(patches // t) if min(pair) > 1]
 
 
 def _pairs(patches: int) -> Iterator[Grid]:
@@ -149,9 +153,9 @@ def _ordinary(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
     """Return the square with the most of the tower's own tokens; of time, the only such square."""
     own = [each for each in options if evidence.tokens.prefix or each.prefix == 0]
     flat = [each for each in own if len(each.grid) == 2 and each.grid[0] == each.grid[1]]
-    if evidence.has_time:
+    if evidence.has_time and not flat:
         deep = [each for each in own if len(each.grid) == 3 and each.grid[1] == each.grid[2]]
-        return deep[0] if len(deep) == 1 and not flat else None
+        return deep[0] if len(deep) == 1 else None
     return flat[0] if flat else None
 
 
@@ -162,6 +166,10 @@ def _by_values(
     if evidence.values is None or len(options) > _MOST_SCORED:
         return None
     values = evidence.values()
+    if not evidence.may_have_time:  # a matrix on flattened patches may be of three axes too
+        patches = {(each.prefix, each.suffix): prod(each.grid) for each in options}
+        deep = ((p, s, _deep(n)) for (p, s), n in patches.items())
+        options = [*options, *(Reading(grid, p, s) for p, s, grids in deep for grid in grids)]
     found = best_reading(values, [(each.grid, each.prefix) for each in options])
     if found is None:
         return None

@@ -85,11 +85,11 @@ def _embedding(
 
 
 def _depth(structure: Structure, group: BiasGroup) -> int:
-    """Return how many blocks the lists that hold the tables have."""
-    blocks = {structure.seen.in_block[t.named.path].path for t in group.tensors
-              if t.named.path in structure.seen.in_block}  # fmt: skip
-    towers = [t for t in structure.seen.towers if any(b.path in blocks for b in t.blocks)]
-    return sum(tower.depth for tower in towers) or len(group.tensors)
+    """Return how many blocks hold a table; all of a tower where one lies outside them."""
+    holding = {tensor.place for tensor in group.tensors if tensor.place}
+    if holding:
+        return len(holding)
+    return structure.main_tower.depth if structure.main_tower else len(group.tensors)
 
 
 def _layers(structure: Structure, tensor: BiasTensor, where: _Placed) -> Iterator[LayerPE]:
@@ -237,6 +237,8 @@ def _prefix(tensor: BiasTensor, window: Window) -> int:
         return tensor.rows - prod(window)
     if tensor.form == "distances":
         return 0
+    if tensor.tokens == prod(window):
+        return 0
     return int(tensor.rows == prod(2 * side - 1 for side in window) + _CLS_ROWS)
 
 
@@ -269,8 +271,8 @@ def _by_values(structure: Structure, tensor: BiasTensor, options: list[Window]) 
 def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
     """Read tables of vectors, 2S−1 offsets an axis; rows and columns of one place together."""
     layers = []
-    by_place = {t.place: [o for o in group.tensors if o.place == t.place] for t in group.tensors}
-    for place, own in by_place.items():
+    places = dict.fromkeys(tensor.place for tensor in group.tensors)
+    for own in ([t for t in group.tensors if t.place == place] for place in places):
         axes = {says_axis(t.named.path) or "": t for t in own}
         if set(axes) != {"y", "x"}:
             named = ", ".join(structure.stored(t.named.path for t in own))

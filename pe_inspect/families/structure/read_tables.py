@@ -121,7 +121,7 @@ def _evidence(
     hints = structure.hints
     return Evidence(
         tokens,
-        tuple(_statements(structure, table, kernel, known)),
+        tuple(_statements(structure, kernel, known)),
         hints.num_prefix_tokens,
         has_time=has_time,
         may_have_time=deep,
@@ -149,7 +149,6 @@ def _depth_of(kernel: Kernel) -> int:
 
 def _statements(
     structure: Structure,
-    table: TableCandidate,
     kernel: Kernel | None,
     known: Sequence[DecidedTable],
 ) -> Iterator[Statement]:

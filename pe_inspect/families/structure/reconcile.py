@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
@@ -36,6 +37,7 @@ class _Found:
     read: Read
     is_by_values: bool = False
     num_tokens: int = 0
+    is_indexed: bool = False
 
 
 def reconciled(
@@ -59,7 +61,9 @@ def reconciled(
     for pe in kept:
         own = [i for i, each in enumerate(found) if each.keys & set(pe.keys)]
         used.update(own)
-        result.append(_mended(structure, pe, [found[i] for i in own]))
+        result += _surer(pe, [found[i] for i in own]) or [
+            _mended(structure, pe, [found[i] for i in own])
+        ]
     open_questions: list[AmbiguousCheckpoint | UnreadableCheckpoint] = []
     for i, each in enumerate(found):
         if i not in used:
@@ -103,7 +107,7 @@ def _found(structure: Structure) -> Iterator[_Found]:
         keys = frozenset(structure.stored(t.path for t in decided.table.tensors))
         yield _Found(
             keys,
-            lambda decided=decided: embedding_of(structure, decided),  # type: ignore[misc]
+            partial(embedding_of, structure, decided),
             "shown by the values" in decided.why,
             decided.tokens.prefix,
         )
@@ -111,7 +115,20 @@ def _found(structure: Structure) -> Iterator[_Found]:
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
-        yield _Found(keys, lambda group=group: bias_embedding(structure, group))  # type: ignore[misc]
+        read = partial(bias_embedding, structure, group)
+        deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+        indexed = deep or all(tensor.tokens is not None for tensor in group.tensors)
+        yield _Found(keys, read, is_indexed=indexed)
+
+
+def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
+    """Return structure's biases where their stored indices tell more than a reader saw."""
+    if pe.kind != "bias" or not own or not all(each.is_indexed for each in own):
+        return []
+    others = [each.read() for each in own]
+    is_deep = any(other.grid_size is not None and len(other.grid_size) == 3 for other in others)
+    more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
+    return others if is_deep or more else []
 
 
 def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> PositionEmbedding:

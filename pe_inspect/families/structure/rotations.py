@@ -1,4 +1,4 @@
-"""Stored rotations of queries and keys, whatever the file calls them and how many axes they have."""
+"""Stored rotations of queries and keys, whatever their names and however many axes."""
 
 from __future__ import annotations
 

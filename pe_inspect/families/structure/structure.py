@@ -85,11 +85,7 @@ class Structure:
 
     def _read(self, norm: FoundNorm, eps: float) -> LayerNormParams:
         weight, bias = norm.weight, norm.bias
-        values = [
-            self.trunk.float32(t.key).reshape(-1)
-            for t in (weight, bias)
-            if t is not None
-        ]
+        values = [self.trunk.float32(t.key).reshape(-1) for t in (weight, bias) if t is not None]
         return LayerNormParams(norm.layer, norm.name, values[0], (*values, None)[1], eps)
 
     @property

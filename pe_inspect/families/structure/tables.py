@@ -97,6 +97,8 @@ def _may_be(seen: Survey, named: Named) -> bool:
     path = named.path
     if says_relative(path) or says_rotation(path) or is_no_position(path):
         return False
+    if "parametrizations" in path or "conv" in named.module.lower():
+        return False
     if named.leaf == "weight" and not _is_embedding(path):
         return False
     return named.leaf != "bias" and not seen.is_text(path)

@@ -1,4 +1,4 @@
-"""Which towers a file holds: lists of blocks that belong together, what feeds them, what they see."""
+"""Which towers a file holds: lists of blocks that belong together, and what feeds them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pe_inspect.families.structure.words import (
 __all__ = ["Kernel", "Survey", "Tower", "survey"]
 
 _MOST_CHANNELS: Final = 16
-_MANY_WORDS: Final = 1000
+_ALIKE: Final = 0.7
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _belong(one: BlockList, other: BlockList) -> bool:
     if is_decoders(one.prefix) != is_decoders(other.prefix) or one.parent != other.parent:
         return False
     names, others = set(one.blocks[0].tensors), set(other.blocks[0].tensors)
-    return one.width == other.width and names == others
+    return one.width == other.width and _ALIKE * len(names | others) <= len(names & others)
 
 
 def _kernel(named: Named, tensors: Mapping[str, Named]) -> Kernel | None:
@@ -184,7 +184,8 @@ def _kernel(named: Named, tensors: Mapping[str, Named]) -> Kernel | None:
         seen = into <= _MOST_CHANNELS or "patch" in named.path
         return Kernel(named, out, sides) if seen and max(sides) > 1 else None
     if len(shape) == 2 and says_patch(named.path) and f"{named.module}.bias" in tensors:
-        if not says_vocabulary(named.path) and "head" not in named.path:
+        is_other = says_vocabulary(named.path) or "head" in named.path
+        if not is_other:
             return Kernel(named, shape[1] if named.leaf == "kernel" else shape[0], ())
     return None
 

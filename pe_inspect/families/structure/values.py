@@ -70,7 +70,7 @@ def speaks_against(
 ) -> bool:
     """Whether the values speak for one reading so clearly that the other is out of the question."""
     scores = [grid_score(values[p : p + prod(g)], g) for g, p in (taken, other)]
-    return scores[0] - scores[1] > _AGAINST + _noise(values)
+    return bool(scores[0] - scores[1] > _AGAINST + _noise(values))
 
 
 def _noise(values: Float32[np.ndarray, "tokens channels"]) -> float:
