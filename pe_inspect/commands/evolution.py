@@ -23,7 +23,12 @@ from pe_inspect.commands.shell.options import (
     Terminal,
 )
 from pe_inspect.commands.shell.progress import counted
-from pe_inspect.commands.shell.question_runner import Question, Subject, answer, write_table
+from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
+    Question,
+    answer,
+    write_table,
+)
 from pe_inspect.commands.shell.snapshots import snapshots_in
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
@@ -75,7 +80,9 @@ def evolution(
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
         figures=("", "_maps"),
     )
-    answer(question, asked, Subject(checkpoint_name(place), run.checkpoint, run.tables[-1]))
+    answer(
+        question, asked, OpenedCheckpoint(checkpoint_name(place), run.checkpoint, run.tables[-1])
+    )
 
 
 @dataclass(frozen=True)

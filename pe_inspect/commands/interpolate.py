@@ -17,8 +17,8 @@ from pe_inspect.commands.shell.command_registry import QUESTIONS, command
 from pe_inspect.commands.shell.describe import as_json, command_line, number, table, versions
 from pe_inspect.commands.shell.options import Asked, Data, Drawing, Query, Resize, Terminal
 from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
     Question,
-    Subject,
     answer,
     open_subject,
     output_folder,
@@ -184,7 +184,7 @@ def _check_apart(write: Path | None, folder: Path, source: str) -> None:
         )
 
 
-def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> None:
+def _check_answer(subject: OpenedCheckpoint, ask: Callable[[PositionEmbedding], Any]) -> None:
     """Stop before a file is written where no embedding has an answer.
 
     Raises:
@@ -200,7 +200,7 @@ def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> 
         raise refusals[0]
 
 
-def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) -> None:
+def _check_words(subject: OpenedCheckpoint, resize: Resize, asked: Asked, method: str) -> None:
     """Stop at words that mean nothing, also where nothing is to be done.
 
     Raises:
@@ -217,7 +217,7 @@ def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) ->
             check_divisible(res, patch)
 
 
-def _opened(asked: Asked) -> Subject:
+def _opened(asked: Asked) -> OpenedCheckpoint:
     """Open the checkpoint; --patch-size is the new patch here, and no claim about the file's.
 
     Where the file has no kernel that shows its patch, it says that too.
@@ -233,7 +233,12 @@ def _opened(asked: Asked) -> Subject:
 
 
 def _bake(
-    subject: Subject, path: Path, resize: Resize, asked: Asked, method: str, renormalise: bool
+    subject: OpenedCheckpoint,
+    path: Path,
+    resize: Resize,
+    asked: Asked,
+    method: str,
+    renormalise: bool,
 ) -> Baked:
     from pe_inspect.baking.bake import bake
 
@@ -255,7 +260,7 @@ def _bake_arguments(resize: Resize, asked: Asked, method: str, renormalise: bool
     }
 
 
-def _check_missing(subject: Subject, baked: Baked, path: Path) -> None:
+def _check_missing(subject: OpenedCheckpoint, baked: Baked, path: Path) -> None:
     """Stop where no file was made, and the one that was asked for would be missed.
 
     Raises:
@@ -296,7 +301,9 @@ def _complain(baked: Baked, *, quiet: bool) -> None:
         complain(f"Note: {note}")
 
 
-def _say(subject: Subject, baked: Baked | None, why: list[str], terminal: Terminal) -> None:
+def _say(
+    subject: OpenedCheckpoint, baked: Baked | None, why: list[str], terminal: Terminal
+) -> None:
     """Say what becomes of a checkpoint in which nothing is resampled."""
     notes = why if baked is None else list(baked.notes)
     written = [] if baked is None or baked.path is None else [str(baked.path)]

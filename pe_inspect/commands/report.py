@@ -22,7 +22,7 @@ from pe_inspect.commands.shell.options import (
 from pe_inspect.commands.shell.page_content import Wanted, check_wanted, page_of
 from pe_inspect.commands.shell.parsing import megabytes, whole
 from pe_inspect.commands.shell.question_runner import (
-    Subject,
+    OpenedCheckpoint,
     described,
     open_subject,
     output_folder,
@@ -98,7 +98,7 @@ def report(
 
 
 def _write_page(
-    subjects: Sequence[Subject],
+    subjects: Sequence[OpenedCheckpoint],
     wanted: Wanted,
     output: Output,
     terminal: Terminal,
@@ -118,7 +118,7 @@ def _write_page(
         write_line(f"Wrote {folder.path / PAGE}")
 
 
-def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
+def _announce(subjects: Sequence[OpenedCheckpoint], terminal: Terminal) -> None:
     for subject in subjects:
         for pe in subject.tables:
             label = f"{subject.name}: " if len(subjects) > 1 else ""
@@ -128,7 +128,7 @@ def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
                 complain(f"Note: {label}{note}")
 
 
-def _as_json(subjects: Sequence[Subject], written: Sequence[Path]) -> dict[str, Any]:
+def _as_json(subjects: Sequence[OpenedCheckpoint], written: Sequence[Path]) -> dict[str, Any]:
     return {
         "checkpoints": [described(subject) for subject in subjects],
         "written": list(written),

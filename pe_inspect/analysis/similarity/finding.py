@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from pe_inspect.analysis.common.map_statistics import LayerStatistics
 from pe_inspect.analysis.common.sentences import number_text, sentence
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 
 __all__ = ["finding_of"]
 
 
 def finding_of(
-    affinity: Definition,
+    affinity: AffinityDefinition,
     numbers: Mapping[str, float],
     statistics: Sequence[LayerStatistics],
     layers: Sequence[str],
@@ -36,7 +36,7 @@ def finding_of(
     return sentence(parts)
 
 
-def _by_distance(affinity: Definition, numbers: Mapping[str, float]) -> str:
+def _by_distance(affinity: AffinityDefinition, numbers: Mapping[str, float]) -> str:
     """Word near against far, as far as the grid has both."""
     near, far, name = numbers["neighbours"], numbers["far"], affinity.name
     if math.isnan(near):
@@ -47,7 +47,7 @@ def _by_distance(affinity: Definition, numbers: Mapping[str, float]) -> str:
 
 
 def _by_layer(
-    affinity: Definition, statistics: Sequence[LayerStatistics], layers: Sequence[str]
+    affinity: AffinityDefinition, statistics: Sequence[LayerStatistics], layers: Sequence[str]
 ) -> str:
     first, last = statistics[0], statistics[-1]
     if len(layers) == 1 or math.isnan(first.neighbours + last.neighbours):
@@ -58,7 +58,7 @@ def _by_layer(
     )
 
 
-def _value(affinity: Definition, value: float) -> str:
+def _value(affinity: AffinityDefinition, value: float) -> str:
     return number_text(value, on_a_scale=affinity.limit is not None)
 
 

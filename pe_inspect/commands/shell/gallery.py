@@ -14,7 +14,7 @@ from pe_inspect.commands.shell.options import Opening, Output, Source, Terminal
 from pe_inspect.commands.shell.page_content import Wanted, check_wanted, now, page_of
 from pe_inspect.commands.shell.progress import counted
 from pe_inspect.commands.shell.question_runner import (
-    Subject,
+    OpenedCheckpoint,
     described,
     open_subject,
     output_folder,
@@ -109,7 +109,7 @@ def _add(
 
 
 def _exhibits(
-    subject: Subject, name: str, wanted: Wanted, target: OutputFolder
+    subject: OpenedCheckpoint, name: str, wanted: Wanted, target: OutputFolder
 ) -> Sequence[Exhibit]:
     from pe_inspect.page.gallery import exhibits_of
 
@@ -128,7 +128,7 @@ def _thumbnails(tables: Sequence[PositionEmbedding], wanted: Wanted) -> Iterator
         yield thumbnail(result, f"Maps of {pe.headline}")
 
 
-def _measured(subject: Subject) -> list[Fact]:
+def _measured(subject: OpenedCheckpoint) -> list[Fact]:
     """Return what the trainer wrote down beside the checkpoint."""
     from pe_inspect.page.content import Fact
 

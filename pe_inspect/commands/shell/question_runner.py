@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pe_inspect.loading import Checkpoint
 
 __all__ = [
+    "OpenedCheckpoint",
     "Question",
-    "Subject",
     "answer",
     "described",
     "open_subject",
@@ -44,7 +44,7 @@ REPORTS = Path("reports")
 
 
 @dataclass(frozen=True)
-class Subject:
+class OpenedCheckpoint:
     """A checkpoint that was opened, and the embeddings found in it."""
 
     name: str
@@ -122,7 +122,7 @@ def open_subject(
     *,
     with_sha256: bool,
     may_lack: bool = False,
-) -> Subject:
+) -> OpenedCheckpoint:
     """Locate and load the checkpoint, and extract its embeddings; say what was chosen.
 
     With `may_lack`, a checkpoint without any is no error: it has no tables.
@@ -133,7 +133,7 @@ def open_subject(
     from pe_inspect.families import extract
     from pe_inspect.loading import ChangedMeanwhile, load
 
-    def opened() -> Subject:
+    def opened() -> OpenedCheckpoint:
         with transfers(quiet=terminal.quiet) as progress:
             checkpoint = load(
                 located.source,
@@ -149,7 +149,7 @@ def open_subject(
                 if not may_lack:
                     raise
                 tables = ()
-        return Subject(located.name, checkpoint, tables)
+        return OpenedCheckpoint(located.name, checkpoint, tables)
 
     try:
         return opened()
@@ -157,7 +157,7 @@ def open_subject(
         return opened()
 
 
-def described(subject: Subject) -> dict[str, Any]:
+def described(subject: OpenedCheckpoint) -> dict[str, Any]:
     """Return what one checkpoint of a page is, as one JSON object."""
     return {
         "source": subject.checkpoint.source,
@@ -187,7 +187,7 @@ def output_folder(output: Output, name: str) -> OutputFolder:
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 
-def answer(question: Question, asked: Asked, subject: Subject | None = None) -> None:
+def answer(question: Question, asked: Asked, subject: OpenedCheckpoint | None = None) -> None:
     """Ask one question, write its files, and print the answers.
 
     Args:
@@ -213,7 +213,7 @@ def answer(question: Question, asked: Asked, subject: Subject | None = None) -> 
 
 
 def _entries(
-    question: Question, subject: Subject, asked: Asked, folder: OutputFolder
+    question: Question, subject: OpenedCheckpoint, asked: Asked, folder: OutputFolder
 ) -> list[dict[str, Any]]:
     """Answer for every target; where the question does not apply to one, that is its entry.
 
@@ -236,7 +236,7 @@ def _entries(
     return entries
 
 
-def _targets(question: Question, subject: Subject) -> list[Target]:
+def _targets(question: Question, subject: OpenedCheckpoint) -> list[Target]:
     if question.is_of_checkpoint:
         return [Target(subject.checkpoint, subject.tables)]
     return [Target(pe, (pe,), name) for pe, name in zip(subject.tables, subject.suffixes())]
@@ -248,7 +248,7 @@ def _described(target: Target) -> dict[str, Any]:
     return as_json(target.asked) if is_one else {}
 
 
-def _names(question: Question, subject: Subject, asked: Asked) -> Iterator[str]:
+def _names(question: Question, subject: OpenedCheckpoint, asked: Asked) -> Iterator[str]:
     """Yield the names of all files that this run can write, or patterns of them."""
     drawing = asked.drawing
     each = ("_*",) if getattr(drawing, "each", False) else ()
@@ -324,7 +324,10 @@ def _save(question: Question, result: Any, suffix: str, folder: OutputFolder) ->
 
 
 def _whole(
-    question: Question, subject: Subject, entries: Sequence[dict[str, Any]], folder: OutputFolder
+    question: Question,
+    subject: OpenedCheckpoint,
+    entries: Sequence[dict[str, Any]],
+    folder: OutputFolder,
 ) -> dict[str, Any]:
     """Return the JSON object: the first answer on top, then every embedding, with its own answer.
 
