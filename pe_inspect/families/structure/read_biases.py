@@ -18,6 +18,7 @@ from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tokens import extra_tokens
 from pe_inspect.families.structure.values import best_reading
 from pe_inspect.families.structure.words import says_axis
+from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
 
@@ -93,15 +94,15 @@ def _depth(structure: Structure, group: BiasGroup) -> int:
 
 
 def _layers(structure: Structure, tensor: BiasTensor, where: _Placed) -> Iterator[LayerPE]:
-    values = _by_head(structure, tensor)
+    values, window = _by_head(structure, tensor), checked_grid(where.window)
     blocks = [_layer(structure, tensor)] if tensor.place else _all_blocks(structure)
     if tensor.form == "pairs":
         for block in blocks:
-            yield LayerPE(block, values, where.window, where.prefix)
+            yield LayerPE(block, values, window, where.prefix)
         return
     index = _index(tensor, where)
     for block in blocks:
-        yield LayerPE.from_lookup(block, Lookup(values, index), where.window, where.prefix)
+        yield LayerPE.from_lookup(block, Lookup(values, index), window, where.prefix)
 
 
 def _layer(structure: Structure, tensor: BiasTensor) -> str:
@@ -277,7 +278,7 @@ def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
         if set(axes) != {"y", "x"}:
             named = ", ".join(structure.stored(t.named.path for t in own))
             raise AmbiguousCheckpoint(f"{named}: vectors of one axis without those of the other")
-        grid = tuple((axes[axis].rows + 1) // 2 for axis in "yx")
+        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in "yx"))
         layers += [
             LayerPE(_layer(structure, axes[a]), _vectors(structure, axes[a]), grid, part=a)
             for a in "yx"

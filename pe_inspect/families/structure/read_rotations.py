@@ -16,6 +16,7 @@ from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.rotations import StoredRotation
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tokens import extra_tokens
+from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.held_values import frozen_array
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
@@ -50,7 +51,7 @@ def rotation_embedding(
         family=FAMILY,
         kind="phases",
         join="layer",
-        tables=tuple(LayerPE(layer, held, grid) for layer in layers),
+        tables=tuple(LayerPE(layer, held, checked_grid(grid)) for layer in layers),
         norms=structure.norms(tower),
         notes=(why, PAIRINGS[pairing], *structure.norm_notes),
         keys=structure.stored([*(t.path for t in found.tensors), *found.copies]),

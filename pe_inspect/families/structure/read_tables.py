@@ -26,6 +26,7 @@ from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tables import TableCandidate
 from pe_inspect.families.structure.tokens import ExtraTokens, extra_tokens
 from pe_inspect.families.structure.towers import Kernel
+from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["DecidedTable", "decided_tables", "embedding_of", "tables_embeddings"]
@@ -244,7 +245,7 @@ def _tables(
         elif _join(decided) == "unshare":
             layer = names[i + len(names) - len(values)]
         kept = rows[: reading.prefix + prod(reading.grid)]
-        yield LayerPE(layer, kept, reading.grid, reading.prefix)
+        yield LayerPE(layer, kept, checked_grid(reading.grid), reading.prefix)
 
 
 def _family(values: Float32[np.ndarray, "rows dim"]) -> str:

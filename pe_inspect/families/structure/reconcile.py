@@ -144,7 +144,7 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
     is_said = structure.hints.grid_size is not None or structure.hints.img_size is not None
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return other
-    if 1 in (pe.grid_size or ()) and 1 not in (other.grid_size or (1,)):
+    if pe.grid_size and 1 in pe.grid_size and other.grid_size and 1 not in other.grid_size:
         return other
     if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
         return other

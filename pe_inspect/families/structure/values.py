@@ -9,7 +9,7 @@ weighed so that a table without order scores 0 on every grid, and one in a singl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import prod, sqrt
 from typing import Final
 
 import numpy as np
@@ -74,7 +74,7 @@ def speaks_against(
 
 
 def _noise(values: Float32[np.ndarray, "tokens channels"]) -> float:
-    return _NOISE / float(values.shape[1] * len(values) ** 0.5) ** 0.5
+    return float(_NOISE / sqrt(values.shape[1] * sqrt(len(values))))
 
 
 def _centred(
