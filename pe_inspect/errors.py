@@ -80,6 +80,10 @@ class AmbiguousCheckpoint(PEInspectError):
     exit_code = 5
 
 
+class UndecidedGrid(AmbiguousCheckpoint):
+    """Several grids fit what was found, and what a reader knows does not decide between them."""
+
+
 def printable(text: str) -> str:
     """Return words of a stranger's file without control characters, and not too long."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -6,11 +6,11 @@ schemes share (names, grids, norms) lives in `trunk` and `reading/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -42,8 +42,11 @@ class Family:
 
 
 families: Final[Registry[Family]] = Registry(
-    "family", "pe_inspect.families", helpers=("reading", "trunk")
+    "family", "pe_inspect.families", helpers=("reading", "structure", "trunk")
 )
+
+_UNFIT: Final = (ValueError, IndexError)
+"""What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
 
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
@@ -70,7 +73,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     refuse_other_model(trunk)
     _flags.refuse_other_patch(trunk)
     _flags.refuse_other_arch(trunk)
-    found = list(_found(trunk))
+    found = _found(trunk)
     _flags.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
@@ -102,11 +105,36 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
     return f"pe-inspect:{scheme}" if isinstance(scheme, str) else None
 
 
-def _found(trunk: Trunk) -> Iterator[PositionEmbedding]:
-    wanted = trunk.hints.family
+def _found(trunk: Trunk) -> list[PositionEmbedding]:
+    """Read by names, then by structure what names leave open."""
+    found, refusal = _read_by_names(trunk)
+    if trunk.hints.tower == "text" or len(trunk) < 2:
+        if refusal is not None:
+            raise refusal
+        return found
+    from pe_inspect.families.structure.reconcile import reconciled
+    from pe_inspect.families.structure.structure import Structure
+
+    return reconciled(Structure(trunk), found, refusal)
+
+
+def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:
+    """Ask every family; return what they read, and why one of them could not decide.
+
+    Raises:
+        AmbiguousCheckpoint: the file contradicts itself or a flag.
+    """
+    wanted, found, refusal = trunk.hints.family, list[PositionEmbedding](), None
     for family in [families[wanted]] if wanted else list(families.values()):
-        if family.detect(trunk):
-            yield from family.extract(trunk)
+        try:
+            if family.detect(trunk):
+                found += family.extract(trunk)
+        except UndecidedGrid as error:
+            refusal = refusal or error
+        except _UNFIT as error:
+            what = f"{trunk.source} has the names of {family.name} and other shapes"
+            refusal = refusal or UndecidedGrid(f"{what}: {error}")
+    return found, refusal
 
 
 def _others(trunk: Trunk) -> list[str]:

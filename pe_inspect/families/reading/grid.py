@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
 from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -179,7 +179,7 @@ def _ordinary(trunk: Trunk, key: str, rows: int, notes: list[str], tokens: Prefi
     coverings = tokens.coverings(trunk.hints.num_prefix_tokens)
     squares = [p for p in coverings if rows > p and isqrt(rows - p) ** 2 == rows - p]
     if len(squares) != 1:
-        raise AmbiguousCheckpoint(f"{key} has {rows} rows: {_readings(trunk, rows, tokens)}")
+        raise UndecidedGrid(f"{key} has {rows} rows: {_readings(trunk, rows, tokens)}")
     side = isqrt(rows - squares[0])
     note = f"grid {x((side, side))} inferred from {rows - squares[0]} patch rows"
     if others := _other_readings(rows, coverings, squares[0]):

@@ -9,7 +9,7 @@ from math import isqrt
 import numpy as np
 
 from pe_inspect.arrays import Int
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
 from pe_inspect.families.reading.bias import cls_tokens, offset_index, windows_of
 from pe_inspect.families.reading.bias_tables import CLS_ROWS, TABLE, BiasTable
 from pe_inspect.families.reading.grid import image_grid, stated_by_image, x
@@ -79,7 +79,7 @@ def _window_of(trunk: Trunk, table: BiasTable) -> Window:
     if len(options) == 1 or options[0][0] == options[0][1]:
         note = f"window {x(options[0])} inferred from the {table.rows} rows of the bias table"
         return Window(options[0], num_prefix, (note,))
-    raise AmbiguousCheckpoint(
+    raise UndecidedGrid(
         f"{trunk.stored_key(table.key)} has {table.rows} rows: a window of "
         f"{' or '.join(map(x, options[:6]))}. Pass --grid-size {'x'.join(map(str, options[0]))}, "
         "the one that the model was built with."
