@@ -8,7 +8,8 @@
     pei.figure(result).savefig("similarity.png")
 
 A question takes whatever holds a position embedding: one of these tables, the checkpoint, a path
-or a name, a module or a state dict. Where it holds several, `family=` chooses.
+or a name, a module or a state dict. Where it holds several, `family=` chooses. `pei.report` makes
+the page of any of them, `pei.gallery` that of a whole folder.
 
 The names are resolved on first use: `import pe_inspect` loads neither torch nor matplotlib.
 """
@@ -24,12 +25,10 @@ if TYPE_CHECKING:
     import torch
 
     from pe_inspect.analysis.evaluate import EvaluationResult
-    from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.analysis.layernorm import LayerNormResult
     from pe_inspect.analysis.similarity import SimilarityResult
     from pe_inspect.baking.bake import Baked
-    from pe_inspect.diagnosis.doctor import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -40,10 +39,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pe_inspect.figures import figure
+    from pe_inspect.front.doctor import doctor
+    from pe_inspect.front.evolution import evolution
+    from pe_inspect.front.gallery import gallery
+    from pe_inspect.front.report import report
     from pe_inspect.front.subject import Subject
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.loading import Checkpoint, Hints, load
-    from pe_inspect.page import report
 
     # What a type checker sees of the functions that take any subject: `help` shows all of them.
     def bake(subject: Subject, path: Any, *, family: str | None = None, **options: Any) -> Baked:
@@ -92,15 +94,16 @@ _HOMES = {
     "load": "loading",
     "extract": "families",
     "bake": "baking.bake",
-    "doctor": "diagnosis.doctor",
+    "doctor": "front.doctor",
     "evaluate": "evaluation",
-    "evolution": "analysis.evolution",
+    "evolution": "front.evolution",
+    "gallery": "front.gallery",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "similarity": "analysis.similarity",
     "figure": "figures",
     "rebuild": "live.rebuild",
-    "report": "page",
+    "report": "front.report",
 }
 
 _OF_AN_EMBEDDING = ("interpolate", "layernorm", "similarity")
@@ -125,6 +128,7 @@ __all__ = [
     "evolution",
     "extract",
     "figure",
+    "gallery",
     "interpolate",
     "layernorm",
     "load",
