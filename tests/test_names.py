@@ -1,36 +1,35 @@
-"""A name means one thing: classes are called apart, and no module hides its plan."""
+"""A name means one thing: no two public classes, and no two private modules, are called alike."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
-HOUSE = Path(__file__).parents[1] / "pe_inspect"
+HOUSE: Final = Path(__file__).parents[1] / "pe_inspect"
 
 
-def _definitions(kind: type[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Yield (name, module) of what stands at the top of every module."""
-    for path in sorted(HOUSE.rglob("*.py")):
-        module = path.relative_to(HOUSE).with_suffix("").as_posix()
+def _classes() -> Iterator[tuple[str, str]]:
+    """Yield (name, file) of every class that stands at the top of a file."""
+    for path in HOUSE.rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, kind):
-                yield node.name, module
+            if isinstance(node, ast.ClassDef):
+                yield node.name, str(path.relative_to(HOUSE))
 
 
-def _by_name(pairs) -> dict[str, list[str]]:
-    found = defaultdict(list)
-    for name, place in pairs:
-        found[name].append(place)
-    return found
+def _shared(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the names that more than one place has, with their places."""
+    places = defaultdict(list)
+    for name, place in named:
+        places[name].append(place)
+    return {name: sorted(found) for name, found in places.items() if len(found) > 1}
 
 
 def test_no_two_public_classes_share_a_name():
-    classes = _by_name(d for d in _definitions(ast.ClassDef) if not d[0].startswith("_"))
-    assert {name: places for name, places in classes.items() if len(places) > 1} == {}
+    assert _shared((name, file) for name, file in _classes() if not name.startswith("_")) == {}
 
 
 def test_no_two_private_modules_share_a_stem():
-    stems = _by_name((p.stem, str(p)) for p in HOUSE.rglob("_[!_]*.py"))
-    assert {stem: places for stem, places in stems.items() if len(places) > 1} == {}
+    assert _shared((file.stem, str(file)) for file in HOUSE.rglob("_[!_]*.py")) == {}

@@ -87,7 +87,7 @@ def answers(folder):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return {**json.loads(done.stdout.splitlines()[-1]), "stderr": done.stderr}
 
 
 def test_a_toy_is_no_more_than_its_files():
@@ -123,7 +123,7 @@ def test_a_question_is_a_file_a_room(answers, folder):
 
 
 def test_a_section_of_the_page_is_one_file(answers, folder):
-    assert answers["report"]["code"] == 0
+    assert answers["report"]["code"] == 0, answers["stderr"]
     (page,) = (folder / "page").glob("*.html")
     assert "How far apart are its numbers?" in page.read_text(encoding="utf-8")
 

@@ -37,6 +37,11 @@ class Result(Protocol):
         """The choices that the result was computed with, by their command-line names."""
         ...
 
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        ...
+
     def summary(self) -> dict[str, float]:
         """The result as a few numbers."""
         ...

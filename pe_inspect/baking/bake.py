@@ -30,7 +30,7 @@ from pe_inspect.kinds.all_kinds import (
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
-from pe_inspect.loading.rewriting import Edit
+from pe_inspect.loading.rewriting import TensorEdit
 from pe_inspect.resampling.refusals import needs_nothing
 from pe_inspect.resampling.target_grid import Size
 
@@ -208,7 +208,7 @@ def _changed_shapes(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
     }
 
 
-def _edits(job: _Job, held: Held) -> list[Edit]:
+def _edits(job: _Job, held: Held) -> list[TensorEdit]:
     """The edits of the copy that was read, and of every other one in the file."""
     edits = _of_plan(job.checkpoint, job.made)
     _refuse_unplaced(edits)
@@ -219,11 +219,11 @@ def _edits(job: _Job, held: Held) -> list[Edit]:
     return edits
 
 
-def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[Edit]:
-    return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
+def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[TensorEdit]:
+    return [TensorEdit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
 
 
-def _refuse_unplaced(edits: Sequence[Edit]) -> None:
+def _refuse_unplaced(edits: Sequence[TensorEdit]) -> None:
     for edit in edits:
         is_torch = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "torch"
         is_slice = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "slice"
@@ -235,7 +235,7 @@ def _refuse_unplaced(edits: Sequence[Edit]) -> None:
             )
 
 
-def _on_optimizers(held: Held, edits: Sequence[Edit]) -> Iterator[str]:
+def _on_optimizers(held: Held, edits: Sequence[TensorEdit]) -> Iterator[str]:
     """A momentum has its table's shape, and no rule resamples one."""
     shapes = {edit.tensor.shape for edit in edits}
     others = held.tree if isinstance(held.tree, dict) else {}

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
-from pe_inspect.families.reading.tables import Table, find_groups
+from pe_inspect.families.reading.tables import StoredTable, find_groups
 from pe_inspect.families.reading.windows import Window, windows_for
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ def trunk_of(checkpoint: Checkpoint) -> Trunk:
     return Trunk(checkpoint)
 
 
-def vector_tables(checkpoint: Checkpoint) -> list[Table]:
+def vector_tables(checkpoint: Checkpoint) -> list[StoredTable]:
     """Return the tables of vectors that are added to tokens; of one a block, all of them."""
     try:
         groups = find_groups(trunk_of(checkpoint))

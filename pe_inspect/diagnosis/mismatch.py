@@ -13,13 +13,13 @@ from typing import Final
 
 from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
-from pe_inspect.diagnosis.readings import Reading, Readings, readings
+from pe_inspect.diagnosis.readings import Readings, RowDivision, readings
 from pe_inspect.families.reading.bias import CLS_ROWS, windows_of
 from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Wanted", "mismatch", "px"]
+__all__ = ["ExpectedTable", "mismatch", "px"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
@@ -31,7 +31,7 @@ _WHY: Final = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedTable:
     """What a table is expected to be.
 
     Attributes:
@@ -42,10 +42,10 @@ class Wanted:
 
     rows: int
     who: str
-    reading: Reading | None = None
+    reading: RowDivision | None = None
 
 
-def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding:
+def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
     """Return the finding that says how two numbers of rows come about, and what mends it."""
     have = found.taken or found.all[0]
     need = wanted.reading or (
@@ -70,10 +70,10 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding
     )
 
 
-def _nearest(have: Reading, rows: int) -> Reading | None:
+def _nearest(have: RowDivision, rows: int) -> RowDivision | None:
     """Return the reading that differs least: in prefix rows, else in size, else in both."""
 
-    def distance(other: Reading) -> tuple[bool, float, bool, int]:
+    def distance(other: RowDivision) -> tuple[bool, float, bool, int]:
         shape = other.grid_size[0] / other.grid_size[1], have.grid_size[0] / have.grid_size[1]
         stretched = max(shape) / min(shape) - 1
         differs = other.num_prefix_rows != have.num_prefix_rows
@@ -83,13 +83,17 @@ def _nearest(have: Reading, rows: int) -> Reading | None:
     return min(readings(rows), key=distance, default=None)
 
 
-def _nearest_window(rows: int) -> Reading | None:
+def _nearest_window(rows: int) -> RowDivision | None:
     windows = windows_of(rows) if rows > 0 else []
-    return Reading(windows[0], 1 - rows % 2, "ordinary") if windows else None
+    return RowDivision(windows[0], 1 - rows % 2, "ordinary") if windows else None
 
 
 def _sentence(
-    checkpoint: Checkpoint, found: Readings, have: Reading, wanted: Wanted, need: Reading | None
+    checkpoint: Checkpoint,
+    found: Readings,
+    have: RowDivision,
+    wanted: ExpectedTable,
+    need: RowDivision | None,
 ) -> str:
     seen = f"{found.key} has {found.rows} rows = {_sum(checkpoint, found, have)}"
     expects = f"{wanted.who} expects {wanted.rows}"
@@ -99,7 +103,7 @@ def _sentence(
     return f"{seen}; {expects} = {_sum(checkpoint, found, need)}. {differs}"
 
 
-def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
+def _sum(checkpoint: Checkpoint, found: Readings, reading: RowDivision) -> str:
     """Write a reading as `1 + 24×24 (384 px at patch 16)`."""
     if found.is_bias:
         cls = " and 3 for CLS" if reading.num_prefix_rows else ""
@@ -110,7 +114,9 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
     return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({px((height, width))} px {at})"
 
 
-def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> int:
+def _folded(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision | None
+) -> int:
     """Return how many rows of its own tokens the table lacks where another has them.
 
     timm adds such rows to the tokens, which comes to the same (DINOv2 with registers).
@@ -120,7 +126,7 @@ def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Readin
     return min(trunk_of(checkpoint).prefix_tokens.total, need.num_prefix_rows)
 
 
-def _difference(found: Readings, have: Reading, need: Reading, folded: int) -> str:
+def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: int) -> str:
     if found.is_bias:
         return "The windows differ: theirs is a table of other offsets."
     same_grid = have.grid_size == need.grid_size
@@ -143,7 +149,9 @@ def _tokens(count: int) -> str:
     return names.get(count, f"{count} (CLS and {count - 1} registers)")
 
 
-def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> str:
+def _mend(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision | None
+) -> str:
     """Return the lines that make a file that fits, which work as pasted."""
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
@@ -157,13 +165,15 @@ def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading 
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
 
 
-def _is_only_larger(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading) -> bool:
+def _is_only_larger(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision
+) -> bool:
     """Whether another grid is all that the file lacks, so that a command makes it fit."""
     same_prefix = found.is_bias or have.num_prefix_rows == need.num_prefix_rows
     return checkpoint.format != "state_dict" and same_prefix and have.grid_size != need.grid_size
 
 
-def _written(checkpoint: Checkpoint, need: Reading) -> str:
+def _written(checkpoint: Checkpoint, need: RowDivision) -> str:
     """The command that writes the file at the other grid, as pasted into a shell."""
     source, flags = checkpoint.source, list[str]()
     for hint in ("grid_size", "num_prefix_tokens"):
@@ -185,7 +195,7 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".safetensors" if is_elsewhere else ""
 
 
-def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:
+def _resampled(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
     """The two lines of timm that do it in a state dict."""
     flat = found.table is not None and len(found.table.shape) == 2
     return [
@@ -197,7 +207,7 @@ def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:
     ]
 
 
-def _resized_biases(need: Reading) -> list[str]:
+def _resized_biases(need: RowDivision) -> list[str]:
     rows, columns = (2 * side - 1 for side in need.grid_size)
     count = rows * columns + CLS_ROWS * need.num_prefix_rows
     return [

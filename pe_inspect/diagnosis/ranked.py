@@ -12,7 +12,7 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.neighbours import Positions
-from pe_inspect.diagnosis.readings import Reading, Readings, Standing
+from pe_inspect.diagnosis.readings import Readings, RowDivision, Standing
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Ranked", "ranked", "smoothness"]
@@ -29,7 +29,7 @@ class Ranked:
     """
 
     table: Readings
-    reading: Reading
+    reading: RowDivision
     smoothness: float | None
 
     def __str__(self) -> str:

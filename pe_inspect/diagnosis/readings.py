@@ -12,10 +12,10 @@ from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import BiasTable
 from pe_inspect.families.reading.grid import Layout, factor_pairs, x
 from pe_inspect.families.reading.prefix import PrefixTokens
-from pe_inspect.families.reading.tables import Table
+from pe_inspect.families.reading.tables import StoredTable
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Reading", "Readings", "file_readings", "readings"]
+__all__ = ["Readings", "RowDivision", "file_readings", "readings"]
 
 MOST_PREFIX_ROWS: Final = 8  # no known model has more
 NO_TOKENS: Final = PrefixTokens(known=False)
@@ -32,7 +32,7 @@ _WORDS: Final[dict[Standing, str]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowDivision:
     """One way to divide the rows of a table.
 
     Attributes:
@@ -73,9 +73,9 @@ class Readings:
 
     key: str
     rows: int
-    all: tuple[Reading, ...]
-    taken: Reading | None
-    table: Table | None = None
+    all: tuple[RowDivision, ...]
+    taken: RowDivision | None
+    table: StoredTable | None = None
     said: str = ""
     notes: tuple[str, ...] = ()
     is_window: bool = False
@@ -99,7 +99,7 @@ def readings(
     *,
     grid_size: tuple[int, int] | None = None,
     num_prefix_tokens: int | None = None,
-) -> tuple[Reading, ...]:
+) -> tuple[RowDivision, ...]:
     """Return every reading of so many rows, the likeliest first; the order is total.
 
     Args:
@@ -111,7 +111,7 @@ def readings(
     own = tokens.coverings(num_prefix_tokens)
     most = max(MOST_PREFIX_ROWS, tokens.total, num_prefix_tokens or 0)
     found = [
-        Reading(grid, prefix, _standing(grid, prefix, own, tokens, grid_size))
+        RowDivision(grid, prefix, _standing(grid, prefix, own, tokens, grid_size))
         for prefix in range(min(most, rows - 1) + 1)
         for grid in _grids(rows - prefix)
     ]
@@ -139,7 +139,9 @@ def _standing(
     return "own tokens" if prefix in own and tokens.known else "possible"
 
 
-def _rank(reading: Reading, own: tuple[int, ...]) -> tuple[int, int, float, int, tuple[int, int]]:
+def _rank(
+    reading: RowDivision, own: tuple[int, ...]
+) -> tuple[int, int, float, int, tuple[int, int]]:
     tall, wide = sorted(reading.grid_size)
     known = own.index(reading.num_prefix_rows) if reading.num_prefix_rows in own else len(own)
     place = get_args(Standing).index(reading.standing)
@@ -162,13 +164,13 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
         yield _taken_first(Readings(key, table.rows, found, None, table, said), where)
 
 
-def _one_a_shape(tables: list[Table]) -> list[Table]:
+def _one_a_shape(tables: list[StoredTable]) -> list[StoredTable]:
     return list({(table.shape, table.layer): table for table in reversed(tables)}.values())[::-1]
 
 
-def _all_of(checkpoint: Checkpoint, table: Table) -> tuple[Reading, ...]:
+def _all_of(checkpoint: Checkpoint, table: StoredTable) -> tuple[RowDivision, ...]:
     if table.grid_size is not None:
-        return (Reading(table.grid_size, 0, "said"),)
+        return (RowDivision(table.grid_size, 0, "said"),)
     hints = checkpoint.hints
     return readings(
         table.rows,
@@ -186,7 +188,7 @@ def _taken_first(found: Readings, where: Layout | None) -> Readings:
         for each in found.all
         if (each.grid_size, each.num_prefix_rows) == (where.grid_size, where.num_prefix_rows)
     ]
-    taken = same[0] if same else Reading(where.grid_size, where.num_prefix_rows, "said")
+    taken = same[0] if same else RowDivision(where.grid_size, where.num_prefix_rows, "said")
     others = (each for each in found.all if each is not taken)
     return replace(found, all=(taken, *others), taken=taken, notes=where.notes)
 
@@ -203,7 +205,7 @@ def _of_bias(checkpoint: Checkpoint, table: BiasTable) -> Readings:
     prefix, key = cls_tokens(table.rows), checkpoint.stored_key(table.key)
     windows = [table.window] if table.window is not None else windows_of(table.rows)
     found = tuple(
-        Reading(grid, prefix, "ordinary" if grid[0] == grid[1] else "own tokens")
+        RowDivision(grid, prefix, "ordinary" if grid[0] == grid[1] else "own tokens")
         for grid in windows
     )
     whole = Readings(key, table.rows, found, None, is_window=table.is_of_a_stage)

@@ -7,11 +7,12 @@ schemes share (names, grids, norms) lives in `trunk` and `reading/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pe_inspect.errors import NoPositionEmbedding
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
@@ -29,6 +30,7 @@ class Family:
         example: a model or a repository whose checkpoints hold it.
         detect: whether a trunk holds the scheme; reads shapes, and at most one table.
         extract: reads the scheme, one embedding for every place where it enters the model.
+        facts: what holds of each of its embeddings; they carry it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Family:
     example: str
     detect: Callable[[Trunk], bool]
     extract: Callable[[Trunk], tuple[PositionEmbedding, ...]]
+    facts: FamilyFacts = field(default_factory=FamilyFacts)
 
 
 families: Final[Registry[Family]] = Registry(
@@ -73,7 +76,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     if not found:
         from pe_inspect.families.reading.missing import explain
 
-        raise NoPositionEmbedding(explain(trunk))
+        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
     said = _flags.notes_on_flags(trunk)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
@@ -84,6 +87,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
             library=library_of(trunk),
+            facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )
@@ -104,3 +108,10 @@ def _found(trunk: Trunk) -> Iterator[PositionEmbedding]:
     for family in [families[wanted]] if wanted else list(families.values()):
         if family.detect(trunk):
             yield from family.extract(trunk)
+
+
+def _others(trunk: Trunk) -> list[str]:
+    """Name the families that the file holds, where the user asked for one that it does not."""
+    if trunk.hints.family is None:
+        return []
+    return [name for name, family in families.items() if family.detect(trunk)]

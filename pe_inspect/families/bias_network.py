@@ -22,6 +22,7 @@ from pe_inspect.families.reading.embedding import Place, num_prefix_tokens, plac
 from pe_inspect.families.reading.fit import refuse_misfits
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.offset_network import OffsetNetwork
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
@@ -128,5 +129,9 @@ families.register(NAME)(
         "swinv2_cr_tiny_224, vit_relpos_small_patch16_224, coatnet_rmlp_nano_rw_224",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A bias on attention that a small network computes from the offset",
+            source="arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
+        ),
     )
 )

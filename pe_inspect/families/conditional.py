@@ -22,6 +22,7 @@ from pe_inspect.families.reading.kernels import is_depthwise, padding_share, res
 from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -181,5 +182,10 @@ families.register(NAME)(
         "MobileCLIP, iFormer",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Convolutions that tell tokens their place by the zeros around the image",
+            source="arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
+            added_between_layers=True,
+        ),
     )
 )

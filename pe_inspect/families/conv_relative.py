@@ -16,6 +16,7 @@ from pe_inspect.families.reading.kernels import by_offset, is_depthwise
 from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -74,5 +75,9 @@ families.register(NAME)(
         example="CoaT (timm's coat_tiny, coat_lite_tiny)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Relative position as a convolution of the values",
+            serves_any_grid=True,
+        ),
     )
 )

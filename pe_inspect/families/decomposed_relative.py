@@ -19,6 +19,7 @@ from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.named_model import module_at
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -165,5 +166,8 @@ families.register(NAME)(
         example="SAM and ViTDet, MViTv2 (timm's mvitv2_tiny), BoTNet, HaloNet",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Learned vectors by the offset along each axis",
+        ),
     )
 )

@@ -23,6 +23,7 @@ from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import factor_pairs, x
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
@@ -172,5 +173,9 @@ families.register(NAME)(
         example="timm's levit_128s, tiny_vit_5m_224, efficientformer_l1, efficientvit_m0",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned bias on attention, by the distance of two positions",
+            is_of_stages=True,
+        ),
     )
 )

@@ -19,6 +19,7 @@ from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract", "fourier_features"]
@@ -107,5 +108,10 @@ families.register(NAME)(
         example="XCiT (timm's xcit_nano_12_p8_224), EdgeNeXt (timm's edgenext_xx_small)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Sines and cosines of the position, through a learned projection",
+            source="arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
+            computed_from="places in units of the image",
+        ),
     )
 )

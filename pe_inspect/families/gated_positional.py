@@ -20,6 +20,7 @@ from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.reading.tables import find_tables, nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -122,5 +123,8 @@ families.register(NAME)(
         example="ConViT (timm's convit_tiny), beside its table of vectors",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Attention by position alone, mixed with that by content through a gate",
+        ),
     )
 )

@@ -16,6 +16,7 @@ from pe_inspect.families.reading.kernels import by_offset, is_depthwise
 from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -83,5 +84,8 @@ families.register(NAME)(
         example="LambdaNetworks (timm's lambda_resnet26rpt_256, lambda_resnet26t)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Learned vectors by the offset of two positions, in lambda layers",
+        ),
     )
 )

@@ -12,6 +12,7 @@ from pe_inspect.families.reading.same_keys import may_rotate
 from pe_inspect.families.reading.sincos import is_sinusoidal
 from pe_inspect.families.reading.vectors import stored_vectors, vectors
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -51,5 +52,9 @@ families.register(NAME)(
         example="timm's vit_tiny_patch16_224, DeiT, DINOv2, CLIP; LaPE's deit_tiny_patch16_224",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned table of positions",
+            begins="random",
+        ),
     )
 )

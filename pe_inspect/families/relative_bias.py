@@ -17,6 +17,7 @@ from pe_inspect.families.reading.norms import BIAS_NORM
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.reading.windows import Window, index_notes, windows_for
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
@@ -136,5 +137,8 @@ families.register(NAME)(
         "GC-ViT, LaPE's pe=2D_RPE",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned bias on attention, by the offset of two positions",
+        ),
     )
 )

@@ -29,6 +29,7 @@ from pe_inspect.families.reading.rotation_stored import (
 )
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import frozen_array
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
@@ -142,5 +143,9 @@ families.register(NAME)(
         example="timm's vit_small_patch16_rope_mixed_224, s-chh's pos_embed=rope, EVA-02, DINOv3",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Rotations of queries and keys (RoPE)",
+            begins="rule",
+        ),
     )
 )

@@ -11,6 +11,7 @@ from pe_inspect.families import Family, families
 from pe_inspect.families.reading.sincos import one_dimensional
 from pe_inspect.families.reading.vectors import stored_vectors, vectors
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -42,5 +43,9 @@ families.register(NAME)(
         example="LaPE's pe=1D_sin",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A sinusoidal table over the patch index",
+            begins="rule",
+        ),
     )
 )

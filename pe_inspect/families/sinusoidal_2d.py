@@ -19,6 +19,7 @@ from pe_inspect.families.reading.sincos import (
 )
 from pe_inspect.families.reading.vectors import StoredVectors, stored_vectors, vectors
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -104,5 +105,9 @@ families.register(NAME)(
         example="MAE's pre-trained ViTs, LaPE's pe=2D_sin, s-chh's sinusoidal",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A sinusoidal table over rows and columns",
+            begins="rule",
+        ),
     )
 )

@@ -17,7 +17,7 @@ from pe_inspect.arrays import Bool, Float32, Shaped
 
 __all__ = [
     "Affinity",
-    "Definition",
+    "AffinityDefinition",
     "Products",
     "Values",
     "cosines",
@@ -26,7 +26,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Definition:
+class AffinityDefinition:
     """What an affinity is called, what it means, and the scale it is drawn on.
 
     Attributes:

@@ -9,10 +9,10 @@ from typing import ClassVar, Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Definition, Values
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Values
 from pe_inspect.kinds.offsets import offset_table
 from pe_inspect.kinds.parts import LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import Kind, Scheme, SchemeKind
+from pe_inspect.kinds.scheme_kind import HeldScheme, Kind, SchemeKind
 from pe_inspect.kinds.steps import Step, fitting
 
 __all__ = ["BIAS", "Bias"]
@@ -29,7 +29,7 @@ class Bias(SchemeKind):
     has_row_vectors: ClassVar[bool] = False
     is_by_offset: ClassVar[bool] = True
     in_attention: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "attention bias",
         "b_ij, the number that is added to the attention logit of query patch i and key patch j.",
         None,
@@ -49,7 +49,7 @@ class Bias(SchemeKind):
         """The bias itself."""
         return Values(tables[0].patches)
 
-    def steps(self, scheme: Scheme) -> tuple[Step, ...]:
+    def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """As stored, or normalised over the keys where the bias has a norm of its own."""
         norms = scheme.norms_named("attn.pe_norm")
         return tuple(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.bias import BIAS, Bias
-from pe_inspect.kinds.scheme_kind import Kind, Scheme
+from pe_inspect.kinds.scheme_kind import HeldScheme, Kind
 from pe_inspect.kinds.steps import Step, without_norms
 
 __all__ = ["COMPUTED_BIAS", "ComputedBias"]
@@ -20,7 +20,7 @@ class ComputedBias(Bias):
     name: ClassVar[str] = "computed_bias"
     word: ClassVar[Kind] = "function"
     is_computed: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "computed bias",
         "b_ij, the number that the network computes for query patch i and key patch j from their "
         "offset alone, on the stated window: a bias on the attention logit, or the attention "
@@ -33,7 +33,7 @@ class ComputedBias(Bias):
         """What the network gave for one window can be treated as a stored bias."""
         return (self.word, BIAS.word)
 
-    def steps(self, scheme: Scheme) -> tuple[Step, ...]:
+    def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """As computed: no norm acts on it."""
         return without_norms(scheme.tables, "joined")
 

@@ -43,9 +43,9 @@ def grid_words(grid_size: Any) -> str:
     return "unknown grid" if grid_size is None else "×".join(map(str, grid_size))
 
 
-def num_places(grid_size: Any, rows: int) -> int:
+def num_places(grid_size: Any, shape: tuple[int, ...], num_prefix_rows: int) -> int:
     """Return the patches of a grid; of an unknown one, the rows that a table has for them."""
-    return rows if grid_size is None else prod(grid_size)
+    return shape[-2] - num_prefix_rows if grid_size is None else prod(grid_size)
 
 
 def flat_grid(grids: Iterable[Any], question: str) -> None:

@@ -68,7 +68,7 @@ def is_rounded_up(pe: PositionEmbedding) -> bool:
     stage by stage (GC-ViT's 7, 7, 14 and 7 patches).
     """
     areas = [table.grid_size[0] * table.grid_size[1] for table in pe.tables]
-    is_pyramid = pe.family == "distance_bias" or areas == sorted(areas, reverse=True)
+    is_pyramid = pe.facts.is_of_stages or areas == sorted(areas, reverse=True)
     return pe.is_pairwise and is_pyramid
 
 

@@ -76,7 +76,7 @@ class LayerPE:
     @property
     def num_patches(self) -> int:
         """H·W, or T·H·W; where the grid is not known, the rows that the table has for patches."""
-        return num_places(self.grid_size, self.shape[-2] - self.num_prefix_rows)
+        return num_places(self.grid_size, self.shape, self.num_prefix_rows)
 
     @property
     def grid_words(self) -> str:

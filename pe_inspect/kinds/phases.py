@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Definition, Products
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Products
 from pe_inspect.kinds.parts import LayerPE, Relation
 from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
 
@@ -29,7 +29,7 @@ class Phases(SchemeKind):
     holds_angles: ClassVar[bool] = True
     has_row_vectors: ClassVar[bool] = False
     in_attention: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "mean phase cosine",
         "The mean, over the rotation angles of a head, of cos(θ_i − θ_j): "
         "by how much the rotations alone keep a query and a key of equal content alike.",

@@ -16,8 +16,9 @@ import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import write_atomically
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.all_kinds import kind_of
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.grids import Grid, flat_grid
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
@@ -63,6 +64,7 @@ class PositionEmbedding:
         library: whose format the file has, as a method of `interpolate`, where more than the names
             of the tables tells it.
         relation: how the tables of kind `relative` make the vector of a pair.
+        facts: what holds of every embedding of the family.
     """
 
     family: str
@@ -82,6 +84,7 @@ class PositionEmbedding:
     architecture: str | None = None
     library: str | None = None
     relation: Relation = field(default_factory=Relation)
+    facts: FamilyFacts = field(default_factory=FamilyFacts)
 
     def __post_init__(self) -> None:
         kind = self.scheme_kind
@@ -112,7 +115,7 @@ class PositionEmbedding:
         return JOINS[self.join]
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the affinity of two of its patches means."""
         return self.scheme_kind.definition(self.tables, self.relation)
 
@@ -230,7 +233,7 @@ def _geometry(pe: PositionEmbedding) -> list[str]:
 _PLAIN_FIELDS: Final = tuple(
     field.name
     for field in fields(PositionEmbedding)
-    if field.name not in ("tables", "norms", "relation")
+    if field.name not in ("tables", "norms", "relation", "facts")
 )
 
 
@@ -242,6 +245,7 @@ def _describe(pe: PositionEmbedding) -> dict[str, Any]:
     norms = [[n.layer, n.name, n.eps] for n in pe.norms]
     plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
     named = {"layers": tables, "norms": norms, "relation": asdict(pe.relation)}
+    named["facts"] = asdict(pe.facts)
     return {"version": FORMAT_VERSION, **plain, **named}
 
 
@@ -269,7 +273,8 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
     plain = {name: _tuple_if_list(saved[name]) for name in known}
     plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
-    return PositionEmbedding(tables=layers, norms=norms, relation=relation, **plain)
+    facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
+    return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)
 
 
 def _list_if_tuple(value: Any) -> Any:

@@ -10,25 +10,25 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, Values
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Values
 from pe_inspect.kinds.parts import LayerPE, Relation
 from pe_inspect.kinds.relations import has_joint_table, relation_cosines, relation_names
 from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
 
-__all__ = ["RELATIVE", "Relative", "check_offsets", "is_clipped"]
+__all__ = ["RELATIVE", "RelativeVectors", "check_offsets", "is_clipped"]
 
 _START: Final = "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and"
-_CONCATENATED: Final = Definition(
+_CONCATENATED: Final = AffinityDefinition(
     "relation cosine",
     f"{_START} that of patch i with itself; a_ij joins the rows of the two tables at the clipped "
     "offsets in y and x. Query and value tables count as two heads.",
 )
-_SUMMED: Final = Definition(
+_SUMMED: Final = AffinityDefinition(
     "relation cosine",
     f"{_START} that of patch i with itself; a_ij is the sum of the rows of the two tables at the "
     "offsets in y and x.",
 )
-_JOINT: Final = Definition(
+_JOINT: Final = AffinityDefinition(
     "relation cosine",
     f"{_START} that of patch i with itself; a_ij is the row at the offset, and 0 where the table "
     "does not reach.",
@@ -36,7 +36,7 @@ _JOINT: Final = Definition(
 
 
 @dataclass(frozen=True, repr=False)
-class Relative(SchemeKind):
+class RelativeVectors(SchemeKind):
     """Vectors by offset: Shaw's, SAM's, MViTv2's. A layer has several tables, by axis and use.
 
     They are laid out as (2H − 1, 1, D) or (1, 2W − 1, D), or both: offsets along an axis.
@@ -48,13 +48,13 @@ class Relative(SchemeKind):
     has_parts: ClassVar[bool] = True
     has_reach: ClassVar[bool] = True
     in_attention: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = _CONCATENATED
+    _affinity: ClassVar[AffinityDefinition] = _CONCATENATED
 
     def expected_shape(self, table: LayerPE) -> tuple[int | None, ...]:  # noqa: ARG002
         """(offsets, channels): a table may reach less or more far than its grid."""
         return (None, None)
 
-    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> Definition:
+    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> AffinityDefinition:
         """What the cosine is of: rows side by side, their sum, or one row for both axes."""
         if has_joint_table(tables):
             return _JOINT
@@ -83,7 +83,7 @@ class Relative(SchemeKind):
         return _offsets(table, grid_size)
 
 
-RELATIVE: Final = Relative()
+RELATIVE: Final = RelativeVectors()
 
 
 def is_clipped(table: LayerPE) -> bool:

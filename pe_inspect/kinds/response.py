@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
 
 __all__ = ["RESPONSE", "Response"]
@@ -18,7 +18,7 @@ class Response(SchemeKind):
     name: ClassVar[str] = "response"
     word: ClassVar[Kind] = "function"
     is_computed: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "cosine similarity",
         "cos(e_i, e_j), between the vectors that the scheme computes for two patches; of the "
         "stated input, where they depend on one.",

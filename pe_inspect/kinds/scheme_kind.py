@@ -14,18 +14,18 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Definition, cosines
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, cosines
 from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
 from pe_inspect.kinds.steps import Step, without_norms
 
-__all__ = ["Kind", "Scheme", "SchemeKind"]
+__all__ = ["HeldScheme", "Kind", "SchemeKind"]
 
 Kind = Literal["vectors", "bias", "phases", "relative", "function"]
 
 
 @runtime_checkable
-class Scheme(Protocol):
+class HeldScheme(Protocol):
     """What a kind asks of the embedding: `PositionEmbedding` has it all."""
 
     @property
@@ -82,7 +82,7 @@ class SchemeKind:
     has_reach: ClassVar[bool] = False
     is_computed: ClassVar[bool] = False
     in_attention: ClassVar[bool] = False
-    _affinity: ClassVar[Definition]
+    _affinity: ClassVar[AffinityDefinition]
 
     def __repr__(self) -> str:
         return self.name
@@ -118,7 +118,7 @@ class SchemeKind:
         widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in tables))
         return f"D={widths}"
 
-    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> Definition:  # noqa: ARG002
+    def definition(self, tables: Sequence[LayerPE], relation: Relation) -> AffinityDefinition:  # noqa: ARG002
         """Return what the affinity of two patches means."""
         return self._affinity
 
@@ -139,7 +139,7 @@ class SchemeKind:
         """Return how many affinity maps the tables of one layer give."""
         return self.num_heads(tables[0]) or 1
 
-    def steps(self, scheme: Scheme) -> tuple[Step, ...]:
+    def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """Return how each layer comes to its table; nothing is computed."""
         return without_norms(scheme.tables, "joined" if self.is_computed else "stored")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import Definition
+from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE
-from pe_inspect.kinds.scheme_kind import Kind, Scheme, SchemeKind
+from pe_inspect.kinds.scheme_kind import HeldScheme, Kind, SchemeKind
 from pe_inspect.kinds.steps import Step, fitting, without_norms
 
 __all__ = ["VECTORS", "Vectors"]
@@ -20,7 +20,7 @@ class Vectors(SchemeKind):
     name: ClassVar[str] = "vectors"
     word: ClassVar[Kind] = "vectors"
     has_token_rows: ClassVar[bool] = True
-    _affinity: ClassVar[Definition] = Definition(
+    _affinity: ClassVar[AffinityDefinition] = AffinityDefinition(
         "cosine similarity",
         "cos(ω_i, ω_j) = ω_i·ω_j / (‖ω_i‖ ‖ω_j‖), between the position vectors of two patches.",
     )
@@ -29,7 +29,7 @@ class Vectors(SchemeKind):
         """(prefix rows + patches, channels)."""
         return (table.num_prefix_rows + table.num_patches, None)
 
-    def steps(self, scheme: Scheme) -> tuple[Step, ...]:
+    def steps(self, scheme: HeldScheme) -> tuple[Step, ...]:
         """Return LaPE's recurrence where the model has one, else LN1 of each layer, a proxy."""
         join = scheme.scheme_join
         if not (join.at_input or join.in_blocks):
@@ -40,7 +40,7 @@ class Vectors(SchemeKind):
 VECTORS: Final = Vectors()
 
 
-def _proxies(scheme: Scheme) -> tuple[Step, ...]:
+def _proxies(scheme: HeldScheme) -> tuple[Step, ...]:
     norms, tables = scheme.norms_named("norm1"), scheme.tables
     if len(tables) > 1:
         return tuple(_proxy(table.layer, table, norms.get(table.layer)) for table in tables)
@@ -54,7 +54,7 @@ def _proxy(layer: str, table: LayerPE, norm: LayerNormParams | None) -> Step:
     return Step(layer, table, "proxy" if fits else "stored", fits)
 
 
-def _recurrence(scheme: Scheme) -> tuple[Step, ...]:
+def _recurrence(scheme: HeldScheme) -> tuple[Step, ...]:
     table, join = scheme.tables[0], scheme.scheme_join
     norms, token_norms = scheme.norms_named("pe_norm"), scheme.norms_named("norm1")
     found: list[Step] = []

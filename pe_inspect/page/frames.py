@@ -23,7 +23,7 @@ from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbeddi
 from pe_inspect.kinds.tables_by_layer import Received
 from pe_inspect.page.encode import encoded, from_chain
 from pe_inspect.page.payload import num_bytes
-from pe_inspect.page.tables import Chain, Norm, Resampling, Table, fitted
+from pe_inspect.page.tables import Chain, Norm, Resampling, RoundedTable, fitted
 from pe_inspect.page.views import Frame, Track
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
     """
     tables = {id(step.table) for step in result.pe.steps}
     if not result.pe.scheme_kind.has_token_rows or len(tables) > 1:
-        return tuple(_layers(result))
+        return tuple(_frames_by_layer(result))
     shared = _sharing(result)
     is_small = shared[0].maps[0].num_tokens <= _SMALL
-    each = tuple(_layers(result)) if is_small else shared
+    each = tuple(_frames_by_layer(result)) if is_small else shared
     return min((shared, each), key=lambda frames: num_bytes([Track("", frames)]))
 
 
@@ -92,7 +92,7 @@ def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
     return tuple(
         Frame(
             view.name, view.grid_size, (from_chain(chain, view.grid_size),), prefix,
-            _lengths(chain.rows), _detail(view.notion, view.norm),
+            _row_norms(chain.rows), _detail(view.notion, view.norm),
         )
         for (view, _), chain in zip(found, chains)
     )  # fmt: skip
@@ -105,15 +105,15 @@ def _chains(result: SimilarityResult) -> Iterator[tuple[str, Chain]]:
         norms = norms if step.continues else ()
         if step.norm is not None:
             eps = step.norm.eps if result.ln_eps is None else result.ln_eps
-            norms = (*norms, _norm(step.norm, eps))
+            norms = (*norms, _norm_of(step.norm, eps))
         yield step.name, Chain(step.table.values, norms)
 
 
-def _norm(params: LayerNormParams, eps: float) -> Norm:
+def _norm_of(params: LayerNormParams, eps: float) -> Norm:
     return Norm(params.weight, params.bias, eps)
 
 
-def _layers(result: SimilarityResult) -> Iterator[Frame]:
+def _frames_by_layer(result: SimilarityResult) -> Iterator[Frame]:
     views = {view.name: view for view in result.views}
     heads = None if result.head is None else [result.head]
     for name, tables in by_layer(result.pe, result.ln_eps):
@@ -131,7 +131,7 @@ def _detail(notion: str, norm: str) -> str:
 
 def _of_vectors(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
     values = tables[0].values
-    return cosines(values), prefix_names(pe, tables[0].num_prefix_rows), _lengths(values)
+    return cosines(values), prefix_names(pe, tables[0].num_prefix_rows), _row_norms(values)
 
 
 def _of_bias(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
@@ -141,7 +141,7 @@ def _of_bias(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
 
 def _of_response(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
     alike, _, _ = _of_patches(pe, tables)
-    return alike, (), _lengths(tables[0].patches)
+    return alike, (), _row_norms(tables[0].patches)
 
 
 def _of_patches(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
@@ -163,7 +163,7 @@ _OF_TOKENS: Final[
 }
 
 
-def _lengths(values: np.ndarray) -> np.ndarray | None:
+def _row_norms(values: np.ndarray) -> np.ndarray | None:
     norms: np.ndarray = np.linalg.norm(values.astype(np.float64), axis=-1).astype(np.float32)
     return norms if np.isfinite(norms).all() else None
 
@@ -207,7 +207,10 @@ def resampled_tracks(
 
 
 def _products(
-    results: Sequence[InterpolationResult], methods: Sequence[str], table: int, like: Table | None
+    results: Sequence[InterpolationResult],
+    methods: Sequence[str],
+    table: int,
+    like: RoundedTable | None,
 ) -> dict[tuple[int, str], Frame]:
     """The frames whose rows are W_h · table · W_wᵀ, of one shared table of vectors."""
     pe = results[0].pe
@@ -227,7 +230,7 @@ def _products(
     }
 
 
-def _table_of(frames: Sequence[Frame]) -> Table | None:
+def _table_of(frames: Sequence[Frame]) -> RoundedTable | None:
     chains = [item.chain for frame in frames[:1] for item in frame.maps]
     return chains[0].table if chains and chains[0] is not None else None
 
@@ -240,7 +243,7 @@ def _resampling(sides: tuple[np.ndarray, np.ndarray], skip: int) -> Resampling:
 def _of_product(result: InterpolationResult, method: str, chain: Chain) -> Frame:
     grid, made = result.grid_size, from_chain(chain, result.grid_size)
     name, rule = f"{grid[0]}×{grid[1]}", _made_by(result, method)
-    return Frame(name, grid, (made,), (), _lengths(chain.rows), rule)
+    return Frame(name, grid, (made,), (), _row_norms(chain.rows), rule)
 
 
 def _made_by(result: InterpolationResult, method: str) -> str:
@@ -254,7 +257,7 @@ def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
     kind = pe.scheme_kind
     parts = next(by_layer(pe, None))[1] if kind.has_parts else [held]
     height, width = held.grid_size
-    norms = _lengths(held.patches) if kind.has_token_rows else None
+    norms = _row_norms(held.patches) if kind.has_token_rows else None
     return frame_of(
         f"{height}×{width}", kind.affinity(parts, pe.relation), held.grid_size,
         norms=norms, detail=_made_by(result, method),

@@ -11,7 +11,6 @@ from typing import Final
 
 from pe_inspect.kinds.layouts import in_proportion, is_rounded_up, source_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.resampling.refusals import FREE
 from pe_inspect.resampling.target_grid import Size, is_windowed, target_grid
 
 __all__ = ["grid_beside", "grid_in_model", "is_free", "main_of", "notes_beside", "size_of"]
@@ -115,7 +114,7 @@ def _is_the_same(pe: PositionEmbedding, other: PositionEmbedding) -> bool:
 
 def is_free(pe: PositionEmbedding) -> bool:
     """Whether no table of it is resampled: only its buffers, if any, know a grid."""
-    return pe.scheme_kind.is_computed or pe.family in FREE
+    return pe.scheme_kind.is_computed or pe.facts.serves_any_grid
 
 
 def _has_windows(pe: PositionEmbedding) -> bool:

@@ -19,15 +19,12 @@ from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.kinds.relative import is_clipped
 from pe_inspect.resampling.methods import Method, methods
 
-__all__ = ["FREE", "needs_nothing", "refuse_free", "refuse_other_kinds"]
-
-FREE: Final = ("conv_relative", "shaw_relative")
-"""Families whose stored offsets are those of any grid."""
+__all__ = ["needs_nothing", "refuse_free", "refuse_other_kinds"]
 
 
 def needs_nothing(pe: PositionEmbedding) -> str:
     """Return why an embedding serves every resolution as it is; empty where it does not."""
-    return _of_any_grid(pe) if pe.family in FREE else _NEEDS_NOTHING[pe.scheme_kind](pe)
+    return _of_any_grid(pe) if pe.facts.serves_any_grid else _NEEDS_NOTHING[pe.scheme_kind](pe)
 
 
 def _of_any_grid(pe: PositionEmbedding) -> str:
@@ -52,10 +49,9 @@ def _if_not_held(pe: PositionEmbedding) -> str:
 
 
 def _of_input(pe: PositionEmbedding) -> str:
-    origin = "places in units of the image" if pe.family == "fourier" else "the input"
     return (
-        f"This embedding is computed from {origin}, so there is no table to resample: nothing is "
-        "to be done, it follows the size of the image by itself."
+        f"This embedding is computed from {pe.facts.computed_from}, so there is no table to "
+        "resample: nothing is to be done, it follows the size of the image by itself."
     )
 
 

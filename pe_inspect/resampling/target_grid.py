@@ -47,7 +47,7 @@ def _grid_of(
 ) -> tuple[int, int]:
     if is_windowed(pe):
         height, width = source_grid(pe)
-        parts = "stages" if pe.family == "distance_bias" else "windows"
+        parts = "stages" if pe.facts.is_of_stages else "windows"
         raise UsageError(
             f"--res does not say how large the {parts} of this bias (now {height}×{width} patches, "
             "the largest) become: pass the new size of the largest as --grid HxW."

@@ -13,6 +13,7 @@ from pe_inspect.analysis.interpolate import resampled as _resampled
 from pe_inspect.analysis.interpolate.measured_from import ByProducts, ByTables
 from pe_inspect.analysis.interpolate.measures import measured
 from pe_inspect.analysis.interpolate.resampled import ResampledTable, SourceTable
+from pe_inspect.kinds.all_kinds import VECTORS
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.resampling.methods import methods
 
@@ -45,11 +46,11 @@ def resampled(source: SourceTable, size: tuple[int, int], method: str) -> Resamp
 @pytest.mark.parametrize("method", SEPARABLE)
 @pytest.mark.parametrize("noise", [0.3, 0.0])
 def test_products_of_rows_tell_what_the_tables_show(method, size, noise, monkeypatch) -> None:
-    told = resampled(SourceTable("input", smooth_table(noise), "vectors"), size, method)
+    told = resampled(SourceTable("input", smooth_table(noise), VECTORS), size, method)
     found = measured(told)
     assert isinstance(told.seen, ByProducts)
     monkeypatch.setattr(_resampled, "MAX_POSITIONS", 0)
-    read = resampled(SourceTable("input", smooth_table(noise), "vectors"), size, method)
+    read = resampled(SourceTable("input", smooth_table(noise), VECTORS), size, method)
     expected = measured(read)
     assert isinstance(read.seen, ByTables)
     assert list(found) == list(expected)
@@ -62,14 +63,12 @@ def test_products_of_rows_tell_what_the_tables_show(method, size, noise, monkeyp
 
 
 def test_a_way_back_that_does_not_exist_is_undefined_in_both_readings(monkeypatch) -> None:
-    source = SourceTable("input", smooth_table(shape=(14, 15)), "vectors")
+    source = SourceTable("input", smooth_table(shape=(14, 15)), VECTORS)
     told = resampled(source, (13, 13), "scale-factor")
     size = next(s for s in range(15, 200) if _refuses(told, s))
     for limit in (2048, 0):
         monkeypatch.setattr(_resampled, "MAX_POSITIONS", limit)
-        table = resampled(
-            SourceTable("input", source.values, "vectors"), (size, 15), "scale-factor"
-        )
+        table = resampled(SourceTable("input", source.values, VECTORS), (size, 15), "scale-factor")
         assert np.isnan(table.measures["round_trip_error"])
         assert np.isnan(table.measures["round_trip_correlation"])
 

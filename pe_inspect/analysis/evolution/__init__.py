@@ -19,10 +19,11 @@ from pe_inspect.analysis.common.map_statistics import (
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.common.selection import Layers, LayerView
+from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Definition
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class EvolutionResult(Shown):
         return {"epochs": list(self.epochs), **self.similarities[-1].parameters}
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show."""
         return self.similarities[-1].affinity
 
@@ -170,6 +171,11 @@ class EvolutionResult(Shown):
             return float("nan")
         late = [k for k, value in enumerate(alike) if not value >= SETTLED]
         return float(self.epochs[late[-1] + 1 if late else 0])
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.pe, self.affinity.name, self.epochs, self.summary())
 
     def summary(self) -> dict[str, float]:
         """The run in a few numbers: where it begins, where it ends, when it settles."""

@@ -11,6 +11,7 @@ import numpy as np
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import mean_of
+from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
 from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
@@ -178,6 +179,20 @@ class InterpolationResult(Shown):
             for name in tables[0].measures
         }
         return {**means, "num_missing": sum(table.measures["num_missing"] for table in tables)}
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        source, target = (f"{h}×{w}" for h, w in (self.parameters["from"], self.grid_size))
+        rule = rule_words(self.method, self.rules[self.method], self.native)
+        way = f"from {source} to {target} patches ({rule})"
+        return finding_of(self.pe, way, self.summary(), is_asked_anew=self.is_asked_anew)
+
+    @property
+    def is_asked_anew(self) -> bool:
+        """Whether a network gives the values, not a resampler."""
+        name = self.tables()[0].resampler.name
+        return self.pe.scheme_kind.is_computed and name.startswith("cpb")
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""

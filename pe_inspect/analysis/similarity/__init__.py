@@ -27,12 +27,13 @@ from pe_inspect.analysis.common.selection import (
     flat_index,
     views_of,
 )
+from pe_inspect.analysis.similarity.finding import finding_of
 from pe_inspect.analysis.similarity.maps import Overview, Tiles
 from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, Definition, cosines
+from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, cosines
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class SimilarityResult(Shown):
     __repr__ = in_short
 
     @property
-    def affinity(self) -> Definition:
+    def affinity(self) -> AffinityDefinition:
         """What the maps show: name, one-sentence definition, and the range."""
         return self.pe.affinity
 
@@ -209,6 +210,11 @@ class SimilarityResult(Shown):
     def limit(self) -> float:
         """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
         return self.affinity.limit or shared_scale(self.statistics)[1]
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.

@@ -14,7 +14,7 @@ from pe_inspect.arrays import Float
 from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.errors import UsageError
-from pe_inspect.families.reading.table import Table
+from pe_inspect.families.reading.table import StoredTable
 from pe_inspect.families.reading.tables import find_groups
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.layouts import grid_for
@@ -44,7 +44,7 @@ def bake_vectors(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     yield from _other_rows(trunk, tables[0], job)
 
 
-def _tables_of(trunk: Trunk, job: Job) -> tuple[Table, ...]:
+def _tables_of(trunk: Trunk, job: Job) -> tuple[StoredTable, ...]:
     """The tables that the embedding was read from."""
     for tables in find_groups(trunk):
         keys = {trunk.stored_key(key) for table in tables for key in table.keys}
@@ -54,7 +54,7 @@ def _tables_of(trunk: Trunk, job: Job) -> tuple[Table, ...]:
     raise UsageError(f"{trunk.source}: the table of {job.pe.family} is not stored in it.")
 
 
-def _needs_nothing(trunk: Trunk, table: Table) -> str:
+def _needs_nothing(trunk: Trunk, table: StoredTable) -> str:
     """Why a model resamples or picks from a table by itself, and expects it as it is."""
     model_type = trunk.config.get("model_type")
     if table.part in ("global", "window"):
@@ -76,7 +76,7 @@ def _is_qwen(trunk: Trunk) -> bool:
 
 
 def _resampled_table(
-    trunk: Trunk, table: Table, layer: LayerPE, job: Job
+    trunk: Trunk, table: StoredTable, layer: LayerPE, job: Job
 ) -> Float[np.ndarray, "..."]:
     stored = _numbers(trunk, table.key)
     grid, new = layer.grid_size, grid_for(job.pe, layer, job.size)
@@ -103,7 +103,7 @@ def _numbers(trunk: Trunk, key: str) -> Float[np.ndarray, "..."]:
 
 def _resampled_rows(
     values: Float[np.ndarray, "rows channels"],
-    table: Table,
+    table: StoredTable,
     layer: LayerPE,
     new: tuple[int, int],
     job: Job,
@@ -142,7 +142,7 @@ def _in_blocks(
     return blocks.reshape(1, count * count, rows * columns, -1)
 
 
-def _other_rows(trunk: Trunk, table: Table, job: Job) -> Iterator[TensorChange]:
+def _other_rows(trunk: Trunk, table: StoredTable, job: Job) -> Iterator[TensorChange]:
     """What else has a row a token: a decoder's table (MAE), and the numbers 0, 1, … (CLIP)."""
     layer = job.pe.tables[0]
     new = grid_for(job.pe, layer, job.size)
@@ -152,11 +152,11 @@ def _other_rows(trunk: Trunk, table: Table, job: Job) -> Iterator[TensorChange]:
         if key.endswith("position_ids") and shape[-1:] == (table.rows,):
             yield TensorChange(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
         if key.endswith("decoder_pos_embed") and shape[-2:-1] == (table.rows,):
-            other = Table(key, shape, table.rows, shape[-1])
+            other = StoredTable(key, shape, table.rows, shape[-1])
             yield from _decoder_s(trunk, other, job)
 
 
-def _decoder_s(trunk: Trunk, table: Table, job: Job) -> Iterator[TensorChange]:
+def _decoder_s(trunk: Trunk, table: StoredTable, job: Job) -> Iterator[TensorChange]:
     """The table of MAE's decoder; the rule of transformers' is not that of its encoder."""
     is_native = job.resampler == methods["native"].choose(job.pe)
     if is_native and _DECODER_OF_HF.search(trunk.stored_key(table.key)):

@@ -9,7 +9,7 @@ from pe_inspect.diagnosis.checks import on_file
 from pe_inspect.diagnosis.held_tables import trunk_of, vector_tables
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.sincos import Variant, two_dimensional
-from pe_inspect.families.reading.tables import Table
+from pe_inspect.families.reading.tables import StoredTable
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -25,7 +25,7 @@ def transposed(checkpoint: Checkpoint) -> Iterator[Finding]:
             yield _turned(checkpoint.stored_key(table.key), *found)
 
 
-def _variants(checkpoint: Checkpoint, table: Table) -> tuple[Variant, Variant] | None:
+def _variants(checkpoint: Checkpoint, table: StoredTable) -> tuple[Variant, Variant] | None:
     """Return the layout of a table, and that of its transpose; `None` where it has none."""
     try:
         where = table.layout(trunk_of(checkpoint))

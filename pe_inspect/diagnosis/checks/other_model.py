@@ -10,7 +10,7 @@ import numpy as np
 
 from pe_inspect.diagnosis.case import Case
 from pe_inspect.diagnosis.checks import on_case
-from pe_inspect.diagnosis.mismatch import Wanted, mismatch
+from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.readings import Readings, file_readings
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
@@ -147,7 +147,7 @@ def _rows(here: Checkpoint, there: Checkpoint, unlike: set[str]) -> Iterator[Fin
         if mine.is_bias != other.is_bias:
             continue
         if mine.rows != other.rows:
-            wanted = Wanted(other.rows, there.source, other.taken)
+            wanted = ExpectedTable(other.rows, there.source, other.taken)
             finding = mismatch(here, mine, wanted)
             is_unlike = ("bias" if mine.is_bias else "vectors") in unlike
             yield replace(finding, mend=_NO_RESAMPLING) if is_unlike else finding

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from pe_inspect.families.reading.prefix import PrefixTokens
-from pe_inspect.families.reading.table import Table, table_of
+from pe_inspect.families.reading.table import StoredTable, table_of
 from pe_inspect.families.trunk import Trunk
 
 __all__ = [
@@ -29,9 +29,9 @@ _DETECTION: Final = ("embeddings.detection_tokens", "det_token")
 _MIDDLE: Final = ("encoder.mid_position_embeddings", "mid_position_embeddings", "mid_pos_embed")
 
 
-def of_pyramid(trunk: Trunk) -> list[tuple[Table, ...]]:
+def of_pyramid(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the tables of transformers' PVT, one a stage; the last stage has a class token."""
-    found = dict[int, Table]()
+    found = dict[int, StoredTable]()
     for each in trunk.matching(_STAGE):
         if (table := table_of(trunk, each.key)) is None:
             continue
@@ -41,9 +41,9 @@ def of_pyramid(trunk: Trunk) -> list[tuple[Table, ...]]:
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_pyramid_base(trunk: Trunk) -> list[tuple[Table, ...]]:
+def of_pyramid_base(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the tables of PVT's base class in Twins; the last one has a row for its class token."""
-    found = dict[int, Table]()
+    found = dict[int, StoredTable]()
     for each in trunk.matching(_BASE_STAGE):
         if (table := table_of(trunk, each.key)) is not None:
             stage = each.groups[1]
@@ -54,9 +54,9 @@ def of_pyramid_base(trunk: Trunk) -> list[tuple[Table, ...]]:
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_image_embedders(trunk: Trunk) -> list[tuple[Table, ...]]:
+def of_image_embedders(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the two tables of lucidrains' CrossViT: of small patches, and of large ones."""
-    found = list[tuple[Table, ...]]()
+    found = list[tuple[StoredTable, ...]]()
     for each in trunk.matching(_EMBEDDER):
         if (table := table_of(trunk, each.key)) is not None:
             tokens = PrefixTokens(int(f"{each.groups[1]}.cls_token" in trunk.names))
@@ -65,7 +65,7 @@ def of_image_embedders(trunk: Trunk) -> list[tuple[Table, ...]]:
     return found
 
 
-def without_detection_tokens(trunk: Trunk, table: Table) -> Table:
+def without_detection_tokens(trunk: Trunk, table: StoredTable) -> StoredTable:
     """Leave out the rows of YOLOS's detection tokens, which lie behind those of the patches."""
     names = trunk.names
     token = next((names[name] for name in _DETECTION if name in names), None)
@@ -76,13 +76,13 @@ def without_detection_tokens(trunk: Trunk, table: Table) -> Table:
     return replace(table, rows=table.rows - count, trailing=count, notes=(*table.notes, note))
 
 
-def of_detector_blocks(trunk: Trunk) -> list[tuple[Table, ...]]:
+def of_detector_blocks(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find YOLOS's tables between blocks, (blocks - 1, 1, rows, D): block 1 has the first."""
     names = trunk.names
     key = next((names[name] for name in _MIDDLE if name in names), None)
     shape = trunk.shape(key) if key else ()
     if key is None or len(shape) != 4 or shape[1] != 1 or 0 in shape:
         return []
-    whole = Table(key, shape, shape[2], shape[3], arrangement="stack")
+    whole = StoredTable(key, shape, shape[2], shape[3], arrangement="stack")
     one = without_detection_tokens(trunk, whole)
     return [tuple(replace(one, block=block + 1) for block in range(shape[0]))]

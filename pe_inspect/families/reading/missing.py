@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
-from pe_inspect.families import families
 from pe_inspect.families.reading.arch import looks_like_dinov3
 from pe_inspect.families.reading.not_whole import part_of_a_model, renamed
 from pe_inspect.families.trunk import Trunk
@@ -89,25 +89,29 @@ _OTHERWISE: Final = {
 }
 
 
-def explain(trunk: Trunk) -> str:
-    """Return what was looked for, what the file holds, and whether it is none or not stored."""
+def explain(trunk: Trunk, known: Sequence[str], others: Sequence[str]) -> str:
+    """Return what was looked for, what the file holds, and whether it is none or not stored.
+
+    Args:
+        trunk: in which nothing was found.
+        known: the names of all families.
+        others: those that it holds, where `--family` named another.
+    """
     count = len(trunk)
     wanted = trunk.hints.family
-    looked_for = wanted or ", ".join(sorted(families))
+    looked_for = wanted or ", ".join(sorted(known))
     what = f"No {wanted}" if wanted else "No position embedding"
     return (
         f"{what} in {trunk.source} ({count} tensor{'' if count == 1 else 's'}). "
         f"Looked for: {looked_for}; `pe-inspect families` says what each looks for.\n"
-        f"{_verdict(trunk)}\n"
+        f"{_verdict(trunk, others)}\n"
         f"The file holds {_contents(trunk)}."
     )
 
 
-def _verdict(trunk: Trunk) -> str:
-    if trunk.hints.family is not None:
-        others = [name for name, family in families.items() if family.detect(trunk)]
-        if others:
-            return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
+    if others:
+        return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
     if tuple(trunk) == (_LONE_TENSOR,):
         return _verdict_on_lone(trunk)
     if (part := part_of_a_model(trunk)) is not None:

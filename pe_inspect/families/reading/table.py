@@ -14,7 +14,7 @@ from pe_inspect.families.reading.grid import Layout, layout, x
 from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["Table", "channels_first", "nonfinite_note", "table_of"]
+__all__ = ["StoredTable", "channels_first", "nonfinite_note", "table_of"]
 
 Arrangement = Literal["rows", "channels first", "blocks", "axes", "x", "y", "stack"]
 
@@ -29,7 +29,7 @@ _WIDTHS: Final = (
 
 
 @dataclass(frozen=True)
-class Table:
+class StoredTable:
     """One stored table of vectors.
 
     Attributes:
@@ -131,21 +131,21 @@ def _deblockified(
     return by_block.transpose(0, 2, 1, 3, 4).reshape(grid * side, grid * side, channels)
 
 
-def table_of(trunk: Trunk, key: str) -> Table | None:
+def table_of(trunk: Trunk, key: str) -> StoredTable | None:
     """Understand a table's shape; `None` where it is no table of vectors."""
     shape = trunk.shape(key)
     if 0 in shape:
         return None
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
-        return Table(key, shape, shape[-2], shape[-1])
+        return StoredTable(key, shape, shape[-2], shape[-1])
     if len(shape) == 3:  # big_vision's NaFlex: (rows, columns, embed_dim)
-        return Table(key, shape, shape[0] * shape[1], shape[2], (shape[0], shape[1]))
+        return StoredTable(key, shape, shape[0] * shape[1], shape[2], (shape[0], shape[1]))
     if len(shape) == 4 and shape[0] == 1:
         return _of_four_axes(trunk, key, shape)
     return None
 
 
-def _of_four_axes(trunk: Trunk, key: str, shape: tuple[int, ...]) -> Table:
+def _of_four_axes(trunk: Trunk, key: str, shape: tuple[int, ...]) -> StoredTable:
     """Tell (1, H, W, D) from (1, D, H, W) by the model's width, else by the longest axis."""
     width = _width(trunk)
     first = shape[1] == width if width in (shape[1], shape[3]) else shape[1] > shape[3]
@@ -153,7 +153,7 @@ def _of_four_axes(trunk: Trunk, key: str, shape: tuple[int, ...]) -> Table:
         return channels_first(key, shape)
     grid = (shape[1], shape[2])
     notes = _may_be_frames(key, grid)
-    return Table(key, shape, grid[0] * grid[1], shape[3], grid, notes=notes)
+    return StoredTable(key, shape, grid[0] * grid[1], shape[3], grid, notes=notes)
 
 
 def _may_be_frames(key: str, grid: tuple[int, int]) -> tuple[str, ...]:
@@ -167,10 +167,10 @@ def _may_be_frames(key: str, grid: tuple[int, int]) -> tuple[str, ...]:
     )
 
 
-def channels_first(key: str, shape: tuple[int, ...]) -> Table:
+def channels_first(key: str, shape: tuple[int, ...]) -> StoredTable:
     """Return the table of shape (1, D, H, W)."""
     _, dim, height, width = shape
-    return Table(key, shape, height * width, dim, (height, width), "channels first")
+    return StoredTable(key, shape, height * width, dim, (height, width), "channels first")
 
 
 def _width(trunk: Trunk) -> int | None:

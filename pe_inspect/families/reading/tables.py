@@ -23,13 +23,13 @@ from pe_inspect.families.reading.library_tables import (
     without_detection_tokens,
 )
 from pe_inspect.families.reading.prefix import PrefixTokens
-from pe_inspect.families.reading.table import Table, channels_first, nonfinite_note, table_of
+from pe_inspect.families.reading.table import StoredTable, channels_first, nonfinite_note, table_of
 from pe_inspect.families.reading.tensors import answered_once
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["Table", "find_groups", "find_tables", "nonfinite_note"]
+__all__ = ["StoredTable", "find_groups", "find_tables", "nonfinite_note"]
 
-Group = tuple[Table, ...]
+Group = tuple[StoredTable, ...]
 
 # Bare names of the one table, the likeliest first.
 _ONE: Final = (
@@ -115,7 +115,7 @@ def _has_axes(shape: tuple[int, ...], axes: int) -> bool:
     return len(shape) == axes and 0 not in shape
 
 
-def _nchw(trunk: Trunk, key: str) -> Table | None:
+def _nchw(trunk: Trunk, key: str) -> StoredTable | None:
     shape = trunk.shape(key)
     return channels_first(key, shape) if _has_axes(shape, 4) else None
 
@@ -133,11 +133,11 @@ def _numbered(trunk: Trunk) -> list[Group]:
     return [_per_block([replace(table, block=i) for i, table in tables.items()])]
 
 
-def _stage(number: int, table: Table | None) -> Group:
+def _stage(number: int, table: StoredTable | None) -> Group:
     return (replace(table, layer=f"stage{number}"),) if table is not None else ()
 
 
-def _per_block(tables: list[Table]) -> Group:
+def _per_block(tables: list[StoredTable]) -> Group:
     blocks = [table.block or 0 for table in tables]
     missing = sorted(set(range(blocks[-1])) - set(blocks))
     if missing:
@@ -149,7 +149,7 @@ def _per_block(tables: list[Table]) -> Group:
     return _of_one_shape(tables)
 
 
-def _of_one_shape(tables: list[Table]) -> Group:
+def _of_one_shape(tables: list[StoredTable]) -> Group:
     odd = next(
         (t for t in tables if (t.rows, t.embed_dim) != (tables[0].rows, tables[0].embed_dim)), None
     )
@@ -172,7 +172,7 @@ def _of_levels(trunk: Trunk) -> list[Group]:
         if side * side != shape[1] * shape[2]:
             continue
         layer, grid = each.groups[1], (side, side)
-        table = Table(each.key, shape, side * side, shape[3], grid, "blocks", layer=layer)
+        table = StoredTable(each.key, shape, side * side, shape[3], grid, "blocks", layer=layer)
         note = f"{shape[1]} blocks of {shape[2]} tokens were put back into row-major order"
         found.append((replace(table, notes=(note,)),))
     return found
@@ -220,10 +220,10 @@ def _of_axes(trunk: Trunk) -> list[Group]:
     return []
 
 
-def _summed(down: Table, across: Table) -> Table:
+def _summed(down: StoredTable, across: StoredTable) -> StoredTable:
     grid = (down.rows, across.rows)
     note = f"grid {x(grid)}: {grid[0]} rows and {grid[1]} columns, factorised and added here"
-    return Table(
+    return StoredTable(
         down.key, down.shape, grid[0] * grid[1], down.embed_dim, grid, "axes", across.key,
         notes=(note,),
     )  # fmt: skip
@@ -238,9 +238,11 @@ def _of_both_axes(trunk: Trunk) -> list[Group]:
     grid = trunk.hints.grid_size or image_grid(trunk)
     if grid is not None and max(grid) <= shape[1]:
         note = f"grid {x(grid)} as was said; {_BOTH_AXES} holds {shape[1]} positions of each axis"
-        return [(Table(key, shape, grid[0] * grid[1], shape[2], grid, "axes", notes=(note,)),)]
+        return [
+            (StoredTable(key, shape, grid[0] * grid[1], shape[2], grid, "axes", notes=(note,)),)
+        ]
     note = f"{shape[1]} positions of each axis, factorised: --grid-size HxW adds them on a grid"
-    whole = Table(key, shape, shape[1], shape[2], notes=(note,))
+    whole = StoredTable(key, shape, shape[1], shape[2], notes=(note,))
     return [
         (replace(whole, grid_size=(shape[1], 1), arrangement="y", part="y"),),
         (replace(whole, grid_size=(1, shape[1]), arrangement="x", part="x"),),

@@ -13,7 +13,7 @@ from pe_inspect.errors import AmbiguousCheckpoint, UsageError
 from pe_inspect.families.reading.grid import Layout, stated_by_image
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.norms import Norms
-from pe_inspect.families.reading.tables import Table, find_groups, nonfinite_note
+from pe_inspect.families.reading.tables import StoredTable, find_groups, nonfinite_note
 from pe_inspect.families.reading.tensors import answered_once
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.joins import JOINS
@@ -44,7 +44,7 @@ class StoredVectors:
         values: of each table, (tokens, embed_dim).
     """
 
-    tables: tuple[Table, ...]
+    tables: tuple[StoredTable, ...]
     values: tuple[Float32[np.ndarray, "tokens embed_dim"], ...]
 
 
@@ -135,7 +135,7 @@ def _drops_cls(trunk: Trunk) -> bool:
     return trunk.config.get("model_type") == "vitdet" or trunk.begins(_VITDET)
 
 
-def _size(trunk: Trunk, table: Table) -> int:
+def _size(trunk: Trunk, table: StoredTable) -> int:
     """How many scalars a table has; those of two axes make more rows than they have."""
     if table.arrangement == "axes":
         return sum(trunk.size(key) for key in table.keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,16 +17,8 @@ from pe_inspect.kinds.all_kinds import (
 )
 from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.page.content import Definition, Fact, Section
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    percent,
-    pictures,
-    said,
-    sentence,
-    table_of,
-)
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.views import Frame, View
 
@@ -181,12 +172,12 @@ def interpolate(subject: Subject) -> Section:
     """Word what the chosen method keeps: length of rows, likeness of neighbours, the way back."""
     chosen = subject.options.get("interpolate", {})
     has_target = "res" in chosen or "grid" in chosen
-    target = {} if has_target else {"grid": _larger(subject.embedding)}
+    target = {} if has_target else {"grid": _larger_grid(subject.embedding)}
     kind = subject.embedding.scheme_kind if subject.embedding else VECTORS
     result: InterpolationResult = subject.ask(
         "interpolate", method=_WORDING[kind].methods, **target
     )
-    finding, wording, words = _finding(result), _wording(result.pe), _words(result.pe)
+    finding, wording, words = result.finding, _wording(result.pe), _words_on_use(result.pe)
     return Section(
         stem="interpolate",
         title="Interpolation",
@@ -195,7 +186,7 @@ def interpolate(subject: Subject) -> Section:
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
         how_to_read=wording.reading or words.fits + _ERRORS,
         definition=_definition(result),
-        tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
+        tables=(table_of("resampling by method and table", _method_rows(result), "interpolate"),),
         facts=_facts(result),
         caveats=wording.caveats or (words.stored, _INVERTIBLE),
         notes=result.notes,
@@ -204,7 +195,7 @@ def interpolate(subject: Subject) -> Section:
     )
 
 
-def _words(pe: PositionEmbedding) -> _Words:
+def _words_on_use(pe: PositionEmbedding) -> _Words:
     """Return what holds for tables that are added, added through a norm, or used in attention."""
     return _wording(pe).words(pe.scheme_join)
 
@@ -220,7 +211,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
 
     pe, methods = result.pe, ",".join(result.methods)
     asked = {result.grid_size: result}
-    for grid in _grids(pe, result.grid_size):
+    for grid in _grids_to_explore(pe, result.grid_size):
         if grid not in asked:
             asked[grid] = ask(pe, grid=grid, method=methods)
     ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
@@ -236,7 +227,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
     )  # fmt: skip
 
 
-def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
+def _grids_to_explore(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
     """The grid of the file, one between it and the target, and twice it, if they are not large."""
     rows, columns = pe.grid_size
     between = (round((rows + target[0]) / 2), round((columns + target[1]) / 2))
@@ -247,75 +238,17 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
     names = [one.name for one in (views_of(pe) if pe.scheme_kind.has_parts else pe.tables)]
-    how = _wording(pe).shown or _words(pe).shown
+    how = _wording(pe).shown or _words_on_use(pe).shown
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
-def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
-    if pe is None or not pe.tables:
+def _larger_grid(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
+    """A grid of rows and columns one step larger; `None` where the embedding has no such grid."""
+    grid = pe.grid_size if pe is not None and pe.tables else None
+    if grid is None or len(grid) != 2:
         return None
     many, few = _STEP
-    return tuple(max(1, round(side * many / few)) for side in pe.grid_size)
-
-
-def _finding(result: InterpolationResult) -> str:
-    numbers = result.summary()
-    source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
-    way = f"from {source} to {target} patches ({_rule(result)})"
-    if result.pe.scheme_kind.holds_angles:
-        alike = said(numbers["structure_correlation"])
-        kept = f"the likeness of places correlates with the old one by {alike}"
-        return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
-    if _is_asked(result):
-        return sentence([f"Asked anew {way}, the network's {_kept(result)}", _alike(numbers)])
-    kept = f"Resampled {way}, {_kept(result)}"
-    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
-
-
-def _is_asked(result: InterpolationResult) -> bool:
-    """Whether a network gives the values, not a resampler."""
-    name = result.tables()[0].resampler.name
-    return result.pe.scheme_kind.is_computed and name.startswith("cpb")
-
-
-def _kept(result: InterpolationResult) -> str:
-    ratio = result.summary()["norm_ratio"]
-    what, size, _ = _wording(result.pe).subject
-    if math.isnan(ratio):
-        return f"{what} have no {size} to compare"
-    return f"{what} keep {percent(ratio)} of their {size}"
-
-
-def _alike(numbers: dict[str, float]) -> str:
-    alike = numbers["structure_correlation"]
-    return "" if math.isnan(alike) else f"the maps correlate with the old ones by {said(alike)}"
-
-
-def _rule(result: InterpolationResult) -> str:
-    """The chosen method; of `native`, whose rule that is."""
-    plain = result.rules[result.method]
-    if plain == result.native:
-        return f"{result.method}, which is {plain}"
-    if result.method == "native":
-        return f"native, which is {result.native}'s rule: {plain}"
-    return result.method if plain == result.method else f"{result.method}: {plain}"
-
-
-def _neighbours(numbers: dict[str, float]) -> str:
-    before, after = (numbers.get(f"neighbour_cosine_{when}") for when in ("before", "after"))
-    if before is None or after is None or math.isnan(before + after):
-        return ""
-    return f"the cosine of neighbours goes from {said(before)} to {said(after)}"
-
-
-def _way_back(numbers: dict[str, float]) -> str:
-    places = (("error_border", "at the border"), ("error_interior", "inside"))
-    if math.isnan(numbers["round_trip_error"]):
-        return ""
-    known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
-    where = ", ".join(f"{percent(error)} {place}" for error, place in known)
-    whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
-    return f"{whole} ({where})" if where else whole
+    return tuple(max(1, round(side * many / few)) for side in grid)
 
 
 def _definition(result: InterpolationResult) -> Definition:
@@ -331,7 +264,7 @@ def _definition(result: InterpolationResult) -> Definition:
     )
 
 
-def _rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
+def _method_rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
     for method in result.methods:
         for table in result.tables(method):
             yield {"method": method, "table": table.layer, **table.measures}
@@ -347,4 +280,4 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     _, _, norm = _wording(result.pe).subject
     kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
     lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
-    return defined(kept) if _is_asked(result) else defined(kept, lost)
+    return defined(kept) if result.is_asked_anew else defined(kept, lost)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,15 +17,8 @@ from pe_inspect.kinds.all_kinds import (
 from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.frames import head_names
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    pictures,
-    said,
-    sentence,
-    table_of,
-)
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.views import Track, View
 
@@ -35,11 +27,6 @@ if TYPE_CHECKING:
 
 _ORDER: Final = ("similarity_fig7", "similarity_query", "similarity")
 _FINEST: Final = 64  # the views show every value; 12 maps of 98×98 values are 0.1 MB as an image
-_NETWORKS: Final = {
-    "conditional": "arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
-    "bias_network": "arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
-    "fourier": "arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
-}
 _NOTIONS: Final = {
     "joined": "Joined maps show what the model itself computes for that layer.",
     "proxy": (
@@ -116,7 +103,7 @@ _RECURRENCE: Final = "ω_l = LN_l(ω_(l−1)), where ω before the first block i
 def similarity(subject: Subject) -> Section:
     """Word the maps: neighbours against far patches, first layer against last."""
     result: SimilarityResult = subject.ask("similarity")
-    finding = _finding(result)
+    finding = result.finding
     return Section(
         stem="similarity",
         title="Similarity",
@@ -137,11 +124,11 @@ def similarity(subject: Subject) -> Section:
         caveats=_caveats(result),
         notes=result.notes,
         parameters=parameters_of(result),
-        views=(_view(subject, result),),
+        views=(_view_of_layers(subject, result),),
     )
 
 
-def _view(subject: Subject, result: SimilarityResult) -> View:
+def _view_of_layers(subject: Subject, result: SimilarityResult) -> View:
     track = Track(subject.label, subject.frames())
     title = "Every patch with every other, in every layer"
     name, limit = result.affinity.name, result.affinity.limit
@@ -162,44 +149,6 @@ def _caveats(result: SimilarityResult) -> tuple[str, str]:
     )
 
 
-def _finding(result: SimilarityResult) -> str:
-    numbers, name = result.summary(), result.affinity.name
-    if math.isnan(numbers["mean"]):
-        return f"No two patches have a defined {name}."
-    return sentence([_distance(result, numbers), _change(result), _likeness(numbers)])
-
-
-def _distance(result: SimilarityResult, numbers: dict[str, float]) -> str:
-    """Word near against far, as far as the grid has both."""
-    near, far, name = numbers["neighbours"], numbers["far"], result.affinity.name
-    if math.isnan(near):
-        return f"The {name} of two patches is {_said(result, numbers['mean'])} on average"
-    beyond = f", of those at least half the grid apart {_said(result, far)}"
-    close = f"The {name} of patches that share an edge is {_said(result, near)} on average"
-    return close if math.isnan(far) else close + beyond
-
-
-def _change(result: SimilarityResult) -> str:
-    first, last = result.statistics[0], result.statistics[-1]
-    if len(result.views) == 1 or math.isnan(first.neighbours + last.neighbours):
-        return ""
-    return (
-        f"from {result.layer_names[0]} to {result.layer_names[-1]} the former goes "
-        f"from {_said(result, first.neighbours)} to {_said(result, last.neighbours)}"
-    )
-
-
-def _said(result: SimilarityResult, value: float) -> str:
-    return said(value, on_a_scale=result.affinity.limit is not None)
-
-
-def _likeness(numbers: dict[str, float]) -> str:
-    correlation = numbers["correlation_to_previous"]
-    if math.isnan(correlation):
-        return ""
-    return f"the maps of consecutive layers correlate at {said(correlation)}"
-
-
 def _reading(result: SimilarityResult) -> str:
     columns = result.grid_size[1]
     notions = dict.fromkeys(view.notion for view in result.views)
@@ -217,7 +166,7 @@ def _reading(result: SimilarityResult) -> str:
 def _definition(result: SimilarityResult) -> Definition:
     pe = result.pe
     formula = _formula(pe.scheme_join) if pe.scheme_kind.has_token_rows else ""
-    source = _NETWORKS.get(pe.family, _words(result).source)
+    source = pe.facts.source or _words(result).source
     return Definition(result.affinity.sentence, formula, source, _TERMS)
 
 

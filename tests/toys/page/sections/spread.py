@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pe_inspect.page.content import Definition, Section
+from pe_inspect.page.result_parts import pictures
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import pictures
 from pe_inspect.page.subjects import Subject
 
 

@@ -1,38 +1,16 @@
-"""What the figures of `interpolate` share: their frame, and the words for a route and a method."""
+"""What the figures of `interpolate` say alike: routes, grids, methods, edges and shares."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-
-from pe_inspect.figures.layout.style import (
-    PAGE_WIDTH,
-    caption,
-    caption_height,
-    new_figure,
-    title,
-)
-from pe_inspect.figures.layout.style import headline as headline_of
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.analysis.interpolate.resampled import ResampledTable
 
-__all__ = ["edge", "framed", "grids", "method_name", "percent", "route"]
-
-TITLE: Final = 0.36
-LINE: Final = 0.16  # each further line of a title
-
-
-def framed(height: float, headline: str, text: str) -> Figure:
-    """Return a page-wide figure with a title, a caption, and `height` inches between them."""
-    more = LINE * headline_of(headline, PAGE_WIDTH).count("\n")
-    figure = new_figure(PAGE_WIDTH, TITLE + more + height + caption_height(text, PAGE_WIDTH))
-    title(figure, headline)
-    caption(figure, text)
-    return figure
+__all__ = ["edge", "grids", "method_name", "percent", "route"]
 
 
 def route(result: InterpolationResult, done: ResampledTable) -> str:

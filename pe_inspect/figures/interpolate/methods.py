@@ -10,18 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, route
-from pe_inspect.figures.layout.lines import lined, reference
-from pe_inspect.figures.layout.style import (
-    INK,
-    MUTED,
-    PAGE_WIDTH,
-    PALETTE,
-    TICK_SIZE,
-    axes_at,
-    caption_height,
-    wrapped,
-)
+from pe_inspect.figures.interpolate.words import edge, grids, method_name, route
+from pe_inspect.figures.layout.lines import key, key_height, lined, panel_figure, reference
+from pe_inspect.figures.layout.style import INK, MUTED, PALETTE, TICK_SIZE, wrapped
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
@@ -43,14 +34,12 @@ OF_ANGLES: Final = (
     ("difference_to_native", "off native (%)", 0.0, 100.0),
 )
 
-LEFT: Final = 1.85
-PANELS: Final = 5.16  # inches of all panels
-GAP: Final = 0.19
+NAMES: Final = 1.65  # inches of the widest line of names
 ROW: Final = 0.22
-LEAST: Final = 0.005
 LINE: Final = 0.115  # inches of one line of names
-ENTRIES: Final = 4  # of a legend, side by side
-ENTRY: Final = 0.17  # inches of one row of them
+AXIS: Final = 0.5  # inches of the axes under all rows
+LEAST: Final = 0.005
+SPECTRUM: Final = 2.6  # inches
 STYLES: Final = ("-", (0, (4, 1.5, 1, 1.5)))  # of curves that share a colour
 FLOOR: Final = 1e-12  # of the largest power: what is below is rounding
 
@@ -58,24 +47,22 @@ FLOOR: Final = 1e-12  # of the largest power: what is below is rounding
 def side_by_side(result: InterpolationResult) -> Figure:
     """Draw one row of dots for every plain method, under the names of all rules that are it."""
     groups = dict(_groups(result))
-    text = _caption(result)
-    labels = [wrapped(name, LEFT - 0.2, TICK_SIZE, em=0.5) for name in groups.values()]
+    text = _caption_of_methods(result)
+    labels = [wrapped(name, NAMES, TICK_SIZE, em=0.5) for name in groups.values()]
     rows = np.array([max(ROW, LINE * (label.count("\n") + 1) + 0.07) for label in labels])
     places, height = np.cumsum(rows) - rows / 2, float(rows.sum())
     headline = f"{result.pe.family} · methods side by side · {grids(result)}"
-    figure = framed(height + 0.65, headline, text)
-    floor = caption_height(text, PAGE_WIDTH)
+    figure, inside = panel_figure(headline, text, height + AXIS)
     measures = OF_ANGLES if result.pe.scheme_kind.holds_angles else OF_TABLES
-    pitch = PANELS / len(measures)
-    for k, measure in enumerate(measures):
-        axes = axes_at(figure, LEFT + k * pitch, floor + 0.45, pitch - GAP, height)
-        _column(axes, result, list(groups), places, *measure)
-        axes.set_yticks(places, labels if k == 0 else [""] * len(labels))
-        axes.set_ylim(height, 0)
+    panels = inside.subplots(1, len(measures), sharey=True)
+    for axes, measure in zip(panels, measures):
+        _measure_column(axes, result, list(groups), places, *measure)
+    panels[0].set_yticks(places, labels)
+    panels[0].set_ylim(height, 0)
     return figure
 
 
-def _caption(result: InterpolationResult) -> str:
+def _caption_of_methods(result: InterpolationResult) -> str:
     count, words = len(result.tables()), result.definitions
     means = f", means over {count} tables" if count > 1 else ""
     start = f"One row a method, with the libraries whose rule it is{means}. Dashed: unchanged. "
@@ -90,7 +77,7 @@ def _caption(result: InterpolationResult) -> str:
     return f"{start}Norm: mean row norm after / before. {structure}{trip}{native}"
 
 
-def _column(
+def _measure_column(
     axes: Axes,
     result: InterpolationResult,
     names: Sequence[str],
@@ -149,8 +136,8 @@ def _spectrum(result: InterpolationResult, table: int) -> Figure:
         + (" Thin and grey: all other methods." if len(set(result.rules.values())) > 1 else "")
     )
     headline = f"{result.pe.family} · {done.layer} · spectrum · {route(result, done)}"
-    figure = framed(2.6, headline, text)
-    axes = axes_at(figure, 0.75, caption_height(text, PAGE_WIDTH) + 0.42, 5.9, 2.1)
+    figure, inside = panel_figure(headline, text, SPECTRUM)
+    axes = inside.subplots()
     lined(axes, _cycles(done), "power")
     for name in dict.fromkeys(result.methods):
         other = result.tables(name)[table]
@@ -161,7 +148,7 @@ def _spectrum(result: InterpolationResult, table: int) -> Figure:
     _curve(axes, before, color=INK, linewidth=1.2, linestyle=(0, (5, 2)), label="source")
     sides = [side for side in done.before.shape[:2] if side > 1] or [1]
     reference(axes, min(sides) / 2, upright=True)
-    _scale(axes)
+    _log_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
     return figure
@@ -180,7 +167,7 @@ def _curve(axes: Axes, power: np.ndarray, **look: Any) -> None:
     axes.plot(cycles, shown, marker="o", markersize=2 if len(cycles) > 1 else 4, **look)
 
 
-def _scale(axes: Axes) -> None:
+def _log_scale(axes: Axes) -> None:
     """Make the y axis logarithmic; say so where nothing is above zero."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines[:-1]])
     if (drawn > 0).any():
@@ -198,18 +185,13 @@ def _angles(result: InterpolationResult, table: int) -> Figure:
         "curve leaves that of the source, attention meets relations that it was not trained on."
     )
     headline = f"{result.pe.family} · {done.layer} · turns over the image · {grids(result)}"
-    legend = ENTRY * -(-(len(names) + 1) // ENTRIES)
-    figure = framed(2.45 + legend, headline, text)
-    floor = caption_height(text, PAGE_WIDTH) + 0.42
-    panels = [axes_at(figure, 0.75 + 3.25 * k, floor, 2.65, 1.95) for k in range(2)]
+    shown = [*(method_name(result, name) for name in names), "source"]
+    figure, inside = panel_figure(headline, text, 2.45 + key_height(shown))
+    panels = inside.subplots(1, 2, sharey=True)
     for k, (axes, label) in enumerate(zip(panels, ("cycles per image", ""))):
         lined(axes, f"angle, by speed over {('rows', 'columns')[k]}", label)
         _turns(axes, result, names, table, k)
-    _one_scale(panels)
-    place = (0.75 / PAGE_WIDTH, (floor + 2.0) / figure.get_figheight())
-    figure.legend(*panels[0].get_legend_handles_labels(), ncols=ENTRIES, loc="lower left",
-                  bbox_to_anchor=place, borderaxespad=0, fontsize=TICK_SIZE - 1,
-                  frameon=False)  # fmt: skip
+    key(inside, *panels)
     return figure
 
 
@@ -224,12 +206,5 @@ def _turns(
     before = result.tables()[table].turns[0][axis]
     axes.plot(before, color=INK, linestyle=(0, (5, 2)), linewidth=1.2, label="source")
     axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-    _scale(axes)
+    _log_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
-def _one_scale(panels: Sequence[Axes]) -> None:
-    """Give panels side by side one y axis."""
-    limits = [axes.get_ylim() for axes in panels]
-    for axes in panels:
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

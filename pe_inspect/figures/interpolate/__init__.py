@@ -14,27 +14,27 @@ from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures._interpolate_methods import frequencies, side_by_side
-from pe_inspect.figures._interpolate_parts import edge, framed, grids, method_name, percent, route
+from pe_inspect.figures.interpolate.methods import frequencies, side_by_side
+from pe_inspect.figures.interpolate.words import edge, grids, method_name, percent, route
 from pe_inspect.figures.layout.lines import (
     from_zero,
     layer_axis,
     layer_room,
     lined,
     marker_size,
+    panel_figure,
+    panel_title,
     reference,
 )
 from pe_inspect.figures.layout.maps import Map, map_height, maps_row, outlined, spread
 from pe_inspect.figures.layout.style import (
-    INK,
-    LABEL_SIZE,
     MUTED,
     PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
-    axes_at,
     caption_height,
     diverging,
+    framed,
     sequential,
 )
 from pe_inspect.kinds.all_kinds import (
@@ -56,7 +56,7 @@ __all__ = ["draw"]
 LOST: Final = "‖back\u00a0−\u00a0source‖\u00a0/\u00a0‖source‖"  # not to be broken across lines
 
 
-class _Words(NamedTuple):
+class _MapWords(NamedTuple):
     """What the maps of a kind show.
 
     Attributes:
@@ -72,25 +72,25 @@ class _Words(NamedTuple):
     query: str = "patch"
 
 
-_OF_ROWS: Final = _Words(
+_OF_ROWS: Final = _MapWords(
     "cosine similarity",
     "the cosine of every row with that of the outlined patch",
     "the L2 norm of each patch's row",
 )
-_OF_BIAS: Final = _Words(
+_OF_BIAS: Final = _MapWords(
     "attention bias",
     "the bias of the outlined query patch on every key patch, mean over heads",
     "the size of an offset's bias over all heads",
 )
-_WORDS: Final[Mapping[SchemeKind, _Words]] = {
+_MAP_WORDS: Final[Mapping[SchemeKind, _MapWords]] = {
     VECTORS: _OF_ROWS,
     BIAS: _OF_BIAS,
-    PHASES: _Words(
+    PHASES: _MapWords(
         "mean phase cosine",
         "the mean over heads and angles of cos(θ_i − θ_j), with the outlined patch j",
         "",  # angles have no size
     ),
-    RELATIVE: _Words(
+    RELATIVE: _MapWords(
         "cosine similarity",
         "the cosine of every row with that of the outlined entry",
         "the L2 norm of each offset's row",
@@ -100,6 +100,7 @@ _WORDS: Final[Mapping[SchemeKind, _Words]] = {
     COMPUTED_BIAS: _OF_BIAS,
 }
 EXACT: Final = 1e-6  # of the mean norm: float32's rounding
+TABLES: Final = 1.8  # inches of the panels over layers
 LOWEST: Final = 2.1  # inches that the error profile needs for its label
 
 
@@ -126,7 +127,7 @@ def draw(
     if _is_lossy(result, table):
         figures["interpolate_round_trip"] = _round_trip(result, table)
     if len(result.tables()) > 1 and not result.pe.scheme_kind.holds_angles:
-        figures["interpolate_tables"] = _tables(result)
+        figures["interpolate_tables"] = _over_tables(result)
     if len(result.methods) > 1:
         figures["interpolate_methods"] = side_by_side(result)
     return figures
@@ -143,7 +144,7 @@ def _before_and_after(
     result: InterpolationResult, token: tuple[int, int] | None, table: int
 ) -> Figure:
     done = result.tables()[table]
-    words = _WORDS[done.kind]
+    words = _MAP_WORDS[done.kind]
     query = result.query_maps(token, table=table)
     likeness = tuple(
         Map(values, f"{when} · to {words.query} ({row}, {column})")
@@ -152,10 +153,10 @@ def _before_and_after(
             ("after", query.after, query.token_after),
         )
     )
-    text = _caption(result, done)
+    text = _caption_of_maps(result, done)
     room = 0.0 if done.kind.holds_angles else map_height(_norms(done), PAGE_WIDTH) + 0.12
     height = map_height(likeness, PAGE_WIDTH)
-    figure = framed(room + height, _headline(result, done), text)
+    figure = framed(_headline(result, done), text, room + height)
     floor = caption_height(text, PAGE_WIDTH)
     if room:
         _draw_norms(figure, done, floor + height + 0.12)
@@ -179,7 +180,7 @@ def _draw_norms(figure: Figure, done: ResampledTable, bottom: float) -> None:
     norms = _norms(done)
     maps_row(
         figure, norms, bottom, cmap=sequential(), norm=spread(norms[0].values, norms[1].values),
-        label="size of the bias" if done.is_bias else "L2 norm", axis=_place(done),
+        label="size of the bias" if done.is_bias else "L2 norm", axis=_place_word(done),
     )  # fmt: skip
 
 
@@ -193,7 +194,9 @@ def _signed(before: np.ndarray, after: np.ndarray, done: ResampledTable) -> Norm
 def _round_trip(result: InterpolationResult, table: int) -> Figure:
     done = result.tables()[table]
     panel = Map(
-        100 * done.error_map, f"error by {_place(done)} · {_sides(done.before)}", done.is_by_offset
+        100 * done.error_map,
+        f"error by {_place_word(done)} · {_sides(done.before)}",
+        done.is_by_offset,
     )
     text = (
         f"Resampled {route(result, done)}, and back by the same method. Error: "
@@ -206,10 +209,10 @@ def _round_trip(result: InterpolationResult, table: int) -> Figure:
     width = PAGE_WIDTH * 0.55
     map_room = map_height((panel,), width)
     height = max(map_room, LOWEST)
-    figure = framed(height, f"{result.pe.family} · {done.layer} · what a round trip loses", text)
-    floor = caption_height(text, PAGE_WIDTH)
-    _error_map(figure, panel, floor + height - map_room, width)
-    _error_profile(figure, done, floor, height, width)
+    words = f"{result.pe.family} · {done.layer} · what a round trip loses"
+    figure, inside = panel_figure(words, text, height, left=width)
+    _error_map(figure, panel, caption_height(text, PAGE_WIDTH) + height - map_room, width)
+    _error_profile(inside.subplots(), done)
     return figure
 
 
@@ -220,23 +223,24 @@ def _error_map(figure: Figure, panel: Map, floor: float, width: float) -> None:
     )  # fmt: skip
 
 
-def _error_profile(
-    figure: Figure, done: ResampledTable, floor: float, height: float, left: float
-) -> None:
-    axes = axes_at(figure, left + 0.72, floor + 0.42, PAGE_WIDTH - left - 0.92, height - 0.66)
+def _error_profile(axes: Axes, done: ResampledTable) -> None:
     rings, interior = 100 * done.error_by_ring, 100 * done.measures["error_interior"]
     axes.plot(rings, color=PALETTE[0], marker="o", markersize=3.5, linewidth=1.2)
     if np.isfinite(interior):
         reference(axes, interior, label="mean of the interior")
         axes.legend(fontsize=TICK_SIZE, frameon=False, loc="best")
-    axes.set_title("from edge to centre", size=LABEL_SIZE, color=INK, loc="left", pad=4)
-    lined(axes, f"{_place(done, many=True)} between it and the edge", "mean error (% of mean norm)")
+    panel_title(axes, "from edge to centre")
+    lined(
+        axes,
+        f"{_place_word(done, many=True)} between it and the edge",
+        "mean error (% of mean norm)",
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     from_zero(axes, rings)
     axes.set_xlim(-0.4, max(len(rings) - 0.6, 0.6))
 
 
-def _tables(result: InterpolationResult) -> Figure:
+def _over_tables(result: InterpolationResult) -> Figure:
     tables = result.tables()
     text = (
         f"Norm: mean row norm after / before. Round-trip error: mean over {edge(tables[0])} "
@@ -245,10 +249,8 @@ def _tables(result: InterpolationResult) -> Figure:
     way = f"{grids(result)} by {method_name(result, result.method)}"
     headline = f"{result.pe.family} · every table · {way}"
     names = [table.layer for table in tables]
-    room = layer_room(names)
-    figure = framed(1.85 + room, headline, text)
-    floor = caption_height(text, PAGE_WIDTH) + room
-    ratio, error = (axes_at(figure, left, floor, 2.6, 1.75) for left in (0.75, 4.25))
+    figure, inside = panel_figure(headline, text, TABLES + layer_room(names))
+    ratio, error = inside.subplots(1, 2)
     for axes, label in ((ratio, "norm after / before"), (error, "round-trip error (%)")):
         lined(axes, "", label)
         layer_axis(axes, names)
@@ -288,8 +290,8 @@ def _headline(result: InterpolationResult, done: ResampledTable) -> str:
     return f"{result.pe.family} · {done.layer} · {route(result, done)}"
 
 
-def _caption(result: InterpolationResult, done: ResampledTable) -> str:
-    measures, words = done.measures, _WORDS[done.kind]
+def _caption_of_maps(result: InterpolationResult, done: ResampledTable) -> str:
+    measures, words = done.measures, _MAP_WORDS[done.kind]
     ratio = measures["norm_ratio"]
     times = f", ×{ratio:.2f}," if math.isfinite(ratio) else ""
     above = (
@@ -311,6 +313,6 @@ def _sides(table: np.ndarray) -> str:
     return f"{table.shape[0]}×{table.shape[1]}"
 
 
-def _place(done: ResampledTable, *, many: bool = False) -> str:
+def _place_word(done: ResampledTable, *, many: bool = False) -> str:
     one, several = ("offset", "offsets") if done.is_by_offset else ("patch", "patches")
     return several if many else one

@@ -1,4 +1,4 @@
-"""What sections share: pictures of a result, and numbers inside sentences."""
+"""What sections share: pictures, tables, parameters and facts of a result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from pe_inspect.page.content import Cell, Fact, Picture, Table
 from pe_inspect.page.pictures import picture
 
-__all__ = ["defined", "parameters_of", "percent", "pictures", "said", "sentence", "table_of"]
+__all__ = ["defined", "parameters_of", "pictures", "table_of"]
 
 _FEW: Final = 4
 
@@ -75,28 +75,7 @@ def _written(value: Any) -> str:
     return ",".join(shown)
 
 
-def said(value: float, *, on_a_scale: bool = True) -> str:
-    """Write a number inside a sentence, with a true minus sign and no minus zero.
-
-    Args:
-        value: the number.
-        on_a_scale: whether it lies in about −1 to 1: two decimals; else three significant digits.
-    """
-    text = f"{round(value, 2) + 0.0:.2f}" if on_a_scale else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
-def percent(value: float) -> str:
-    """Write a share inside a sentence: 97.2 %, never broken before its sign."""
-    return f"{100 * value:.3g}\N{NO-BREAK SPACE}%"
-
-
 def defined(*facts: Fact) -> tuple[Fact, ...]:
     """Return the facts that have a value: what could not be computed is left out."""
     values = ((fact, fact.value) for fact in facts)
     return tuple(fact for fact, x in values if not (isinstance(x, float) and math.isnan(x)))
-
-
-def sentence(words: Sequence[str]) -> str:
-    """Join the parts of a sentence that have something to say, and end it."""
-    return "; ".join(word for word in words if word) + "."
