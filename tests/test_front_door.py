@@ -215,7 +215,7 @@ def test_a_run_is_followed_from_its_folder_its_checkpoint_or_its_snapshots(run_f
     checkpoint = pei.load(run_folder / "model.safetensors")
     assert pei.evolution(checkpoint).summary() == pytest.approx(by_folder.summary(), nan_ok=True)
     files = sorted((run_folder / "evolution").iterdir())
-    assert pei.evolution(files, epochs=(1, 10, 2.5)).epochs == (1, 10, 2.5)
+    assert pei.evolution(files, epochs=(1, 5, 9)).epochs == (1, 5, 9)
     own = pei.evolution(str(run_folder), of=checkpoint)
     assert own.pe.source == str(run_folder / "model.safetensors")
 
