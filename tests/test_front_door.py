@@ -233,7 +233,7 @@ def test_what_has_no_history_says_so(subject):
         pei.evolution(subject)
 
 
-def test_a_gallery_has_a_page_each_and_names_what_it_leaves_out(path, tmp_path, quick_page):
+def test_a_gallery_has_a_page_each_and_names_what_it_leaves_out(path, tmp_path):
     save_file(states(), tmp_path / "many.safetensors")
     (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
     told = []
