@@ -8,7 +8,8 @@
     pei.figure(result).savefig("similarity.png")
 
 A question takes whatever holds a position embedding: one of these tables, the checkpoint, a path
-or a name, a module or a state dict. Where it holds several, `family=` chooses.
+or a name, a module or a state dict. Where it holds several, `family=` chooses. `pei.report` makes
+the page of any of them, `pei.gallery` that of a whole folder.
 
 The names are resolved on first use: `import pe_inspect` loads neither torch nor matplotlib.
 """
@@ -25,13 +26,11 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.attention import attention
     from pe_inspect.analysis.contribution import contribution
     from pe_inspect.analysis.evaluate import EvaluationResult
-    from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.analysis.layernorm import LayerNormResult
     from pe_inspect.analysis.probe import probe
     from pe_inspect.analysis.similarity import SimilarityResult
     from pe_inspect.baking.bake import Baked
-    from pe_inspect.diagnosis.doctor import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
         NoPositionEmbedding,
@@ -42,11 +41,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pe_inspect.figures import figure
+    from pe_inspect.front.doctor import doctor
+    from pe_inspect.front.evolution import evolution
+    from pe_inspect.front.gallery import gallery
+    from pe_inspect.front.report import report
     from pe_inspect.front.subject import Subject
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.live.trace import trace
     from pe_inspect.loading import Checkpoint, Hints, load
-    from pe_inspect.page import report
     from pe_inspect.traces import Trace
 
     # What a type checker sees of the functions that take any subject: `help` shows all of them.
@@ -100,16 +102,17 @@ _HOMES = {
     "attention": "analysis.attention",
     "bake": "baking.bake",
     "contribution": "analysis.contribution",
-    "doctor": "diagnosis.doctor",
+    "doctor": "front.doctor",
     "evaluate": "evaluation",
-    "evolution": "analysis.evolution",
+    "evolution": "front.evolution",
+    "gallery": "front.gallery",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "probe": "analysis.probe",
     "similarity": "analysis.similarity",
     "figure": "figures",
     "rebuild": "live.rebuild",
-    "report": "page",
+    "report": "front.report",
     "trace": "live.trace",
 }
 
@@ -138,6 +141,7 @@ __all__ = [
     "evolution",
     "extract",
     "figure",
+    "gallery",
     "interpolate",
     "layernorm",
     "load",

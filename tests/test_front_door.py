@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 import pe_inspect as pei
+from pe_inspect.page import Report
 
 GRID = pei.Hints(grid_size=(3, 4), num_prefix_tokens=1)
 
@@ -110,7 +111,9 @@ def test_several_embeddings_are_named_and_family_chooses(two_schemes):
         ({}, "no state dict"),
     ],
 )
-@pytest.mark.parametrize("name", ["similarity", "interpolate", "layernorm", "extract", "rebuild"])
+@pytest.mark.parametrize(
+    "name", ["similarity", "interpolate", "layernorm", "extract", "rebuild", "doctor"]
+)
 def test_a_wrong_argument_names_the_right_call(name, wrong, said):
     with pytest.raises(pei.UsageError, match=said):
         getattr(pei, name)(wrong)
@@ -138,3 +141,111 @@ def test_the_signature_shows_the_subject_and_the_family(name):
     assert next(iter(parameters)) == "subject"
     assert parameters["family"].default is None
     assert "a path or a name" in getattr(pei, name).__doc__
+
+
+@pytest.mark.parametrize("sort", SUBJECTS)
+def test_the_doctor_examines_one_embedding_alone_and_all_else_whole(path, sort):
+    subject = SUBJECTS[sort](path)
+    alone = pei.doctor(pei.extract(pei.load(path))[0])
+    found = pei.doctor(subject)
+    if sort == "embedding":
+        assert found.checks == alone.checks
+    else:
+        assert set(found.checks) > set(alone.checks)
+    assert found.healthy == alone.healthy
+
+
+def test_the_doctor_compares_with_any_subject(path, two_schemes):
+    same = pei.doctor(path, against=states())
+    other = pei.doctor(path, against=states() | {"pos_embed": np.ones((1, 10, 8), np.float32)})
+    assert len(other.findings) > len(same.findings)
+    assert [pe.family for pe in pei.doctor(two_schemes, family="relative_bias").tables] == [
+        "relative_bias"
+    ]
+
+
+@pytest.fixture
+def quick_page(monkeypatch):
+    """What a page was made of, instead of the page."""
+    seen = []
+
+    class BlankPage(Report):
+        html = "<html>"
+
+    def page(items, **_):
+        seen.append(list(items))
+        return BlankPage("", ())
+
+    monkeypatch.setattr("pe_inspect.front.report.page_of", page)
+    return seen
+
+
+def test_a_page_of_a_whole_checkpoint_has_its_health(path, quick_page):
+    pei.report([path, pei.extract(path)[0], pei.similarity(path)])
+    kinds = [getattr(item, "question", "embedding") for item in quick_page[0]]
+    assert kinds == ["embedding", "doctor", "embedding", "similarity"]
+
+
+@pytest.mark.parametrize("sort", ["checkpoint", "text", "module", "state dict"])
+def test_a_page_takes_one_subject_as_well_as_several(path, sort, quick_page):
+    subject = SUBJECTS[sort](path)
+    pei.report(subject)
+    pei.report([subject])
+    assert [len(items) for items in quick_page] == [2, 2]
+
+
+def test_family_chooses_what_a_page_is_about(two_schemes, quick_page):
+    pei.report(two_schemes, family="relative_bias")
+    assert quick_page[0][0].family == "relative_bias"
+
+
+@pytest.fixture
+def run_folder(path, tmp_path):
+    """A run's folder with three snapshots, the last of them equal to the checkpoint beside it."""
+    (pe,) = pei.extract(path)
+    for epoch in (2, 10, 1):
+        pe.save(tmp_path / f"run/evolution/epoch_{epoch}.pe.safetensors")
+    save_file(states(), tmp_path / "run/model.safetensors")
+    return tmp_path / "run"
+
+
+def test_a_run_is_followed_from_its_folder_its_checkpoint_or_its_snapshots(run_folder):
+    by_folder = pei.evolution(run_folder)
+    assert by_folder.epochs == (1, 2, 10)
+    checkpoint = pei.load(run_folder / "model.safetensors")
+    assert pei.evolution(checkpoint).summary() == pytest.approx(by_folder.summary(), nan_ok=True)
+    files = sorted((run_folder / "evolution").iterdir())
+    assert pei.evolution(files, epochs=(1, 5, 9)).epochs == (1, 5, 9)
+    own = pei.evolution(str(run_folder), of=checkpoint)
+    assert own.pe.source == str(run_folder / "model.safetensors")
+
+
+def test_a_snapshot_that_cannot_be_read_is_named_in_the_notes(run_folder):
+    (run_folder / "evolution/epoch_3.pe.safetensors").write_bytes(b"no checkpoint")
+    found = pei.evolution(run_folder)
+    assert found.epochs == (1, 2, 10)
+    assert "left out, one of 4 snapshots" in found.notes[0]
+
+
+@pytest.mark.parametrize("subject", [states(), Vit(states())])
+def test_what_has_no_history_says_so(subject):
+    with pytest.raises(pei.UsageError, match=r"has no history\. Pass the folder"):
+        pei.evolution(subject)
+
+
+def test_a_gallery_has_a_page_each_and_names_what_it_leaves_out(path, tmp_path):
+    save_file(states(), tmp_path / "many.safetensors")
+    (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
+    told = []
+    made = pei.gallery(tmp_path, tmp_path / "out", tell=lambda name, _: told.append(name))
+    assert [page.name for page in made.pages] == ["many.html", "vit.html"]
+    assert [each.label for each in made.left_out] == ["bad.pth"]
+    assert told == ["bad.pth", "many.html", "vit.html"]
+    assert "bad.pth" in made.index.read_text(encoding="utf-8")
+
+
+def test_a_gallery_of_nothing_says_what_it_is_made_of(tmp_path):
+    with pytest.raises(pei.UnreadableCheckpoint, match="holds no checkpoint; a gallery is made of"):
+        pei.gallery(tmp_path)
+    with pytest.raises(pei.UnreadableCheckpoint, match="is no folder"):
+        pei.gallery(tmp_path / "nowhere")

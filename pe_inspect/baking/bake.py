@@ -31,9 +31,10 @@ from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
 from pe_inspect.loading.rewriting import TensorEdit
+from pe_inspect.resampling.refusals import needs_nothing
 from pe_inspect.resampling.target_grid import Size
 
-__all__ = ["Baked", "bake"]
+__all__ = ["Baked", "bake", "refuse_if_missed"]
 
 Grid = tuple[int, int]
 
@@ -65,6 +66,19 @@ class Baked:
     before: Grid
     changed: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, as `interpolate --write --json` prints them."""
+        return {
+            "written": None if self.path is None else str(self.path),
+            "grid_size": list(self.grid_size),
+            "from_grid_size": list(self.before),
+            "tensors": {
+                name: {"from": list(before), "to": list(after)}
+                for name, (before, after) in self.changed.items()
+            },
+            "notes": list(self.notes),
+        }
 
 
 def bake(
@@ -125,6 +139,35 @@ def bake(
     job = _Job(checkpoint, source, target, request, made, [*made.notes])
     written = _folder(job) if source.is_dir() else _file(job)
     return Baked(written, made.new, made.old, _changed_shapes(checkpoint, made), tuple(job.notes))
+
+
+def refuse_if_missed(
+    baked: Baked, checkpoint: Checkpoint, path: Path, tables: Sequence[PositionEmbedding]
+) -> None:
+    """Stop where no file was made, and the one that was asked for would be missed.
+
+    Args:
+        baked: what `bake` returned.
+        checkpoint: what was to be copied.
+        path: where.
+        tables: the embeddings of the checkpoint.
+
+    Raises:
+        UsageError: the checkpoint is at that size already, or an older file stands in that place.
+    """
+    if baked.path is not None:
+        return
+    source, (rows, columns) = checkpoint.source, baked.grid_size
+    if baked.grid_size == baked.before and not all(map(needs_nothing, tables)):
+        raise UsageError(
+            f"Nothing was written to {path}: {source} is at {rows}×{columns} patches already, and "
+            "no tensor changes. Use it as it is, or pass another --res or --grid."
+        )
+    if path.exists():
+        raise UsageError(
+            f"Nothing was written to {path}, and what stands there stays: {source} serves "
+            "this size as it is. Use that, or copy it."
+        )
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import as_json, command_line, versions
-from pe_inspect.commands.shell.diagnosis_text import (
-    finding_line,
-    paragraph,
-    reading_lines,
-    verdict_lines,
-)
-from pe_inspect.commands.shell.locate import locate
+from pe_inspect.commands.shell.diagnosis_text import told_lines, verdict_lines
+from pe_inspect.commands.shell.doctor_options import Expectation
+from pe_inspect.commands.shell.opening import located_aloud, open_checkpoint, twice_if_changed
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
-from pe_inspect.commands.shell.parsing import pair, whole
 from pe_inspect.commands.shell.terminal import complain, write_json, write_line
-from pe_inspect.commands.shell.transfers import Transfers, transfers
+from pe_inspect.commands.shell.transfers import transfers
 from pe_inspect.errors import HAS_FINDINGS
 
 if TYPE_CHECKING:
@@ -26,91 +21,14 @@ if TYPE_CHECKING:
     from pe_inspect.finding import Finding
     from pe_inspect.loading import Checkpoint
 
-_PANEL: Final = "What it should fit"
-_Expect = Annotated[
-    int | None,
-    typer.Option(
-        "--expect",
-        metavar="ROWS",
-        help="The rows that your model expects: 197.",
-        parser=whole("--expect", least=1),
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-_ExpectRes = Annotated[
-    str | None,
-    typer.Option(
-        "--expect-res",
-        metavar="R|HxW",
-        help="The image size that your model is built for, in pixels: 384.",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-_Against = Annotated[
-    str | None,
-    typer.Option(
-        "--against",
-        metavar="OTHER",
-        help="A checkpoint whose model it should fit.",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-_Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="CODE",
-        help="A finding that is known and accepted. Can be given several times.",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-_AskTimm = Annotated[
-    bool,
-    typer.Option(
-        "--ask-timm",
-        metavar="",
-        help="Also have the installed timm resample a table (imports it: seconds).",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-
 
 @command("doctor", panel=LOOK)
-def doctor(
-    source: Source,
-    reading: Reading,
-    terminal: Terminal,
-    expect: _Expect = None,
-    expect_res: _ExpectRes = None,
-    against: _Against = None,
-    allow: _Allow = None,
-    ask_timm: _AskTimm = False,
-) -> None:
+def doctor(source: Source, reading: Reading, terminal: Terminal, expected: Expectation) -> None:
     """Is it healthy, and why does it not fit? Exit code 0: healthy; 6: there are findings."""
-    pixels = None if expect_res is None else pair("--expect-res", expect_res, one=True)
     from pe_inspect.diagnosis.doctor import allowed_codes
-    from pe_inspect.diagnosis.doctor import doctor as diagnosed
-    from pe_inspect.loading import ChangedMeanwhile
 
-    accepted = allowed_codes(allow or [])
-
-    def examined() -> tuple[Checkpoint, Diagnosis]:
-        with transfers(quiet=terminal.quiet) as progress:
-            checkpoint = _open(source.checkpoint, source, reading, terminal, progress)
-            other = _open(against, source, Reading(), terminal, progress) if against else None
-            return checkpoint, diagnosed(
-                checkpoint, expect=expect, expect_res=pixels, against=other, ask_timm=ask_timm
-            )
-
-    try:
-        checkpoint, found = examined()
-    except ChangedMeanwhile:
-        checkpoint, found = examined()
+    accepted = allowed_codes(expected.allow or [])
+    checkpoint, found = twice_if_changed(lambda: _examined(source, reading, terminal, expected))
     known = [finding for finding in found.findings if finding.code in accepted]
     found = found.without(accepted)
     if terminal.json:
@@ -121,26 +39,25 @@ def doctor(
         raise typer.Exit(HAS_FINDINGS)
 
 
-def _open(
-    given: str | None,
-    source: Source,
-    reading: Reading,
-    terminal: Terminal,
-    progress: Transfers | None,
-) -> Checkpoint:
-    from pe_inspect.loading import load
+def _examined(
+    source: Source, reading: Reading, terminal: Terminal, expected: Expectation
+) -> tuple[Checkpoint, Diagnosis]:
+    from pe_inspect.diagnosis.doctor import doctor as ask
 
-    located = locate(given, no_train=source.no_train, quiet=terminal.quiet)
-    if located.how and not terminal.quiet:
-        complain(located.how)
-    return load(
-        located.source,
-        hints=reading.hints(),
-        state_dict_key=source.state_dict_key,
-        tower=source.tower,
-        trust_pickle=source.trust_pickle,
-        progress=progress,
-    )
+    def opened(given: str | None, reading: Reading) -> Checkpoint:
+        located = located_aloud(given, source, terminal)
+        return open_checkpoint(located, source, reading, progress)
+
+    with transfers(quiet=terminal.quiet) as progress:
+        checkpoint = opened(source.checkpoint, reading)
+        other = opened(expected.against, Reading()) if expected.against else None
+        return checkpoint, ask(
+            checkpoint,
+            expect=expected.expect,
+            expect_res=expected.pixels(),
+            against=other,
+            ask_timm=expected.ask_timm,
+        )
 
 
 def _as_json(checkpoint: Checkpoint, found: Diagnosis, known: list[Finding]) -> dict[str, Any]:
@@ -164,14 +81,7 @@ def _notes(found: Diagnosis) -> list[str]:
 
 
 def _print(found: Diagnosis, known: list[Finding], *, quiet: bool) -> None:
-    for pe in found.tables:
-        write_line(pe.headline)
-    if quiet:
-        lines = [finding_line(finding) for finding in found.findings]
-    else:
-        paragraphs = [line for finding in found.findings for line in paragraph(finding)]
-        lines = [*paragraphs, *reading_lines(found.readings, found.findings)]
-    for line in lines:
+    for line in (*(pe.headline for pe in found.tables), *told_lines(found, quiet=quiet)):
         write_line(line)
     if quiet:
         return

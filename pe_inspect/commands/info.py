@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
+from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
-from pe_inspect.commands.shell.question_runner import OpenedCheckpoint, open_subject
 from pe_inspect.commands.shell.terminal import write_json, write_line
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def info(source: Source, reading: Reading, terminal: Terminal) -> None:
             write_line(line)
 
 
-def _as_json(subject: OpenedCheckpoint) -> dict[str, Any]:
+def _as_json(subject: NamedCheckpoint) -> dict[str, Any]:
     """Return the contract's object."""
     checkpoint, first = subject.checkpoint, subject.tables[0]
     return {
@@ -45,12 +45,12 @@ def _as_json(subject: OpenedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _notes(subject: OpenedCheckpoint) -> list[str]:
+def _notes(subject: NamedCheckpoint) -> list[str]:
     spoken = [*subject.checkpoint.notes, *(note for pe in subject.tables for note in pe.notes)]
     return list(dict.fromkeys(spoken))
 
 
-def _details(subject: OpenedCheckpoint) -> list[str]:
+def _details(subject: NamedCheckpoint) -> list[str]:
     checkpoint, first = subject.checkpoint, subject.tables[0]
     rows = [
         ("file", f"{checkpoint.source} ({checkpoint.format}, {len(checkpoint)} tensors)"),

@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pe_inspect.errors import UsageError
+from pe_inspect.front.opened import OpenedCheckpoint
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Subject", "checkpoint_of", "embedding_of", "embeddings_of"]
+__all__ = [
+    "Subject",
+    "checkpoint_of",
+    "each_of",
+    "embedding_of",
+    "embeddings_of",
+    "is_one",
+    "opened",
+]
 
 Subject: TypeAlias = (
-    "PositionEmbedding | Checkpoint | str | os.PathLike[str] | nn.Module | Mapping[str, Any]"
+    "PositionEmbedding | Checkpoint | OpenedCheckpoint | str | os.PathLike[str] | nn.Module "
+    "| Mapping[str, Any]"
 )
+
+
+def is_one(subject: Any) -> bool:
+    """Whether this is one subject, and not several; a state dict or a module is one."""
+    whole = (PositionEmbedding, Checkpoint, OpenedCheckpoint, str, os.PathLike, Mapping)
+    return isinstance(subject, whole) or callable(getattr(subject, "state_dict", None))
+
+
+def each_of(subjects: Any) -> Iterator[Any]:
+    """Yield the subjects that were given: one alone, or those of an iterable."""
+    if isinstance(subjects, Iterable) and not is_one(subjects):
+        yield from subjects
+    else:
+        yield subjects
+
+
+def opened(subject: Subject, family: str | None = None) -> OpenedCheckpoint:
+    """Return a checkpoint with its embeddings.
+
+    Args:
+        subject: what `checkpoint_of` takes.
+        family: look for this scheme only.
+
+    Raises:
+        UsageError: it is nothing that could hold one.
+        NoPositionEmbedding: it holds none.
+    """
+    from pe_inspect.families import extract
+
+    if isinstance(subject, OpenedCheckpoint):
+        return subject
+    checkpoint = checkpoint_of(subject, family)
+    return OpenedCheckpoint(checkpoint=checkpoint, tables=extract(checkpoint))
 
 
 def embedding_of(subject: Subject, family: str | None = None) -> PositionEmbedding:
@@ -57,11 +100,7 @@ def embeddings_of(subject: Subject, family: str | None = None) -> tuple[Position
         UsageError: it is nothing that could hold one.
         NoPositionEmbedding: it holds none.
     """
-    if isinstance(subject, PositionEmbedding):
-        return (subject,)
-    from pe_inspect.families import extract
-
-    return extract(checkpoint_of(subject, family))
+    return (subject,) if isinstance(subject, PositionEmbedding) else opened(subject, family).tables
 
 
 def checkpoint_of(subject: Subject, family: str | None = None) -> Checkpoint:
@@ -85,6 +124,8 @@ def checkpoint_of(subject: Subject, family: str | None = None) -> Checkpoint:
 def _opened(subject: Any) -> Checkpoint:
     if isinstance(subject, Checkpoint):
         return subject
+    if isinstance(subject, OpenedCheckpoint):
+        return subject.checkpoint
     if isinstance(subject, (str, os.PathLike)):
         from pe_inspect.loading import load
 
@@ -128,6 +169,8 @@ def _refusal(subject: Any) -> str:
 
 
 def _called(subject: Any) -> str:
+    if isinstance(subject, OpenedCheckpoint):
+        return subject.checkpoint.source
     if isinstance(subject, (Checkpoint, str, os.PathLike)):
         return str(getattr(subject, "source", subject))
     return "This state dict" if isinstance(subject, Mapping) else f"This {type(subject).__name__}"

@@ -4,7 +4,7 @@
 
     pei.report(pei.extract(pei.load("ckpt.pth"))).save("report.html")
 
-`pe_inspect.report` is the function `report` of this package.
+`pe_inspect.report` is this function, asked of any subject.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def report(
             no page is as small as `max_mb`.
 
     Example:
-        >>> page = pe_inspect.page(tables, options={"interpolate": {"grid": (24, 24)}})
+        >>> page = report(tables, options={"interpolate": {"grid": (24, 24)}})
         >>> page.save("report.html")
     """
     from pe_inspect.page.build import built

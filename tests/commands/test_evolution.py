@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pe_inspect.commands.shell.snapshots import natural, numbers, snapshots_in
 from pe_inspect.families import extract
 from pe_inspect.files import MANIFEST
+from pe_inspect.front.snapshots import natural, numbers, snapshots_in
 from pe_inspect.loading import load
 
 GRID = ("--grid-size", "3x4")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.page import Report
 
 GRID = ("--grid-size", "3x4")
+
+
+class BlankPage(Report):
+    """A page that takes no time to make."""
+
+    html = "<html>"
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +44,9 @@ def test_several_checkpoints_share_a_page(run, save_vit, monkeypatch):
     def page(items, **options):
         tables = [item for item in items if isinstance(item, PositionEmbedding)]
         pages.append((tables, options))
-        return SimpleNamespace(html="<html>")
+        return BlankPage("", ())
 
-    monkeypatch.setattr("pe_inspect.page.report", page)
+    monkeypatch.setattr("pe_inspect.front.report.page_of", page)
     save_vit("a.safetensors", rows=4, columns=4)
     save_vit("b.safetensors", rows=3, columns=3, lape=False)
     done = run("report", "a.safetensors", "b.safetensors", "--json", "--quiet")
@@ -60,9 +66,9 @@ def test_what_is_said_of_sizes_and_norms_reaches_the_questions(run, checkpoint, 
 
     def page(tables, *, options, **_):
         asked.update(options)
-        return SimpleNamespace(html="<html>")
+        return BlankPage("", ())
 
-    monkeypatch.setattr("pe_inspect.page.report", page)
+    monkeypatch.setattr("pe_inspect.front.report.page_of", page)
     run("report", checkpoint, *GRID, "--res", "96x128", "--patch-size", "16", "--ln-eps", "1e-5")
     assert asked == {
         "interpolate": {"res": (96, 128), "patch_size": (16, 16)},
@@ -96,7 +102,7 @@ def test_a_size_that_fits_no_embedding_stops_before_anything_is_written(run, che
 
 
 def test_a_size_that_fits_some_embeddings_is_noted_for_the_others(run, save_vit, here, monkeypatch):
-    monkeypatch.setattr("pe_inspect.page.report", lambda *_, **__: SimpleNamespace(html=""))
+    monkeypatch.setattr("pe_inspect.front.report.page_of", lambda *_, **__: BlankPage("", ()))
     windows = {
         f"layers.0.blocks.{block}.attn.relative_position_bias_table": np.ones((25, 2), np.float32)
         for block in range(2)
@@ -148,9 +154,9 @@ def asked(monkeypatch):
 
     def page(items, **options):
         found.update(options, items=list(items))
-        return SimpleNamespace(html="<html>")
+        return BlankPage("", ())
 
-    monkeypatch.setattr("pe_inspect.page.report", page)
+    monkeypatch.setattr("pe_inspect.front.report.page_of", page)
     return found
 
 

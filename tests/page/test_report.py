@@ -80,8 +80,8 @@ def test_the_package_is_callable_whichever_was_imported_first(first):
     assert "UsageError: report() was given nothing; hand in a position embedding" in done.stderr
 
 
-def test_the_front_door_is_the_function():
-    assert pe_inspect.report is report
+def test_the_front_door_makes_the_same_page(embedding):
+    assert pe_inspect.report(embedding()).html == report(embedding()).html
     assert pe_inspect.page.Report is Report
 
 

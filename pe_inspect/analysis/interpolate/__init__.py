@@ -28,12 +28,18 @@ from pe_inspect.resampling.model_grids import grid_in_model, notes_beside
 from pe_inspect.resampling.native import origin_of
 from pe_inspect.resampling.refusals import refuse_free, refuse_other_kinds
 from pe_inspect.resampling.resampler import Resampler
-from pe_inspect.resampling.target_grid import Size, pair_of, refuse_if_too_large, shown
+from pe_inspect.resampling.target_grid import (
+    Size,
+    check_divisible,
+    pair_of,
+    refuse_if_too_large,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["METHODS", "InterpolationResult", "QueryMaps", "interpolate"]
+__all__ = ["METHODS", "InterpolationResult", "QueryMaps", "check_request", "interpolate"]
 
 METHODS: Final[Mapping[str, str]] = {
     name: str(methods[name]) for name in dict.fromkeys(["native", *methods])
@@ -296,6 +302,30 @@ def interpolate(
         parameters, (*notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
         pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),
     )  # fmt: skip
+
+
+def check_request(
+    tables: Sequence[PositionEmbedding],
+    method: str,
+    res: tuple[int, int] | None = None,
+    patch_size: tuple[int, int] | None = None,
+) -> None:
+    """Stop at words that mean nothing, also where nothing is to be done.
+
+    Args:
+        tables: the embeddings of a checkpoint.
+        method: a name, several with commas, or `all`.
+        res: the target, (height, width) in pixels.
+        patch_size: (height, width) of a patch in pixels, where it is not the tables' own.
+
+    Raises:
+        UsageError: an unknown method, or an image that no whole number of patches fills.
+    """
+    named(method)
+    for pe in tables:
+        patch = patch_size or pe.patch_size
+        if res is not None and patch is not None:
+            check_divisible(res, patch)
 
 
 def named(method: str) -> list[str]:

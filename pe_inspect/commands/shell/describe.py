@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ __all__ = [
     "as_json",
     "as_typed",
     "command_line",
+    "now",
     "number",
     "ranges",
     "table",
@@ -63,6 +66,14 @@ def _version(library: str) -> str:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def now() -> datetime:
+    """Return the time, or SOURCE_DATE_EPOCH: then the same input gives the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        return datetime.fromtimestamp(int(epoch), UTC)
+    return datetime.now().astimezone()
 
 
 def aligned(rows: Mapping[str, Any] | Sequence[tuple[str, str]]) -> list[str]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 from pe_inspect.commands.shell.describe import aligned
 
 if TYPE_CHECKING:
+    from pe_inspect.diagnosis.diagnosis import Diagnosis
     from pe_inspect.diagnosis.ranked import Ranked
     from pe_inspect.finding import Finding
 
-__all__ = ["finding_line", "mend_lines", "paragraph", "reading_lines", "verdict_lines"]
+__all__ = ["mend_lines", "told_lines", "verdict_lines"]
 
 MOST_READINGS: Final = 6
 NARROWEST: Final = 40
@@ -26,6 +27,14 @@ MEND: Final = "  → "
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 # A command in a sentence: it is pasted whole.
 COMMAND: Final = re.compile(r"`[^`]*`|pe-inspect [a-z]+( [^ ]*[./][^ ]*| --[^ ]+( [A-Z]\w*)?)*")
+
+
+def told_lines(found: Diagnosis, *, quiet: bool) -> list[str]:
+    """Return what was found: paragraphs and readings, or a line a finding for a quiet run."""
+    if quiet:
+        return [finding_line(finding) for finding in found.findings]
+    paragraphs = [line for finding in found.findings for line in paragraph(finding)]
+    return [*paragraphs, *reading_lines(found.readings, found.findings)]
 
 
 def verdict_lines(num_checks: int, wrong: Sequence[Finding], known: Sequence[Finding]) -> list[str]:

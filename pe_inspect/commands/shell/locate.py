@@ -12,26 +12,17 @@ from urllib.parse import urlsplit
 
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import UnreadableCheckpoint, UsageError, refused_as
+from pe_inspect.front.checkpoint_files import (
+    EXTRACTION,
+    NAMELESS,
+    SUFFIXES,
+    checkpoint_name,
+    is_checkpoint_folder,
+)
 
-__all__ = ["Located", "checkpoint_name", "is_checkpoint_folder", "locate", "newest"]
+__all__ = ["Located", "locate", "newest"]
 
 CHECKPOINTS: Final = Path("checkpoints")
-SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".npy")
-EXTRACTION: Final = ".pe.safetensors"
-
-# Names that say nothing of what is inside: the folder's name is the checkpoint's.
-NAMELESS: Final = re.compile(
-    r"(model|pytorch_model|checkpoint|weights|best|last|latest)(-\d+-of-\d+)?$"
-)
-# What makes a folder a checkpoint itself.
-FOLDER_WEIGHTS: Final = (
-    "model.safetensors",
-    "pytorch_model.bin",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
 SHARD: Final = re.compile(r".*-\d+-of-\d+$")
 # What a run of ours keeps beside the checkpoint that it is read by.
 COMPANIONS: Final = ("best.safetensors", "resume.safetensors")
@@ -91,15 +82,6 @@ def _remote_name(given: str) -> str:
     return (path.parent.name if NAMELESS.match(path.stem) else "") or path.stem or "checkpoint"
 
 
-def checkpoint_name(path: Path) -> str:
-    """Return what a checkpoint is called: the file's stem, or its folder's name if that is mute."""
-    whole = path.absolute()
-    if whole.is_dir():
-        return whole.resolve().name or "checkpoint"
-    stem = whole.name.removesuffix(EXTRACTION) if EXTRACTION in whole.name else whole.stem
-    return (whole.parent.name if NAMELESS.match(stem) else stem) or stem
-
-
 def newest(folder: Path = CHECKPOINTS, *, prefer: str = "") -> Path | None:
     """Return the newest checkpoint in `folder` or in a folder of it: a weight file, or a folder.
 
@@ -128,11 +110,6 @@ def _is_part(path: Path, root: Path) -> bool:
     return (path.parent != root or SHARD.match(path.stem) is not None) and is_checkpoint_folder(
         path.parent
     )
-
-
-def is_checkpoint_folder(path: Path) -> bool:
-    """Whether a folder is a checkpoint itself: it holds weights under one of the usual names."""
-    return path.is_dir() and any((path / name).is_file() for name in FOLDER_WEIGHTS)
 
 
 def _without_a_name() -> Located | str:

@@ -81,6 +81,10 @@ class Opening:
         _option("--no-train", panel=_CHECKPOINT, help="Refuse to train a recipe that is missing."),
     ] = False
 
+    def opening(self) -> dict[str, Any]:
+        """Return what `pe_inspect.load` is told."""
+        return {name: getattr(self, name) for name in ("state_dict_key", "tower", "trust_pickle")}
+
 
 @dataclass(frozen=True)
 class Source(Opening):
@@ -280,11 +284,6 @@ class Resize:
                 f"--res {self.res} and --grid {self.grid} were both given: "
                 "pass --res in pixels or --grid in patches."
             )
-
-    @property
-    def is_given(self) -> bool:
-        """Whether the user named a target."""
-        return self.res is not None or self.grid is not None
 
     def arguments(self) -> dict[str, tuple[int, int]]:
         """Return what `interpolate` is asked with: only what was given."""

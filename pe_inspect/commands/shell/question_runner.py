@@ -16,48 +16,26 @@ from pe_inspect.commands.shell.describe import (
     number,
     versions,
 )
-from pe_inspect.commands.shell.locate import is_remote, locate
-from pe_inspect.commands.shell.options import Asked, Drawing, Output, Reading, Source, Terminal
+from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
+from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
-from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
+from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.files import OutputFolder
+from pe_inspect.front.checkpoint_files import REPORTS
 
 if TYPE_CHECKING:
-    from pe_inspect.commands.shell.transfers import Transfers
     from pe_inspect.files import OutputFolder
     from pe_inspect.kinds.position_embedding import PositionEmbedding
-    from pe_inspect.loading import Checkpoint
 
 __all__ = [
-    "OpenedCheckpoint",
     "Question",
     "answer",
-    "described",
-    "open_subject",
     "output_folder",
     "parameters_and_summary",
     "summary_lines",
     "write_arrays",
     "write_table",
 ]
-
-REPORTS = Path("reports")
-
-
-@dataclass(frozen=True)
-class OpenedCheckpoint:
-    """A checkpoint that was opened, and the embeddings found in it."""
-
-    name: str
-    checkpoint: Checkpoint
-    tables: tuple[PositionEmbedding, ...]
-
-    def suffixes(self) -> list[str]:
-        """Return what is added to file names: nothing for the first embedding, then its family."""
-        seen: list[str] = []
-        for pe in self.tables:
-            same = sum(name.startswith(pe.family) for name in seen)
-            seen.append(pe.family if not same else f"{pe.family}_{same + 1}")
-        return ["", *(f"_{name}" for name in seen[1:])]
 
 
 def summary_lines(result: Any) -> list[str]:
@@ -115,68 +93,6 @@ class Target:
     suffix: str = ""
 
 
-def open_subject(
-    source: Source,
-    reading: Reading,
-    terminal: Terminal,
-    *,
-    with_sha256: bool,
-    may_lack: bool = False,
-) -> OpenedCheckpoint:
-    """Locate and load the checkpoint, and extract its embeddings; say what was chosen.
-
-    With `may_lack`, a checkpoint without any is no error: it has no tables.
-    """
-    located = locate(source.checkpoint, no_train=source.no_train, quiet=terminal.quiet)
-    if located.how and not terminal.quiet:
-        complain(located.how)
-    from pe_inspect.families import extract
-    from pe_inspect.loading import ChangedMeanwhile, load
-
-    def opened() -> OpenedCheckpoint:
-        with _transfers(located.source, quiet=terminal.quiet) as progress:
-            checkpoint = load(
-                located.source,
-                hints=reading.hints(),
-                state_dict_key=source.state_dict_key,
-                tower=source.tower,
-                trust_pickle=source.trust_pickle,
-                progress=progress,
-            )
-            try:
-                tables = extract(checkpoint, with_sha256=with_sha256)
-            except NoPositionEmbedding:
-                if not may_lack:
-                    raise
-                tables = ()
-        return OpenedCheckpoint(located.name, checkpoint, tables)
-
-    try:
-        return opened()
-    except ChangedMeanwhile:
-        return opened()
-
-
-def _transfers(source: str, *, quiet: bool) -> AbstractContextManager[Transfers | None]:
-    """Return what `load` is to tell of transfers: a file of this machine makes none."""
-    if not is_remote(source):
-        return nullcontext()
-    from pe_inspect.commands.shell.transfers import transfers
-
-    return transfers(quiet=quiet)
-
-
-def described(subject: OpenedCheckpoint) -> dict[str, Any]:
-    """Return what one checkpoint of a page is, as one JSON object."""
-    return {
-        "source": subject.checkpoint.source,
-        "sha256": subject.checkpoint.sha256,
-        "format": subject.checkpoint.format,
-        "embeddings": [as_json(pe) for pe in subject.tables],
-        "notes": [note for pe in subject.tables for note in pe.notes],
-    }
-
-
 def write_table(result: Any, file: IO[bytes]) -> None:
     """Write the result's data frame as CSV: UTF-8, one header line, no index."""
     file.write(result.to_frame().to_csv(index=False, lineterminator="\n").encode())
@@ -198,7 +114,7 @@ def output_folder(output: Output, name: str) -> OutputFolder:
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 
-def answer(question: Question, asked: Asked, subject: OpenedCheckpoint | None = None) -> None:
+def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = None) -> None:
     """Ask one question, write its files, and print the answers.
 
     Args:
@@ -224,7 +140,7 @@ def answer(question: Question, asked: Asked, subject: OpenedCheckpoint | None = 
 
 
 def _entries(
-    question: Question, subject: OpenedCheckpoint, asked: Asked, folder: OutputFolder
+    question: Question, subject: NamedCheckpoint, asked: Asked, folder: OutputFolder
 ) -> list[dict[str, Any]]:
     """Answer for every target; where the question does not apply to one, that is its entry.
 
@@ -247,7 +163,7 @@ def _entries(
     return entries
 
 
-def _targets(question: Question, subject: OpenedCheckpoint) -> list[Target]:
+def _targets(question: Question, subject: NamedCheckpoint) -> list[Target]:
     if question.is_of_checkpoint:
         return [Target(subject.checkpoint, subject.tables)]
     return [Target(pe, (pe,), name) for pe, name in zip(subject.tables, subject.suffixes())]
@@ -259,7 +175,7 @@ def _described(target: Target) -> dict[str, Any]:
     return as_json(target.asked) if is_one else {}
 
 
-def _names(question: Question, subject: OpenedCheckpoint, asked: Asked) -> Iterator[str]:
+def _names(question: Question, subject: NamedCheckpoint, asked: Asked) -> Iterator[str]:
     """Yield the names of all files that this run can write, or patterns of them."""
     drawing = asked.drawing
     each = ("_*",) if getattr(drawing, "each", False) else ()
@@ -336,7 +252,7 @@ def _save(question: Question, result: Any, suffix: str, folder: OutputFolder) ->
 
 def _whole(
     question: Question,
-    subject: OpenedCheckpoint,
+    subject: NamedCheckpoint,
     entries: Sequence[dict[str, Any]],
     folder: OutputFolder,
 ) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""From what was typed to an open checkpoint: located, loaded, read, and what was chosen told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pe_inspect.commands.shell.describe import as_json
+from pe_inspect.commands.shell.locate import Located, is_remote, locate
+from pe_inspect.commands.shell.options import Opening, Reading, Source, Terminal
+from pe_inspect.commands.shell.terminal import complain
+from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.front.opened import OpenedCheckpoint
+
+if TYPE_CHECKING:
+    from pe_inspect.commands.shell.transfers import Transfers
+    from pe_inspect.loading import Checkpoint
+
+__all__ = [
+    "NamedCheckpoint",
+    "described",
+    "located_aloud",
+    "open_checkpoint",
+    "open_subject",
+    "transfers_of",
+    "twice_if_changed",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedCheckpoint(OpenedCheckpoint):
+    """A checkpoint that was opened, and what its reports are filed under."""
+
+    name: str
+
+    def suffixes(self) -> list[str]:
+        """Return what is added to file names: nothing for the first embedding, then its family."""
+        seen: list[str] = []
+        for pe in self.tables:
+            same = sum(name.startswith(pe.family) for name in seen)
+            seen.append(pe.family if not same else f"{pe.family}_{same + 1}")
+        return ["", *(f"_{name}" for name in seen[1:])]
+
+
+def open_subject(
+    source: Source,
+    reading: Reading,
+    terminal: Terminal,
+    *,
+    with_sha256: bool,
+    may_lack: bool = False,
+) -> NamedCheckpoint:
+    """Locate and load the checkpoint, and extract its embeddings; say what was chosen.
+
+    With `may_lack`, a checkpoint without any is no error: it has no tables.
+    """
+    from pe_inspect.families import extract
+
+    located = located_aloud(source.checkpoint, source, terminal)
+
+    def opened() -> NamedCheckpoint:
+        with transfers_of(located.source, quiet=terminal.quiet) as progress:
+            checkpoint = open_checkpoint(located, source, reading, progress)
+            try:
+                tables = extract(checkpoint, with_sha256=with_sha256)
+            except NoPositionEmbedding:
+                if not may_lack:
+                    raise
+                tables = ()
+        return NamedCheckpoint(name=located.name, checkpoint=checkpoint, tables=tables)
+
+    return twice_if_changed(opened)
+
+
+def transfers_of(source: str, *, quiet: bool) -> AbstractContextManager[Transfers | None]:
+    """Return what `load` is to tell of transfers: a file of this machine makes none."""
+    if not is_remote(source):
+        return nullcontext()
+    from pe_inspect.commands.shell.transfers import transfers
+
+    return transfers(quiet=quiet)
+
+
+def located_aloud(given: str | None, source: Opening, terminal: Terminal) -> Located:
+    """Locate a checkpoint, and say what was chosen for the user."""
+    located = locate(given, no_train=source.no_train, quiet=terminal.quiet)
+    if located.how and not terminal.quiet:
+        complain(located.how)
+    return located
+
+
+def open_checkpoint(
+    located: Located, source: Opening, reading: Reading, progress: Transfers | None
+) -> Checkpoint:
+    """Load a checkpoint with all that was said of it."""
+    from pe_inspect.loading import load
+
+    return load(located.source, hints=reading.hints(), progress=progress, **source.opening())
+
+
+def twice_if_changed(work: Callable[[], T]) -> T:
+    """Do a piece of work once more where a remote file was replaced meanwhile."""
+    from pe_inspect.loading import ChangedMeanwhile
+
+    try:
+        return work()
+    except ChangedMeanwhile:
+        return work()
+
+
+def described(subject: OpenedCheckpoint) -> dict[str, Any]:
+    """Return what one checkpoint of a page is, as one JSON object."""
+    return {
+        "source": subject.checkpoint.source,
+        "sha256": subject.checkpoint.sha256,
+        "format": subject.checkpoint.format,
+        "embeddings": [as_json(pe) for pe in subject.tables],
+        "notes": [note for pe in subject.tables for note in pe.notes],
+    }
