@@ -18,15 +18,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect._version import __version__ as __version__
-
 if TYPE_CHECKING:
     import torch
 
+    from pe_inspect._version import __version__ as __version__
+    from pe_inspect.analysis.attention import attention
+    from pe_inspect.analysis.contribution import contribution
     from pe_inspect.analysis.evaluate import EvaluationResult
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.analysis.interpolate import InterpolationResult
     from pe_inspect.analysis.layernorm import LayerNormResult
+    from pe_inspect.analysis.probe import probe
     from pe_inspect.analysis.similarity import SimilarityResult
     from pe_inspect.baking.bake import Baked
     from pe_inspect.diagnosis.doctor import doctor
@@ -42,8 +44,10 @@ if TYPE_CHECKING:
     from pe_inspect.figures import figure
     from pe_inspect.front.subject import Subject
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+    from pe_inspect.live.trace import trace
     from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.page import report
+    from pe_inspect.traces import Trace
 
     # What a type checker sees of the functions that take any subject: `help` shows all of them.
     def bake(subject: Subject, path: Any, *, family: str | None = None, **options: Any) -> Baked:
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "__version__": "_version",
     "AmbiguousCheckpoint": "errors",
     "NoPositionEmbedding": "errors",
     "OutputError": "errors",
@@ -84,6 +89,7 @@ _HOMES = {
     "UnreadableCheckpoint": "errors",
     "UnsafeCheckpoint": "errors",
     "UsageError": "errors",
+    "Trace": "traces",
     "LayerNormParams": "kinds.position_embedding",
     "LayerPE": "kinds.position_embedding",
     "PositionEmbedding": "kinds.position_embedding",
@@ -91,16 +97,20 @@ _HOMES = {
     "Hints": "loading",
     "load": "loading",
     "extract": "families",
+    "attention": "analysis.attention",
     "bake": "baking.bake",
+    "contribution": "analysis.contribution",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
+    "probe": "analysis.probe",
     "similarity": "analysis.similarity",
     "figure": "figures",
     "rebuild": "live.rebuild",
     "report": "page",
+    "trace": "live.trace",
 }
 
 _OF_AN_EMBEDDING = ("interpolate", "layernorm", "similarity")
@@ -116,10 +126,13 @@ __all__ = [
     "OutputError",
     "PEInspectError",
     "PositionEmbedding",
+    "Trace",
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "attention",
     "bake",
+    "contribution",
     "doctor",
     "evaluate",
     "evolution",
@@ -128,9 +141,11 @@ __all__ = [
     "interpolate",
     "layernorm",
     "load",
+    "probe",
     "rebuild",
     "report",
     "similarity",
+    "trace",
 ]
 
 

@@ -273,7 +273,7 @@ class Trace(_Frozen):
     attention: tuple[AttentionSums, ...] = ()
     shares: tuple[PositionShare, ...] = ()
     edits: tuple[Edit, ...] = ()
-    mean_colour: tuple[Float[np.ndarray, "tokens channels"], ...] = ()
+    mean_colour: tuple[Float[np.ndarray, "_ _"], ...] = ()
     folds: Mapping[str, tuple[FoldSums, ...]] = field(default_factory=dict)
     image_fold_counts: tuple[int, ...] = ()
     position_folds: Int[np.ndarray, " patches"] | None = None

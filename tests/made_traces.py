@@ -60,7 +60,7 @@ def made_trace() -> Trace:
          "null": tuple(tokens(p, 9 + i) for i, p in enumerate(places))},
         (tokens("blocks.0", 20),), (attention(),),
         (PositionShare("blocks.0", 0.9, 0.4, 1e-7, -0.02),), (Edit("zero", cosines, cosines),),
-        (np.ones((TOKENS, WIDTH), np.float32),),
+        tuple(tokens(p, 30 + i).mean for i, p in enumerate(places)),
         {"base": tuple(folds(p, i) for i, p in enumerate(places))},
         (2, 1, 1, 1), np.arange(12) % 4, "native", "a ViT", "cd", "float32", 3,
         {"torch": "2"}, ("a note",),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from pe_inspect.commands.shell.command_registry import commands
+from pe_inspect.commands.shell import commands
 
 __all__ = ["commands", "main"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.describe import table
 from pe_inspect.commands.shell.options import Asked
 from pe_inspect.commands.shell.parsing import numbers, pair, whole

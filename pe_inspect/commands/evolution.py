@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.locate import checkpoint_name
 from pe_inspect.commands.shell.options import (
     Asked,
@@ -31,8 +31,7 @@ from pe_inspect.commands.shell.question_runner import (
 )
 from pe_inspect.commands.shell.snapshots import snapshots_in
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
-from pe_inspect.files import refused_as
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError, refused_as
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import PositionEmbedding

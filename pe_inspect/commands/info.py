@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect.commands.shell.command_registry import LOOK, command
+from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
 from pe_inspect.commands.shell.question_runner import OpenedCheckpoint, open_subject

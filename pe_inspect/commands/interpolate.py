@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.describe import as_json, command_line, number, table, versions
 from pe_inspect.commands.shell.options import Asked, Data, Drawing, Query, Resize, Terminal
 from pe_inspect.commands.shell.question_runner import (

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import ANSWERS, command
+from pe_inspect.commands.shell import ANSWERS, command
 from pe_inspect.commands.shell.describe import command_line, versions
 from pe_inspect.commands.shell.options import (
     Opening,

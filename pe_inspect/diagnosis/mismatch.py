@@ -14,7 +14,8 @@ from typing import Final
 from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.readings import Readings, RowDivision, readings
-from pe_inspect.families.reading.bias import CLS_ROWS, windows_of
+from pe_inspect.families.reading.bias import windows_of
+from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint

@@ -67,8 +67,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
     from pe_inspect.families.reading import flags as _flags
-    from pe_inspect.families.reading.config import refuse_other_model
-    from pe_inspect.families.reading.library import library_of
+    from pe_inspect.families.reading.config import library_of, refuse_other_model
 
     trunk = Trunk(checkpoint)
     refuse_other_model(trunk)

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.bias import offset_index
-from pe_inspect.families.reading.computed_window import Evaluation, evaluation_of
 from pe_inspect.families.reading.embedding import Place, num_prefix_tokens, places, scheme
-from pe_inspect.families.reading.fit import refuse_misfits
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
-from pe_inspect.kinds.offset_network import OffsetNetwork
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.computed_window import Evaluation
+    from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = ["detect", "extract"]
 
@@ -55,6 +55,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _found(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.computed_window import evaluation_of
+
     keys = {place.stem: _keys(trunk, place) for place in found}
     networks = {stem: _network(trunk, own) for stem, own in keys.items()}
     evaluations = [evaluation_of(trunk, p, networks[p.stem].is_bounded) for p in found]
@@ -95,6 +97,9 @@ def _keys(trunk: Trunk, place: Place) -> tuple[str, ...]:
 
 
 def _network(trunk: Trunk, keys: tuple[str, ...]) -> OffsetNetwork:
+    from pe_inspect.families.reading.fit import refuse_misfits
+    from pe_inspect.kinds.offset_network import OffsetNetwork
+
     refuse_misfits(trunk, dict(zip(keys, _AXES)))
     first, bias, second, *last = (trunk.float32(key) for key in keys)
     return OffsetNetwork((first, second), (bias, last[0] if last else None))
@@ -104,6 +109,8 @@ def _layers(
     trunk: Trunk, place: Place, network: OffsetNetwork, evaluation: Evaluation
 ) -> list[LayerPE]:
     """Return the bias of the place's block, or of every block that shares the network."""
+    from pe_inspect.families.reading.bias import offset_index
+
     is_shared = place.layer == "shared_rel_pos"
     blocks = trunk.blocks if is_shared else [place.layer]
     prefix = num_prefix_tokens(trunk) if blocks[0].startswith("blocks.") else 0

@@ -16,10 +16,7 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import places, scheme
-from pe_inspect.families.reading.fit import refuse_misfits
-from pe_inspect.families.reading.kernels import is_depthwise, padding_share, response, without_skip
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
@@ -71,6 +68,9 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.kernels import padding_share, response
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, shares = [], []
     notes: dict[str, None] = {}
     for conv in found:
@@ -123,6 +123,8 @@ def _weights(
 ]:
     kernel, key = trunk.float32(conv.key), f"{conv.path}.bias"
     if conv.path.endswith(_FOLDED):
+        from pe_inspect.families.reading.kernels import without_skip
+
         kernel = without_skip(kernel)
     if conv.path.endswith(_NORMED):
         return _with_batch_norm(trunk, conv, kernel)
@@ -133,6 +135,8 @@ def _weights(
 
 def _beside(trunk: Trunk, conv: _Conv, key: str) -> Float32[np.ndarray, " channels"]:
     """Read a number a channel that acts with a kernel."""
+    from pe_inspect.families.reading.fit import refuse_misfits
+
     refuse_misfits(trunk, {conv.key: "channels 1 rows columns", key: "channels"})
     return trunk.float32(key)
 

@@ -11,9 +11,7 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import scheme
-from pe_inspect.families.reading.kernels import by_offset, is_depthwise
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import is_depthwise, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
@@ -41,6 +39,9 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     kernels = _kernels(trunk)
     if not kernels:
         return ()
+    from pe_inspect.families.reading.kernels import by_offset
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, notes = [], ["one set of kernels a stage, shared by its blocks, counted once"]
     for (stage, _), (bare, key) in kernels.items():
         kernel = trunk.float32(key)

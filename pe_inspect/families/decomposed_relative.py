@@ -16,7 +16,6 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.named_model import module_at
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
@@ -137,6 +136,8 @@ def _block_size(trunk: Trunk, place: Place, window: int) -> tuple[int, int, str]
 
     Where a block is strided, its queries are every second row and column of its patches.
     """
+    from pe_inspect.families.reading.named_model import module_at
+
     module = module_at(trunk, f"{place.path}.self_attn")
     if module is not None and hasattr(module, "pos_embed"):
         queries, patches = module.pos_embed.block_size, module.block_size

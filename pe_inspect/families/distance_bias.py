@@ -18,7 +18,6 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.bias import distance_index
 from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import factor_pairs, x
 from pe_inspect.families.reading.tables import nonfinite_note
@@ -53,6 +52,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     Raises:
         AmbiguousCheckpoint: a table is of no square grid, and nothing says which.
     """
+    from pe_inspect.families.reading.bias import distance_index
+
     found = find_places(trunk)
     grids = [_grid(trunk, place) for place in found]
     stored = {place.stem: _read(trunk, place) for place in found}

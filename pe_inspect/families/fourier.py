@@ -16,7 +16,6 @@ import numpy as np
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.embedding import Place, places, scheme
-from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
@@ -43,6 +42,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, keys, notes = [], list[str](), list[str]()
     for place, key in found:
         grid, note = stated_grid(trunk, _path(place))

@@ -11,9 +11,7 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
-from pe_inspect.families.reading.kernels import by_offset, is_depthwise
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import Place, is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
@@ -71,6 +69,9 @@ def _table(trunk: Trunk, place: Place, key: str) -> tuple[LayerPE, str]:
         grid = ((values.shape[0] + 1) // 2, (values.shape[1] + 1) // 2)
         rows = values.reshape(-1, values.shape[-1])
         return LayerPE(place.layer, rows, grid, part=_JOINT), "grids read from the tables"
+    from pe_inspect.families.reading.kernels import by_offset
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     grid, note = stated_grid(trunk, f"{place.path}.self_attn.qkv")
     kernel = by_offset(values)
     return LayerPE(place.layer, kernel, grid, part=_JOINT), f"kernels are shown {note}"

@@ -6,7 +6,7 @@ arXiv:2204.01697 (MaxViT), arXiv:2212.05262 (LaPE, Table 7).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from pe_inspect.families import Family, families
 from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
 from pe_inspect.families.reading.norms import BIAS_NORM
 from pe_inspect.families.reading.tables import nonfinite_note
-from pe_inspect.families.reading.windows import Window, index_notes, windows_for
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.windows import Window
 
 __all__ = ["detect", "extract"]
 
@@ -36,6 +38,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     tables = find_bias_tables(trunk)
     if not tables:
         return ()
+    from pe_inspect.families.reading.windows import windows_for
+
     norms = trunk.norms
     windows = windows_for(trunk, tables)
     stored = {table.key: table.read(trunk) for table in tables}
@@ -87,6 +91,8 @@ def _notes(
     windows: list[Window],
     stored: dict[str, np.ndarray],
 ) -> tuple[str, ...]:
+    from pe_inspect.families.reading.windows import index_notes
+
     notes = [note for window in windows for note in window.notes]
     stored_once = {t.key: (t, w) for t, w in zip(tables, windows)}.values()
     notes += index_notes(trunk, stored_once)

@@ -6,32 +6,18 @@ Sources: arXiv:2104.09864 (RoFormer), arXiv:2403.13298 (RoPE-ViT), arXiv:2508.10
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.arch import rotary_model
-from pe_inspect.families.reading.rotation import PAIRINGS, Rotation, grid_of, same_for_all
-from pe_inspect.families.reading.rotation_computed import (
-    from_architecture,
-    from_config,
-    from_dinov3,
-    has_config,
-)
-from pe_inspect.families.reading.rotation_stored import (
-    from_eva02,
-    from_mixed,
-    from_mixed_blocks,
-    from_schh,
-    from_swin,
-)
+from pe_inspect.families.reading.config import computes_rotations
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import frozen_array
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.rotation import Rotation
 
 __all__ = ["detect", "extract"]
 
@@ -44,51 +30,11 @@ _STORED: Final = re.compile(
 )
 
 
-def _from_vit_nd(trunk: Trunk, model: Any) -> Rotation | None:
-    """Read the fixed frequencies of lucidrains' ViTND, (heads, head_dim / 2, 2): rows, columns."""
-    key = trunk.names.get("rotary_emb.freqs", "")
-    shape = trunk.shape(key) if key else ()
-    if len(shape) != 3 or shape[2] != 2:
-        return None
-    grid, notes = grid_of(trunk, model, key)
-    positions = np.indices(grid).reshape(2, -1).T.astype(np.float32)
-    angles = positions @ trunk.float32(key).swapaxes(1, 2)
-    said = (*notes, PAIRINGS["half"])
-    return Rotation(same_for_all(trunk, angles), grid, (key,), notes=said)
-
-
-def _from_rvt(trunk: Trunk, model: Any) -> Rotation | None:
-    """Read the fixed scales of lucidrains' RvT, whose rows, then columns, go from -π to π."""
-    key = trunk.names.get("transformer.pos_emb.scales", "")
-    if not key or len(trunk.shape(key)) != 1:
-        return None
-    grid, notes = grid_of(trunk, model, key)
-    scales = np.pi * trunk.float32(key)
-    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid), indexing="ij")
-    angles = np.concatenate([axis.reshape(-1, 1) * scales for axis in axes], axis=1)
-    unsure = "the scales are stored even where the model was built with use_rotary=False"
-    layers = same_for_all(trunk, angles.astype(np.float32)[None])
-    return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["interleaved"], unsure))
-
-
-_READERS: Final[tuple[Callable[[Trunk, Any], Rotation | None], ...]] = (
-    from_schh,
-    from_mixed,
-    from_mixed_blocks,
-    from_swin,
-    from_eva02,
-    _from_vit_nd,
-    _from_rvt,
-    from_dinov3,
-    from_config,
-)
-
-
 def detect(trunk: Trunk) -> bool:
     """Whether the file holds a rotary embedding, or the named architecture computes one."""
     if trunk.matching(_STORED):
         return True
-    return has_config(trunk) or rotary_model(trunk) is not None
+    return computes_rotations(trunk) or _model(trunk) is not None
 
 
 def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
@@ -119,9 +65,25 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     return (pe,)
 
 
+def _model(trunk: Trunk) -> Any | None:
+    """Return timm's model of the architecture, where one is named, and it rotates."""
+    if trunk.hints.arch is None:
+        return None
+    from pe_inspect.families.reading.arch import rotary_model
+
+    return rotary_model(trunk)
+
+
 def _rotation(trunk: Trunk) -> Rotation | None:
-    model = rotary_model(trunk)
-    for read in _READERS:
+    from pe_inspect.families.reading.rotation_computed import (
+        from_architecture,
+        from_config,
+        from_dinov3,
+    )
+    from pe_inspect.families.reading.rotation_stored import READERS
+
+    model = _model(trunk)
+    for read in (*READERS, from_dinov3, from_config):
         if (rotation := read(trunk, model)) is not None:
             return rotation
     return None if model is None else from_architecture(trunk, model)

@@ -5,22 +5,23 @@ Sources: arXiv:2111.06377 (MAE), arXiv:2104.02057 (MoCo v3), LaPE's `2D_sin`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.grid import Layout, factor_pairs, x
-from pe_inspect.families.reading.sincos import (
-    Variant,
-    is_separable,
+from pe_inspect.families.reading.vectors import (
+    StoredVectors,
     is_sinusoidal,
-    one_dimensional,
-    two_dimensional,
+    stored_vectors,
+    vectors,
 )
-from pe_inspect.families.reading.vectors import StoredVectors, stored_vectors, vectors
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.sincos import Variant
 
 __all__ = ["detect", "extract"]
 
@@ -33,7 +34,11 @@ def detect(trunk: Trunk) -> bool:
 
 
 def _is_of_two_axes(stored: StoredVectors) -> bool:
-    return is_sinusoidal(stored.values[0]) and one_dimensional(stored.values[0]) is None
+    if not is_sinusoidal(stored.values[0]):
+        return False
+    from pe_inspect.families.reading.sincos import one_dimensional
+
+    return one_dimensional(stored.values[0]) is None
 
 
 def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
@@ -51,6 +56,8 @@ def _fixed(trunk: Trunk, stored: StoredVectors) -> PositionEmbedding:
 
 def _layout(trunk: Trunk, stored: StoredVectors) -> tuple[Layout, Variant | None]:
     """Divide the rows as for any table; where that is ambiguous, as the values define them."""
+    from pe_inspect.families.reading.sincos import two_dimensional
+
     table, values = stored.tables[0], stored.values[0]
     try:
         where = table.layout(trunk)
@@ -66,6 +73,8 @@ def _layout(trunk: Trunk, stored: StoredVectors) -> tuple[Layout, Variant | None
 
 
 def _defined_layout(trunk: Trunk, stored: StoredVectors) -> tuple[Layout, Variant] | None:
+    from pe_inspect.families.reading.sincos import two_dimensional
+
     values, said = stored.values[0], trunk.hints.num_prefix_tokens
     for prefix in trunk.prefix_tokens.coverings(said):
         patches = values[prefix:]
@@ -92,6 +101,8 @@ def _refuse_contradiction(
 def _describe(stored: StoredVectors, where: Layout, variant: Variant | None) -> str:
     if variant is not None:
         return f"fixed 2-D sines and cosines, {variant}"
+    from pe_inspect.families.reading.sincos import is_separable
+
     patches = stored.values[0][where.num_prefix_rows :]
     axes = "each channel along one axis" if is_separable(patches, where.grid_size) else "mixed axes"
     return f"sines and cosines of no layout that is known here ({axes}); taken for a fixed table"

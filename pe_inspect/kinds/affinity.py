@@ -17,27 +17,11 @@ from pe_inspect.arrays import Bool, Float32, Shaped
 
 __all__ = [
     "Affinity",
-    "AffinityDefinition",
     "Products",
     "Values",
     "cosines",
     "undefined_rows",
 ]
-
-
-@dataclass(frozen=True)
-class AffinityDefinition:
-    """What an affinity is called, what it means, and the scale it is drawn on.
-
-    Attributes:
-        name: two to four words for an axis label.
-        sentence: the definition.
-        limit: it lies in [−limit, limit]; `None` where only the data can tell.
-    """
-
-    name: str
-    sentence: str
-    limit: float | None = 1.0
 
 
 @runtime_checkable

@@ -9,11 +9,10 @@ from typing import ClassVar, Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Values
+from pe_inspect.kinds.affinity import Affinity, Values
 from pe_inspect.kinds.offsets import offset_table
-from pe_inspect.kinds.parts import LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import HeldScheme, Kind, SchemeKind
-from pe_inspect.kinds.steps import Step, fitting
+from pe_inspect.kinds.parts import LayerPE, Relation, Step, fitting
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, HeldScheme, Kind, SchemeKind
 
 __all__ = ["BIAS", "Bias"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import AffinityDefinition
 from pe_inspect.kinds.bias import BIAS, Bias
-from pe_inspect.kinds.scheme_kind import HeldScheme, Kind
-from pe_inspect.kinds.steps import Step, without_norms
+from pe_inspect.kinds.parts import Step, without_norms
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, HeldScheme, Kind
 
 __all__ = ["COMPUTED_BIAS", "ComputedBias"]
 

@@ -12,9 +12,9 @@ from typing import ClassVar, Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Products
+from pe_inspect.kinds.affinity import Affinity, Products
 from pe_inspect.kinds.parts import LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind
 
 __all__ = ["PHASES", "Phases"]
 

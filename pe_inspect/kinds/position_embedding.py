@@ -15,16 +15,11 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.files import write_atomically
-from pe_inspect.kinds.affinity import AffinityDefinition
-from pe_inspect.kinds.all_kinds import kind_of
 from pe_inspect.kinds.family_facts import FamilyFacts
-from pe_inspect.kinds.grids import Grid, flat_grid
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
-from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
-from pe_inspect.kinds.steps import Step
+from pe_inspect.kinds.parts import Grid, LayerNormParams, LayerPE, Relation, Step, flat_grid
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, kind_of
 
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 
@@ -196,6 +191,8 @@ class PositionEmbedding:
     def save(self, path: str | Path) -> Path:
         """Write the extraction as `*.pe.safetensors`, whole or not at all; `open` reads it back."""
         from safetensors.numpy import save
+
+        from pe_inspect.files import write_atomically
 
         header = {"pe_inspect": json.dumps(_describe(self))}
         content = save(_arrays(self), metadata=header)

@@ -10,10 +10,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, Values
+from pe_inspect.kinds.affinity import Affinity, Values
 from pe_inspect.kinds.parts import LayerPE, Relation
 from pe_inspect.kinds.relations import has_joint_table, relation_cosines, relation_names
-from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind
 
 __all__ = ["RELATIVE", "RelativeVectors", "check_offsets", "is_clipped"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import AffinityDefinition
-from pe_inspect.kinds.scheme_kind import Kind, SchemeKind
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind
 
 __all__ = ["RESPONSE", "Response"]
 

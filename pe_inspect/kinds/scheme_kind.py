@@ -9,19 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, cosines
 from pe_inspect.kinds.joins import SchemeJoin
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
-from pe_inspect.kinds.steps import Step, without_norms
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation, Step, without_norms
 
-__all__ = ["HeldScheme", "Kind", "SchemeKind"]
+if TYPE_CHECKING:
+    from pe_inspect.kinds.affinity import Affinity
+
+__all__ = ["AffinityDefinition", "HeldScheme", "Kind", "SchemeKind", "kind_of"]
 
 Kind = Literal["vectors", "bias", "phases", "relative", "function"]
+
+
+@dataclass(frozen=True)
+class AffinityDefinition:
+    """What an affinity is called, what it means, and the scale it is drawn on.
+
+    Attributes:
+        name: two to four words for an axis label.
+        sentence: the definition.
+        limit: it lies in [−limit, limit]; `None` where only the data can tell.
+    """
+
+    name: str
+    sentence: str
+    limit: float | None = 1.0
 
 
 @runtime_checkable
@@ -129,6 +146,8 @@ class SchemeKind:
             tables: the layer's table; several only where `has_parts`.
             relation: how those parts make the vector of a pair.
         """
+        from pe_inspect.kinds.affinity import cosines
+
         return cosines(tables[0].patches)
 
     def map_names(self, tables: Sequence[LayerPE]) -> tuple[str, ...]:  # noqa: ARG002
@@ -167,6 +186,34 @@ class SchemeKind:
     ) -> Float32[np.ndarray, "rows columns features"]:
         """Return the rows of a layout whose cosine is the affinity."""
         return laid_out
+
+
+_WITHOUT_HEADS: Final[dict[str, str]] = {
+    "vectors": "vectors",
+    "bias": "bias",
+    "phases": "phases",
+    "relative": "relative",
+    "function": "response",
+}
+"""Public word → the file of its kind, in which the object bears that name in capitals."""
+_WITH_HEADS: Final = {**_WITHOUT_HEADS, "function": "computed_bias"}
+
+
+def kind_of(word: str, tables: Sequence[LayerPE]) -> SchemeKind:
+    """Return the kind that a public word means; the axes of the tables tell the two functions.
+
+    Only the file of that kind is imported.
+
+    Raises:
+        ValueError: there is no such word.
+    """
+    has_heads = bool(tables) and len(tables[0].shape) > 2
+    files = _WITH_HEADS if has_heads else _WITHOUT_HEADS
+    if word not in files:
+        raise ValueError(f"kind is {word!r}; expected one of {', '.join(files)}")
+    stem = files[word]
+    kind: SchemeKind = getattr(import_module(f"pe_inspect.kinds.{stem}"), stem.upper())
+    return kind
 
 
 def _of(table: LayerPE) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Notion
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.kinds.steps import Notion
 
 __all__ = ["Received", "normalised", "received"]
 

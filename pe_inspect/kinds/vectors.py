@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pe_inspect.kinds.affinity import AffinityDefinition
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE
-from pe_inspect.kinds.scheme_kind import HeldScheme, Kind, SchemeKind
-from pe_inspect.kinds.steps import Step, fitting, without_norms
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Step, fitting, without_norms
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, HeldScheme, Kind, SchemeKind
 
 __all__ = ["VECTORS", "Vectors"]
 

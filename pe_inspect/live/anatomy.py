@@ -137,6 +137,8 @@ class _Reading:
 
     def first_norm(self, blocks: tuple[BlockParts, ...]) -> nn.Module | None:
         """Return the last norm ahead of the first block, where it is over all of its tokens."""
+        if not blocks:
+            return None
         before: list[_Ran] = []
         for event in self.ran:
             if not isinstance(event, _Ran) or event.path.startswith(f"{blocks[0].path}."):

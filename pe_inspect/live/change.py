@@ -39,12 +39,24 @@ class Change:
     mean: bool = False
 
     def order(self, patches: int) -> Int[torch.Tensor, " patches"] | slice:
-        """Return, for each of so many patches, the place that it is told."""
+        """Return, for each of so many patches, the place that it is told.
+
+        Raises:
+            NotApplicable: the permutation is of another number of patches.
+        """
         if self.permutation is not None:
+            self._check_places(patches)
             return torch.tensor(self.permutation)
         if self.seed is None:
             return slice(None)
         return torch.from_numpy(np.random.default_rng(self.seed).permutation(patches))
+
+    def _check_places(self, patches: int) -> None:
+        if self.permutation is not None and len(self.permutation) != patches:
+            raise NotApplicable(
+                f"it moves {len(self.permutation)} patches, and positions here are of {patches}: "
+                "a window, or another stage"
+            )
 
     def rows(
         self, table: Float[torch.Tensor, "*tables rows dim"], prefix: int

@@ -14,11 +14,12 @@ from typing import Any, Final
 import torch
 from torch.nn import functional
 
-from pe_inspect.arrays import Float, Int
+from pe_inspect.arrays import Float, Int, Shaped
 
 __all__ = ["Attended", "listening"]
 
 _SOFTMAXES: Final = ((torch, "softmax"), (torch.Tensor, "softmax"), (functional, "softmax"))
+FORBIDDEN: Final = -80.0  # added to a logit; e to that is nothing beside any other
 _FEWEST_AXES: Final = 4  # batch, heads, queries, keys
 
 
@@ -59,6 +60,17 @@ class Attended:
             return self.eager[:, :, queries].float()
         product = self.products(queries)
         return product if self.added is None else product + self.added_to(queries)
+
+    def allowed(
+        self, queries: Int[torch.Tensor, " some"] | slice = slice(None)
+    ) -> Shaped[torch.Tensor, "..."]:
+        """Return which keys some queries may attend to: no mask of −∞, or of Swin's −100."""
+        if self.eager is not None:
+            logits = self.eager[:, :, queries]
+            return logits > logits.amax(dim=-1, keepdim=True) + FORBIDDEN
+        if self.added is None:
+            return torch.ones((), dtype=torch.bool, device=_floats(self.q).device)
+        return self.added_to(queries) > FORBIDDEN
 
     def products(
         self, queries: Int[torch.Tensor, " some"] | slice = slice(None)

@@ -18,6 +18,7 @@ from pe_inspect.loading.byte_source import hash_of
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 
 CONFIG: Final = "config.json"
+_SCALARS: Final = (str, int, float, bool, type(None))
 
 BUFFERS: Final = frozenset({
     "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
@@ -48,6 +49,12 @@ class StoredTensor:
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    def named(self, key: str) -> StoredTensor:
+        """The same tensor under its name in the file."""
+        if self.key == key:
+            return self
+        return StoredTensor(key, self.shape, self.dtype, self.read, self.storage)
 
     @property
     def is_floating(self) -> bool:
@@ -197,6 +204,11 @@ class Checkpoint:
 def _is_buffer(key: str) -> bool:
     is_fixed = key.endswith("pos_embedding.pos_embedding")  # s-chh's sines; learned is .weight
     return is_fixed or key.rpartition(".")[2] in BUFFERS
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one that metadata keep as it is."""
+    return type(value) in _SCALARS
 
 
 def tensor_in_memory(key: str, value: Any) -> StoredTensor:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading.checkpoint import StoredTensor
-from pe_inspect.loading.tree import named
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["StateDict", "find_state_dict", "weights_in"]
@@ -63,7 +62,7 @@ def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateD
         UsageError: nothing is called `wanted`; the message offers what there is.
     """
     if isinstance(tree, StoredTensor):
-        lone = named(tree, tree.key or LONE_TENSOR)
+        lone = tree.named(tree.key or LONE_TENSOR)
         return StateDict({LONE_TENSOR: lone}, {}, (f"a lone tensor is taken for {LONE_TENSOR}",))
     root = _children(tree)
     if not _holds_tensors(root):
@@ -173,7 +172,7 @@ def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
-    tensors = {name: named(tensor, name) for name, tensor in _walk(node)}
+    tensors = {name: tensor.named(name) for name, tensor in _walk(node)}
     in_params = {
         name.removeprefix("params/"): tensor
         for name, tensor in tensors.items()
@@ -220,7 +219,7 @@ def _group(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The tensors whose names start with `prefix.`, without it."""
     start = prefix.removesuffix(".") + "."
     return {
-        name[len(start) :]: named(part, name)
+        name[len(start) :]: part.named(name)
         for name, part in node.items()
         if name.startswith(start) and isinstance(part, StoredTensor)
     }

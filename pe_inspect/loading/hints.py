@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pe_inspect.loading.checkpoint import Hints
-from pe_inspect.loading.config_grids import stated_grid
 
 __all__ = ["hints_from", "outranked"]
 
@@ -50,9 +49,18 @@ def hints_from(settings: Mapping[str, Any], origin: str, tower: str | None = Non
     }
     arch = _architecture(settings)
     found |= {"arch": arch} if arch else {}
-    grid = next((grid for grid in map(stated_grid, sections) if grid), None)
+    grid = next((grid for grid in map(_own_grid, sections) if grid), None)
     found |= {"grid_size": grid} if grid else {}
     return Hints(**found, origins=dict.fromkeys(found, origin))
+
+
+def _own_grid(settings: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The grid by the rule of a Hugging Face model, whose configuration names its type."""
+    if "model_type" not in settings:
+        return None
+    from pe_inspect.loading.config_grids import stated_grid
+
+    return stated_grid(settings)
 
 
 def _sections(settings: Mapping[str, Any], tower: str) -> list[Mapping[str, Any]]:

@@ -18,15 +18,11 @@ _MARKS: Final = (
     ("compressed-tensors", re.compile(r".*\.weight_packed")),
     ("float8 or int8 with scales", re.compile(r".*\.weight_scale(?:_inv)?")),
 )
-# Where none of their last words is in a name, no mark is.
-_ANY_MARK: Final = re.compile(
-    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s))"
-)
 
 
 def quantised_note(names: Iterable[str], config: Any = None) -> tuple[str, ...]:
     """Return a note where the file's names, or its config.json, say that it is quantised."""
-    known = list(filter(_ANY_MARK.search, names))
+    known = list(names)
     found = ((tool, [name for name in known if mark.fullmatch(name)]) for tool, mark in _MARKS)
     tool, marks = next(((tool, names) for tool, names in found if names), ("", []))
     said = _named_tool(config)

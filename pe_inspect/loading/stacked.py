@@ -25,8 +25,6 @@ def unstacked(
 
     A stack whose arrays disagree about the number of blocks is left as it is.
     """
-    if not any("encoderblock/" in name for name in tensors):
-        return dict(tensors), ()
     depths = _depths(tensors)
     split: dict[str, StoredTensor] = {}
     for name, tensor in tensors.items():

@@ -19,7 +19,6 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import decode, is_known, itemsize
-from pe_inspect.loading.zip_archive import LOCAL_HEADER, after_local_header, read_member
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -89,6 +88,8 @@ class Span:
 
     def _read_into(self, buffer: bytearray, position: int) -> int:
         if self.member:
+            from pe_inspect.loading.zip_archive import read_member
+
             return read_member(self.source, self.member, position, buffer)
         with _opened(self.source) as file:
             file.seek(self._start(file) + position)
@@ -97,6 +98,8 @@ class Span:
     def _start(self, file: BufferedReader) -> int:
         if self.header is None:
             return 0
+        from pe_inspect.loading.zip_archive import after_local_header
+
         return after_local_header(file, self.header)
 
 
@@ -112,6 +115,8 @@ def member_span(info: ZipInfo, source: ByteSource) -> Span:
         if info.file_size > HIGHEST_RATIO * info.compress_size:
             raise ValueError(f"{info.filename} claims to unpack to {info.file_size} bytes")
         return Span(source, 0, info.file_size, member=info.filename)
+    from pe_inspect.loading.zip_archive import LOCAL_HEADER
+
     end = info.header_offset + LOCAL_HEADER.size + len(info.filename) + info.file_size
     if end > source.size:
         raise UnreadableCheckpoint(

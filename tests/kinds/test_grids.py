@@ -10,8 +10,7 @@ from pe_inspect.analysis.similarity import similarity
 from pe_inspect.commands.shell.describe import as_json
 from pe_inspect.diagnosis.doctor import doctor
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.grids import checked_grid
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, checked_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 QUESTIONS = {

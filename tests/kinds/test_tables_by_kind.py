@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import pe_inspect
-from pe_inspect.kinds.all_kinds import COMPUTED_BIAS, KINDS, RESPONSE, VECTORS, kind_of
+from pe_inspect.kinds.all_kinds import COMPUTED_BIAS, KINDS, RESPONSE, VECTORS
 from pe_inspect.kinds.parts import LayerPE
-from pe_inspect.kinds.scheme_kind import SchemeKind
+from pe_inspect.kinds.scheme_kind import SchemeKind, kind_of
 
 HOME = Path(pe_inspect.__file__).parent
 WORDS = {kind.word for kind in KINDS}

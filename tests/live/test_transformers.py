@@ -13,6 +13,7 @@ from transformers import AutoModel, models
 
 import pe_inspect as pei
 from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.extras import MissingLibrary
 from pe_inspect.live.change import Change, NotApplicable
 from pe_inspect.live.host import Host, host_of
 from pe_inspect.live.rebuild import CannotRebuild, rebuild
@@ -196,7 +197,7 @@ def test_an_unknown_model_type_and_foreign_weights_are_refused(folder, tmp_path)
 
 def test_without_transformers_it_is_said_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(CannotRebuild, match=r"pip install 'pe-inspect\[hf\]'"):
+    with pytest.raises(MissingLibrary, match=r"pip install 'pe-inspect\[hf\]'"):
         rebuild(pei.load(folder("vit")[0]))
 
 

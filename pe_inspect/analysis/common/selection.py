@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import TypeAlias
 
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.parts import Notion, Step
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.kinds.steps import Notion, Step
 from pe_inspect.kinds.tables_by_layer import Received, received
 from pe_inspect.registry import did_you_mean
 

@@ -23,8 +23,9 @@ from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition
+from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -15,7 +15,8 @@ from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
 from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, SourceTable
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.analysis.interpolate.two_grids import SourceTable
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.layouts import put_back, source_grid, target_shape

@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 
 from pe_inspect.analysis.interpolate.directions import Directions
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, covering, row_norms
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.analysis.interpolate.two_grids import covering, row_norms
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.scheme_kind import SchemeKind

@@ -13,8 +13,8 @@ import numpy as np
 
 from pe_inspect.analysis.common.numbers import mean_of, unit_rows
 from pe_inspect.arrays import Float, Float32, Int
+from pe_inspect.kinds.parts import Notion
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-from pe_inspect.kinds.steps import Notion
 from pe_inspect.kinds.tables_by_layer import normalised
 
 __all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pe_inspect.analysis.common.map_statistics import LayerStatistics
 from pe_inspect.analysis.common.sentences import number_text, sentence
-from pe_inspect.kinds.affinity import AffinityDefinition
+from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 __all__ = ["finding_of"]
 

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pe_inspect._version import __version__
-
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import PositionEmbedding
 
@@ -52,6 +50,8 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on; nothing is imported for it."""
+    from pe_inspect._version import __version__
+
     found = {"pe_inspect": __version__, "python": platform.python_version()}
     return {**found, **{name: _version(name) for name in LIBRARIES}}
 

@@ -16,14 +16,14 @@ from pe_inspect.commands.shell.describe import (
     number,
     versions,
 )
-from pe_inspect.commands.shell.locate import locate
+from pe_inspect.commands.shell.locate import is_remote, locate
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Reading, Source, Terminal
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
-from pe_inspect.commands.shell.transfers import transfers
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
-from pe_inspect.files import OutputFolder
 
 if TYPE_CHECKING:
+    from pe_inspect.commands.shell.transfers import Transfers
+    from pe_inspect.files import OutputFolder
     from pe_inspect.kinds.position_embedding import PositionEmbedding
     from pe_inspect.loading import Checkpoint
 
@@ -134,7 +134,7 @@ def open_subject(
     from pe_inspect.loading import ChangedMeanwhile, load
 
     def opened() -> OpenedCheckpoint:
-        with transfers(quiet=terminal.quiet) as progress:
+        with _transfers(located.source, quiet=terminal.quiet) as progress:
             checkpoint = load(
                 located.source,
                 hints=reading.hints(),
@@ -155,6 +155,15 @@ def open_subject(
         return opened()
     except ChangedMeanwhile:
         return opened()
+
+
+def _transfers(source: str, *, quiet: bool) -> AbstractContextManager[Transfers | None]:
+    """Return what `load` is to tell of transfers: a file of this machine makes none."""
+    if not is_remote(source):
+        return nullcontext()
+    from pe_inspect.commands.shell.transfers import transfers
+
+    return transfers(quiet=quiet)
 
 
 def described(subject: OpenedCheckpoint) -> dict[str, Any]:
@@ -184,6 +193,8 @@ def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
 
 def output_folder(output: Output, name: str) -> OutputFolder:
     """Return the folder of --out, else reports/<checkpoint name>/."""
+    from pe_inspect.files import OutputFolder
+
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 

@@ -10,7 +10,7 @@ from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch, px
 from pe_inspect.diagnosis.readings import Readings, RowDivision
 from pe_inspect.errors import UsageError
-from pe_inspect.families.reading.bias import CLS_ROWS
+from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 

@@ -10,12 +10,13 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.families.reading.bias import CLS_ROWS
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tensors import answered_once
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["TABLE", "BiasTable", "find_bias_tables"]
+__all__ = ["CLS_ROWS", "TABLE", "BiasTable", "find_bias_tables"]
+
+CLS_ROWS: Final = 3  # BEiT's last: CLS asks a patch, a patch asks CLS, CLS asks itself
 
 TABLE: Final = "relative_position_bias_table"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from pe_inspect.families.reading.names import block_of, in_order
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import Join, Kind, LayerPE, PositionEmbedding, Relation
 
-__all__ = ["Place", "num_prefix_tokens", "places", "scheme"]
+__all__ = ["Place", "is_depthwise", "num_prefix_tokens", "places", "scheme"]
+
+_AXES: Final = 4  # (channels, 1, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ def _split(path: str) -> tuple[str, str]:
 
 def _rank(layer: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"\d+.*", "", layer), in_order(layer)
+
+
+def is_depthwise(shape: tuple[int, ...], axes: int = _AXES) -> bool:
+    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
+
+    Args:
+        shape: of the weight.
+        axes: how many it has; a 3-D convolution has one more.
+    """
+    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
 
 
 def num_prefix_tokens(trunk: Trunk) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.arch import build, timm_name
 from pe_inspect.families.reading.bias_tables import find_bias_tables
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.names import in_order
@@ -65,6 +64,8 @@ def refuse_other_arch(trunk: Trunk) -> None:
     blocks = trunk.depth
     if not trunk.hints.is_flag("arch") or not blocks:
         return
+    from pe_inspect.families.reading.arch import build, timm_name
+
     named = Trunk(Checkpoint.from_state_dict(build(timm_name(trunk.hints)).state_dict()))
     if named.depth != blocks:
         _refuse_arch(trunk, f"{named.depth or 'no'} blocks", str(blocks))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pe_inspect.families.reading import arch as _arch
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tensors import Match, NamedTensors, answered_once
 from pe_inspect.kinds.position_embedding import LayerNormParams
@@ -200,10 +199,16 @@ def epsilon(trunk: NamedTensors) -> tuple[float, str]:
     hints, say = trunk.hints, partial("eps {:g} {}".format)
     if hints.ln_eps is not None:
         return hints.ln_eps, say(hints.ln_eps, f"from {trunk.hints.origin('ln_eps')}")
-    if trunk.hints.is_flag("arch") and (eps := _arch.norm_eps(trunk)) is not None:
+    if trunk.hints.is_flag("arch") and (eps := _of_architecture(trunk)) is not None:
         return eps, say(eps, f"from --arch {hints.arch}")
     eps = TORCH_EPS if _is_tensorflow_s_maxvit(trunk) else _by_names(trunk)
     return eps, say(eps, "assumed (no checkpoint stores it): --ln-eps")
+
+
+def _of_architecture(trunk: NamedTensors) -> float | None:
+    from pe_inspect.families.reading.arch import norm_eps
+
+    return norm_eps(trunk)
 
 
 def _is_tensorflow_s_maxvit(trunk: NamedTensors) -> bool:
@@ -218,6 +223,8 @@ def _by_names(trunk: NamedTensors) -> float:
             return eps
     if not trunk.blocks:
         return TORCH_EPS
+    from pe_inspect.families.reading.arch import looks_like_dinov3
+
     names = trunk.names
     has_rms_norms = "blocks.0.norm1.weight" in names and "blocks.0.norm1.bias" not in names
-    return TORCH_EPS if _arch.looks_like_dinov3(trunk) and not has_rms_norms else USUAL_EPS
+    return TORCH_EPS if looks_like_dinov3(trunk) and not has_rms_norms else USUAL_EPS

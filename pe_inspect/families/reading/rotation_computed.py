@@ -10,6 +10,7 @@ import numpy as np
 from pe_inspect.arrays import Float
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import rope_of, rotary_table, unwrapped
+from pe_inspect.families.reading.config import DINOV3, computes_rotations, vision_config
 from pe_inspect.families.reading.rotation import (
     PAIRINGS,
     Rotation,
@@ -20,10 +21,8 @@ from pe_inspect.families.reading.rotation import (
 )
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["from_architecture", "from_config", "from_dinov3", "has_config"]
+__all__ = ["from_architecture", "from_config", "from_dinov3"]
 
-_DINOV3: Final = "dinov3_vit"
-_PIXTRAL: Final = "pixtral"
 _DINOV3_BASE: Final = 100.0
 _PIXTRAL_BASE: Final = 10000.0
 
@@ -42,19 +41,14 @@ def from_dinov3(trunk: Trunk, model: Any) -> Rotation | None:
     return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["half"]))
 
 
-def has_config(trunk: Trunk) -> bool:
-    """Whether a config.json of transformers names a rotary model that stores nothing."""
-    return _config(trunk).get("model_type") in (_DINOV3, _PIXTRAL)
-
-
 def from_config(trunk: Trunk, model: Any) -> Rotation | None:
     """Compute what transformers' DINOv3 and Pixtral compute, from their config.json."""
-    if not has_config(trunk):
+    if not computes_rotations(trunk):
         return None
-    config, hints = _config(trunk), trunk.hints
+    config, hints = vision_config(trunk), trunk.hints
     head_dim = _head_dim(trunk, config)
     grid, notes = grid_of(trunk, model, "config.json")
-    is_dinov3 = config["model_type"] == _DINOV3
+    is_dinov3 = config["model_type"] == DINOV3
     base = hints.rope_theta or (_DINOV3_BASE if is_dinov3 else _PIXTRAL_BASE)
     if is_dinov3:
         periods = base ** (4 * np.arange(head_dim // 4) / head_dim)
@@ -64,12 +58,6 @@ def from_config(trunk: Trunk, model: Any) -> Rotation | None:
     said = f"computed from config.json: {config['model_type']}, base {base:g}, {head_dim} channels"
     layers = same_for_all(trunk, angles)
     return Rotation(layers, grid, stored=False, notes=(said, *notes, PAIRINGS["half"]))
-
-
-def _config(trunk: Trunk) -> Mapping[str, Any]:
-    """Return the config.json of the vision tower; a model of two towers nests it."""
-    nested = trunk.config.get("vision_config")
-    return nested if isinstance(nested, dict) else trunk.config
 
 
 def _head_dim(trunk: Trunk, config: Mapping[str, Any]) -> int:

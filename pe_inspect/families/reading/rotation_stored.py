@@ -6,6 +6,7 @@ Each reader returns `None` where the file is not of its sort.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ from pe_inspect.families.reading.rotation import (
 )
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["from_eva02", "from_mixed", "from_mixed_blocks", "from_schh", "from_swin"]
+__all__ = ["READERS"]
 
 USUAL_HEAD_DIM: Final = 64
 _ZERO: Final = 1e-4  # the cosine of π/2 is not quite zero in float32
@@ -229,3 +230,42 @@ def _patches_only(trunk: Trunk, key: str, rows: int) -> Layout:
             "leaves some over. Pass the --grid-size of the patches."
         )
     return where
+
+
+def from_vit_nd(trunk: Trunk, model: Any) -> Rotation | None:
+    """Read the fixed frequencies of lucidrains' ViTND, (heads, head_dim / 2, 2): rows, columns."""
+    key = trunk.names.get("rotary_emb.freqs", "")
+    shape = trunk.shape(key) if key else ()
+    if len(shape) != 3 or shape[2] != 2:
+        return None
+    grid, notes = grid_of(trunk, model, key)
+    positions = np.indices(grid).reshape(2, -1).T.astype(np.float32)
+    angles = positions @ trunk.float32(key).swapaxes(1, 2)
+    said = (*notes, PAIRINGS["half"])
+    return Rotation(same_for_all(trunk, angles), grid, (key,), notes=said)
+
+
+def from_rvt(trunk: Trunk, model: Any) -> Rotation | None:
+    """Read the fixed scales of lucidrains' RvT, whose rows, then columns, go from -π to π."""
+    key = trunk.names.get("transformer.pos_emb.scales", "")
+    if not key or len(trunk.shape(key)) != 1:
+        return None
+    grid, notes = grid_of(trunk, model, key)
+    scales = np.pi * trunk.float32(key)
+    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid), indexing="ij")
+    angles = np.concatenate([axis.reshape(-1, 1) * scales for axis in axes], axis=1)
+    unsure = "the scales are stored even where the model was built with use_rotary=False"
+    layers = same_for_all(trunk, angles.astype(np.float32)[None])
+    return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["interleaved"], unsure))
+
+
+READERS: Final[tuple[Callable[[Trunk, Any], Rotation | None], ...]] = (
+    from_schh,
+    from_mixed,
+    from_mixed_blocks,
+    from_swin,
+    from_eva02,
+    from_vit_nd,
+    from_rvt,
+)
+"""In the order in which they are asked."""

@@ -20,8 +20,9 @@ from pe_inspect.kinds.joins import JOINS
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["StoredVectors", "stored_vectors", "vectors"]
+__all__ = ["StoredVectors", "is_sinusoidal", "stored_vectors", "vectors"]
 
+NORM_TOLERANCE: Final = 0.01  # relative; bfloat16 rounds each of D values by up to 0.4 %
 NOT_PUBLIC: Final = (
     "no code of PVG / MPVG (arXiv 2502.02919) is public: that its norms are called pe_norm is "
     "this project's reading"
@@ -55,6 +56,15 @@ def stored_vectors(trunk: Trunk) -> tuple[StoredVectors, ...]:
         StoredVectors(tables, tuple(table.read(trunk) for table in tables))
         for tables in find_groups(trunk)
     )
+
+
+def is_sinusoidal(table: Float32[np.ndarray, "tokens embed_dim"]) -> bool:
+    """Whether every row has squared norm D/2; rows of zeros, as CLS rows are, do not count."""
+    if table.shape[1] % 2 or not np.isfinite(table).all():
+        return False
+    norms = np.square(table, dtype=np.float64).sum(axis=1)
+    moving, wanted = norms[norms > 0], table.shape[1] / 2
+    return moving.size > 0 and bool(np.all(np.abs(moving - wanted) <= NORM_TOLERANCE * wanted))
 
 
 def vectors(

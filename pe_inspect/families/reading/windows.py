@@ -10,8 +10,8 @@ import numpy as np
 
 from pe_inspect.arrays import Int
 from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
-from pe_inspect.families.reading.bias import CLS_ROWS, cls_tokens, offset_index, windows_of
-from pe_inspect.families.reading.bias_tables import TABLE, BiasTable
+from pe_inspect.families.reading.bias import cls_tokens, offset_index, windows_of
+from pe_inspect.families.reading.bias_tables import CLS_ROWS, TABLE, BiasTable
 from pe_inspect.families.reading.grid import image_grid, stated_by_image, x
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.norms import BIAS_NORM

@@ -18,8 +18,8 @@ from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tokens import extra_tokens
 from pe_inspect.families.structure.values import best_reading
 from pe_inspect.families.structure.words import says_axis
-from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
 
 __all__ = ["bias_embedding", "has_window", "offset_index"]

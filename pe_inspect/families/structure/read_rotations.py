@@ -16,8 +16,8 @@ from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.rotations import StoredRotation
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tokens import extra_tokens
-from pe_inspect.kinds.grids import checked_grid
 from pe_inspect.kinds.held_values import frozen_array
+from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["grids_of", "rotation_embedding"]

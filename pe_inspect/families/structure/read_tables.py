@@ -11,7 +11,8 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.sincos import is_sinusoidal, one_dimensional
+from pe_inspect.families.reading.sincos import one_dimensional
+from pe_inspect.families.reading.vectors import is_sinusoidal
 from pe_inspect.families.structure.grids import (
     Evidence,
     Reading,
@@ -26,7 +27,7 @@ from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tables import TableCandidate
 from pe_inspect.families.structure.tokens import ExtraTokens, extra_tokens
 from pe_inspect.families.structure.towers import Kernel
-from pe_inspect.kinds.grids import checked_grid
+from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["DecidedTable", "decided_tables", "embedding_of", "tables_embeddings"]

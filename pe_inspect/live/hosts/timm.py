@@ -73,7 +73,7 @@ class TimmHost(CommonHost):
         Raises:
             NotApplicable: neither the model nor its checkpoint says how large a patch is.
         """
-        embed = getattr(model, "patch_embed", None)
+        embed = next((m for m in model.modules() if hasattr(m, "patch_size")), None)
         said = next((pe.patch_size for pe in tables if pe.patch_size is not None), None)
         patch = getattr(embed, "patch_size", None) or said
         if patch is None:

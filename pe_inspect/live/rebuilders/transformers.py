@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pe_inspect.extras import needed
 from pe_inspect.live.hosts.common import IMAGENET, Preprocessing
 from pe_inspect.live.weights import CannotRebuild
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -35,8 +36,8 @@ def transformers_model(checkpoint: Checkpoint) -> nn.Module:
     A classifier keeps its logits; of CLIP and SigLIP it is the vision tower.
 
     Raises:
-        CannotRebuild: transformers is not installed or does not know the model, or the weights
-            are not those of that model.
+        MissingLibrary: transformers is not installed.
+        CannotRebuild: it does not know the model, or the weights are not those of that model.
     """
     library = _library(checkpoint)
     config, model_class = _described(checkpoint, library)
@@ -62,13 +63,8 @@ def _config(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 def _library(checkpoint: Checkpoint) -> Any:
-    try:
+    with needed(f"{checkpoint.source}, a model of transformers,"):
         import transformers
-    except ImportError as error:
-        raise CannotRebuild(
-            f"{checkpoint.source} is a model of transformers, which is not installed. Run "
-            "pip install 'pe-inspect[hf]'."
-        ) from error
     return transformers
 
 

@@ -9,11 +9,10 @@ import json
 from pathlib import PurePath
 from typing import Any, Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint, printable, reason
 from pe_inspect.loading.byte_source import ByteSource, Folder, suffix_of
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
-from pe_inspect.loading.wording import printable, reason
 
 __all__ = ["WEIGHT_NAMES", "read_config"]
 

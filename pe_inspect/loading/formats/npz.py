@@ -9,7 +9,6 @@ from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.npy import array_header, lazy_array
 from pe_inspect.loading.tensor_bytes import member_span
-from pe_inspect.loading.tree import named
 from pe_inspect.loading.zip_archive import open_zip
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def read_npz(file: SourceFile) -> Contents:
             info.filename.removesuffix(".npy"): _member(archive, info, file)
             for info in archive.infolist()
         }
-    found = {key: named(tensor, key) for key, tensor in tensors.items()}
+    found = {key: tensor.named(key) for key, tensor in tensors.items()}
     return Contents(found, file.source, notes=_notes_on_opaque(found))
 
 

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any, Final
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import is_known, itemsize
@@ -23,8 +23,6 @@ from pe_inspect.loading.tensor_bytes import (
     unreadable_tensor,
     whole_tensor,
 )
-from pe_inspect.loading.tree import named
-from pe_inspect.loading.wording import reason
 
 LONGEST_HEADER: Final = 100_000_000  # the library's own limit
 
@@ -128,7 +126,7 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         raise damaged(source, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
     dtype = _DTYPES.get(code, code.lower())
     if not is_known(dtype):
-        return named(unreadable_tensor(shape, dtype, f"numbers of type {code}"), key)
+        return unreadable_tensor(shape, dtype, f"numbers of type {code}").named(key)
     if math.prod(shape) * itemsize(dtype) != end - begin:
         raise damaged(
             source,
@@ -139,7 +137,7 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         return whole_tensor(source, data.offset + begin, dtype, shape, key)
     span = Span(source, data.offset + begin, end - begin)
     try:
-        return named(lazy_tensor(span, dtype, shape), key)
+        return lazy_tensor(span, dtype, shape).named(key)
     except UnreadableCheckpoint as error:
         raise damaged(source, f"has a header that lies: {key} has {error}") from error
 

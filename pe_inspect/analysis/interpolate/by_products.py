@@ -1,67 +1,18 @@
-"""What is measured of a resampled table: read from the tables, or told by inner products."""
+"""What inner products tell of a resampled table, without making it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pe_inspect.analysis.interpolate.directions import Directions, cosines_of_queries
+from pe_inspect.analysis.interpolate.directions import cosines_of_queries
 from pe_inspect.analysis.interpolate.inner_products import InnerProducts
 from pe_inspect.arrays import Float, Int
 from pe_inspect.resampling.resampler import Matrices
 
-if TYPE_CHECKING:
-    from pe_inspect.analysis.interpolate.resampled import ResampledTable
-
-__all__ = ["ByProducts", "ByTables", "Seen", "covering", "row_norms"]
-
-
-@dataclass(frozen=True, eq=False)
-class ByTables:
-    """Read from the tables themselves: any method, any values."""
-
-    table: ResampledTable
-
-    @cached_property
-    def norms(self) -> Float[np.ndarray, "new_rows new_columns"]:
-        """The L2 norm of each new row."""
-        return row_norms(self.table.features)
-
-    @cached_property
-    def _made(self) -> Directions:
-        return Directions(self.table.features, self.norms)
-
-    @cached_property
-    def _back(self) -> Directions:
-        features = self.table.features_back
-        return Directions(features, row_norms(features))
-
-    @property
-    def query_map(self) -> Float[np.ndarray, "queries positions"]:
-        """Cosines of the target places that cover the source places' centres."""
-        return self._made.at(np.ix_(*self.table.covering)).query_map()
-
-    @property
-    def query_map_back(self) -> Float[np.ndarray, "queries positions"]:
-        """Cosines of the rows that come back."""
-        return self._back.query_map()
-
-    @property
-    def cosines_back(self) -> Float[np.ndarray, "rows columns"]:
-        """Cosine of each row that comes back with the source's."""
-        return self._back.cosines(self.table.source.directions)
-
-    @property
-    def errors_back(self) -> Float[np.ndarray, "rows columns"]:
-        """The L2 distance between the two."""
-        return row_norms(self.table.features_back - self.table.source.features)
-
-    def lagged(self, axis: int, lag: int) -> Float[np.ndarray, "rows columns"]:
-        """Cosines of the new rows that lie so many places apart on an axis."""
-        return self._made.lagged(axis, lag)
+__all__ = ["ByProducts", "covering", "row_norms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +99,6 @@ class ByProducts:
         under = float(np.linalg.norm(other.norms))
         over = np.sqrt(self.products.distance(self.matrices, other.matrices))
         return float(over / under) if under > 0 else float("nan")
-
-
-Seen: TypeAlias = ByTables | ByProducts
-"""Lengths and cosines of the rows of a resampled table, and of what comes back from it."""
 
 
 def row_norms(values: Float[np.ndarray, "rows columns channels"]) -> np.ndarray:
