@@ -203,7 +203,7 @@ def _of_two(
         return None
     width = block.width if block else 0
     rows, heads, axis = (first, last, 1) if first >= last else (last, first, 0)
-    if heads > _MOST_HEADS or (width and (heads > width or (width % heads and index is None))):
+    if heads > _MOST_HEADS or (width and heads > width):
         return None
     if index is not None and _is_distances(index, rows):
         return "distances", heads, rows, axis, ()

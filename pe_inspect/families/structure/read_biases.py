@@ -189,10 +189,10 @@ def _placed(structure: Structure, tensor: BiasTensor) -> _Placed:
         why = f"window {written(options[0])} of {tensor.tokens} tokens shown by the stored index"
         return _Placed(options[0], _prefix(tensor, options[0]), why)
     square = [window for window in options if len(set(window)) == 1]
-    by_values = _by_values(structure, tensor, options)
-    chosen = by_values or (square[0] if square else options[0] if len(options) == 1 else None)
+    by_values = None if square else _by_values(structure, tensor, options)
+    chosen = square[0] if square else by_values or (options[0] if len(options) == 1 else None)
     if chosen is not None:
-        who = "the values" if by_values and by_values not in square else f"{tensor.rows} rows"
+        who = "the values" if chosen == by_values else f"the {tensor.rows} rows"
         why = f"window {written(chosen)} inferred from {who} of the bias table"
         return _Placed(chosen, _prefix(tensor, chosen), why)
     listed = "; ".join(f"{written(w)} (--grid-size {'x'.join(map(str, w))})" for w in options[:40])

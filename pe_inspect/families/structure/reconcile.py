@@ -21,6 +21,7 @@ from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["reconciled"]
 
+_OF_GRIDS: Final = ("grid_size", "img_size", "num_prefix_tokens")
 _BINDING: Final = (
     *("grid_size", "img_size", "patch_size", "num_prefix_tokens", "num_heads", "join", "pe"),
     *("family", "arch", "embed_dim", "depth"),
@@ -123,11 +124,13 @@ def _found(structure: Structure) -> Iterator[_Found]:
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
     """Return structure's biases where their stored indices tell more than a reader saw."""
-    if pe.kind != "bias" or not own or not all(each.is_indexed for each in own):
+    if pe.kind != "bias" or not own:
+        return []
+    more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
+    if not more and not all(each.is_indexed for each in own):
         return []
     others = [each.read() for each in own]
     is_deep = any(other.grid_size is not None and len(other.grid_size) == 3 for other in others)
-    more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
     return others if is_deep or more else []
 
 
@@ -141,16 +144,24 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
-    is_said = structure.hints.grid_size is not None or structure.hints.img_size is not None
+    is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
-        return other
+        return _with_blocks_of(other, pe)
     if pe.grid_size and 1 in pe.grid_size and other.grid_size and 1 not in other.grid_size:
-        return other
+        return _with_blocks_of(other, pe)
     if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
-        return other
-    if other.depth > pe.depth:
-        return replace(pe, depth=other.depth, norms=other.norms)
-    return pe
+        return _with_blocks_of(other, pe)
+    return _with_blocks_of(pe, other)
+
+
+def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> PositionEmbedding:
+    """Return an embedding with the depth and the norms of whoever saw more blocks."""
+    surer = other if _blocks_with_norms(other) > _blocks_with_norms(pe) else pe
+    return replace(pe, depth=max(pe.depth, other.depth), norms=surer.norms)
+
+
+def _blocks_with_norms(pe: PositionEmbedding) -> int:
+    return len({norm.layer for norm in pe.norms if norm.layer})
 
 
 def _with_questions(
