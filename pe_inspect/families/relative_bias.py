@@ -18,6 +18,7 @@ from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 def _refuse_other_join(trunk: Trunk, join: Join) -> None:
     said = trunk.hints.join
     if said not in (None, join) and trunk.hints.is_flag("join"):
-        which = "a norm over the keys" if join == "lape" else "no norm over the keys"
+        which = "a norm over the keys" if JOINS[join].is_recurrent else "no norm over the keys"
         raise AmbiguousCheckpoint(
             f"--join {said} contradicts {trunk.source}: its relative bias has {which}, which "
             f"is join={join}. Leave --join out."

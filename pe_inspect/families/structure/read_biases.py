@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isqrt, prod
 from typing import Final
@@ -45,9 +45,10 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
         AmbiguousCheckpoint: nothing decides on a window, or a table is of no form known here.
     """
     if group.form == "axes":
-        return _embedding(
+        made = _embedding(
             structure, group, "decomposed_relative", "relative", _by_axis(structure, group)
         )
+        return replace(made, relation=Relation("sum", "query-key"))
     placed = [_placed(structure, tensor) for tensor in group.tensors]
     layers = [
         layer
@@ -81,7 +82,6 @@ def _embedding(
         num_prefix_tokens=tokens.prefix if said is None else said,
         depth=_depth(structure, group),
         num_parameters=sum(t.named.size for t in group.tensors),
-        relation=Relation("sum", "query-key") if kind == "relative" else Relation(),
     )
 
 

@@ -108,5 +108,5 @@ def _unwrapped(angles: np.ndarray, grid: Grid) -> Float32[np.ndarray, "patches p
 def grids_of(embeddings: Iterable[PositionEmbedding]) -> Iterator[Grid]:
     """Yield the grids of embeddings that have one."""
     for pe in embeddings:
-        if pe.kind == "vectors" and pe.grid_size is not None:
+        if pe.scheme_kind.has_token_rows and pe.grid_size is not None:
             yield pe.grid_size

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
-from pe_inspect.families.structure.read_biases import bias_embedding, has_window
-from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -65,25 +63,36 @@ def reconciled(
         result += _surer(pe, [found[i] for i in own]) or [
             _mended(structure, pe, [found[i] for i in own])
         ]
-    open_questions: list[AmbiguousCheckpoint | UnreadableCheckpoint] = []
-    for i, each in enumerate(found):
-        if i not in used:
-            try:
-                result.append(each.read())
-            except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
-                open_questions.append(error)
-    if not any(pe.kind == "phases" for pe in result):
-        known = tuple(grids_of(result))
-        for rotation in structure.rotations:
-            try:
-                result.append(rotation_embedding(structure, rotation, known))
-            except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
-                open_questions.append(error)
+    open_questions = _read(result, [each.read for i, each in enumerate(found) if i not in used])
+    open_questions += _read(result, _rotations(structure, result))
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
     if not result and open_questions:
         raise open_questions[0]
     return _with_questions(_of_family(structure, result), open_questions)
+
+
+def _read(
+    result: list[PositionEmbedding], readings: Iterable[Read]
+) -> list[AmbiguousCheckpoint | UnreadableCheckpoint]:
+    """Add what can be read to `result`; return why the others cannot."""
+    open_questions: list[AmbiguousCheckpoint | UnreadableCheckpoint] = []
+    for read in readings:
+        try:
+            result.append(read())
+        except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
+            open_questions.append(error)
+    return open_questions
+
+
+def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Read]:
+    """Return how to read stored rotations, where no reader has found one."""
+    if not structure.rotations or any(pe.scheme_kind.holds_angles for pe in result):
+        return []
+    from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
+
+    known = tuple(grids_of(result))
+    return [partial(rotation_embedding, structure, each, known) for each in structure.rotations]
 
 
 def _answers(
@@ -112,6 +121,13 @@ def _found(structure: Structure) -> Iterator[_Found]:
             "shown by the values" in decided.why,
             decided.tokens.prefix,
         )
+    if structure.biases:
+        yield from _found_biases(structure)
+
+
+def _found_biases(structure: Structure) -> Iterator[_Found]:
+    from pe_inspect.families.structure.read_biases import bias_embedding, has_window
+
     for group in structure.biases:
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
@@ -124,7 +140,7 @@ def _found(structure: Structure) -> Iterator[_Found]:
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
     """Return structure's biases where their stored indices tell more than a reader saw."""
-    if pe.kind != "bias" or not own:
+    if not pe.scheme_kind.is_pairwise or pe.scheme_kind.is_computed or not own:
         return []
     more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
     if not more and not all(each.is_indexed for each in own):

@@ -64,13 +64,13 @@ class HookedHost(CommonHost):
     def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:
         """Let the model use resampled vectors, biases or rotations."""
         with ExitStack() as stack:
-            if pe.kind == "vectors":
+            if pe.scheme_kind.has_token_rows:
                 stack.enter_context(self._added(self._omega_of(resampled) - self.omega))
             elif pe.is_pairwise:
                 self._check_biases(resampled)
                 for module, table in zip(self._bias_modules, resampled.tables):
                     stack.enter_context(_answering(module, _constant(self._tensor(table.values))))
-            elif pe.kind == "phases" and self._turning:
+            elif pe.scheme_kind.holds_angles and self._turning:
                 made = self._tensor(resampled.tables[0].values[0])
                 turned = rotation_of(made, half=self._is_half(pe)).chunk(2, dim=-1)
                 stack.enter_context(
