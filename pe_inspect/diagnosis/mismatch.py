@@ -20,7 +20,7 @@ from pe_inspect.families.reading.patch import patch_size
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Wanted", "mismatch", "px"]
+__all__ = ["Wanted", "mismatch", "px", "written"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
@@ -149,7 +149,7 @@ def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading 
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
     if _is_only_larger(checkpoint, found, have, need):
-        return _written(checkpoint, need)
+        return written(checkpoint, need.grid_size)
     steps = []
     if have.grid_size != need.grid_size:
         steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
@@ -164,7 +164,7 @@ def _is_only_larger(checkpoint: Checkpoint, found: Readings, have: Reading, need
     return checkpoint.format != "state_dict" and same_prefix and have.grid_size != need.grid_size
 
 
-def _written(checkpoint: Checkpoint, need: Reading) -> str:
+def written(checkpoint: Checkpoint, grid_size: tuple[int, int]) -> str:
     """The command that writes the file at the other grid, as pasted into a shell."""
     source, flags = checkpoint.source, list[str]()
     for hint in ("grid_size", "num_prefix_tokens"):
@@ -172,7 +172,7 @@ def _written(checkpoint: Checkpoint, need: Reading) -> str:
             said = getattr(checkpoint.hints, hint)
             shown = "x".join(map(str, said)) if isinstance(said, tuple) else said
             flags += [f"--{hint.replace('_', '-')}", str(shown)]
-    grid = "x".join(map(str, need.grid_size))
+    grid = "x".join(map(str, grid_size))
     name = PurePath(source.rpartition(":")[2])
     suffix = name.suffix if name.suffix in SUFFIXES or checkpoint.path is None else ""
     target = f"{name.name.removesuffix(suffix) or 'model'}-{grid}{suffix or _suffix(checkpoint)}"

@@ -12,7 +12,9 @@ from timm.layers import resample_abs_pos_embed
 from pe_inspect.diagnosis.checks.expectation import expected_resolution, expected_rows
 from pe_inspect.diagnosis.checks.other_model import differences
 from pe_inspect.diagnosis.readings import Readings, file_readings, readings
+from pe_inspect.diagnosis.shape_words import shape_words
 from pe_inspect.errors import UsageError
+from pe_inspect.families import extract
 from pe_inspect.families.reading.grid import PrefixTokens
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
@@ -262,8 +264,6 @@ def test_a_number_that_no_grid_has_is_said_to_be_one():
 
 
 def against(mine, other):
-    from pe_inspect.families import extract
-
     return list(differences(mine, extract(mine), other, extract(other)))
 
 
@@ -320,3 +320,64 @@ def test_norms_that_one_lacks_are_named():
         }
     (finding,) = against(mine, Checkpoint.from_state_dict(state, source="y.pth"))
     assert finding.message == "The norms differ: x.pth lacks pe_norm."
+
+
+def loaded(state, source="y.pth"):
+    return Checkpoint.from_state_dict(state, source=source)
+
+
+def plus(given, **more):
+    return loaded({**{key: given.tensor(key) for key in given}, **more})
+
+
+def test_tensors_that_no_scheme_knows_are_compared_all_the_same():
+    mine = plus(checkpoint(), time_embed=np.ones((1, 8, 8), np.float32))
+    other = plus(checkpoint(), time_embed=np.ones((1, 96, 8), np.float32))
+    (finding,) = against(mine, other)
+    assert finding.code == "mismatch-position"
+    assert finding.message == (
+        "time_embed has shape (1, 8, 8) in y.pth, (1, 96, 8) in y.pth: 8 places here, 96 there."
+    )
+
+
+def test_every_way_in_which_a_shape_can_come_about_is_told():
+    assert shape_words((27, 16), (63, 16)) == (
+        "the offsets along an axis of 14 patches here, 32 there"
+    )
+    assert shape_words((2, 49), (2, 225)) == (
+        "the offsets along an axis of 25 patches here, 113 there or 7×7 here, 15×15 there"
+    )
+    assert shape_words((1, 197, 16), (1, 785, 16)).endswith("1 + 14×14 here, 1 + 28×28 there")
+    assert shape_words((4, 4), (9, 9)) == ""
+
+
+def test_what_is_none_of_position_is_counted_and_named():
+    mine = plus(checkpoint(), **{"head.weight": np.ones((5, 8), np.float32)})
+    other = plus(
+        checkpoint(), **{"head.weight": np.ones((3, 8), np.float32), "head.bias": np.ones(3)}
+    )
+    (finding,) = against(mine, other)
+    assert finding.code == "mismatch-tensors"
+    assert "1 tensor of other shapes (head.weight (5, 8) here, (3, 8) there)" in finding.message
+    assert "1 tensor missing (head.bias)" in finding.message
+
+
+def test_two_files_without_a_common_name_are_said_to_be():
+    mine, other = checkpoint(), loaded({"conv.weight": np.ones((2, 2))})
+    finding = list(differences(mine, extract(mine), other, ()))[1]
+    assert finding.code == "mismatch-name"
+    assert finding.message.startswith("None of the 7 names of x.pth (")
+
+
+def test_a_wrapper_on_one_side_is_named_with_the_lines_that_take_it_off(tmp_path):
+    from pe_inspect.loading import load
+
+    state = {key: torch.tensor(checkpoint().tensor(key)) for key in checkpoint()}
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "ddp.pth")
+    torch.save(state, tmp_path / "plain.pth")
+    (finding,) = against(load(tmp_path / "ddp.pth"), load(tmp_path / "plain.pth"))
+    assert finding.code == "mismatch-name"
+    assert finding.message.startswith("7 names differ by a wrapper: 'module.")
+    namespace = {"state": {f"module.{key}": value for key, value in state.items()}}
+    exec("\n".join(finding.mend.splitlines()[-3:-1]), namespace)
+    assert namespace["state"].keys() == state.keys()
