@@ -13,6 +13,7 @@ from pe_inspect.diagnosis.tensor_differences import (
     pattern_of,
     tensor_differences,
 )
+from pe_inspect.families.reading.grid import prefix_tokens
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -74,6 +75,19 @@ class Pair:
         if self.tensors.width is not None:
             sizes.setdefault("embed_dim", self.tensors.width)
         return {name: pair for name, pair in sizes.items() if all(pair) and pair[0] != pair[1]}
+
+    def lacking_tokens(self) -> list[str]:
+        """Return the tokens that the other has more of than the file: class tokens and their like.
+
+        They are of its width, with no number of a block in their names, and axes of one before it.
+        """
+        if prefix_tokens(self.there).total <= prefix_tokens(self.here).total:
+            return []
+        return [
+            name
+            for name, shape in self.tensors.missing.items()
+            if "token" in name or "embedding" in name or len(shape) == 3
+        ]
 
     def name_of(self, stored: str) -> str:
         """Return the name without wrappers of a tensor of the file that is examined."""

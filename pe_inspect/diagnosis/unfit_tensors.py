@@ -11,11 +11,11 @@ from pe_inspect.diagnosis.fields import listed
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.shape_words import is_position, shape_words
-from pe_inspect.diagnosis.tensor_differences import by_pattern
+from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["other_names", "other_tensors", "position_tensors"]
+__all__ = ["other_names", "other_tensors", "position_tensors", "renamed"]
 
 Shape = tuple[int, ...]
 MOST_NAMED: Final = 6
@@ -142,6 +142,42 @@ def _counted(names: list[str]) -> str:
 
 def _named(names: list[str]) -> str:
     return listed(list(by_pattern(names)), MOST_NAMED)
+
+
+def renamed(pair: Pair, told: frozenset[str]) -> Iterator[Explained]:
+    """Find a tensor that each file has under a name of its own: the only ones of their shape.
+
+    Shapes of one axis are left alone: all norms and biases have those.
+    """
+    lone = [
+        _by_shape({name: s for name, s in each.items() if name not in told and len(s) > 1})
+        for each in (pair.tensors.extra, pair.tensors.missing)
+    ]
+    for shape in lone[0].keys() & lone[1].keys():
+        here, there = (each[shape] for each in lone)
+        if len(here) == len(there) == 1 and "*" not in pattern_of(here[0]):
+            yield _other_name(pair, here[0], there[0], shape), frozenset((*here, *there))
+
+
+def _by_shape(shapes: Mapping[str, Shape]) -> dict[Shape, list[str]]:
+    groups: dict[Shape, list[str]] = defaultdict(list)
+    for name, shape in shapes.items():
+        groups[shape].append(name)
+    return groups
+
+
+def _other_name(pair: Pair, here: str, there: str, shape: Shape) -> Finding:
+    mine, other = pair.here.stored_key(here), pair.there.stored_key(there)
+    return Finding(
+        "mismatch-name",
+        mine,
+        f"{mine!r} in {pair.here.source} and {other!r} in {pair.there.source} are the only ones of "
+        f"shape {shape} that the other lacks: they may be one tensor under two names.",
+        f"{_STOPS}.",
+        f"state[{other!r}] = state.pop({mine!r})",
+        {"here": mine, "there": other},
+        "error",
+    )
 
 
 def other_tensors(pair: Pair, told: frozenset[str]) -> Iterator[Explained]:

@@ -243,7 +243,7 @@ def test_a_mismatch_is_explained_with_its_mend(run, save):
     )
 
 
-@pytest.mark.parametrize(("grid", "made"), [((6, 6), "8x8"), ((3, 4), "mended")])
+@pytest.mark.parametrize(("grid", "made"), [((6, 6), "8x8"), ((3, 4), "16x4")])
 def test_the_lines_that_mend_it_work_as_pasted(run, save, grid, made):
     stated = ["--grid-size", "x".join(map(str, grid)), "--num-prefix-tokens", 1]
     finding = run("doctor", save(grid=grid), *stated, "--expect", 65, "--json").json["findings"][0]

@@ -14,7 +14,7 @@ from pe_inspect.diagnosis.mismatch import Wanted, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.readings import Readings, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
-from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors
+from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.families.reading.grid import x
@@ -31,6 +31,11 @@ Embeddings = tuple[PositionEmbedding, ...]
 SAME: Final = 1e-2
 _NO_RESAMPLING: Final = (
     "None: the widths differ too (mismatch-width), and no resampling changes those."
+)
+
+_OTHER_CLASS: Final = (
+    "None by rows alone: the model also has {tokens}, which the file lacks: it is of another "
+    "class. Build the class that the file was saved from, or train these anew."
 )
 
 
@@ -148,8 +153,10 @@ def _rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
         if mine.rows != other.rows:
             wanted = Wanted(other.rows, pair.there.source, other.taken)
             finding = mismatch(pair.here, mine, wanted)
-            unlike = pair.is_unlike("bias" if mine.is_bias else "vectors")
-            finding = replace(finding, mend=_NO_RESAMPLING) if unlike else finding
+            if pair.is_unlike("bias" if mine.is_bias else "vectors"):
+                finding = replace(finding, mend=_NO_RESAMPLING)
+            elif lacking := pair.lacking_tokens():
+                finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))
             yield finding, pair.resized_with(pair.name_of(mine.key))
         elif pair.name_of(mine.key) != pair.name_there(other.key):
             names = frozenset({pair.name_of(mine.key), pair.name_there(other.key)})
@@ -217,7 +224,7 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
 
 
 _EXPLANATIONS: Final = (
-    _schemes, other_names, _sizes, _norms, _rows, _grids, position_tensors, other_tensors,
+    _schemes, other_names, _sizes, _norms, _rows, _grids, position_tensors, renamed, other_tensors,
 )  # fmt: skip
 
 

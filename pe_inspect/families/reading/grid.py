@@ -23,6 +23,7 @@ __all__ = [
     "Layout",
     "PrefixTokens",
     "Stated",
+    "class_token",
     "factor_pairs",
     "image_grid",
     "layout",
@@ -108,6 +109,12 @@ def prefix_tokens(checkpoint: Checkpoint) -> PrefixTokens:
         _count(checkpoint, _REGISTERS),
         known=len(checkpoint) > 1,
     )
+
+
+def class_token(checkpoint: Checkpoint) -> str | None:
+    """Return the checkpoint's name of its class token, where it holds one."""
+    names = trunk(checkpoint)
+    return next((names[name] for name in _CLS if name in names), None)
 
 
 def _count(checkpoint: Checkpoint, names: tuple[str, ...]) -> int:
