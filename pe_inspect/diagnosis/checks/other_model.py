@@ -8,15 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import Wanted, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.readings import Readings, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
 from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
-from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
-from pe_inspect.families import extract
 from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.layouts import source_grid
@@ -49,13 +47,9 @@ _OTHER_CLASS: Final = (
 def other_model(case: Case) -> Iterator[Finding]:
     """What keeps the weights out of the model of another checkpoint."""
     other = case.expected.other
-    if other is None:
-        return
-    try:
-        theirs = extract(other, with_sha256=False)
-    except (NoPositionEmbedding, AmbiguousCheckpoint):
-        theirs = ()
-    yield from differences(case.checkpoint, case.tables, other, theirs)
+    if other is not None:
+        theirs = opened(other, Expected()).tables
+        yield from differences(case.checkpoint, case.tables, other, theirs)
 
 
 def differences(
@@ -224,7 +218,7 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
 
 
 _EXPLANATIONS: Final = (
-    _schemes, other_names, _sizes, _norms, _rows, _grids, position_tensors, renamed, other_tensors,
+    _schemes, other_names, _sizes, _rows, _grids, _norms, position_tensors, renamed, other_tensors,
 )  # fmt: skip
 
 
