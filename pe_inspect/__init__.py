@@ -7,6 +7,9 @@
     result = pei.similarity(tables[0])
     pei.figure(result).savefig("similarity.png")
 
+A question takes whatever holds a position embedding: one of these tables, the checkpoint, a path
+or a name, a module or a state dict. Where it holds several, `family=` chooses.
+
 The names are resolved on first use: `import pe_inspect` loads neither torch nor matplotlib.
 """
 
@@ -15,14 +18,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect._version import __version__ as __version__
-
 if TYPE_CHECKING:
+    import torch
+
+    from pe_inspect._version import __version__ as __version__
+    from pe_inspect.analysis.attention import attention
+    from pe_inspect.analysis.contribution import contribution
+    from pe_inspect.analysis.evaluate import EvaluationResult
     from pe_inspect.analysis.evolution import evolution
-    from pe_inspect.analysis.interpolate import interpolate
-    from pe_inspect.analysis.layernorm import layernorm
-    from pe_inspect.analysis.similarity import similarity
-    from pe_inspect.baking.bake import bake
+    from pe_inspect.analysis.interpolate import InterpolationResult
+    from pe_inspect.analysis.layernorm import LayerNormResult
+    from pe_inspect.analysis.probe import probe
+    from pe_inspect.analysis.similarity import SimilarityResult
+    from pe_inspect.baking.bake import Baked
     from pe_inspect.diagnosis.doctor import doctor
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
@@ -33,15 +41,47 @@ if TYPE_CHECKING:
         UnsafeCheckpoint,
         UsageError,
     )
-    from pe_inspect.evaluation import evaluate
-    from pe_inspect.families import extract
     from pe_inspect.figures import figure
+    from pe_inspect.front.subject import Subject
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-    from pe_inspect.live.rebuild import rebuild
+    from pe_inspect.live.trace import trace
     from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.page import report
+    from pe_inspect.traces import Trace
+
+    # What a type checker sees of the functions that take any subject: `help` shows all of them.
+    def bake(subject: Subject, path: Any, *, family: str | None = None, **options: Any) -> Baked:
+        """Write the same checkpoint at another resolution."""
+
+    def evaluate(subject: Subject, *data: Any, **options: Any) -> EvaluationResult:
+        """Measure a checkpoint's accuracy, at other sizes and with positions changed."""
+
+    def extract(
+        subject: Subject, *, family: str | None = None, with_sha256: bool = True
+    ) -> tuple[PositionEmbedding, ...]:
+        """Return every position embedding that is there."""
+
+    def interpolate(
+        subject: Subject, *, family: str | None = None, **options: Any
+    ) -> InterpolationResult:
+        """Put every table of an embedding on another grid."""
+
+    def layernorm(
+        subject: Subject, *, family: str | None = None, **options: Any
+    ) -> LayerNormResult:
+        """Say what each norm holds, and what it does to the position embedding."""
+
+    def rebuild(subject: Subject, *, family: str | None = None) -> torch.nn.Module:
+        """Return a live module whose logits equal the original's."""
+
+    def similarity(
+        subject: Subject, *, family: str | None = None, **options: Any
+    ) -> SimilarityResult:
+        """Say how alike positions are, in every layer."""
+
 
 _HOMES = {
+    "__version__": "_version",
     "AmbiguousCheckpoint": "errors",
     "NoPositionEmbedding": "errors",
     "OutputError": "errors",
@@ -49,6 +89,7 @@ _HOMES = {
     "UnreadableCheckpoint": "errors",
     "UnsafeCheckpoint": "errors",
     "UsageError": "errors",
+    "Trace": "traces",
     "LayerNormParams": "kinds.position_embedding",
     "LayerPE": "kinds.position_embedding",
     "PositionEmbedding": "kinds.position_embedding",
@@ -56,17 +97,24 @@ _HOMES = {
     "Hints": "loading",
     "load": "loading",
     "extract": "families",
+    "attention": "analysis.attention",
     "bake": "baking.bake",
+    "contribution": "analysis.contribution",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation",
     "evolution": "analysis.evolution",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
+    "probe": "analysis.probe",
     "similarity": "analysis.similarity",
     "figure": "figures",
     "rebuild": "live.rebuild",
     "report": "page",
+    "trace": "live.trace",
 }
+
+_OF_AN_EMBEDDING = ("interpolate", "layernorm", "similarity")
+_OF_A_CHECKPOINT = ("bake", "evaluate", "extract", "rebuild")
 
 __all__ = [
     "AmbiguousCheckpoint",
@@ -78,10 +126,13 @@ __all__ = [
     "OutputError",
     "PEInspectError",
     "PositionEmbedding",
+    "Trace",
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "attention",
     "bake",
+    "contribution",
     "doctor",
     "evaluate",
     "evolution",
@@ -90,16 +141,33 @@ __all__ = [
     "interpolate",
     "layernorm",
     "load",
+    "probe",
     "rebuild",
     "report",
     "similarity",
+    "trace",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from pe_inspect.extras import needed
+
+    with needed(f"pe_inspect.{name}"):
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return _asked_of_anything(name, found)
+
+
+def _asked_of_anything(name: str, found: Any) -> Any:
+    """Return a public function that takes any subject; other names are as they are."""
+    if name not in (*_OF_AN_EMBEDDING, *_OF_A_CHECKPOINT):
+        return found
+    from pe_inspect.front import adapted
+
+    is_question = name in _OF_AN_EMBEDDING
+    ask = adapted.asked_of_any_embedding if is_question else adapted.asked_of_any_checkpoint
+    return ask(found)
 
 
 def __dir__() -> list[str]:

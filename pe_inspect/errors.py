@@ -15,6 +15,8 @@ A message is one to three plain lines: what was given, what was expected, what t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 __all__ = [
@@ -26,8 +28,15 @@ __all__ = [
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
+    "printable",
+    "reason",
+    "refusal",
+    "refused_as",
 ]
 
+
+LONGEST: Final = 120
+"""Characters of a stranger's file that a message shows."""
 
 HAS_FINDINGS: Final = 6
 """The exit code of `doctor` where something is wrong with the checkpoint, or does not fit."""
@@ -69,3 +78,38 @@ class AmbiguousCheckpoint(PEInspectError):
     """The checkpoint has several readings, or contradicts what the user said of it."""
 
     exit_code = 5
+
+
+class UndecidedGrid(AmbiguousCheckpoint):
+    """Several grids fit what was found, and what a reader knows does not decide between them."""
+
+
+def printable(text: str) -> str:
+    """Return words of a stranger's file without control characters, and not too long."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, in one line, or its name where it says nothing."""
+    lines = str(error).splitlines()
+    return printable(lines[0]) if lines and lines[0] else type(error).__name__
+
+
+@contextmanager
+def refused_as(kind: type[PEInspectError]) -> Iterator[None]:
+    """Let what the system refuses of a path end in one plain line, as an error of this kind.
+
+    Raises:
+        PEInspectError: of the kind; a folder cannot be searched, or a name is too long.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(refusal(error)) from error
+
+
+def refusal(error: OSError) -> str:
+    """Return which path the system refused, and why."""
+    reason = error.strerror or str(error)
+    return f"{error.filename} cannot be reached: {reason}. Check its name and its permissions."

@@ -13,30 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pe_inspect.errors import OutputError, PEInspectError
+from pe_inspect.errors import OutputError
 
-__all__ = ["OutputFolder", "refusal", "refused_as", "write_atomically"]
+__all__ = ["OutputFolder", "write_atomically"]
 
 MANIFEST: Final = ".pe-inspect.json"
-
-
-@contextmanager
-def refused_as(kind: type[PEInspectError]) -> Iterator[None]:
-    """Let what the system refuses of a path end in one plain line, as an error of this kind.
-
-    Raises:
-        PEInspectError: of the kind; a folder cannot be searched, or a name is too long.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise kind(refusal(error)) from error
-
-
-def refusal(error: OSError) -> str:
-    """Return which path the system refused, and why."""
-    reason = error.strerror or str(error)
-    return f"{error.filename} cannot be reached: {reason}. Check its name and its permissions."
 
 
 def write_atomically(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pe_inspect.errors import OutputError, UnreadableCheckpoint
-from pe_inspect.files import MANIFEST, OutputFolder, refused_as, write_atomically
+from pe_inspect.errors import OutputError, UnreadableCheckpoint, refused_as
+from pe_inspect.files import MANIFEST, OutputFolder, write_atomically
 
 
 def new_content(file):

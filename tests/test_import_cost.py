@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import pe_inspect
 from pe_inspect.commands import commands
 
 pytestmark = pytest.mark.subprocess
@@ -110,3 +112,35 @@ def test_info_of_a_file_reads_no_recipe_and_no_other_question(checkpoint):
 def test_info_loads_nothing_heavy(checkpoint, more):
     loaded = loaded_by("info", checkpoint, "--grid-size", "3x4", *more)
     assert loaded.isdisjoint({*HEAVY, "rich", "pydantic"})
+
+
+@pytest.fixture(scope="module")
+def own_modules_of_info():
+    """What `info` on a checkpoint that is shipped executes: all of it, and as Python times it."""
+    file = str(Path(pe_inspect.__file__).parents[1] / "checkpoints" / "cifar10-lape")
+    words = [sys.executable, "-X", "importtime", "-c", PROBE, "info", file]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    times, _, loaded = said.rpartition("LOADED")
+    timed = [line.rpartition("|")[2].strip() for line in times.splitlines()]
+    own = {name for name in loaded.split() if name.split(".")[0] == "pe_inspect"}
+    return own, [name for name in timed if name.split(".")[0] == "pe_inspect"]
+
+
+def test_info_executes_few_modules_of_its_own(own_modules_of_info):
+    own, timed = own_modules_of_info
+    assert len(timed) <= 50
+    assert len(own) <= 70
+
+
+def test_info_imports_only_the_kind_and_the_format_that_the_file_has(own_modules_of_info):
+    own, _ = own_modules_of_info
+    others = {"bias", "phases", "relative", "response", "computed_bias", "affinity", "offsets"}
+    assert own.isdisjoint({f"pe_inspect.kinds.{name}" for name in others})
+    formats = {name.split(".")[3] for name in own if name.count(".") == 3 and ".formats." in name}
+    assert formats == {"huggingface", "safetensors"}
+
+
+def test_info_imports_no_reading_of_a_scheme_that_the_file_lacks(own_modules_of_info):
+    own, _ = own_modules_of_info
+    absent = {"arch", "rotation", "rotation_stored", "windows", "kernels", "sincos", "named_model"}
+    assert own.isdisjoint({f"pe_inspect.families.reading.{name}" for name in absent})

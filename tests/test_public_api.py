@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -50,6 +51,30 @@ def test_every_error_knows_its_exit_code(name, code):
 def test_what_no_question_answered_with_is_no_figure():
     with pytest.raises(pei.UsageError, match="figure draws what a question answered with, not int"):
         pei.figure(3)
+
+
+@pytest.mark.parametrize(
+    ("old", "name", "new"),
+    [
+        ("position_embedding", "PositionEmbedding", "kinds.position_embedding"),
+        ("models.rebuild", "rebuild", "live.rebuild"),
+        ("analysis.doctor", "Diagnosis", "diagnosis.diagnosis"),
+    ],
+)
+def test_a_path_that_moved_gives_its_names_for_one_release(old, name, new):
+    module = importlib.import_module(f"pe_inspect.{old}")
+    said = rf"pe_inspect\.{re.escape(old)}\.{name} is pe_inspect\.{re.escape(new)}\.{name} now"
+    with pytest.warns(DeprecationWarning, match=said):
+        found = getattr(module, name)
+    assert found is getattr(importlib.import_module(f"pe_inspect.{new}"), name)
+    with pytest.raises(AttributeError):
+        module.nothing  # noqa: B018
+
+
+def test_an_old_path_is_no_question():
+    from pe_inspect.analysis import questions
+
+    assert "doctor" not in questions.stems()
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -37,6 +37,11 @@ class Result(Protocol):
         """The choices that the result was computed with, by their command-line names."""
         ...
 
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        ...
+
     def summary(self) -> dict[str, float]:
         """The result as a few numbers."""
         ...
@@ -47,5 +52,5 @@ class Result(Protocol):
 
 
 questions: Registry[Callable[..., Any]] = Registry(
-    "question", "pe_inspect.analysis", helpers=("common", "compare")
+    "question", "pe_inspect.analysis", helpers=("common", "compare", "doctor")
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.sentences import listed, sentence
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
@@ -199,6 +200,11 @@ class EvaluationResult(Shown):
             return math.nan
         return 1 - row.top1 / self.plain.top1
 
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return _finding(self)
+
     def summary(self) -> dict[str, float]:
         """The plain model's numbers; top-1 of every other condition, and of `native` by size."""
         plain = self.plain
@@ -283,3 +289,30 @@ def sized(res: tuple[int, int]) -> str:
 
 def _key(row: EvaluationRow) -> str:
     return f"alpha_{row.alpha:g}" if row.condition == "scaled" else row.condition
+
+
+def _finding(result: EvaluationResult) -> str:
+    plain = result.plain
+    whole = (
+        f"Top-1 is {accuracy_text(plain)} ± {100 * plain.standard_error:.1f} on {plain.count:,} "
+        f"test images of {result.dataset}"
+    )
+    return sentence([whole, *_changes_found(result), *_sizes_found(result)])
+
+
+def _changes_found(result: EvaluationResult) -> Iterator[str]:
+    changed = [f"{accuracy_text(row)} {row.name}" for row in result.ablations[1:]]
+    if changed:
+        yield f"with positions changed it is {listed(changed)}"
+
+
+def _sizes_found(result: EvaluationResult) -> Iterator[str]:
+    rows = [row for row in result.rows[1:] if (row.condition, row.method) == ("plain", "native")]
+    if rows:
+        at = [f"{accuracy_text(row)} at {row.res[0]}×{row.res[1]}" for row in rows]
+        yield f"by the model's own rule it is {listed(at)}"
+
+
+def accuracy_text(row: EvaluationRow) -> str:
+    """Write a row's top-1 in per cent with one decimal."""
+    return f"{100 * row.top1:.1f} %"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,15 +18,34 @@ from pe_inspect.baking.plan import BakePlan, BakeRequest, plan
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
-from pe_inspect.loading.rewriting import Edit
+from pe_inspect.loading.rewriting import TensorEdit
 from pe_inspect.resampling.target_grid import Size
 
 __all__ = ["Baked", "bake"]
 
 Grid = tuple[int, int]
+
+_TELLS_ITS_GRID: Final[Mapping[SchemeKind, bool]] = {
+    VECTORS: False,
+    BIAS: False,
+    PHASES: True,
+    RELATIVE: True,
+    RESPONSE: True,
+    COMPUTED_BIAS: True,
+}
+"""Whether the sides of an oblong grid can be read from a written file."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ def bake(
         )
     job = _Job(checkpoint, source, target, request, made, [*made.notes])
     written = _folder(job) if source.is_dir() else _file(job)
-    return Baked(written, made.new, made.old, _changed(checkpoint, made), tuple(job.notes))
+    return Baked(written, made.new, made.old, _changed_shapes(checkpoint, made), tuple(job.notes))
 
 
 @dataclass(frozen=True)
@@ -139,14 +158,14 @@ def _source_of(checkpoint: Checkpoint) -> Path:
     return downloaded(checkpoint.source)
 
 
-def _changed(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
+def _changed_shapes(checkpoint: Checkpoint, made: BakePlan) -> dict[str, Any]:
     return {
         checkpoint.stored_key(key): (checkpoint.shape(key), values.shape)
         for key, values in made.changes.items()
     }
 
 
-def _edits(job: _Job, held: Held) -> list[Edit]:
+def _edits(job: _Job, held: Held) -> list[TensorEdit]:
     """The edits of the copy that was read, and of every other one in the file."""
     edits = _of_plan(job.checkpoint, job.made)
     _refuse_unplaced(edits)
@@ -157,11 +176,11 @@ def _edits(job: _Job, held: Held) -> list[Edit]:
     return edits
 
 
-def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[Edit]:
-    return [Edit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
+def _of_plan(checkpoint: Checkpoint, made: BakePlan) -> list[TensorEdit]:
+    return [TensorEdit(checkpoint.tensors[key], values) for key, values in made.changes.items()]
 
 
-def _refuse_unplaced(edits: Sequence[Edit]) -> None:
+def _refuse_unplaced(edits: Sequence[TensorEdit]) -> None:
     for edit in edits:
         is_torch = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "torch"
         is_slice = isinstance(edit.tensor.storage, tuple) and edit.tensor.storage[0] == "slice"
@@ -173,7 +192,7 @@ def _refuse_unplaced(edits: Sequence[Edit]) -> None:
             )
 
 
-def _on_optimizers(held: Held, edits: Sequence[Edit]) -> Iterator[str]:
+def _on_optimizers(held: Held, edits: Sequence[TensorEdit]) -> Iterator[str]:
     """A momentum has its table's shape, and no rule resamples one."""
     shapes = {edit.tensor.shape for edit in edits}
     others = held.tree if isinstance(held.tree, dict) else {}
@@ -209,7 +228,7 @@ def _file(job: _Job) -> Path:
 
 def _on_grid(made: BakePlan) -> Iterator[str]:
     rows, columns = made.new
-    if rows != columns and made.tables[0].kind in ("vectors", "bias"):
+    if rows != columns and not _TELLS_ITS_GRID[made.tables[0].scheme_kind]:
         yield f"no table stores its grid: read the new file with --grid-size {rows}x{columns}"
 
 
@@ -247,7 +266,7 @@ def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked
         pe, res=request.res, grid=request.grid, patch_size=request.patch_size, method=request.method
     )
     made = result.embedding()
-    if request.renormalise and pe.kind == "vectors":
+    if request.renormalise and pe.scheme_kind.has_token_rows:
         made = replace(made, tables=tuple(map(_renormalised, pe.tables, made.tables)))
     shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.tables, made.tables)}
     made.save(target)

@@ -62,14 +62,14 @@ def reconfigured(config: Mapping[str, Any], sizes: Sizes, *, is_processor: bool 
     """
     words = dict.fromkeys(_IMAGE + (_PICTURE if is_processor else ()), sizes.image)
     words |= dict.fromkeys(_PATCH, sizes.patch) | dict.fromkeys(_WINDOW, sizes.window)
-    made = _changed(config, words)
+    made = _with_new_sizes(config, words)
     said = {word: new for word, new in sizes.lengths.items() if word in config}
     return {**made, **said} if said else made
 
 
-def _changed(node: Any, words: Mapping[str, tuple[Pair, Pair] | None]) -> Any:
+def _with_new_sizes(node: Any, words: Mapping[str, tuple[Pair, Pair] | None]) -> Any:
     if isinstance(node, list):
-        return [_changed(item, words) for item in node]
+        return [_with_new_sizes(item, words) for item in node]
     if not isinstance(node, Mapping):
         return node
     return {name: _value(name, value, words) for name, value in node.items()}
@@ -81,7 +81,7 @@ def _value(name: str, value: Any, words: Mapping[str, tuple[Pair, Pair] | None])
     pair = words.get(name)
     if pair is not None and (made := _in_form(value, *pair)) is not None:
         return made
-    return _changed(value, words)
+    return _with_new_sizes(value, words)
 
 
 def _in_form(value: Any, old: Pair, new: Pair) -> Any:

@@ -16,7 +16,7 @@ from pe_inspect.loading.checkpoint import Checkpoint, StoredTensor
 from pe_inspect.loading.containers import weights_in
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.recognise import recognise
-from pe_inspect.loading.rewriting import Edit
+from pe_inspect.loading.rewriting import TensorEdit
 from pe_inspect.loading.rewriting._numbers import as_stored
 
 __all__ = ["Held", "held_in", "other_copies", "verify"]
@@ -110,7 +110,7 @@ def _elsewhere(
     }
 
 
-def verify(path: Path, before: Held, edits: list[Edit]) -> None:
+def verify(path: Path, before: Held, edits: list[TensorEdit]) -> None:
     """Open a file that was just written, and compare it with what it was made of.
 
     Raises:
@@ -127,7 +127,7 @@ def verify(path: Path, before: Held, edits: list[Edit]) -> None:
             raise UnreadableCheckpoint(f"{path}: {place} was written wrongly. Nothing was named.")
 
 
-def _holds(tensor: StoredTensor, edit: Edit | None) -> bool:
+def _holds(tensor: StoredTensor, edit: TensorEdit | None) -> bool:
     if edit is None:
         return True
     wanted = as_stored(edit.tensor, edit.values)

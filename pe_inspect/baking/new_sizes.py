@@ -26,7 +26,7 @@ def new_sizes(checkpoint: Checkpoint, made: BakePlan, res: Size | None) -> Sizes
         patch=(old_patch, new_patch) if is_other and old_patch and new_patch else None,
         window=(made.old, made.new) if is_windowed(made.tables[0]) else None,
         windows=_windows(made),
-        lengths=_lengths(checkpoint, made),
+        lengths=_new_spectrogram(checkpoint, made),
     )
 
 
@@ -36,10 +36,10 @@ def _image(checkpoint: Checkpoint, made: BakePlan, res: Size | None) -> tuple[Pa
         old = (made.old[0] * patch[0], made.old[1] * patch[1])
     if old is None:
         return None
-    return old, pair_of(res, "--res") if res is not None else _scaled(old, made)
+    return old, pair_of(res, "--res") if res is not None else _new_image(old, made)
 
 
-def _scaled(image: Pair, made: BakePlan) -> Pair:
+def _new_image(image: Pair, made: BakePlan) -> Pair:
     """The new image: its patches, or, where the grid is no count of them, in proportion."""
     main, new = made.tables[0], made.patch_size
     if main.patch_size is None or new is None:
@@ -75,7 +75,7 @@ def _stage(layer: str) -> int:
     return in_order(layer)[0] if in_order(layer) else 0
 
 
-def _lengths(checkpoint: Checkpoint, made: BakePlan) -> Mapping[str, int]:
+def _new_spectrogram(checkpoint: Checkpoint, made: BakePlan) -> Mapping[str, int]:
     """AST states its sizes in frequencies and frames, and its steps among them."""
     config = checkpoint.metadata.get("config")
     said: Mapping[str, Any] = config if isinstance(config, Mapping) else {}

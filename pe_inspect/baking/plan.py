@@ -13,7 +13,8 @@ from pe_inspect.baking.bakers import Job, TensorChange, bakers
 from pe_inspect.baking.kernel import kernel_change
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
-from pe_inspect.kinds.layouts import laid_out, source_grid, target_shape
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.layouts import source_grid, target_shape
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.methods import Method, methods
@@ -93,28 +94,28 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     beside = tuple((source_grid(pe), grid_beside(main, size, pe)) for pe in tables[1:])
     grids = ((source_grid(main), size), *beside)
     changes: dict[str, np.ndarray] = {}
-    notes: list[str] = []
+    notes, trunk = list[str](), Trunk(checkpoint)
     for pe, (_, new) in zip(tables, grids):
-        for change in _changes(checkpoint, pe, new, request, notes):
+        for change in _changes(trunk, pe, new, request, notes):
             if change.values is not None:
                 changes[change.key] = change.values
             notes += [change.note] if change.note else []
-    kernel = kernel_change(checkpoint, _pair(request.patch_size))
+    kernel = kernel_change(trunk, _as_pair(request.patch_size))
     if kernel is not None:
         changes[kernel.key] = kernel.values if kernel.values is not None else np.empty(0)
         notes.append(kernel.note)
-    patch = _pair(request.patch_size) or tables[0].patch_size
+    patch = _as_pair(request.patch_size) or tables[0].patch_size
     kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
     return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
 
 
 def _changes(
-    checkpoint: Checkpoint, pe: PositionEmbedding, new: Grid, request: BakeRequest, notes: list[str]
+    trunk: Trunk, pe: PositionEmbedding, new: Grid, request: BakeRequest, notes: list[str]
 ) -> Iterator[TensorChange]:
     if pe.family not in bakers:
         raise UsageError(f"{pe.family} is not written at another resolution: {', '.join(bakers)}.")
     if is_free(pe):
-        yield from bakers[pe.family](checkpoint, Job(pe, new, _NO_TABLE))
+        yield from bakers[pe.family](trunk, Job(pe, new, _NO_TABLE))
         return
     if source_grid(pe) == new:
         notes.append(f"{pe.family} stays on its {new[0]}×{new[1]} grid")
@@ -122,8 +123,8 @@ def _changes(
     refuse_if_too_large(pe, new, 1)
     method, resampler = _resampler(pe, request)
     _check(pe, new, resampler)
-    renormalise = request.renormalise and pe.kind == "vectors"
-    made = list(bakers[pe.family](checkpoint, Job(pe, new, resampler, renormalise)))
+    renormalise = request.renormalise and pe.scheme_kind.has_token_rows
+    made = list(bakers[pe.family](trunk, Job(pe, new, resampler, renormalise)))
     if any(change.values is not None for change in made):
         notes.append(f"{pe.family}: {_rule(pe, method, resampler)}")
     if renormalise:
@@ -144,16 +145,15 @@ def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Res
     """The first method that was named and applies; a scheme beside it falls back on its own."""
     names = [name.strip() for name in request.method.split(",") if name.strip()]
     chosen = methods[names[0]] if names and names[0] != "all" else methods["native"]
-    if pe.kind not in chosen.kinds:
+    if not chosen.suits(pe):
         chosen = methods["native"]
     return chosen, chosen.choose(pe)
 
 
 def _check(pe: PositionEmbedding, new: Grid, resampler: Resampler) -> None:
-    layers = pe.tables[:1] if pe.kind in ("bias", "phases") else pe.tables
-    for layer in layers:
+    for layer in pe.tables[: 1 if pe.scheme_kind.has_heads else None]:  # theirs are all alike
         shape = target_shape(pe, layer, new)
-        values = laid_out(pe, layer)
+        values = pe.scheme_kind.laid_out(layer)
         if values.shape[:2] != shape:
             resampler.check(values, shape)
 
@@ -168,11 +168,11 @@ def _refuse_method(tables: Sequence[PositionEmbedding], request: BakeRequest) ->
     tabled = [pe for pe in tables if not is_free(pe)]
     if name in ("all", "native") or not tabled:
         return
-    if not any(pe.kind in methods[name].kinds for pe in tabled):
+    if not any(methods[name].suits(pe) for pe in tabled):
         refuse_other_kinds(tabled[0], methods[name])
 
 
-def _pair(size: Size | None) -> Grid | None:
+def _as_pair(size: Size | None) -> Grid | None:
     return (size, size) if isinstance(size, int) else size
 
 

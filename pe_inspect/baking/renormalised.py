@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pe_inspect.analysis.interpolate.resampled import row_norms
+from pe_inspect.analysis.interpolate.two_grids import row_norms
 from pe_inspect.arrays import Float
 
 __all__ = ["renormalised"]

@@ -10,6 +10,7 @@ from pe_inspect.baking.config import Sizes, plain
 from pe_inspect.baking.plan import BakePlan
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
 from pe_inspect.families.reading.arch import built, is_timm_s
+from pe_inspect.families.reading.tensors import NamedTensors
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["timm_config"]
@@ -75,7 +76,7 @@ def _fits(checkpoint: Checkpoint, config: Config, made: BakePlan) -> bool:
         hints=replace(checkpoint.hints, arch=str(config["architecture"])),
     )
     try:
-        theirs = built(told).state_dict()
+        theirs = built(NamedTensors(told)).state_dict()
     except AmbiguousCheckpoint:
         return False
     return all(

@@ -19,7 +19,7 @@ from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.dtypes import itemsize
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES
-from pe_inspect.loading.rewriting import Edit, written_as
+from pe_inspect.loading.rewriting import TensorEdit, written_as
 
 __all__ = ["check_target", "refuse_existing", "write_file", "write_folder"]
 
@@ -101,7 +101,7 @@ def _suffixes(checkpoint: Checkpoint, source: Path) -> tuple[str, ...]:
 def write_file(
     source: Path,
     target: Path,
-    edits: Sequence[Edit],
+    edits: Sequence[TensorEdit],
     verify: Any,
 ) -> Path:
     """Write a copy of one file with edits, look at it again, and only then give it its name.
@@ -115,12 +115,12 @@ def write_file(
         out.flush()
         verify(Path(out.name))
 
-    with _named(target):
+    with _refusing_by_name(target):
         return write_atomically(target, write)
 
 
 @contextmanager
-def _named(target: Path) -> Iterator[None]:
+def _refusing_by_name(target: Path) -> Iterator[None]:
     """Speak of the name and the option that the user typed, where the disk is full.
 
     Raises:
@@ -137,7 +137,7 @@ def _named(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _rewrite(source: Path, edits: Sequence[Edit], out: IO[bytes]) -> None:
+def _rewrite(source: Path, edits: Sequence[TensorEdit], out: IO[bytes]) -> None:
     place = LocalFile(source)
     _, rewrite = written_as(place)
     rewrite(SourceFile(place), edits, out)
@@ -146,7 +146,7 @@ def _rewrite(source: Path, edits: Sequence[Edit], out: IO[bytes]) -> None:
 def write_folder(
     source: Path,
     target: Path,
-    edits: Mapping[str, Sequence[Edit]],
+    edits: Mapping[str, Sequence[TensorEdit]],
     configs: Mapping[str, bytes],
     verify: Any,
 ) -> Path:
@@ -164,7 +164,7 @@ def write_folder(
     """
     made = target.with_name(f".{secrets.token_hex(6)}.partial")
     try:
-        with _named(target):
+        with _refusing_by_name(target):
             _fill(made, source, edits, configs)
             verify(made)
             _name(made, target)
@@ -174,7 +174,10 @@ def write_folder(
 
 
 def _fill(
-    made: Path, source: Path, edits: Mapping[str, Sequence[Edit]], configs: Mapping[str, bytes]
+    made: Path,
+    source: Path,
+    edits: Mapping[str, Sequence[TensorEdit]],
+    configs: Mapping[str, bytes],
 ) -> None:
     """Make a folder of what belongs into the new one."""
     made.mkdir(parents=True)
@@ -207,7 +210,7 @@ def _name(made: Path, target: Path) -> None:
 
 
 def _files(
-    source: Path, edits: Mapping[str, Sequence[Edit]], configs: Mapping[str, bytes]
+    source: Path, edits: Mapping[str, Sequence[TensorEdit]], configs: Mapping[str, bytes]
 ) -> Iterator[tuple[Path, Any]]:
     """Yield each file with its new bytes, `None` (rewritten), or `...` (copied)."""
     for path in sorted(source.iterdir()):
@@ -223,12 +226,12 @@ def _files(
             yield path, ...
 
 
-def _is_other_weight(path: Path, edits: Mapping[str, Sequence[Edit]]) -> bool:
+def _is_other_weight(path: Path, edits: Mapping[str, Sequence[TensorEdit]]) -> bool:
     """Weights that are not the ones that were read would contradict the new ones."""
     return path.suffix.lower() in _WEIGHTS and path.name not in edits
 
 
-def _index(path: Path, edits: Mapping[str, Sequence[Edit]]) -> bytes:
+def _index(path: Path, edits: Mapping[str, Sequence[TensorEdit]]) -> bytes:
     """The index of the shards; the sizes that it states grow with the tensors."""
     index = json.loads(path.read_text(encoding="utf-8"))
     stated = index.get("metadata") or {}

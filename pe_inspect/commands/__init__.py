@@ -11,11 +11,16 @@ What the options are called and mean is defined once, in `shell/options.py`.
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from pe_inspect.commands.shell.command_registry import commands
+from pe_inspect.commands.shell import commands
 
 __all__ = ["commands", "main"]
+
+
+_NEW_OBJECTS = 100_000
+"""After how many the collector looks: a file's header is many, and lives as long as the program."""
 
 
 def main() -> None:
@@ -23,6 +28,7 @@ def main() -> None:
 
     Only the file of the command that was typed is imported, and all of them where none was.
     """
+    gc.set_threshold(_NEW_OBJECTS)
     try:
         from pe_inspect.commands.shell.program import program
 

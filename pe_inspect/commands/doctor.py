@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import LOOK, command
+from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import as_json, command_line, versions
 from pe_inspect.commands.shell.diagnosis_text import (
     finding_line,

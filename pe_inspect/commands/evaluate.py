@@ -11,29 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
-from pe_inspect.commands.shell.describe import as_json, command_line, table, versions
+from pe_inspect.commands.shell import QUESTIONS, command
+from pe_inspect.commands.shell.describe import table
 from pe_inspect.commands.shell.options import Asked
 from pe_inspect.commands.shell.parsing import numbers, pair, whole
 from pe_inspect.commands.shell.progress_bar import shares
 from pe_inspect.commands.shell.question_runner import (
-    Subject,
-    open_subject,
-    output_folder,
+    Question,
+    answer,
+    parameters_and_summary,
     write_arrays,
     write_table,
 )
-from pe_inspect.commands.shell.terminal import complain, write_json, write_line
-from pe_inspect.files import OutputFolder
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+    from pe_inspect.loading import Checkpoint
 
 _NARROWEST: Final = 40
 _WIDEST: Final = 1000  # of what is no terminal
 _INDENT: Final = "  "
-_STEMS: Final = ("evaluate", "evaluate_ablations")
-_DATA: Final = {"evaluate.npz": write_arrays, "evaluate.csv": write_table}
 _PANEL: Final = "What to measure"
 _option: Final = partial(typer.Option, show_default=False, rich_help_panel=_PANEL)
 
@@ -137,67 +134,23 @@ def evaluate(
         "mean": numbers("--mean", mean), "std": numbers("--std", std),
         "crop_pct": crop_pct,
     }  # fmt: skip
-    subject = open_subject(
-        asked.source, asked.reading, asked.terminal, with_sha256=asked.terminal.json,
-        may_lack=True,
-    )  # fmt: skip
-    folder = output_folder(asked.output, subject.name)
-    if asked.data.save_data or not asked.drawing.no_figures:
-        folder.claim(_names(asked))
-    _announce(subject, asked)
-    result = _ask(subject, arguments, quiet=asked.terminal.quiet)
-    _write(result, asked, folder)
-    _print(result, subject, asked, folder)
-
-
-def _names(asked: Asked) -> list[str]:
-    """Return the names of all files that this run can write."""
-    figures = (
-        [] if asked.drawing.no_figures else [f"{stem}.{asked.drawing.format}" for stem in _STEMS]
+    question = Question(
+        "evaluate",
+        lambda checkpoint: _ask(checkpoint, arguments, quiet=asked.terminal.quiet),
+        {".npz": write_arrays, ".csv": write_table},
+        figures=("", "_ablations"),
+        lines=lambda result: [f"{_INDENT}{line}" for line in _lines(list(_cells(result)))],
+        told=_told,
+        is_of_checkpoint=True,
     )
-    return [*figures, *(_DATA if asked.data.save_data else ())]
+    answer(question, asked)
 
 
-def _announce(subject: Subject, asked: Asked) -> None:
-    for pe in () if asked.terminal.json else subject.tables:
-        write_line(pe.headline)
-
-
-def _ask(subject: Subject, arguments: dict[str, Any], *, quiet: bool) -> EvaluationResult:
+def _ask(checkpoint: Checkpoint, arguments: dict[str, Any], *, quiet: bool) -> EvaluationResult:
     from pe_inspect.evaluation import evaluate as ask
 
     with shares("evaluate", quiet=quiet) as tell:
-        return ask(subject.checkpoint, **arguments, progress=lambda now: tell(now.what, now.share))
-
-
-def _write(result: EvaluationResult, asked: Asked, folder: OutputFolder) -> None:
-    if not asked.drawing.no_figures:
-        from pe_inspect.figures import drawings
-        from pe_inspect.figures.saving import save
-
-        drawing = asked.drawing
-        for stem, figure in drawings["evaluate"](result).items():
-            write = partial(save, figure, format=drawing.format, dpi=drawing.dpi)
-            folder.write(f"{stem}.{drawing.format}", write)
-    if asked.data.save_data:
-        for name, write_data in _DATA.items():
-            folder.write(name, partial(write_data, result))
-
-
-def _print(result: EvaluationResult, subject: Subject, asked: Asked, folder: OutputFolder) -> None:
-    notes = list(
-        dict.fromkeys([*(note for pe in subject.tables for note in pe.notes), *result.notes])
-    )
-    if not asked.terminal.quiet:
-        for line in () if asked.terminal.json else _lines(list(_cells(result))):
-            write_line(f"{_INDENT}{line}")
-        for note in notes:
-            complain(f"Note: {note}")
-    if asked.terminal.json:
-        write_json(_whole(result, subject, notes, folder))
-        return
-    for path in folder.written:
-        write_line(f"Wrote {path}")
+        return ask(checkpoint, **arguments, progress=lambda now: tell(now.what, now.share))
 
 
 def _lines(rows: list[list[str]]) -> list[str]:
@@ -248,23 +201,10 @@ def _signed(row: EvaluationRow) -> str:
     return f"{100 * row.difference:+.2f} ± {100 * row.difference_error:.2f}".replace("-", "−")
 
 
-def _whole(
-    result: EvaluationResult, subject: Subject, notes: list[str], folder: OutputFolder
-) -> dict[str, Any]:
+def _told(result: EvaluationResult) -> dict[str, Any]:
     return {
-        "question": "evaluate",
-        "source": subject.checkpoint.source,
-        "sha256": subject.checkpoint.sha256,
-        "format": subject.checkpoint.format,
-        "keys": [key for pe in subject.tables[:1] for key in pe.keys],
         "dataset": result.dataset,
         "num_classes": result.num_classes,
-        "parameters": result.parameters,
-        "summary": result.summary(),
+        **parameters_and_summary(result),
         "rows": list(result.records()),
-        "notes": notes,
-        "embeddings": [as_json(pe) for pe in subject.tables],
-        "written": [str(path) for path in folder.written],
-        "versions": versions(),
-        "command": command_line(),
     }

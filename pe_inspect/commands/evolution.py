@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.locate import checkpoint_name
 from pe_inspect.commands.shell.options import (
     Asked,
@@ -23,11 +23,15 @@ from pe_inspect.commands.shell.options import (
     Terminal,
 )
 from pe_inspect.commands.shell.progress import counted
-from pe_inspect.commands.shell.question_runner import Question, Subject, answer, write_table
+from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
+    Question,
+    answer,
+    write_table,
+)
 from pe_inspect.commands.shell.snapshots import snapshots_in
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError
-from pe_inspect.files import refused_as
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError, refused_as
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -75,11 +79,13 @@ def evolution(
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
         figures=("", "_maps"),
     )
-    answer(question, asked, Subject(checkpoint_name(place), run.checkpoint, run.tables[-1]))
+    answer(
+        question, asked, OpenedCheckpoint(checkpoint_name(place), run.checkpoint, run.tables[-1])
+    )
 
 
 @dataclass(frozen=True)
-class Run:
+class OpenedRun:
     """The snapshots of one run, opened.
 
     Attributes:
@@ -122,7 +128,7 @@ def run_folder(given: str) -> Path:
     return Path(given)
 
 
-def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -> Run:
+def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -> OpenedRun:
     """Open every snapshot of a folder; one that cannot be read is named and left out.
 
     Raises:
@@ -151,7 +157,7 @@ def opened(folder: Path, source: Source, reading: Reading, terminal: Terminal) -
         raise refusals[0]
     _tell(refusals, len(found.paths), quiet=terminal.quiet)
     epochs, checkpoints, tables = zip(*kept)
-    return Run(checkpoints[-1], tables, epochs if found.epochs else None)
+    return OpenedRun(checkpoints[-1], tables, epochs if found.epochs else None)
 
 
 def _tell(refusals: Sequence[PEInspectError], count: int, *, quiet: bool) -> None:

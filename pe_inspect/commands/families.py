@@ -6,7 +6,7 @@ import shutil
 from textwrap import wrap
 from typing import Final
 
-from pe_inspect.commands.shell.command_registry import LOOK, command
+from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.options import Terminal
 from pe_inspect.commands.shell.terminal import write_json, write_line
 

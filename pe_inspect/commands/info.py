@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pe_inspect.commands.shell.command_registry import LOOK, command
+from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
-from pe_inspect.commands.shell.question_runner import Subject, open_subject
+from pe_inspect.commands.shell.question_runner import OpenedCheckpoint, open_subject
 from pe_inspect.commands.shell.terminal import write_json, write_line
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def info(source: Source, reading: Reading, terminal: Terminal) -> None:
             write_line(line)
 
 
-def _as_json(subject: Subject) -> dict[str, Any]:
+def _as_json(subject: OpenedCheckpoint) -> dict[str, Any]:
     """Return the contract's object."""
     checkpoint, first = subject.checkpoint, subject.tables[0]
     return {
@@ -45,25 +45,29 @@ def _as_json(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _notes(subject: Subject) -> list[str]:
+def _notes(subject: OpenedCheckpoint) -> list[str]:
     spoken = [*subject.checkpoint.notes, *(note for pe in subject.tables for note in pe.notes)]
     return list(dict.fromkeys(spoken))
 
 
-def _details(subject: Subject) -> list[str]:
+def _details(subject: OpenedCheckpoint) -> list[str]:
     checkpoint, first = subject.checkpoint, subject.tables[0]
     rows = [
         ("file", f"{checkpoint.source} ({checkpoint.format}, {len(checkpoint)} tensors)"),
         ("architecture", first.architecture or "not stated"),
         ("parameters", f"{checkpoint.num_parameters:,}"),
-        *(row for pe in subject.tables for row in _rows(pe, named=len(subject.tables) > 1)),
+        *(
+            row
+            for pe in subject.tables
+            for row in _embedding_rows(pe, named=len(subject.tables) > 1)
+        ),
         ("norms", _counted(first.norms)),
     ]
     notes = [f"  - {note}" for note in _notes(subject)]
     return ["", *aligned(rows), *(["", "Notes", *notes] if notes else [])]
 
 
-def _rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
+def _embedding_rows(pe: PositionEmbedding, *, named: bool) -> list[tuple[str, str]]:
     origin = "stored" if pe.stored else "computed, not stored"
     rows = pe.num_prefix_rows if pe.tables else 0
     found = [

@@ -13,15 +13,17 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.describe import as_json, command_line, number, table, versions
 from pe_inspect.commands.shell.options import Asked, Data, Drawing, Query, Resize, Terminal
 from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
     Question,
-    Subject,
     answer,
     open_subject,
     output_folder,
+    parameters_and_summary,
+    summary_lines,
     write_table,
 )
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
@@ -128,8 +130,8 @@ def interpolate(
         ask,
         data,
         {"token": query.query()},
-        lines=lambda result: list(_side_by_side(result)),
-        more=_by_method,
+        lines=lambda result: [*summary_lines(result), *_side_by_side(result)],
+        told=_by_method,
         whole={} if baked is None else {"baked": _as_json(baked)},
         made=() if baked is None or baked.path is None else (baked.path,),
     )
@@ -182,7 +184,7 @@ def _check_apart(write: Path | None, folder: Path, source: str) -> None:
         )
 
 
-def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> None:
+def _check_answer(subject: OpenedCheckpoint, ask: Callable[[PositionEmbedding], Any]) -> None:
     """Stop before a file is written where no embedding has an answer.
 
     Raises:
@@ -198,7 +200,7 @@ def _check_answer(subject: Subject, ask: Callable[[PositionEmbedding], Any]) -> 
         raise refusals[0]
 
 
-def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) -> None:
+def _check_words(subject: OpenedCheckpoint, resize: Resize, asked: Asked, method: str) -> None:
     """Stop at words that mean nothing, also where nothing is to be done.
 
     Raises:
@@ -215,7 +217,7 @@ def _check_words(subject: Subject, resize: Resize, asked: Asked, method: str) ->
             check_divisible(res, patch)
 
 
-def _opened(asked: Asked) -> Subject:
+def _opened(asked: Asked) -> OpenedCheckpoint:
     """Open the checkpoint; --patch-size is the new patch here, and no claim about the file's.
 
     Where the file has no kernel that shows its patch, it says that too.
@@ -231,7 +233,12 @@ def _opened(asked: Asked) -> Subject:
 
 
 def _bake(
-    subject: Subject, path: Path, resize: Resize, asked: Asked, method: str, renormalise: bool
+    subject: OpenedCheckpoint,
+    path: Path,
+    resize: Resize,
+    asked: Asked,
+    method: str,
+    renormalise: bool,
 ) -> Baked:
     from pe_inspect.baking.bake import bake
 
@@ -253,7 +260,7 @@ def _bake_arguments(resize: Resize, asked: Asked, method: str, renormalise: bool
     }
 
 
-def _check_missing(subject: Subject, baked: Baked, path: Path) -> None:
+def _check_missing(subject: OpenedCheckpoint, baked: Baked, path: Path) -> None:
     """Stop where no file was made, and the one that was asked for would be missed.
 
     Raises:
@@ -294,7 +301,9 @@ def _complain(baked: Baked, *, quiet: bool) -> None:
         complain(f"Note: {note}")
 
 
-def _say(subject: Subject, baked: Baked | None, why: list[str], terminal: Terminal) -> None:
+def _say(
+    subject: OpenedCheckpoint, baked: Baked | None, why: list[str], terminal: Terminal
+) -> None:
     """Say what becomes of a checkpoint in which nothing is resampled."""
     notes = why if baked is None else list(baked.notes)
     written = [] if baked is None or baked.path is None else [str(baked.path)]
@@ -362,7 +371,7 @@ def _below_each_other(rows: list[list[str]], width: int) -> Iterator[str]:
 
 def _by_method(result: InterpolationResult) -> dict[str, Any]:
     methods = {name: {"rule": result.rules[name], **result.means(name)} for name in result.methods}
-    return {"methods": methods}
+    return {**parameters_and_summary(result), "methods": methods}
 
 
 def _list_methods(*, as_json: bool) -> None:

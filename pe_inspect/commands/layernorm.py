@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.options import Asked
 from pe_inspect.commands.shell.question_runner import Question, answer, write_arrays
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import MAKE, command
+from pe_inspect.commands.shell import MAKE, command
 from pe_inspect.commands.shell.describe import table
 from pe_inspect.commands.shell.options import Terminal
 from pe_inspect.commands.shell.terminal import write_json, write_line
@@ -81,8 +81,8 @@ def _all() -> list[dict[str, Any]]:
 
 
 def _described(recipe: Recipe, family: str) -> dict[str, Any]:
+    from pe_inspect.run_status import WEIGHTS
     from pe_inspect.training import DEFAULT_RECIPE, checkpoint_folder
-    from pe_inspect.training.run_status import WEIGHTS
 
     weights = checkpoint_folder(recipe.name) / WEIGHTS
     here = _measured(weights.with_name("config.json"))

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import ANSWERS, command
-from pe_inspect.commands.shell.describe import as_json, command_line, versions
+from pe_inspect.commands.shell import ANSWERS, command
+from pe_inspect.commands.shell.describe import command_line, versions
 from pe_inspect.commands.shell.options import (
     Opening,
     Output,
@@ -21,7 +21,12 @@ from pe_inspect.commands.shell.options import (
 )
 from pe_inspect.commands.shell.page_content import Wanted, check_wanted, page_of
 from pe_inspect.commands.shell.parsing import megabytes, whole
-from pe_inspect.commands.shell.question_runner import Subject, open_subject, output_folder
+from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
+    described,
+    open_subject,
+    output_folder,
+)
 from pe_inspect.commands.shell.snapshots import gallery_in
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 
@@ -93,7 +98,7 @@ def report(
 
 
 def _write_page(
-    subjects: Sequence[Subject],
+    subjects: Sequence[OpenedCheckpoint],
     wanted: Wanted,
     output: Output,
     terminal: Terminal,
@@ -113,7 +118,7 @@ def _write_page(
         write_line(f"Wrote {folder.path / PAGE}")
 
 
-def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
+def _announce(subjects: Sequence[OpenedCheckpoint], terminal: Terminal) -> None:
     for subject in subjects:
         for pe in subject.tables:
             label = f"{subject.name}: " if len(subjects) > 1 else ""
@@ -123,21 +128,10 @@ def _announce(subjects: Sequence[Subject], terminal: Terminal) -> None:
                 complain(f"Note: {label}{note}")
 
 
-def _as_json(subjects: Sequence[Subject], written: Sequence[Path]) -> dict[str, Any]:
+def _as_json(subjects: Sequence[OpenedCheckpoint], written: Sequence[Path]) -> dict[str, Any]:
     return {
         "checkpoints": [described(subject) for subject in subjects],
         "written": list(written),
         "versions": versions(),
         "command": command_line(),
-    }
-
-
-def described(subject: Subject) -> dict[str, Any]:
-    """Return what one checkpoint of a page is, as one JSON object."""
-    return {
-        "source": subject.checkpoint.source,
-        "sha256": subject.checkpoint.sha256,
-        "format": subject.checkpoint.format,
-        "embeddings": [as_json(pe) for pe in subject.tables],
-        "notes": [note for pe in subject.tables for note in pe.notes],
     }

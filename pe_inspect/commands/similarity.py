@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pe_inspect.commands.shell.command_registry import QUESTIONS, command
+from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.options import AskedEach, Selection
 from pe_inspect.commands.shell.question_runner import Question, answer, write_table
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pe_inspect.commands.shell.command_registry import MAKE, command
+from pe_inspect.commands.shell import MAKE, command
 from pe_inspect.commands.shell.describe import aligned, command_line, number, versions
 from pe_inspect.commands.shell.options import Terminal
 from pe_inspect.commands.shell.terminal import complain, write_json, write_line

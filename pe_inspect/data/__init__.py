@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pe_inspect.data.dataset import Dataset, FileSplit, Split, load
+    from pe_inspect.data.by_name import load
+    from pe_inspect.data.dataset import Dataset, FileSplit, Split
 
 __all__ = ["Dataset", "FileSplit", "Split", "load"]
 
@@ -18,4 +19,5 @@ __all__ = ["Dataset", "FileSplit", "Split", "load"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.dataset"), name)
+    home = "by_name" if name == "load" else "dataset"
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

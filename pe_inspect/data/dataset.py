@@ -13,9 +13,8 @@ import numpy as np
 from pe_inspect.arrays import Int, Shaped
 from pe_inspect.errors import UsageError
 
-__all__ = ["DEFAULT_ROOT", "Dataset", "FileSplit", "Split", "load"]
+__all__ = ["Dataset", "FileSplit", "Split"]
 
-DEFAULT_ROOT: Final = Path("data")
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
@@ -158,36 +157,3 @@ def _mean_and_variance(channel: np.ndarray) -> tuple[float, float]:
     values = np.arange(256)
     mean = float(counts @ values / counts.sum())
     return mean, float(counts @ (values - mean) ** 2 / counts.sum())
-
-
-def load(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    img_size: tuple[int, int] | None = None,
-    stream: str = "auto",
-    strict: bool = False,
-) -> Dataset:
-    """Read a dataset by name.
-
-    Args:
-        name: a registered name, with an argument after a colon where it takes one:
-            `"digits"`, `"cifar10"`, `"imagefolder:PATH"`.
-        root: where downloaded sets lie; `data/` of the working folder unless given.
-        img_size: (H, W) that images of several sizes are resized and cropped to.
-        stream: whether the images of a folder stay on the disk: `"on"`, `"off"`, or `"auto"`,
-            where they would take more than 2 GiB.
-        strict: stop at an image that cannot be read, instead of leaving it out and noting it.
-
-    Raises:
-        UsageError: no such dataset, it is not on this disk (the message says how to get it), or
-            its images cannot be used.
-    """
-    from pe_inspect.data.datasets import Request, datasets
-
-    kind, colon, argument = name.partition(":")
-    reader = datasets[kind]
-    if colon and not argument:
-        raise UsageError(f"{name!r} has nothing after the colon; e.g. imagefolder:path/to/folder.")
-    place = Path(root) if root is not None else DEFAULT_ROOT
-    return reader(Request(argument, place, img_size, stream, strict))

@@ -83,9 +83,9 @@ def decoded(file: Path) -> Image:
 def _of_bytes(image: Image, file: Path) -> Image:
     """Return an image whose values end at 255; where others begin, Pillow would cut them off."""
     if image.mode == "F":
-        return _scaled(image, 1, file)
+        return _in_bytes(image, 1, file)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in SIXTEEN_BITS):
-        return _scaled(image, BRIGHTEST_OF_16_BITS, file)
+        return _in_bytes(image, BRIGHTEST_OF_16_BITS, file)
     if image.mode == "I":
         raise UnreadableImage(
             file, "its values are integers of 32 bits or of either sign; 8 or 16 bits were expected"
@@ -93,7 +93,7 @@ def _of_bytes(image: Image, file: Path) -> Image:
     return image
 
 
-def _scaled(image: Image, brightest: int, file: Path) -> Image:
+def _in_bytes(image: Image, brightest: int, file: Path) -> Image:
     from PIL import Image
 
     values = np.asarray(image)

@@ -80,6 +80,7 @@ def allowed_codes(given: Sequence[str]) -> frozenset[str]:
 
 
 def _of_table(pe: PositionEmbedding) -> Diagnosis:
+    pe.require_flat_grid("doctor")
     found = tuple(_found_in_table(pe))
     return Diagnosis(found, _names("embedding"), observed(pe), (pe,), (), measured(pe))
 

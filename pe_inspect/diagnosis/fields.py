@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from pe_inspect.analysis.layernorm import LayerNormResult
 from pe_inspect.arrays import Float32
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
@@ -50,10 +60,22 @@ def fields(pe: PositionEmbedding) -> Iterator[Field]:
         if id(table.held) in seen:
             continue
         seen.add(id(table.held))
-        if pe.kind == "vectors":
-            yield Field(table.layer, table.patches.reshape(*table.grid_size, -1))
-        elif pe.kind == "bias" and (found := _by_offset(table)) is not None:
-            yield Field(table.name, found)
+        field = _FIELD[pe.scheme_kind](table)
+        if field is not None:
+            yield field
+
+
+def _of_vectors(table: LayerPE) -> Field:
+    return Field(table.layer, table.patches.reshape(*table.grid_size, -1))
+
+
+def _of_bias(table: LayerPE) -> Field | None:
+    found = _by_offset(table)
+    return None if found is None else Field(table.name, found)
+
+
+def _of_none(table: LayerPE) -> None:  # noqa: ARG001
+    return None
 
 
 def _by_offset(table: LayerPE) -> Float32[np.ndarray, "rows columns heads"] | None:
@@ -70,6 +92,16 @@ def _by_offset(table: LayerPE) -> Float32[np.ndarray, "rows columns heads"] | No
         if len(stored) == rows * columns + others:
             return stored[: rows * columns].reshape(rows, columns, -1)
     return None
+
+
+_FIELD: Final[Mapping[SchemeKind, Callable[[LayerPE], Field | None]]] = {
+    VECTORS: _of_vectors,
+    BIAS: _of_bias,
+    PHASES: _of_none,
+    RELATIVE: _of_none,
+    RESPONSE: _of_none,
+    COMPUTED_BIAS: _of_none,
+}
 
 
 def stored_values(table: LayerPE) -> Float32[np.ndarray, "..."]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pe_inspect.diagnosis.readings import Reading, readings
+from pe_inspect.diagnosis.readings import RowDivision, readings
 
 __all__ = ["Fitting", "fitting"]
 
@@ -23,17 +23,17 @@ class Fitting:
         keeps: whether they keep anything: otherwise all are mere numbers.
     """
 
-    all: tuple[Reading, ...]
+    all: tuple[RowDivision, ...]
     num_equal: int
     keeps: bool
 
     @property
-    def only(self) -> Reading | None:
+    def only(self) -> RowDivision | None:
         """The first reading, where no other keeps as much of the file."""
         return self.all[0] if self.keeps and self.num_equal == 1 else None
 
 
-def fitting(have: Reading, rows: int, *, keeps_height: bool = False) -> Fitting:
+def fitting(have: RowDivision, rows: int, *, keeps_height: bool = False) -> Fitting:
     """Return the readings of so many rows that keep something of the file's; else the nearest.
 
     Args:
@@ -50,14 +50,14 @@ def fitting(have: Reading, rows: int, *, keeps_height: bool = False) -> Fitting:
     return Fitting(tuple((kept or ordered)[:MOST_TOLD]), equal, bool(kept))
 
 
-def _is_no_strip(reading: Reading, have: Reading) -> bool:
+def _is_no_strip(reading: RowDivision, have: RowDivision) -> bool:
     return min(reading.grid_size) > 1 or min(have.grid_size) == 1
 
 
 KEEPS_NOTHING: Final = 5
 
 
-def _rank(have: Reading, other: Reading, keeps_height: bool) -> tuple[int, float, int]:
+def _rank(have: RowDivision, other: RowDivision, keeps_height: bool) -> tuple[int, float, int]:
     """Order readings by what they keep: the grid, the prefix rows with the shape or an axis."""
     same_prefix = other.num_prefix_rows == have.num_prefix_rows
     (height, width), (rows, columns) = have.grid_size, other.grid_size

@@ -12,16 +12,18 @@ from pathlib import PurePath
 from typing import Final
 
 from pe_inspect.diagnosis.fitting import Fitting, fitting
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
-from pe_inspect.diagnosis.readings import Reading, Readings
-from pe_inspect.families.reading.bias import CLS_ROWS, cls_tokens, windows_of
-from pe_inspect.families.reading.grid import PrefixTokens, class_token, prefix_tokens, x
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.patch import is_spectrogram_s, patch_size
+from pe_inspect.diagnosis.readings import Readings, RowDivision
+from pe_inspect.families.reading.bias import cls_tokens, windows_of
+from pe_inspect.families.reading.bias_tables import CLS_ROWS
+from pe_inspect.families.reading.grid import x
+from pe_inspect.families.reading.patch import is_spectrogram_s
+from pe_inspect.families.reading.prefix import PrefixTokens, class_token
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Wanted", "mismatch", "px", "written"]
+__all__ = ["ExpectedTable", "mismatch", "px", "written"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
@@ -33,7 +35,7 @@ _WHY: Final = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedTable:
     """What a table is expected to be.
 
     Attributes:
@@ -44,10 +46,10 @@ class Wanted:
 
     rows: int
     who: str
-    reading: Reading | None = None
+    reading: RowDivision | None = None
 
 
-def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding:
+def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
     """Return the finding that says how two numbers of rows come about, and what mends it."""
     have = found.taken or found.all[0]
     fits = _fitting(checkpoint, found, have, wanted)
@@ -73,19 +75,21 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: Wanted) -> Finding
     )
 
 
-def _fitting(checkpoint: Checkpoint, found: Readings, have: Reading, wanted: Wanted) -> Fitting:
+def _fitting(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, wanted: ExpectedTable
+) -> Fitting:
     """Return the reading that is known, or those that fit."""
     if wanted.reading is not None:
         return Fitting((wanted.reading,), 1, keeps=True)
     if found.is_bias:
         windows = windows_of(wanted.rows) if wanted.rows > 0 else []
-        likeliest = [Reading(each, cls_tokens(wanted.rows), "ordinary") for each in windows[:1]]
+        likeliest = [RowDivision(each, cls_tokens(wanted.rows), "ordinary") for each in windows[:1]]
         return Fitting(tuple(likeliest), 1, keeps=True)
-    return fitting(have, wanted.rows, keeps_height=is_spectrogram_s(checkpoint))
+    return fitting(have, wanted.rows, keeps_height=is_spectrogram_s(trunk_of(checkpoint)))
 
 
 def _several(
-    checkpoint: Checkpoint, found: Readings, have: Reading, wanted: Wanted, fits: Fitting
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, wanted: ExpectedTable, fits: Fitting
 ) -> Finding:
     """Return the finding of a number that several readings give: all are told, none is taken."""
     told = "; ".join(_sum(checkpoint, found, each) for each in fits.all)
@@ -121,7 +125,11 @@ def _several(
 
 
 def _sentence(
-    checkpoint: Checkpoint, found: Readings, have: Reading, wanted: Wanted, need: Reading | None
+    checkpoint: Checkpoint,
+    found: Readings,
+    have: RowDivision,
+    wanted: ExpectedTable,
+    need: RowDivision | None,
 ) -> str:
     seen = f"{found.key} has {found.rows} rows = {_sum(checkpoint, found, have)}"
     expects = f"{wanted.who} expects {wanted.rows}"
@@ -131,12 +139,12 @@ def _sentence(
     return f"{seen}; {expects} = {_sum(checkpoint, found, need)}. {differs}"
 
 
-def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
+def _sum(checkpoint: Checkpoint, found: Readings, reading: RowDivision) -> str:
     """Write a reading as `1 + 24×24 (384 px at patch 16)`."""
     if found.is_bias:
         cls = " and 3 for CLS" if reading.num_prefix_rows else ""
         return f"the offsets of a {x(reading.grid_size)} window{cls}"
-    patch = patch_size(checkpoint)
+    patch = trunk_of(checkpoint).patch_size
     height, width = (n * p for n, p in zip(reading.grid_size, patch or USUAL_PATCH))
     at = f"at patch {px(patch)}" if patch else f"if a patch is {px(USUAL_PATCH)}"
     rows = f"{reading.num_prefix_rows} + {x(reading.grid_size)}"
@@ -144,17 +152,19 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: Reading) -> str:
     return f"{rows}{behind} ({px((height, width))} px {at})"
 
 
-def _folded(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> int:
+def _folded(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision | None
+) -> int:
     """Return how many rows of its own tokens the table lacks where another has them.
 
     timm adds such rows to the tokens, which comes to the same (DINOv2 with registers).
     """
     if need is None or found.is_bias or have.num_prefix_rows:
         return 0
-    return min(prefix_tokens(checkpoint).total, need.num_prefix_rows)
+    return min(trunk_of(checkpoint).prefix_tokens.total, need.num_prefix_rows)
 
 
-def _difference(found: Readings, have: Reading, need: Reading, folded: int) -> str:
+def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: int) -> str:
     if found.is_bias:
         return "The windows differ: theirs is a table of other offsets."
     same_grid = have.grid_size == need.grid_size
@@ -172,7 +182,7 @@ def _difference(found: Readings, have: Reading, need: Reading, folded: int) -> s
     return f"Image size and prefix rows both differ: {tokens}."
 
 
-def _tokens(reading: Reading, own: PrefixTokens) -> str:
+def _tokens(reading: RowDivision, own: PrefixTokens) -> str:
     """Name prefix rows as far as the file's own tokens tell what they stand for."""
     count = reading.num_prefix_rows
     if count == 2 and own.distillation:
@@ -182,7 +192,9 @@ def _tokens(reading: Reading, own: PrefixTokens) -> str:
     return {0: "none", 1: "CLS"}.get(count, f"{count} rows")
 
 
-def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading | None) -> str:
+def _mend(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision | None
+) -> str:
     """Return the lines that make a file that fits, which work as pasted."""
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
@@ -196,7 +208,9 @@ def _mend(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading 
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
 
 
-def _is_only_larger(checkpoint: Checkpoint, found: Readings, have: Reading, need: Reading) -> bool:
+def _is_only_larger(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision
+) -> bool:
     """Whether another grid is all that the file lacks, so that a command makes it fit."""
     same_prefix = found.is_bias or have.num_prefix_rows == need.num_prefix_rows
     return checkpoint.format != "state_dict" and same_prefix and have.grid_size != need.grid_size
@@ -206,7 +220,7 @@ def written(checkpoint: Checkpoint, grid_size: tuple[int, int]) -> str:
     """The command that writes the file at the other grid, as pasted into a shell."""
     source, flags = checkpoint.source, list[str]()
     for hint in ("grid_size", "num_prefix_tokens"):
-        if is_flag(checkpoint, hint):
+        if checkpoint.hints.is_flag(hint):
             said = getattr(checkpoint.hints, hint)
             shown = "x".join(map(str, said)) if isinstance(said, tuple) else said
             flags += [f"--{hint.replace('_', '-')}", str(shown)]
@@ -224,7 +238,7 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".safetensors" if is_elsewhere else ""
 
 
-def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:
+def _resampled(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
     """The two lines of timm that do it in a state dict."""
     flat = found.table is not None and len(found.table.shape) == 2
     return [
@@ -236,7 +250,7 @@ def _resampled(found: Readings, have: Reading, need: Reading) -> list[str]:
     ]
 
 
-def _resized_biases(need: Reading) -> list[str]:
+def _resized_biases(need: RowDivision) -> list[str]:
     rows, columns = (2 * side - 1 for side in need.grid_size)
     count = rows * columns + CLS_ROWS * need.num_prefix_rows
     return [
@@ -265,7 +279,7 @@ def _other_prefix(checkpoint: Checkpoint, found: Readings, have: int, need: int)
 
 def _folding(checkpoint: Checkpoint, found: Readings, have: int) -> list[str]:
     """The lines that add the CLS row to the class token, where the row is that one alone."""
-    token = class_token(checkpoint)
+    token = class_token(trunk_of(checkpoint))
     if token is None or have != 1 or found.own.cls != 1:
         return []
     stored = checkpoint.stored_key(token)

@@ -15,7 +15,7 @@ AXIS_SHARE = 0.9  # of a half's variance along one axis, for it to encode that a
 
 def measured(pe: PositionEmbedding) -> dict[str, float]:
     """How alike neighbours are (Moran's I), where there are tables of vectors."""
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return {}
     table = pe.tables[0]
     return {"neighbour_correlation": Positions(table.patches).correlation(table.grid_size)}
@@ -23,7 +23,7 @@ def measured(pe: PositionEmbedding) -> dict[str, float]:
 
 def observed(pe: PositionEmbedding) -> tuple[str, ...]:
     """Which prefix rows are zero, and which half of the channels encodes which axis."""
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return ()
     return (*_zero_prefix(pe), *_axes(pe))
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.resized import Resized, resized_as
 from pe_inspect.diagnosis.tensor_differences import (
     TensorDifferences,
     pattern_of,
     tensor_differences,
 )
-from pe_inspect.families.reading.grid import prefix_tokens
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -81,7 +81,7 @@ class Pair:
 
         They are of its width, with no number of a block in their names, and axes of one before it.
         """
-        if prefix_tokens(self.there).total <= prefix_tokens(self.here).total:
+        if trunk_of(self.there).prefix_tokens.total <= trunk_of(self.here).prefix_tokens.total:
             return []
         return [
             name

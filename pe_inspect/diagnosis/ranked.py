@@ -10,8 +10,9 @@ from typing import Any, get_args
 import numpy as np
 
 from pe_inspect.arrays import Float32
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.neighbours import Positions
-from pe_inspect.diagnosis.readings import Reading, Readings, Standing
+from pe_inspect.diagnosis.readings import Readings, RowDivision, Standing
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Ranked", "ranked", "smoothness"]
@@ -28,7 +29,7 @@ class Ranked:
     """
 
     table: Readings
-    reading: Reading
+    reading: RowDivision
     smoothness: float | None
 
     def __str__(self) -> str:
@@ -72,7 +73,7 @@ def _measured(checkpoint: Checkpoint, found: Readings) -> Iterator[Ranked]:
         yield from (Ranked(found, each, None) for each in found.all)
         return
     divisions = [(each.num_prefix_rows, each.grid_size) for each in found.all]
-    alike = smoothness(found.table.read(checkpoint), divisions)
+    alike = smoothness(found.table.read(trunk_of(checkpoint)), divisions)
     for each, near in zip(found.all, alike):
         yield Ranked(found, each, None if isnan(near) else near)
 

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
-from pe_inspect.diagnosis.held_tables import bias_tables, vector_tables, window_of
+from pe_inspect.diagnosis.held_tables import bias_tables, trunk_of, vector_tables, window_of
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import BiasTable
-from pe_inspect.families.reading.grid import Layout, PrefixTokens, factor_pairs, prefix_tokens, x
+from pe_inspect.families.reading.grid import Layout, factor_pairs, x
+from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.reading.tables import StoredTable
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Reading", "Readings", "file_readings", "readings"]
+__all__ = ["Readings", "RowDivision", "file_readings", "readings"]
 
 MOST_PREFIX_ROWS: Final = 8  # no known model has more
 NO_TOKENS: Final = PrefixTokens(known=False)
@@ -31,7 +32,7 @@ _WORDS: Final[dict[Standing, str]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowDivision:
     """One way to divide the rows of a table.
 
     Attributes:
@@ -50,7 +51,7 @@ class Reading:
         behind = f" + {self.num_suffix_rows} behind" if self.num_suffix_rows else ""
         return f"{self.num_prefix_rows} prefix + {x(self.grid_size)}{behind}"
 
-    def with_suffix(self, rows: int) -> Reading:
+    def with_suffix(self, rows: int) -> RowDivision:
         """Return the reading of a table with so many rows behind the grid."""
         return replace(self, num_suffix_rows=rows)
 
@@ -80,8 +81,8 @@ class Readings:
 
     key: str
     rows: int
-    all: tuple[Reading, ...]
-    taken: Reading | None
+    all: tuple[RowDivision, ...]
+    taken: RowDivision | None
     table: StoredTable | None = None
     said: str = ""
     notes: tuple[str, ...] = ()
@@ -107,7 +108,7 @@ def readings(
     *,
     grid_size: tuple[int, int] | None = None,
     num_prefix_tokens: int | None = None,
-) -> tuple[Reading, ...]:
+) -> tuple[RowDivision, ...]:
     """Return every reading of so many rows, the likeliest first; the order is total.
 
     Args:
@@ -119,7 +120,7 @@ def readings(
     own = tokens.coverings(num_prefix_tokens)
     most = max(MOST_PREFIX_ROWS, tokens.total, num_prefix_tokens or 0)
     found = [
-        Reading(grid, prefix, _standing(grid, prefix, own, tokens, grid_size))
+        RowDivision(grid, prefix, _standing(grid, prefix, own, tokens, grid_size))
         for prefix in range(min(most, rows - 1) + 1)
         for grid in _grids(rows - prefix)
     ]
@@ -147,7 +148,9 @@ def _standing(
     return "own tokens" if prefix in own and tokens.known else "possible"
 
 
-def _rank(reading: Reading, own: tuple[int, ...]) -> tuple[int, int, float, int, tuple[int, int]]:
+def _rank(
+    reading: RowDivision, own: tuple[int, ...]
+) -> tuple[int, int, float, int, tuple[int, int]]:
     tall, wide = sorted(reading.grid_size)
     known = own.index(reading.num_prefix_rows) if reading.num_prefix_rows in own else len(own)
     place = get_args(Standing).index(reading.standing)
@@ -163,7 +166,7 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
     for table in _one_a_shape(vector_tables(checkpoint)):
         key = checkpoint.stored_key(table.key)
         try:
-            where, said = table.layout(checkpoint), ""
+            where, said = table.layout(trunk_of(checkpoint)), ""
         except AmbiguousCheckpoint as error:
             where, said = None, str(error)
         found = _all_of(checkpoint, table)
@@ -175,7 +178,7 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
                 None,
                 table,
                 said,
-                own=prefix_tokens(checkpoint),
+                own=trunk_of(checkpoint).prefix_tokens,
             ),
             where,
         )
@@ -185,13 +188,13 @@ def _one_a_shape(tables: list[StoredTable]) -> list[StoredTable]:
     return list({(table.shape, table.layer): table for table in reversed(tables)}.values())[::-1]
 
 
-def _all_of(checkpoint: Checkpoint, table: StoredTable) -> tuple[Reading, ...]:
+def _all_of(checkpoint: Checkpoint, table: StoredTable) -> tuple[RowDivision, ...]:
     if table.grid_size is not None:
-        return (Reading(table.grid_size, 0, "said"),)
+        return (RowDivision(table.grid_size, 0, "said"),)
     hints = checkpoint.hints
     found = readings(
         table.rows,
-        table.tokens or prefix_tokens(checkpoint),
+        table.tokens or trunk_of(checkpoint).prefix_tokens,
         grid_size=hints.grid_size,
         num_prefix_tokens=hints.num_prefix_tokens,
     )
@@ -207,7 +210,7 @@ def _taken_first(found: Readings, where: Layout | None) -> Readings:
         if (each.grid_size, each.num_prefix_rows) == (where.grid_size, where.num_prefix_rows)
     ]
     behind = found.table.trailing if found.table else 0
-    stated = Reading(where.grid_size, where.num_prefix_rows, "said", behind)
+    stated = RowDivision(where.grid_size, where.num_prefix_rows, "said", behind)
     taken = same[0] if same else stated
     others = (each for each in found.all if each is not taken)
     return replace(found, all=(taken, *others), taken=taken, notes=where.notes)
@@ -225,7 +228,7 @@ def _of_bias(checkpoint: Checkpoint, table: BiasTable) -> Readings:
     prefix, key = cls_tokens(table.rows), checkpoint.stored_key(table.key)
     windows = [table.window] if table.window is not None else windows_of(table.rows)
     found = tuple(
-        Reading(grid, prefix, "ordinary" if grid[0] == grid[1] else "own tokens")
+        RowDivision(grid, prefix, "ordinary" if grid[0] == grid[1] else "own tokens")
         for grid in windows
     )
     whole = Readings(key, table.rows, found, None, is_window=table.is_of_a_stage)

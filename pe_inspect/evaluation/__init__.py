@@ -1,7 +1,7 @@
 """Running a live model: its accuracy at other resolutions, and without its positions.
 
-`evaluate` in `run.py` is the way in. A host (`_hosts.py`) puts arrays into a model of one library
-for a while: `_native.py` for ours, `_timm.py` for timm's.
+`evaluate` in `run.py` is the way in. What it changes inside a model goes through the model's host
+(`pe_inspect.live`).
 """
 
 from __future__ import annotations

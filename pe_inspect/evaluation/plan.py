@@ -13,8 +13,8 @@ from pe_inspect.analysis.evaluate import Condition
 from pe_inspect.analysis.interpolate import METHODS, InterpolationResult, interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.change import Change
-from pe_inspect.live.host import Host, NotApplicable
+from pe_inspect.live.change import Change, NotApplicable
+from pe_inspect.live.host import Host
 from pe_inspect.registry import did_you_mean
 from pe_inspect.resampling.methods import methods as known
 from pe_inspect.resampling.refusals import needs_nothing, refuse_other_kinds

@@ -37,7 +37,8 @@ from pe_inspect.evaluation.setting import (
 )
 from pe_inspect.families import extract
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.host import Host, NotApplicable, host_of
+from pe_inspect.live.change import NotApplicable
+from pe_inspect.live.host import Host, host_of
 from pe_inspect.live.rebuild import rebuild
 from pe_inspect.loading import Checkpoint
 from pe_inspect.resampling.target_grid import Size, check_divisible, pair_of
@@ -299,7 +300,7 @@ def _count(run: ImagePass, images: Images, tell: Callable[[float], object]) -> C
 
 def _logits(run: ImagePass, images: torch.Tensor) -> torch.Tensor:
     try:
-        logits: torch.Tensor = run.host.model(images)
+        logits: torch.Tensor = run.host.run(images)
     except (AssertionError, RuntimeError) as error:
         if run.res == run.host.own_res:
             raise

@@ -1,16 +1,18 @@
 """The families room: one file a scheme, each of which knows how files store that scheme.
 
 A new scheme is one new module here that registers a `Family`; nothing else changes. What several
-schemes share (names, grids, norms) lives in the modules whose names start with an underscore.
+schemes share (names, grids, norms) lives in `trunk` and `reading/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pe_inspect.errors import NoPositionEmbedding
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
@@ -26,18 +28,25 @@ class Family:
         name: the registered name, which is also `PositionEmbedding.family`.
         looks_for: one sentence about the tensors that give it away.
         example: a model or a repository whose checkpoints hold it.
-        detect: whether a checkpoint holds the scheme; reads shapes, and at most one table.
+        detect: whether a trunk holds the scheme; reads shapes, and at most one table.
         extract: reads the scheme, one embedding for every place where it enters the model.
+        facts: what holds of each of its embeddings; they carry it.
     """
 
     name: str
     looks_for: str
     example: str
-    detect: Callable[[Checkpoint], bool]
-    extract: Callable[[Checkpoint], tuple[PositionEmbedding, ...]]
+    detect: Callable[[Trunk], bool]
+    extract: Callable[[Trunk], tuple[PositionEmbedding, ...]]
+    facts: FamilyFacts = field(default_factory=FamilyFacts)
 
 
-families: Final[Registry[Family]] = Registry("family", "pe_inspect.families", helpers=("reading",))
+families: Final[Registry[Family]] = Registry(
+    "family", "pe_inspect.families", helpers=("reading", "structure", "trunk")
+)
+
+_UNFIT: Final = (ValueError, IndexError)
+"""What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
 
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
@@ -58,19 +67,19 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
     from pe_inspect.families.reading import flags as _flags
-    from pe_inspect.families.reading.config import refuse_other_model
-    from pe_inspect.families.reading.library import library_of
+    from pe_inspect.families.reading.config import library_of, refuse_other_model
 
-    refuse_other_model(checkpoint)
-    _flags.refuse_other_patch(checkpoint)
-    _flags.refuse_other_arch(checkpoint)
-    found = list(_found(checkpoint))
-    _flags.refuse_other_heads(checkpoint)
+    trunk = Trunk(checkpoint)
+    refuse_other_model(trunk)
+    _flags.refuse_other_patch(trunk)
+    _flags.refuse_other_arch(trunk)
+    found = _found(trunk)
+    _flags.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
 
-        raise NoPositionEmbedding(explain(checkpoint))
-    said = _flags.notes_on_flags(checkpoint)
+        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
+    said = _flags.notes_on_flags(trunk)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
@@ -79,7 +88,8 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             sha256=digest,
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
-            library=library_of(checkpoint),
+            library=library_of(trunk),
+            facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )
@@ -95,8 +105,40 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
     return f"pe-inspect:{scheme}" if isinstance(scheme, str) else None
 
 
-def _found(checkpoint: Checkpoint) -> Iterator[PositionEmbedding]:
-    wanted = checkpoint.hints.family
+def _found(trunk: Trunk) -> list[PositionEmbedding]:
+    """Read by names, then by structure what names leave open."""
+    found, refusal = _read_by_names(trunk)
+    if trunk.hints.tower == "text" or len(trunk) < 2:
+        if refusal is not None:
+            raise refusal
+        return found
+    from pe_inspect.families.structure.reconcile import reconciled
+    from pe_inspect.families.structure.structure import Structure
+
+    return reconciled(Structure(trunk), found, refusal)
+
+
+def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:
+    """Ask every family; return what they read, and why one of them could not decide.
+
+    Raises:
+        AmbiguousCheckpoint: the file contradicts itself or a flag.
+    """
+    wanted, found, refusal = trunk.hints.family, list[PositionEmbedding](), None
     for family in [families[wanted]] if wanted else list(families.values()):
-        if family.detect(checkpoint):
-            yield from family.extract(checkpoint)
+        try:
+            if family.detect(trunk):
+                found += family.extract(trunk)
+        except UndecidedGrid as error:
+            refusal = refusal or error
+        except _UNFIT as error:
+            what = f"{trunk.source} has the names of {family.name} and other shapes"
+            refusal = refusal or UndecidedGrid(f"{what}: {error}")
+    return found, refusal
+
+
+def _others(trunk: Trunk) -> list[str]:
+    """Name the families that the file holds, where the user asked for one that it does not."""
+    if trunk.hints.family is None:
+        return []
+    return [name for name, family in families.items() if family.detect(trunk)]

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.bias import offset_index
-from pe_inspect.families.reading.computed_window import Evaluation, evaluation_of
 from pe_inspect.families.reading.embedding import Place, num_prefix_tokens, places, scheme
-from pe_inspect.families.reading.fit import refuse_misfits
-from pe_inspect.families.reading.names import block_names
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
-from pe_inspect.kinds.offset_network import OffsetNetwork
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.computed_window import Evaluation
+    from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = ["detect", "extract"]
 
@@ -42,72 +41,79 @@ _LAST_LAYER: Final = {"0": "2", "fc1": "fc2"}
 _AXES: Final = ("hidden 2", "hidden", "heads hidden", "heads")
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds such a network."""
-    return bool(_found(checkpoint))
+    return bool(_found(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Evaluate the network of every block on its window, (heads, tokens, tokens).
 
     Raises:
         AmbiguousCheckpoint: nothing says a window, or the layers of a network do not fit.
     """
-    found = _found(checkpoint)
+    found = _found(trunk)
     if not found:
         return ()
-    keys = {place.stem: _keys(checkpoint, place) for place in found}
-    networks = {stem: _network(checkpoint, own) for stem, own in keys.items()}
-    evaluations = [evaluation_of(checkpoint, p, networks[p.stem].is_bounded) for p in found]
+    from pe_inspect.families.reading.computed_window import evaluation_of
+
+    keys = {place.stem: _keys(trunk, place) for place in found}
+    networks = {stem: _network(trunk, own) for stem, own in keys.items()}
+    evaluations = [evaluation_of(trunk, p, networks[p.stem].is_bounded) for p in found]
     layers = [
         layer
         for place, evaluation in zip(found, evaluations)
-        for layer in _layers(checkpoint, place, networks[place.stem], evaluation)
+        for layer in _layers(trunk, place, networks[place.stem], evaluation)
     ]
     notes = [note for evaluation in evaluations for note in evaluation.notes]
-    notes += [note for own in keys.values() for key in own for note in _odd(checkpoint, key)]
+    notes += [note for own in keys.values() for key in own for note in _odd(trunk, key)]
     if found[0].layer == "shared_rel_pos":
         notes.append(f"one network, shared by all {len(layers)} blocks")
     stored = (key for own in keys.values() for key in own)
-    return (scheme(checkpoint, NAME, "function", layers, stored, notes),)
+    return (scheme(trunk, NAME, "function", layers, stored, notes),)
 
 
-def _odd(checkpoint: Checkpoint, key: str) -> tuple[str, ...]:
-    return nonfinite_note(checkpoint.stored_key(key), read_float32(checkpoint, key))
+def _odd(trunk: Trunk, key: str) -> tuple[str, ...]:
+    return nonfinite_note(trunk.stored_key(key), trunk.float32(key))
 
 
-def _found(checkpoint: Checkpoint) -> list[Place]:
-    return places(checkpoint, _FIRST_LAYER) or places(checkpoint, _SHARED)
+def _found(trunk: Trunk) -> list[Place]:
+    return places(trunk, _FIRST_LAYER) or places(trunk, _SHARED)
 
 
-def _keys(checkpoint: Checkpoint, place: Place) -> tuple[str, ...]:
+def _keys(trunk: Trunk, place: Place) -> tuple[str, ...]:
     """Return the keys of both layers: weights and, where there are, biases."""
     first = f"{place.stem}{place.match.string[place.match.end('at') :]}".removesuffix(".weight")
     stem, _, name = first.rpartition(".")
     last = f"{stem}.{_LAST_LAYER[name]}"
     wanted = [f"{layer}.{part}" for layer in (first, last) for part in ("weight", "bias")]
     for key in wanted[:3]:
-        if key not in checkpoint:
+        if key not in trunk:
             raise AmbiguousCheckpoint(
-                f"{checkpoint.source} holds {first}.weight and no {key}: the network needs both "
+                f"{trunk.source} holds {first}.weight and no {key}: the network needs both "
                 "of its layers. The file is not whole."
             )
-    return tuple(key for key in wanted if key in checkpoint)
+    return tuple(key for key in wanted if key in trunk)
 
 
-def _network(checkpoint: Checkpoint, keys: tuple[str, ...]) -> OffsetNetwork:
-    refuse_misfits(checkpoint, dict(zip(keys, _AXES)))
-    first, bias, second, *last = (read_float32(checkpoint, key) for key in keys)
+def _network(trunk: Trunk, keys: tuple[str, ...]) -> OffsetNetwork:
+    from pe_inspect.families.reading.fit import refuse_misfits
+    from pe_inspect.kinds.offset_network import OffsetNetwork
+
+    refuse_misfits(trunk, dict(zip(keys, _AXES)))
+    first, bias, second, *last = (trunk.float32(key) for key in keys)
     return OffsetNetwork((first, second), (bias, last[0] if last else None))
 
 
 def _layers(
-    checkpoint: Checkpoint, place: Place, network: OffsetNetwork, evaluation: Evaluation
+    trunk: Trunk, place: Place, network: OffsetNetwork, evaluation: Evaluation
 ) -> list[LayerPE]:
     """Return the bias of the place's block, or of every block that shares the network."""
+    from pe_inspect.families.reading.bias import offset_index
+
     is_shared = place.layer == "shared_rel_pos"
-    blocks = block_names(checkpoint) if is_shared else [place.layer]
-    prefix = num_prefix_tokens(checkpoint) if blocks[0].startswith("blocks.") else 0
+    blocks = trunk.blocks if is_shared else [place.layer]
+    prefix = num_prefix_tokens(trunk) if blocks[0].startswith("blocks.") else 0
     told = replace(network, trained=evaluation.trained)
     by_offset = told.on(evaluation.window).reshape(-1, len(network.weights[1])).T
     table = np.pad(by_offset, ((0, 0), (0, 1)))  # the last column: a prefix token gets no bias
@@ -130,5 +136,9 @@ families.register(NAME)(
         "swinv2_cr_tiny_224, vit_relpos_small_patch16_224, coatnet_rmlp_nano_rw_224",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A bias on attention that a small network computes from the offset",
+            source="arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
+        ),
     )
 )

@@ -16,14 +16,11 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import places, scheme
-from pe_inspect.families.reading.fit import refuse_misfits
-from pe_inspect.families.reading.kernels import is_depthwise, padding_share, response, without_skip
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -57,40 +54,43 @@ class _Conv:
         return self.key.removesuffix(".weight")
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds such convolutions: by name, and by the shape of their kernel."""
-    return bool(_find(checkpoint))
+    return bool(_find(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Compute what each convolution adds to an input of ones, (H·W, channels).
 
     Raises:
         AmbiguousCheckpoint: a kernel and its bias, or its batch norm, are of different widths.
     """
-    found = _find(checkpoint)
+    found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.kernels import padding_share, response
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, shares = [], []
     notes: dict[str, None] = {}
     for conv in found:
-        kernel, bias = _weights(checkpoint, conv)
-        grid, note = stated_grid(checkpoint, conv.path)
+        kernel, bias = _weights(trunk, conv)
+        grid, note = stated_grid(trunk, conv.path)
         layers.append(LayerPE(conv.layer, response(kernel, bias, grid), grid, part=conv.module))
         shares.append(padding_share(kernel, bias, grid))
-        odd = nonfinite_note(checkpoint.stored_key(conv.key), kernel)
+        odd = nonfinite_note(trunk.stored_key(conv.key), kernel)
         notes.update(dict.fromkeys((f"what the convolutions add to an input of ones {note}", *odd)))
-    keys = [key for conv in found for key in (conv.key, *_affine(conv)) if key in checkpoint]
+    keys = [key for conv in found for key in (conv.key, *_affine(conv)) if key in trunk]
     said = (*notes, _ablation(shares), *_folded(found))
-    return (scheme(checkpoint, NAME, "function", layers, keys, said),)
+    return (scheme(trunk, NAME, "function", layers, keys, said),)
 
 
-def _find(checkpoint: Checkpoint) -> list[_Conv]:
+def _find(trunk: Trunk) -> list[_Conv]:
     """Return the convolutions in order; one that CoaT's blocks share, once a stage."""
     stages, found = set[str](), list[_Conv]()
-    for place in (*places(checkpoint, _OF_STAGE), *places(checkpoint, _KERNEL)):
+    for place in (*places(trunk, _OF_STAGE), *places(trunk, _KERNEL)):
         key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
-        if not is_depthwise(checkpoint.shape(key)) or not _is_position(place.path, place.match):
+        if not is_depthwise(trunk.shape(key)) or not _is_position(place.path, place.match):
             continue
         block = _COAT_BLOCK.fullmatch(place.path)
         layer = f"cpe{block[1]}" if block else place.path
@@ -116,25 +116,29 @@ def _module(name: str) -> str:
 
 
 def _weights(
-    checkpoint: Checkpoint, conv: _Conv
+    trunk: Trunk, conv: _Conv
 ) -> tuple[
     Float32[np.ndarray, "channels 1 rows columns"],
     Float32[np.ndarray, " channels"],
 ]:
-    kernel, key = read_float32(checkpoint, conv.key), f"{conv.path}.bias"
+    kernel, key = trunk.float32(conv.key), f"{conv.path}.bias"
     if conv.path.endswith(_FOLDED):
+        from pe_inspect.families.reading.kernels import without_skip
+
         kernel = without_skip(kernel)
     if conv.path.endswith(_NORMED):
-        return _with_batch_norm(checkpoint, conv, kernel)
-    if key not in checkpoint:
+        return _with_batch_norm(trunk, conv, kernel)
+    if key not in trunk:
         return kernel, np.zeros(len(kernel), np.float32)
-    return kernel, _beside(checkpoint, conv, key)
+    return kernel, _beside(trunk, conv, key)
 
 
-def _beside(checkpoint: Checkpoint, conv: _Conv, key: str) -> Float32[np.ndarray, " channels"]:
+def _beside(trunk: Trunk, conv: _Conv, key: str) -> Float32[np.ndarray, " channels"]:
     """Read a number a channel that acts with a kernel."""
-    refuse_misfits(checkpoint, {conv.key: "channels 1 rows columns", key: "channels"})
-    return read_float32(checkpoint, key)
+    from pe_inspect.families.reading.fit import refuse_misfits
+
+    refuse_misfits(trunk, {conv.key: "channels 1 rows columns", key: "channels"})
+    return trunk.float32(key)
 
 
 def _affine(conv: _Conv) -> tuple[str, ...]:
@@ -146,14 +150,14 @@ def _affine(conv: _Conv) -> tuple[str, ...]:
 
 
 def _with_batch_norm(
-    checkpoint: Checkpoint, conv: _Conv, kernel: Float32[np.ndarray, "channels 1 rows columns"]
+    trunk: Trunk, conv: _Conv, kernel: Float32[np.ndarray, "channels 1 rows columns"]
 ) -> tuple[Float32[np.ndarray, "channels 1 rows columns"], Float32[np.ndarray, " channels"]]:
     """Return kernel and bias of the convolution and the batch norm behind it, in one."""
     stem = f"{conv.path.removesuffix('.c')}.bn"
     parts = ("weight", "bias", "running_mean", "running_var")
-    if any(f"{stem}.{part}" not in checkpoint for part in parts):
+    if any(f"{stem}.{part}" not in trunk for part in parts):
         return kernel, np.zeros(len(kernel), np.float32)
-    weight, bias, mean, variance = (_beside(checkpoint, conv, f"{stem}.{part}") for part in parts)
+    weight, bias, mean, variance = (_beside(trunk, conv, f"{stem}.{part}") for part in parts)
     scale = weight / np.sqrt(variance + _BATCH_NORM_EPS)
     return kernel * scale[:, None, None, None], bias - mean * scale
 
@@ -182,5 +186,10 @@ families.register(NAME)(
         "MobileCLIP, iFormer",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Convolutions that tell tokens their place by the zeros around the image",
+            source="arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
+            added_between_layers=True,
+        ),
     )
 )

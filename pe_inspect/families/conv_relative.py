@@ -11,14 +11,11 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import scheme
-from pe_inspect.families.reading.kernels import by_offset, is_depthwise
-from pe_inspect.families.reading.names import trunk
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import is_depthwise, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -32,39 +29,42 @@ _KERNEL: Final = re.compile(
 )
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds CoaT's convolutions."""
-    return bool(_kernels(checkpoint))
+    return bool(_kernels(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the kernels of every stage, one part for each size, (k·k offsets, channels)."""
-    kernels = _kernels(checkpoint)
+    kernels = _kernels(trunk)
     if not kernels:
         return ()
+    from pe_inspect.families.reading.kernels import by_offset
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, notes = [], ["one set of kernels a stage, shared by its blocks, counted once"]
     for (stage, _), (bare, key) in kernels.items():
-        kernel = read_float32(checkpoint, key)
-        grid, note = stated_grid(checkpoint, bare.removesuffix(".weight"))
+        kernel = trunk.float32(key)
+        grid, note = stated_grid(trunk, bare.removesuffix(".weight"))
         side = kernel.shape[-1]
         part = f"{side}x{side}.yx"
         layers.append(LayerPE(f"crpe{stage}", by_offset(kernel), grid, part=part))
-        notes += (f"shown {note}", *nonfinite_note(checkpoint.stored_key(key), kernel))
+        notes += (f"shown {note}", *nonfinite_note(trunk.stored_key(key), kernel))
     weights = [key for _, key in kernels.values()]
     biases = [f"{key.removesuffix('weight')}bias" for key in weights]
-    keys = [key for pair in zip(weights, biases) for key in pair if key in checkpoint]
+    keys = [key for pair in zip(weights, biases) for key in pair if key in trunk]
     relation = Relation(beyond="none")
-    return (scheme(checkpoint, NAME, "relative", layers, keys, notes, relation=relation),)
+    return (scheme(trunk, NAME, "relative", layers, keys, notes, relation=relation),)
 
 
-def _kernels(checkpoint: Checkpoint) -> dict[tuple[int, int], tuple[str, str]]:
+def _kernels(trunk: Trunk) -> dict[tuple[int, int], tuple[str, str]]:
     """Return (stage, number) → (bare name, key); of the names of one tensor, the first."""
     found: dict[tuple[int, int], tuple[str, str]] = {}
-    for bare, key in trunk(checkpoint).items():
-        match = _KERNEL.fullmatch(bare)
-        if match and is_depthwise(checkpoint.shape(key)):
+    for each in trunk.matching(_KERNEL):
+        if is_depthwise(trunk.shape(each.key)):
+            match = each.groups
             stage = match["stage"] or match["serial"] or match["parallel"]
-            found.setdefault((int(stage), int(match["number"])), (bare, key))
+            found.setdefault((int(stage), int(match["number"])), (each.bare, each.key))
     return dict(sorted(found.items()))
 
 
@@ -76,5 +76,9 @@ families.register(NAME)(
         example="CoaT (timm's coat_tiny, coat_lite_tiny)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Relative position as a convolution of the values",
+            serves_any_grid=True,
+        ),
     )
 )

@@ -16,11 +16,10 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.named_model import module_at
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -36,90 +35,90 @@ _USUAL_BLOCK: Final = 8  # HaloNet's block of queries, in patches
 _FIRST_OF_STAGE: Final = re.compile(r"stages\.[1-9]\d*\.0")  # halves the grid
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds a pair of tables of relative vectors, one an axis."""
-    return bool(places(checkpoint, _SAM) or places(checkpoint, _BOTNET))
+    return bool(places(trunk, _SAM) or places(trunk, _BOTNET))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read two tables a block, parts `y` and `x`.
 
     Raises:
         AmbiguousCheckpoint: a table lacks its partner, or has an even number of rows.
     """
     found = []
-    if sam := places(checkpoint, _SAM):
-        found.append(_embedding(checkpoint, sam, "query-key"))
-    if botnet := places(checkpoint, _BOTNET):
-        found.append(_embedding(checkpoint, botnet, "key-query"))
+    if sam := places(trunk, _SAM):
+        found.append(_embedding(trunk, sam, "query-key"))
+    if botnet := places(trunk, _BOTNET):
+        found.append(_embedding(trunk, botnet, "key-query"))
     return tuple(found)
 
 
 def _embedding(
-    checkpoint: Checkpoint, found: list[Place], offset: Literal["key-query", "query-key"]
+    trunk: Trunk, found: list[Place], offset: Literal["key-query", "query-key"]
 ) -> PositionEmbedding:
     keys: list[str] = []
     layers: list[LayerPE] = []
     notes = ["grids read from the rows of the tables, 2S−1 an axis"]
     for place in found:
-        pair = _pair(checkpoint, place)
-        tables, said = _tables(checkpoint, place, pair)
+        pair = _pair(trunk, place)
+        tables, said = _tables(trunk, place, pair)
         keys, layers, notes = [*keys, *pair], [*layers, *tables], [*notes, *said]
     notes += [note for table in layers for note in nonfinite_note(table.name, table.values)]
     relation = Relation("sum", offset)
-    return scheme(checkpoint, NAME, "relative", layers, keys, notes, relation=relation)
+    return scheme(trunk, NAME, "relative", layers, keys, notes, relation=relation)
 
 
-def _pair(checkpoint: Checkpoint, place: Place) -> tuple[str, str]:
+def _pair(trunk: Trunk, place: Place) -> tuple[str, str]:
     """Return the keys of the tables of rows and of columns."""
     attention = place.match.string[place.match.end("at") :]
     name = attention.rpartition(".")[2]
     rows = f"{place.stem}{attention}"
     columns = f"{rows.removesuffix(name)}{_AXES[name]}"
-    shape = checkpoint.shape(rows)
-    other = checkpoint.shape(columns) if columns in checkpoint else ()
+    shape = trunk.shape(rows)
+    other = trunk.shape(columns) if columns in trunk else ()
     if len(shape) != 2 or len(other) != 2 or shape[1] != other[1]:
         raise AmbiguousCheckpoint(
-            f"{checkpoint.stored_key(rows)} has shape {shape}, {_AXES[name]} beside it "
+            f"{trunk.stored_key(rows)} has shape {shape}, {_AXES[name]} beside it "
             f"{other or 'is missing'}: each block needs a table an axis, of one width. "
             "The file is not whole."
         )
     if shape[0] % 2 == 0 or other[0] % 2 == 0:
         raise AmbiguousCheckpoint(
-            f"{checkpoint.stored_key(rows)} has {shape[0]} rows, {_AXES[name]} {other[0]}: a table "
+            f"{trunk.stored_key(rows)} has {shape[0]} rows, {_AXES[name]} {other[0]}: a table "
             "of the offsets 1−S … S−1 has an odd number. The file is of another scheme."
         )
     return rows, columns
 
 
 def _tables(
-    checkpoint: Checkpoint, place: Place, pair: tuple[str, str]
+    trunk: Trunk, place: Place, pair: tuple[str, str]
 ) -> tuple[list[LayerPE], tuple[str, ...]]:
     """Read a block's tables whole; of HaloNet's, the rows that a block of queries can reach."""
-    height, width = ((checkpoint.shape(key)[0] + 1) // 2 for key in pair)
+    height, width = ((trunk.shape(key)[0] + 1) // 2 for key in pair)
     tables = [
-        LayerPE(place.layer, read_float32(checkpoint, key), (height, width), part=part)
+        LayerPE(place.layer, trunk.float32(key), (height, width), part=part)
         for key, part in zip(pair, "yx")
     ]
-    if _is_halo(checkpoint, place):
-        return _reached(checkpoint, place, tables)
+    if _is_halo(trunk, place):
+        return _reached(trunk, place, tables)
     return tables, (_POOLED,) if place.layer.startswith("stages.") and "rel_pos" in pair[0] else ()
 
 
-def _is_halo(checkpoint: Checkpoint, place: Place) -> bool:
+def _is_halo(trunk: Trunk, place: Place) -> bool:
     """HaloNet projects queries and keys apart: keys come from a larger window."""
-    return f"{place.stem}.self_attn.kv.weight" in checkpoint
+    return f"{place.stem}.self_attn.kv.weight" in trunk
 
 
 def _reached(
-    checkpoint: Checkpoint, place: Place, tables: list[LayerPE]
+    trunk: Trunk, place: Place, tables: list[LayerPE]
 ) -> tuple[list[LayerPE], tuple[str, ...]]:
     """Cut a table of 2·window − 1 rows to the offsets that occur, with offset 0 in the middle.
 
     Row window − 1 + halo is offset 0: positions in the window start at −halo.
     """
     window = tables[0].grid_size[0]
-    block, halo, who = _block_size(checkpoint, place, window)
+    block, halo, who = _block_size(trunk, place, window)
     unused = window - block
     cut = [
         LayerPE(table.layer, table.values[unused:], (block, block), part=table.part)
@@ -132,26 +131,28 @@ def _reached(
     return cut, (note,)
 
 
-def _block_size(checkpoint: Checkpoint, place: Place, window: int) -> tuple[int, int, str]:
+def _block_size(trunk: Trunk, place: Place, window: int) -> tuple[int, int, str]:
     """Return a block's queries along an axis, how far keys reach beyond it, and who says so.
 
     Where a block is strided, its queries are every second row and column of its patches.
     """
-    module = module_at(checkpoint, f"{place.path}.self_attn")
+    from pe_inspect.families.reading.named_model import module_at
+
+    module = module_at(trunk, f"{place.path}.self_attn")
     if module is not None and hasattr(module, "pos_embed"):
         queries, patches = module.pos_embed.block_size, module.block_size
-        who = f"from {checkpoint.hints.arch}"
+        who = f"from {trunk.hints.arch}"
     else:
-        patches, who = _patches(checkpoint, window)
+        patches, who = _patches(trunk, window)
         is_strided = patches % 4 == 0 and _FIRST_OF_STAGE.fullmatch(place.path)
         queries = patches // 2 if is_strided else patches
     strided = "" if queries == patches else f", every second of {x((patches, patches))} patches"
     return queries, (window - patches) // 2, who + strided
 
 
-def _patches(checkpoint: Checkpoint, window: int) -> tuple[int, str]:
+def _patches(trunk: Trunk, window: int) -> tuple[int, str]:
     """Return the patches of a block along an axis where no module tells them, and who says so."""
-    said = checkpoint.hints.grid_size
+    said = trunk.hints.grid_size
     if said is not None and said[0] == said[1] <= window and (window - said[0]) % 2 == 0:
         return said[0], "from --grid-size"
     is_usual = window > _USUAL_BLOCK and (window - _USUAL_BLOCK) % 2 == 0
@@ -166,5 +167,8 @@ families.register(NAME)(
         example="SAM and ViTDet, MViTv2 (timm's mvitv2_tiny), BoTNet, HaloNet",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Learned vectors by the offset along each axis",
+        ),
     )
 )

@@ -18,15 +18,13 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.bias import distance_index
 from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import factor_pairs, x
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract", "find_places", "index_of", "table_of"]
 
@@ -40,12 +38,12 @@ _EMBEDDING: Final = ".pos_bias.weight"
 _INDICES: Final = {"attention_biases": "attention_bias_idxs", "pos_bias.weight": "pos_indices"}
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds tables of distances."""
-    return bool(find_places(checkpoint))
+    return bool(find_places(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the tables; each becomes the bias of every pair of patches.
 
     Where a block halves the grid, only every second row and column asks; the bias is given for
@@ -54,26 +52,28 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
     Raises:
         AmbiguousCheckpoint: a table is of no square grid, and nothing says which.
     """
-    found = find_places(checkpoint)
-    grids = [_grid(checkpoint, place) for place in found]
-    stored = {place.stem: _read(checkpoint, place) for place in found}
+    from pe_inspect.families.reading.bias import distance_index
+
+    found = find_places(trunk)
+    grids = [_grid(trunk, place) for place in found]
+    stored = {place.stem: _read(trunk, place) for place in found}
     layers = [
         LayerPE.from_lookup(place.layer, Lookup(stored[place.stem], distance_index(grid)), grid)
         for place, (grid, _) in zip(found, grids)
     ]
     notes = (
         *(note for _, note in grids),
-        *_halving(checkpoint, found),
-        *_odd(checkpoint, found, stored),
+        *_halving(trunk, found),
+        *_odd(trunk, found, stored),
         *_scaled(found),
         "the bias depends on distance alone: left is as right, and up as down",
     )
-    return (scheme(checkpoint, NAME, "bias", layers, map(table_of, found), notes),)
+    return (scheme(trunk, NAME, "bias", layers, map(table_of, found), notes),)
 
 
-def find_places(checkpoint: Checkpoint) -> list[Place]:
+def find_places(trunk: Trunk) -> list[Place]:
     """Return where the tables of distances lie, in block order."""
-    return [p for p in places(checkpoint, _TABLE) if len(checkpoint.shape(table_of(p))) == 2]
+    return [p for p in places(trunk, _TABLE) if len(trunk.shape(table_of(p))) == 2]
 
 
 def table_of(place: Place) -> str:
@@ -81,21 +81,21 @@ def table_of(place: Place) -> str:
     return place.stem + place.match.string[place.match.end("at") :]
 
 
-def _read(checkpoint: Checkpoint, place: Place) -> Float32[np.ndarray, "heads entries"]:
+def _read(trunk: Trunk, place: Place) -> Float32[np.ndarray, "heads entries"]:
     """Read a table, one row a head, as it is added to the logits.
 
     lucidrains' LeViT stores its transpose, and divides it by the scale of the logits, dim_key^-0.5.
     """
-    values = read_float32(checkpoint, table_of(place))
+    values = trunk.float32(table_of(place))
     if not table_of(place).endswith(_EMBEDDING):
         return values
     query = f"{table_of(place).removesuffix(_EMBEDDING)}.to_q.0.weight"
-    if query not in checkpoint:
+    if query not in trunk:
         raise AmbiguousCheckpoint(
-            f"{checkpoint.stored_key(table_of(place))} is multiplied by the root of a head's "
+            f"{trunk.stored_key(table_of(place))} is multiplied by the root of a head's "
             f"channels, which {query} would tell, and the file lacks it. Pass the whole checkpoint."
         )
-    channels = checkpoint.shape(query)[0] // values.shape[1]
+    channels = trunk.shape(query)[0] // values.shape[1]
     return values.T * np.float32(sqrt(channels))
 
 
@@ -104,23 +104,22 @@ def _scaled(found: Iterable[Place]) -> Iterator[str]:
         yield "each table is multiplied by the root of a head's channels, as the model's code does"
 
 
-def _grid(checkpoint: Checkpoint, place: Place) -> tuple[tuple[int, int], str]:
+def _grid(trunk: Trunk, place: Place) -> tuple[tuple[int, int], str]:
     """Return the grid of a table and what it was taken from: the square one, or the likest."""
     is_embedding = table_of(place).endswith(_EMBEDDING)
-    entries = checkpoint.shape(table_of(place))[0 if is_embedding else 1]
-    hints = checkpoint.hints
+    entries = trunk.shape(table_of(place))[0 if is_embedding else 1]
+    hints = trunk.hints
     for hint, said in (("grid_size", hints.grid_size), ("img_size", hints.img_size)):
         if said is not None:
             grid = _likest(entries, said)
-            return grid, f"grid {x(grid)} of {entries} distances, by the shape of " + origin(
-                checkpoint, hint
-            )
+            who = hints.origin(hint)
+            return grid, f"grid {x(grid)} of {entries} distances, by the shape of {who}"
     side = isqrt(entries)
     if side * side == entries:
         return (side, side), f"grid {x((side, side))} inferred from {entries} distances"
     pairs = [x(pair) for pair in factor_pairs(entries)]
     raise AmbiguousCheckpoint(
-        f"{checkpoint.stored_key(table_of(place))} has {entries} distances, which are no square: "
+        f"{trunk.stored_key(table_of(place))} has {entries} distances, which are no square: "
         f"{', '.join(pairs)}, or those turned. Pass --grid-size HxW; the other stages follow its "
         "shape."
     )
@@ -135,8 +134,8 @@ def _likest(entries: int, said: tuple[int, int]) -> tuple[int, int]:
     )
 
 
-def _halving(checkpoint: Checkpoint, found: Iterable[Place]) -> Iterator[str]:
-    halving = [place.layer for place in found if _halves(checkpoint, place)]
+def _halving(trunk: Trunk, found: Iterable[Place]) -> Iterator[str]:
+    halving = [place.layer for place in found if _halves(trunk, place)]
     if halving:
         yield (
             f"in {', '.join(halving)} only every second row and column of patches asks; the bias "
@@ -144,10 +143,10 @@ def _halving(checkpoint: Checkpoint, found: Iterable[Place]) -> Iterator[str]:
         )
 
 
-def _halves(checkpoint: Checkpoint, place: Place) -> bool:
+def _halves(trunk: Trunk, place: Place) -> bool:
     """Whether fewer patches ask than are asked: by the name, or by the index that a file keeps."""
     index = index_of(table_of(place))
-    shape = checkpoint.shape(index) if index in checkpoint else ()
+    shape = trunk.shape(index) if index in trunk else ()
     return "downsample" in place.path or (len(shape) == 2 and shape[0] < shape[1])
 
 
@@ -159,12 +158,12 @@ def index_of(table: str) -> str:
 
 
 def _odd(
-    checkpoint: Checkpoint,
+    trunk: Trunk,
     found: Iterable[Place],
     stored: dict[str, Float32[np.ndarray, "_heads _entries"]],
 ) -> Iterator[str]:
     for place in found:
-        yield from nonfinite_note(checkpoint.stored_key(table_of(place)), stored[place.stem])
+        yield from nonfinite_note(trunk.stored_key(table_of(place)), stored[place.stem])
 
 
 families.register(NAME)(
@@ -175,5 +174,9 @@ families.register(NAME)(
         example="timm's levit_128s, tiny_vit_5m_224, efficientformer_l1, efficientvit_m0",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned bias on attention, by the distance of two positions",
+            is_of_stages=True,
+        ),
     )
 )

@@ -16,11 +16,10 @@ import numpy as np
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.embedding import Place, places, scheme
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.families.reading.stated_grid import stated_grid
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract", "fourier_features"]
 
@@ -33,27 +32,29 @@ _TEMPERATURE: Final = 10000.0
 _EPS: Final = 1e-6
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds such a projection."""
-    return bool(_find(checkpoint))
+    return bool(_find(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Compute the projected features of a stated grid, (H·W, channels)."""
-    found = _find(checkpoint)
+    found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
     layers, keys, notes = [], list[str](), list[str]()
     for place, key in found:
-        grid, note = stated_grid(checkpoint, _path(place))
-        weight, bias = _projection(checkpoint, key)
+        grid, note = stated_grid(trunk, _path(place))
+        weight, bias = _projection(trunk, key)
         features = fourier_features(grid, weight.shape[1] // 2)
         values = features @ weight.T.astype(np.float64) + bias
         layers.append(LayerPE(place.layer or "input", values, grid))
-        keys += [name for name in (key, _bias(key)) if name in checkpoint]
-        notes += (f"computed {note}", *nonfinite_note(checkpoint.stored_key(key), weight))
+        keys += [name for name in (key, _bias(key)) if name in trunk]
+        notes += (f"computed {note}", *nonfinite_note(trunk.stored_key(key), weight))
     join: Join = "input" if layers[0].layer == "input" else "layer"
-    return (scheme(checkpoint, NAME, "function", layers, keys, notes, join=join),)
+    return (scheme(trunk, NAME, "function", layers, keys, notes, join=join),)
 
 
 def fourier_features(
@@ -73,11 +74,11 @@ def fourier_features(
     return np.concatenate(axes, axis=1)
 
 
-def _find(checkpoint: Checkpoint) -> list[tuple[Place, str]]:
+def _find(trunk: Trunk) -> list[tuple[Place, str]]:
     found = []
-    for place in places(checkpoint, _PROJECTION):
+    for place in places(trunk, _PROJECTION):
         key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
-        shape = checkpoint.shape(key)
+        shape = trunk.shape(key)
         if len(shape) == 4 and shape[1] % 4 == 0 and shape[2:] == (1, 1):
             found.append((place, key))
     return found
@@ -92,11 +93,11 @@ def _bias(key: str) -> str:
 
 
 def _projection(
-    checkpoint: Checkpoint, key: str
+    trunk: Trunk, key: str
 ) -> tuple[Float32[np.ndarray, "channels features"], Float32[np.ndarray, " channels"]]:
-    weight = read_float32(checkpoint, key)[:, :, 0, 0]
-    has_bias = _bias(key) in checkpoint
-    bias = read_float32(checkpoint, _bias(key)) if has_bias else np.zeros(len(weight), np.float32)
+    weight = trunk.float32(key)[:, :, 0, 0]
+    has_bias = _bias(key) in trunk
+    bias = trunk.float32(_bias(key)) if has_bias else np.zeros(len(weight), np.float32)
     return weight, bias
 
 
@@ -108,5 +109,10 @@ families.register(NAME)(
         example="XCiT (timm's xcit_nano_12_p8_224), EdgeNeXt (timm's edgenext_xx_small)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Sines and cosines of the position, through a learned projection",
+            source="arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
+            computed_from="places in units of the image",
+        ),
     )
 )

@@ -18,11 +18,10 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import image_grid, x
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.read_tensor import read_float32
 from pe_inspect.families.reading.tables import find_tables, nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -32,50 +31,50 @@ _SCORES: Final = re.compile(r"(?P<at>.+)\.attn\.pos_proj\.weight")
 _FEATURES: Final = 3  # Δx, Δy, and their squares' sum
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds gated positional attention."""
-    return bool(_find(checkpoint))
+    return bool(_find(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Compute the positional attention of every block that has it, (heads, patches, patches).
 
     Raises:
         AmbiguousCheckpoint: nothing says a grid, or a tensor is missing.
     """
-    found = _find(checkpoint)
+    found = _find(trunk)
     if not found:
         return ()
-    grid, note = _grid_of(checkpoint)
+    grid, note = _grid_of(trunk)
     layers, gates, keys = [], [], list[str]()
     notes = [note]
     for place in found:
-        own = _keys(checkpoint, place)
-        weight, bias, gate = (read_float32(checkpoint, key) for key in own)
+        own = _keys(trunk, place)
+        weight, bias, gate = (trunk.float32(key) for key in own)
         layers.append(LayerPE(place.layer, _attention(weight, bias, grid), grid))
         gates.append(f"{place.layer} {_share(gate):.2f}")
         keys += own
-        notes += nonfinite_note(checkpoint.stored_key(own[0]), weight)
+        notes += nonfinite_note(trunk.stored_key(own[0]), weight)
     notes.append(
         "positional attention, softmax over keys; its gated share σ(gating_param), mean over "
         f"heads: {', '.join(gates)}"
     )
-    return (scheme(checkpoint, NAME, "function", layers, keys, notes),)
+    return (scheme(trunk, NAME, "function", layers, keys, notes),)
 
 
-def _find(checkpoint: Checkpoint) -> list[Place]:
+def _find(trunk: Trunk) -> list[Place]:
     return [
         place
-        for place in places(checkpoint, _SCORES)
-        if checkpoint.shape(f"{place.stem}.attn.pos_proj.weight")[1:] == (_FEATURES,)
+        for place in places(trunk, _SCORES)
+        if trunk.shape(f"{place.stem}.attn.pos_proj.weight")[1:] == (_FEATURES,)
     ]
 
 
-def _keys(checkpoint: Checkpoint, place: Place) -> tuple[str, ...]:
+def _keys(trunk: Trunk, place: Place) -> tuple[str, ...]:
     names = ("pos_proj.weight", "pos_proj.bias", "gating_param")
     keys = tuple(f"{place.stem}.attn.{name}" for name in names)
     for key in keys:
-        if key not in checkpoint:
+        if key not in trunk:
             raise AmbiguousCheckpoint(
                 f"{keys[0]} has no {key} beside it: gated positional attention needs its bias "
                 "and its gate. The file is not whole."
@@ -101,18 +100,18 @@ def _share(gate: Float32[np.ndarray, " heads"]) -> float:
     return float((1 / (1 + np.exp(-gate.astype(np.float64)))).mean())
 
 
-def _grid_of(checkpoint: Checkpoint) -> tuple[tuple[int, int], str]:
+def _grid_of(trunk: Trunk) -> tuple[tuple[int, int], str]:
     """Return the grid: as said, that of the table beside it, or that of the image."""
-    if (said := checkpoint.hints.grid_size) is not None:
-        return said, f"grid {x(said)} from {origin(checkpoint, 'grid_size')}"
-    if tables := find_tables(checkpoint):
-        grid = tables[0].layout(checkpoint).grid_size
-        return grid, f"grid {x(grid)} as in {checkpoint.stored_key(tables[0].key)}"
-    if (grid_of_image := image_grid(checkpoint)) is not None:
-        who = origin(checkpoint, "img_size")
+    if (said := trunk.hints.grid_size) is not None:
+        return said, f"grid {x(said)} from {trunk.hints.origin('grid_size')}"
+    if tables := find_tables(trunk):
+        grid = tables[0].layout(trunk).grid_size
+        return grid, f"grid {x(grid)} as in {trunk.stored_key(tables[0].key)}"
+    if (grid_of_image := image_grid(trunk)) is not None:
+        who = trunk.hints.origin("img_size")
         return grid_of_image, f"grid {x(grid_of_image)} from img_size ({who})"
     raise AmbiguousCheckpoint(
-        f"{checkpoint.source} holds gated positional attention and says no grid. "
+        f"{trunk.source} holds gated positional attention and says no grid. "
         "Pass --grid-size HxW (14x14 for 224 px at patch 16)."
     )
 
@@ -124,5 +123,8 @@ families.register(NAME)(
         example="ConViT (timm's convit_tiny), beside its table of vectors",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Attention by position alone, mixed with that by content through a gate",
+        ),
     )
 )

@@ -11,13 +11,11 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
-from pe_inspect.families.reading.kernels import by_offset, is_depthwise
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.families.reading.stated_grid import stated_grid
+from pe_inspect.families.reading.embedding import Place, is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -28,34 +26,34 @@ _KERNEL: Final = re.compile(r"(?P<at>.+)\.self_attn\.conv_lambda\.weight")
 _JOINT: Final = "yx"
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds a lambda layer's table or kernel."""
-    return bool(_find(checkpoint))
+    return bool(_find(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read one table a layer, (offsets, channels), of both axes together."""
-    found = _find(checkpoint)
+    found = _find(trunk)
     if not found:
         return ()
     layers, notes = list[LayerPE](), list[str]()
     for place, key in found:
-        table, note = _table(checkpoint, place, key)
+        table, note = _table(trunk, place, key)
         layers.append(table)
-        notes += (note, *nonfinite_note(checkpoint.stored_key(key), table.values))
+        notes += (note, *nonfinite_note(trunk.stored_key(key), table.values))
     keys = [key for _, key in found]
     biases = [f"{key.removesuffix('weight')}bias" for key in keys if key.endswith(".weight")]
-    keys += [key for key in biases if key in checkpoint]
+    keys += [key for key in biases if key in trunk]
     relation = Relation(beyond="none")
-    return (scheme(checkpoint, NAME, "relative", layers, keys, notes, relation=relation),)
+    return (scheme(trunk, NAME, "relative", layers, keys, notes, relation=relation),)
 
 
-def _find(checkpoint: Checkpoint) -> list[tuple[Place, str]]:
+def _find(trunk: Trunk) -> list[tuple[Place, str]]:
     found = []
     for pattern in (_TABLE, _KERNEL):
-        for place in places(checkpoint, pattern):
+        for place in places(trunk, pattern):
             key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
-            if _is_position(checkpoint.shape(key)):
+            if _is_position(trunk.shape(key)):
                 found.append((place, key))
     return found
 
@@ -65,13 +63,16 @@ def _is_position(shape: tuple[int, ...]) -> bool:
     return is_table or is_depthwise(shape, axes=5)
 
 
-def _table(checkpoint: Checkpoint, place: Place, key: str) -> tuple[LayerPE, str]:
-    values = read_float32(checkpoint, key)
+def _table(trunk: Trunk, place: Place, key: str) -> tuple[LayerPE, str]:
+    values = trunk.float32(key)
     if values.ndim == 3:
         grid = ((values.shape[0] + 1) // 2, (values.shape[1] + 1) // 2)
         rows = values.reshape(-1, values.shape[-1])
         return LayerPE(place.layer, rows, grid, part=_JOINT), "grids read from the tables"
-    grid, note = stated_grid(checkpoint, f"{place.path}.self_attn.qkv")
+    from pe_inspect.families.reading.kernels import by_offset
+    from pe_inspect.families.reading.stated_grid import stated_grid
+
+    grid, note = stated_grid(trunk, f"{place.path}.self_attn.qkv")
     kernel = by_offset(values)
     return LayerPE(place.layer, kernel, grid, part=_JOINT), f"kernels are shown {note}"
 
@@ -84,5 +85,8 @@ families.register(NAME)(
         example="LambdaNetworks (timm's lambda_resnet26rpt_256, lambda_resnet26t)",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Learned vectors by the offset of two positions, in lambda layers",
+        ),
     )
 )

@@ -6,66 +6,67 @@ arXiv:2204.01697 (MaxViT), arXiv:2212.05262 (LaPE, Table 7).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
-from pe_inspect.families.reading.grid import prefix_tokens
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.names import depth, missing_blocks
-from pe_inspect.families.reading.norms import BIAS_NORM, read_norms
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.norms import BIAS_NORM
 from pe_inspect.families.reading.tables import nonfinite_note
-from pe_inspect.families.reading.windows import Window, index_notes, windows_for
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.windows import Window
 
 __all__ = ["detect", "extract"]
 
 NAME: Final = "relative_bias"
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds tables of offsets."""
-    return bool(find_bias_tables(checkpoint))
+    return bool(find_bias_tables(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the tables; each becomes the bias of every pair of tokens, one an attention."""
-    tables = find_bias_tables(checkpoint)
+    tables = find_bias_tables(trunk)
     if not tables:
         return ()
-    norms = read_norms(checkpoint)
-    windows = windows_for(checkpoint, tables)
-    stored = {table.key: table.read(checkpoint) for table in tables}
+    from pe_inspect.families.reading.windows import windows_for
+
+    norms = trunk.norms
+    windows = windows_for(trunk, tables)
+    stored = {table.key: table.read(trunk) for table in tables}
     join: Join = "lape" if norms.norms_named(BIAS_NORM) else "layer"
-    _refuse_other_join(checkpoint, join)
+    _refuse_other_join(trunk, join)
     pe = PositionEmbedding(
         family=NAME,
         kind="bias",
         join=join,
         tables=_looked_up(tables, windows, stored),
         norms=norms.params,
-        notes=(*_notes(checkpoint, tables, windows, stored), *norms.notes),
-        keys=(*map(checkpoint.stored_key, stored), *norms.stored_keys(BIAS_NORM)),
-        num_prefix_tokens=_num_prefix_tokens(checkpoint, windows),
-        depth=depth(checkpoint),
+        notes=(*_notes(trunk, tables, windows, stored), *norms.notes),
+        keys=(*map(trunk.stored_key, stored), *norms.stored_keys(BIAS_NORM)),
+        num_prefix_tokens=_num_prefix_tokens(trunk, windows),
+        depth=trunk.depth,
         num_parameters=sum(v.size for v in stored.values()) + norms.num_parameters(BIAS_NORM),
-        patch_size=patch_size(checkpoint),
+        patch_size=trunk.patch_size,
     )
     return (pe,)
 
 
-def _refuse_other_join(checkpoint: Checkpoint, join: Join) -> None:
-    said = checkpoint.hints.join
-    if said not in (None, join) and is_flag(checkpoint, "join"):
+def _refuse_other_join(trunk: Trunk, join: Join) -> None:
+    said = trunk.hints.join
+    if said not in (None, join) and trunk.hints.is_flag("join"):
         which = "a norm over the keys" if join == "lape" else "no norm over the keys"
         raise AmbiguousCheckpoint(
-            f"--join {said} contradicts {checkpoint.source}: its relative bias has {which}, which "
+            f"--join {said} contradicts {trunk.source}: its relative bias has {which}, which "
             f"is join={join}. Leave --join out."
         )
 
@@ -85,50 +86,52 @@ def _looked_up(
 
 
 def _notes(
-    checkpoint: Checkpoint,
+    trunk: Trunk,
     tables: tuple[BiasTable, ...],
     windows: list[Window],
     stored: dict[str, np.ndarray],
 ) -> tuple[str, ...]:
+    from pe_inspect.families.reading.windows import index_notes
+
     notes = [note for window in windows for note in window.notes]
     stored_once = {t.key: (t, w) for t, w in zip(tables, windows)}.values()
-    notes += index_notes(checkpoint, stored_once)
+    notes += index_notes(trunk, stored_once)
     for table, _ in stored_once:
-        notes += nonfinite_note(checkpoint.stored_key(table.key), stored[table.key])
+        notes += nonfinite_note(trunk.stored_key(table.key), stored[table.key])
     if len(stored) < len(tables):
         notes.append(f"one table, shared by all {len(tables)} blocks")
-    notes += _which_rpe(checkpoint, tables, windows)
+    notes += _which_rpe(trunk, tables, windows)
     return (
         *dict.fromkeys(notes),
-        *_blocks_without(checkpoint, tables),
-        *missing_blocks(checkpoint),
+        *_blocks_without(trunk, tables),
+        *trunk.missing_blocks,
     )
 
 
 def _which_rpe(
-    checkpoint: Checkpoint, tables: tuple[BiasTable, ...], windows: list[Window]
+    trunk: Trunk, tables: tuple[BiasTable, ...], windows: list[Window]
 ) -> tuple[str, ...]:
     """Return a note for LaPE's RPE models: a ViT with CLS whose bias covers patches only."""
     covers_cls = any(window.num_prefix or window.is_sequence for window in windows)
-    if covers_cls or not prefix_tokens(checkpoint).cls or not tables[0].layer.startswith("blocks."):
+    if covers_cls or not trunk.prefix_tokens.cls or not tables[0].layer.startswith("blocks."):
         return ()
-    said = checkpoint.hints.pe
+    said = trunk.hints.pe
     names = f"pe={said}" if said else "LaPE's 1D_RPE and 2D_RPE have the same keys"
     return (f"{names}: read as offsets in two dimensions, between patches only",)
 
 
-def _blocks_without(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> tuple[str, ...]:
-    blocks, holding = depth(checkpoint), len({table.layer for table in tables})
+def _blocks_without(trunk: Trunk, tables: tuple[BiasTable, ...]) -> tuple[str, ...]:
+    blocks, holding = trunk.depth, len({table.layer for table in tables})
     if holding == blocks:
         return ()
     return (f"{holding} of {blocks} blocks hold a bias table",)
 
 
-def _num_prefix_tokens(checkpoint: Checkpoint, windows: list[Window]) -> int:
-    said = checkpoint.hints.num_prefix_tokens
+def _num_prefix_tokens(trunk: Trunk, windows: list[Window]) -> int:
+    said = trunk.hints.num_prefix_tokens
     if said is not None:
         return said
-    return max(prefix_tokens(checkpoint).total, windows[0].num_prefix)
+    return max(trunk.prefix_tokens.total, windows[0].num_prefix)
 
 
 families.register(NAME)(
@@ -140,5 +143,8 @@ families.register(NAME)(
         "GC-ViT, LaPE's pe=2D_RPE",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A learned bias on attention, by the offset of two positions",
+        ),
     )
 )

@@ -6,36 +6,18 @@ Sources: arXiv:2104.09864 (RoFormer), arXiv:2403.13298 (RoPE-ViT), arXiv:2508.10
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.arch import rotary_model
-from pe_inspect.families.reading.grid import prefix_tokens
-from pe_inspect.families.reading.names import depth, missing_blocks, trunk
-from pe_inspect.families.reading.norms import read_norms
-from pe_inspect.families.reading.patch import patch_size
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.families.reading.rotation import PAIRINGS, Rotation, grid_of, same_for_all
-from pe_inspect.families.reading.rotation_computed import (
-    from_architecture,
-    from_config,
-    from_dinov3,
-    has_config,
-)
-from pe_inspect.families.reading.rotation_stored import (
-    from_eva02,
-    from_mixed,
-    from_mixed_blocks,
-    from_schh,
-    from_swin,
-)
+from pe_inspect.families.reading.config import computes_rotations
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import frozen_array
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.rotation import Rotation
 
 __all__ = ["detect", "extract"]
 
@@ -48,60 +30,20 @@ _STORED: Final = re.compile(
 )
 
 
-def _from_vit_nd(checkpoint: Checkpoint, model: Any) -> Rotation | None:
-    """Read the fixed frequencies of lucidrains' ViTND, (heads, head_dim / 2, 2): rows, columns."""
-    key = trunk(checkpoint).get("rotary_emb.freqs", "")
-    shape = checkpoint.shape(key) if key else ()
-    if len(shape) != 3 or shape[2] != 2:
-        return None
-    grid, notes = grid_of(checkpoint, model, key)
-    positions = np.indices(grid).reshape(2, -1).T.astype(np.float32)
-    angles = positions @ read_float32(checkpoint, key).swapaxes(1, 2)
-    said = (*notes, PAIRINGS["half"])
-    return Rotation(same_for_all(checkpoint, angles), grid, (key,), notes=said)
-
-
-def _from_rvt(checkpoint: Checkpoint, model: Any) -> Rotation | None:
-    """Read the fixed scales of lucidrains' RvT, whose rows, then columns, go from -π to π."""
-    key = trunk(checkpoint).get("transformer.pos_emb.scales", "")
-    if not key or len(checkpoint.shape(key)) != 1:
-        return None
-    grid, notes = grid_of(checkpoint, model, key)
-    scales = np.pi * read_float32(checkpoint, key)
-    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid), indexing="ij")
-    angles = np.concatenate([axis.reshape(-1, 1) * scales for axis in axes], axis=1)
-    unsure = "the scales are stored even where the model was built with use_rotary=False"
-    layers = same_for_all(checkpoint, angles.astype(np.float32)[None])
-    return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["interleaved"], unsure))
-
-
-_READERS: Final[tuple[Callable[[Checkpoint, Any], Rotation | None], ...]] = (
-    from_schh,
-    from_mixed,
-    from_mixed_blocks,
-    from_swin,
-    from_eva02,
-    _from_vit_nd,
-    _from_rvt,
-    from_dinov3,
-    from_config,
-)
-
-
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the file holds a rotary embedding, or the named architecture computes one."""
-    if any(_STORED.fullmatch(bare) for bare in trunk(checkpoint)):
+    if trunk.matching(_STORED):
         return True
-    return has_config(checkpoint) or rotary_model(checkpoint) is not None
+    return computes_rotations(trunk) or _model(trunk) is not None
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the angles of every patch, or have timm's model compute them."""
-    rotation = _rotation(checkpoint)
+    rotation = _rotation(trunk)
     if rotation is None:
         return ()
-    norms = read_norms(checkpoint)
-    tokens, said = prefix_tokens(checkpoint).total, checkpoint.hints.num_prefix_tokens
+    norms = trunk.norms
+    tokens, said = trunk.prefix_tokens.total, trunk.hints.num_prefix_tokens
     shared = {id(angles): frozen_array(angles) for _, angles in rotation.layers}
     pe = PositionEmbedding(
         family=NAME,
@@ -112,23 +54,39 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
             for layer, angles in rotation.layers
         ),
         norms=norms.params,
-        notes=(*rotation.notes, *_odd(rotation), *norms.notes, *missing_blocks(checkpoint)),
-        keys=tuple(map(checkpoint.stored_key, rotation.keys)),
+        notes=(*rotation.notes, *_odd(rotation), *norms.notes, *trunk.missing_blocks),
+        keys=tuple(map(trunk.stored_key, rotation.keys)),
         num_prefix_tokens=tokens if said is None else said,
-        depth=depth(checkpoint),
+        depth=trunk.depth,
         num_parameters=rotation.num_parameters,
         stored=rotation.stored,
-        patch_size=patch_size(checkpoint),
+        patch_size=trunk.patch_size,
     )
     return (pe,)
 
 
-def _rotation(checkpoint: Checkpoint) -> Rotation | None:
-    model = rotary_model(checkpoint)
-    for read in _READERS:
-        if (rotation := read(checkpoint, model)) is not None:
+def _model(trunk: Trunk) -> Any | None:
+    """Return timm's model of the architecture, where one is named, and it rotates."""
+    if trunk.hints.arch is None:
+        return None
+    from pe_inspect.families.reading.arch import rotary_model
+
+    return rotary_model(trunk)
+
+
+def _rotation(trunk: Trunk) -> Rotation | None:
+    from pe_inspect.families.reading.rotation_computed import (
+        from_architecture,
+        from_config,
+        from_dinov3,
+    )
+    from pe_inspect.families.reading.rotation_stored import READERS
+
+    model = _model(trunk)
+    for read in (*READERS, from_dinov3, from_config):
+        if (rotation := read(trunk, model)) is not None:
             return rotation
-    return None if model is None else from_architecture(checkpoint, model)
+    return None if model is None else from_architecture(trunk, model)
 
 
 def _odd(rotation: Rotation) -> tuple[str, ...]:
@@ -147,5 +105,9 @@ families.register(NAME)(
         example="timm's vit_small_patch16_rope_mixed_224, s-chh's pos_embed=rope, EVA-02, DINOv3",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Rotations of queries and keys (RoPE)",
+            begins="rule",
+        ),
     )
 )

@@ -12,15 +12,12 @@ import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.grid import Layout, image_grid, layout, period, prefix_tokens, x
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.names import block_of, depth, in_order, missing_blocks, trunk
-from pe_inspect.families.reading.norms import read_norms
-from pe_inspect.families.reading.patch import patch_size
-from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.grid import Layout, image_grid, layout, period, x
+from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["detect", "extract"]
 
@@ -32,22 +29,22 @@ _TABLE: Final = re.compile(
 _CLS_ROWS: Final = 1
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds tables of relative vectors."""
-    return bool(_tables(checkpoint))
+    return bool(_tables(trunk))
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the tables: four a block, `query.y`, `query.x`, `value.y`, `value.x`."""
-    tables = _tables(checkpoint)
+    tables = _tables(trunk)
     if not tables:
         return ()
-    where, norms = _layout(checkpoint), read_norms(checkpoint)
+    where, norms = _layout(trunk), trunk.norms
     layers = tuple(
-        LayerPE(layer, read_float32(checkpoint, key), where.grid_size, _CLS_ROWS, part)
+        LayerPE(layer, trunk.float32(key), where.grid_size, _CLS_ROWS, part)
         for layer, part, key in tables
     )
-    keys = tuple(checkpoint.stored_key(key) for _, _, key in tables)
+    keys = tuple(trunk.stored_key(key) for _, _, key in tables)
     odd = [note for key, pe in zip(keys, layers) for note in nonfinite_note(key, pe.values)]
     clip = (layers[0].values.shape[0] - _CLS_ROWS - 1) // 2
     notes = (*where.notes, f"offsets are clipped to ±{clip}; row 0 of each table is CLS", *odd)
@@ -57,63 +54,62 @@ def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
         join="layer",
         tables=layers,
         norms=norms.params,
-        notes=(*notes, *norms.notes, *missing_blocks(checkpoint)),
+        notes=(*notes, *norms.notes, *trunk.missing_blocks),
         keys=keys,
-        num_prefix_tokens=_num_prefix_tokens(checkpoint),
-        depth=depth(checkpoint),
+        num_prefix_tokens=_num_prefix_tokens(trunk),
+        depth=trunk.depth,
         num_parameters=sum(table.values.size for table in layers),
-        patch_size=patch_size(checkpoint),
+        patch_size=trunk.patch_size,
     )
     return (pe,)
 
 
-def _tables(checkpoint: Checkpoint) -> list[tuple[str, str, str]]:
+def _tables(trunk: Trunk) -> list[tuple[str, str, str]]:
     """Return (layer, part, key) in block order, y before x."""
-    found = []
-    for bare, key in trunk(checkpoint).items():
-        block = block_of(bare)
-        if block and (match := _TABLE.fullmatch(block[1])):
-            found.append((block[0], f"{match[1]}.{match[2]}", key))
+    found = [
+        (each.layer, f"{each.groups[1]}.{each.groups[2]}", each.key)
+        for each in trunk.matching_in_blocks(_TABLE)
+    ]
     return sorted(found, key=lambda each: (in_order(each[0]), each[1][:-1], each[1][-1] == "x"))
 
 
-def _layout(checkpoint: Checkpoint) -> Layout:
+def _layout(trunk: Trunk) -> Layout:
     """Return the grid, from what was said or from the stored table of distances.
 
     Raises:
         AmbiguousCheckpoint: neither is there, or they contradict each other.
     """
-    key = next((key for key in trunk(checkpoint).values() if key.endswith("x_distances")), None)
+    key = next((key for key in trunk.names.values() if key.endswith("x_distances")), None)
     if key is None:
-        for hint, grid in _stated(checkpoint):
-            return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} from {origin(checkpoint, hint)}",))
+        for hint, grid in _stated(trunk):
+            return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} from {trunk.hints.origin(hint)}",))
         raise AmbiguousCheckpoint(
-            f"The relative tables of {checkpoint.source} say no grid, and the file holds no "
+            f"The relative tables of {trunk.source} say no grid, and the file holds no "
             "x_distances buffer. Pass --grid-size HxW."
         )
-    rows = checkpoint.shape(key)[0]
-    if checkpoint.hints.grid_size is not None:
-        return layout(checkpoint, checkpoint.stored_key(key), rows)
+    rows = trunk.shape(key)[0]
+    if trunk.hints.grid_size is not None:
+        return layout(trunk, trunk.stored_key(key), rows)
     patches = rows - _CLS_ROWS
-    columns = period(np.asarray(checkpoint.tensor(key))[_CLS_ROWS, _CLS_ROWS:, None])
+    columns = period(np.asarray(trunk.tensor(key))[_CLS_ROWS, _CLS_ROWS:, None])
     if patches % columns:
-        return layout(checkpoint, checkpoint.stored_key(key), rows)
+        return layout(trunk, trunk.stored_key(key), rows)
     grid = (patches // columns, columns)
     return Layout(grid, _CLS_ROWS, (f"grid {x(grid)} read from x_distances",))
 
 
-def _stated(checkpoint: Checkpoint) -> list[tuple[str, tuple[int, int]]]:
+def _stated(trunk: Trunk) -> list[tuple[str, tuple[int, int]]]:
     """Return (hint, grid) of what was said: of the grid itself, or of the image."""
-    said = (("grid_size", checkpoint.hints.grid_size), ("img_size", image_grid(checkpoint)))
+    said = (("grid_size", trunk.hints.grid_size), ("img_size", image_grid(trunk)))
     return [(hint, grid) for hint, grid in said if grid is not None]
 
 
-def _num_prefix_tokens(checkpoint: Checkpoint) -> int:
+def _num_prefix_tokens(trunk: Trunk) -> int:
     """Return the model's prefix tokens; tables without any other tensor are taken to have CLS."""
-    said, tokens = checkpoint.hints.num_prefix_tokens, prefix_tokens(checkpoint)
+    said, tokens = trunk.hints.num_prefix_tokens, trunk.prefix_tokens
     if said is not None:
         return said
-    is_trunk = any(name.startswith("patch_embed.") for name in trunk(checkpoint))
+    is_trunk = any(name.startswith("patch_embed.") for name in trunk.names)
     return tokens.total if is_trunk else max(tokens.total, _CLS_ROWS)
 
 
@@ -126,5 +122,9 @@ families.register(NAME)(
         "project's own scheme=relative",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="Learned vectors by the offset of two positions (Shaw et al.)",
+            serves_any_grid=True,
+        ),
     )
 )

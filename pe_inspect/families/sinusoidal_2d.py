@@ -5,70 +5,78 @@ Sources: arXiv:2111.06377 (MAE), arXiv:2104.02057 (MoCo v3), LaPE's `2D_sin`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.grid import Layout, factor_pairs, prefix_tokens, x
-from pe_inspect.families.reading.sincos import (
-    Variant,
-    is_separable,
+from pe_inspect.families.reading.grid import Layout, factor_pairs, x
+from pe_inspect.families.reading.vectors import (
+    StoredVectors,
     is_sinusoidal,
-    one_dimensional,
-    two_dimensional,
+    stored_vectors,
+    vectors,
 )
-from pe_inspect.families.reading.vectors import StoredVectors, stored_vectors, vectors
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from pe_inspect.families.reading.sincos import Variant
 
 __all__ = ["detect", "extract"]
 
 NAME: Final = "sinusoidal_2d"
 
 
-def detect(checkpoint: Checkpoint) -> bool:
+def detect(trunk: Trunk) -> bool:
     """Whether the table's values are sines and cosines, and not those of a position count."""
-    return any(map(_is_of_two_axes, stored_vectors(checkpoint)))
+    return any(map(_is_of_two_axes, stored_vectors(trunk)))
 
 
 def _is_of_two_axes(stored: StoredVectors) -> bool:
-    return is_sinusoidal(stored.values[0]) and one_dimensional(stored.values[0]) is None
+    if not is_sinusoidal(stored.values[0]):
+        return False
+    from pe_inspect.families.reading.sincos import one_dimensional
+
+    return one_dimensional(stored.values[0]) is None
 
 
-def extract(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:
+def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the table; its own values tell a grid that nothing else does."""
     return tuple(
-        _fixed(checkpoint, stored)
-        for stored in stored_vectors(checkpoint)
-        if _is_of_two_axes(stored)
+        _fixed(trunk, stored) for stored in stored_vectors(trunk) if _is_of_two_axes(stored)
     )
 
 
-def _fixed(checkpoint: Checkpoint, stored: StoredVectors) -> PositionEmbedding:
-    where, variant = _layout(checkpoint, stored)
+def _fixed(trunk: Trunk, stored: StoredVectors) -> PositionEmbedding:
+    where, variant = _layout(trunk, stored)
     notes = (_describe(stored, where, variant),)
-    return vectors(checkpoint, stored, where, family=NAME, learned=False, notes=notes)
+    return vectors(trunk, stored, where, family=NAME, learned=False, notes=notes)
 
 
-def _layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layout, Variant | None]:
+def _layout(trunk: Trunk, stored: StoredVectors) -> tuple[Layout, Variant | None]:
     """Divide the rows as for any table; where that is ambiguous, as the values define them."""
+    from pe_inspect.families.reading.sincos import two_dimensional
+
     table, values = stored.tables[0], stored.values[0]
     try:
-        where = table.layout(checkpoint)
+        where = table.layout(trunk)
     except AmbiguousCheckpoint:
-        if found := _defined_layout(checkpoint, stored):
+        if found := _defined_layout(trunk, stored):
             return found
         raise
     variant = two_dimensional(values[where.num_prefix_rows :], where.grid_size)
-    if variant is None and (found := _defined_layout(checkpoint, stored)):
-        _refuse_contradiction(checkpoint, stored, where, found[0])
+    if variant is None and (found := _defined_layout(trunk, stored)):
+        _refuse_contradiction(trunk, stored, where, found[0])
         return found
     return where, variant
 
 
-def _defined_layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layout, Variant] | None:
-    values, said = stored.values[0], checkpoint.hints.num_prefix_tokens
-    for prefix in prefix_tokens(checkpoint).coverings(said):
+def _defined_layout(trunk: Trunk, stored: StoredVectors) -> tuple[Layout, Variant] | None:
+    from pe_inspect.families.reading.sincos import two_dimensional
+
+    values, said = stored.values[0], trunk.hints.num_prefix_tokens
+    for prefix in trunk.prefix_tokens.coverings(said):
         patches = values[prefix:]
         for a, b in factor_pairs(len(patches)):
             for grid in dict.fromkeys(((a, b), (b, a))):
@@ -79,12 +87,12 @@ def _defined_layout(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[Layo
 
 
 def _refuse_contradiction(
-    checkpoint: Checkpoint, stored: StoredVectors, said: Layout, defined: Layout
+    trunk: Trunk, stored: StoredVectors, said: Layout, defined: Layout
 ) -> None:
-    if checkpoint.hints.grid_size is None:
+    if trunk.hints.grid_size is None:
         return
     raise AmbiguousCheckpoint(
-        f"{checkpoint.stored_key(stored.tables[0].key)} holds the sines and cosines of a "
+        f"{trunk.stored_key(stored.tables[0].key)} holds the sines and cosines of a "
         f"{x(defined.grid_size)} grid with {defined.num_prefix_rows} prefix rows; --grid-size says "
         f"{x(said.grid_size)}. Leave --grid-size out."
     )
@@ -93,6 +101,8 @@ def _refuse_contradiction(
 def _describe(stored: StoredVectors, where: Layout, variant: Variant | None) -> str:
     if variant is not None:
         return f"fixed 2-D sines and cosines, {variant}"
+    from pe_inspect.families.reading.sincos import is_separable
+
     patches = stored.values[0][where.num_prefix_rows :]
     axes = "each channel along one axis" if is_separable(patches, where.grid_size) else "mixed axes"
     return f"sines and cosines of no layout that is known here ({axes}); taken for a fixed table"
@@ -106,5 +116,9 @@ families.register(NAME)(
         example="MAE's pre-trained ViTs, LaPE's pe=2D_sin, s-chh's sinusoidal",
         detect=detect,
         extract=extract,
+        facts=FamilyFacts(
+            sentence="A sinusoidal table over rows and columns",
+            begins="rule",
+        ),
     )
 )

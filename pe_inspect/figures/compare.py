@@ -42,7 +42,7 @@ def draw_alongside(
         for k, (maps, patch) in enumerate(found.query_maps(token))
         if k in shown
     ]
-    return draw_rows(rows, found.scale, _words(found, labels, len(columns), len(shown)))
+    return draw_rows(rows, found.scale, _words_around(found, labels, len(columns), len(shown)))
 
 
 def told_notions(found: Alongside, labels: Sequence[str]) -> str:
@@ -51,7 +51,7 @@ def told_notions(found: Alongside, labels: Sequence[str]) -> str:
     return " ".join(f"{_NOTIONS[notion]}: {', '.join(names)}." for notion, names in met)
 
 
-def _words(found: Alongside, labels: Sequence[str], columns: int, rows: int) -> Words:
+def _words_around(found: Alongside, labels: Sequence[str], columns: int, rows: int) -> Words:
     (centre, limit), name = found.scale, found.results[0].affinity.name
     height, width = found.grid_size
     about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))

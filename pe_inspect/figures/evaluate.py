@@ -10,32 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import lined, reference
-from pe_inspect.figures.layout.style import (
-    INK,
-    MUTED,
-    PAGE_WIDTH,
-    PALETTE,
-    TICK_SIZE,
-    axes_at,
-    caption,
-    caption_height,
-    headline,
-    new_figure,
-    title,
-)
+from pe_inspect.figures.layout.lines import key, lined, panel_figure, reference
+from pe_inspect.figures.layout.style import INK, MUTED, PALETTE, TICK_SIZE
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
 
 __all__ = ["draw"]
 
-LEFT: Final = 0.62
-LEGEND: Final = 1.62
-BETWEEN: Final = 0.68
-HEIGHT: Final = 2.9
-BAR: Final = 0.3
-NAMES: Final = 1.45
+HEIGHT: Final = 2.9  # inches of the curves
+BAR: Final = 0.3  # inches of one
+AXIS: Final = 0.55  # inches of the bars' axis, its label and the ends
 DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 MARKERS: Final = "os^Dv<>P"
 IN_PERCENT: Final = 100.0
@@ -67,31 +52,24 @@ def curves(result: EvaluationResult) -> Figure:
         "standard error of the difference. At the model's own size "
         f"({_sized(result.plain)}) all are one. {_chance(result)}"
     )
-    figure, floor = _framed(f"{_who(result)}accuracy at other resolutions", text, HEIGHT)
-    methods = _own_first(result.methods)
-    width = (PAGE_WIDTH - LEFT - LEGEND - BETWEEN - 0.15) / 2
-    box = (floor + 0.42, width, HEIGHT - 0.55)
-    whole = axes_at(figure, LEFT, *box)
-    beside = axes_at(figure, LEFT + width + BETWEEN, *box)
+    words = f"{_subject(result)}accuracy at other resolutions"
+    figure, inside = panel_figure(words, text, HEIGHT)
+    whole, apart = inside.subplots(1, 2)
     lined(whole, "image size (pixels)", "top-1 (%)")
-    lined(beside, "image size (pixels)", "over the model's own rule (points)")
-    for k, method in enumerate(methods):
+    lined(apart, "image size (pixels)", "over the model's own rule (points)")
+    for k, method in enumerate(_own_first(result.methods)):
         _line(whole, result, method, k)
-        _line(beside, result, method, k, over=_own(result))
+        _line(apart, result, method, k, over=_own_rule(result))
     _dotted(whole, result, upright=False)
-    for axes in (whole, beside):
-        _sizes(axes, result)
-    beside.legend(
-        loc="upper left", bbox_to_anchor=(1.03, 1.02), frameon=False, fontsize=TICK_SIZE,
-        handlelength=2.6, labelspacing=0.35, borderaxespad=0,
-    )  # fmt: skip
+    for axes in (whole, apart):
+        _size_ticks(axes, result)
+    key(inside, apart, beside=True)
     return figure
 
 
 def bars(result: EvaluationResult) -> Figure:
     """Draw top-1 of every condition at the model's own size, with its standard error."""
     rows = result.ablations
-    height = BAR * len(rows)
     text = (
         f"Top-1 on {_images(result)} Whiskers: ± one binomial standard error. Scaled, shuffled and "
         "removed act on what the model receives of the position embedding; prefix tokens keep "
@@ -99,11 +77,11 @@ def bars(result: EvaluationResult) -> Figure:
         "Patches permuted (RPI): the patches of each image trade places anew. Dashed: the plain "
         f"model. {_chance(result)}"
     )
-    figure, floor = _framed(f"{_who(result)}accuracy with positions changed", text, height + 0.5)
-    width = PAGE_WIDTH - NAMES - 0.75
-    axes = axes_at(figure, NAMES, floor + 0.42, width, height)
+    words = f"{_subject(result)}accuracy with positions changed"
+    figure, inside = panel_figure(words, text, BAR * len(rows) + AXIS)
+    axes = inside.subplots()
     lined(axes, "top-1 (%)", "")
-    values, errors = _percent(rows)
+    values, errors = _in_percent(rows)
     places = np.arange(len(rows))
     axes.barh(places, values, 0.62, xerr=errors, color=[INK, *[PALETTE[0]] * (len(rows) - 1)],
               error_kw={"ecolor": MUTED, "elinewidth": 1.0, "capsize": 2})  # fmt: skip
@@ -118,20 +96,10 @@ def bars(result: EvaluationResult) -> Figure:
     return figure
 
 
-def _framed(words: str, text: str, height: float) -> tuple[Figure, float]:
-    """Return a figure with title and caption, and the height of the latter, in inches."""
-    floor = caption_height(text, PAGE_WIDTH)
-    above = 0.3 + 0.17 * headline(words, PAGE_WIDTH).count("\n")
-    figure = new_figure(PAGE_WIDTH, floor + height + above)
-    title(figure, words)
-    caption(figure, text)
-    return figure, floor
-
-
-def _own(result: EvaluationResult) -> dict[float, float]:
+def _own_rule(result: EvaluationResult) -> dict[float, float]:
     """Return top-1 in percent by the model's own rule at each place of the axis."""
     rows = _through_own_size(result, "native")
-    return {_place(row): row.top1 * IN_PERCENT for row in rows}
+    return {_place_on_axis(row): row.top1 * IN_PERCENT for row in rows}
 
 
 def _line(
@@ -143,8 +111,8 @@ def _line(
 ) -> None:
     """Draw one method: its accuracy, or what it is over that of the model's own rule."""
     rows = _through_own_size(result, method)
-    values, errors = _percent(rows)
-    places = [_place(row) for row in rows]
+    values, errors = _in_percent(rows)
+    places = [_place_on_axis(row) for row in rows]
     is_own = method == "native"
     if over is not None:
         values = values - np.array([over.get(place, np.nan) for place in places])
@@ -172,24 +140,24 @@ def _look(index: int, *, is_own: bool) -> dict[str, Any]:
 def _through_own_size(result: EvaluationResult, method: str) -> list[EvaluationRow]:
     """Add the plain model's row to a method's: at its own size every method is the identity."""
     rows = [row for row in result.curve(method) if row is not result.plain]
-    return sorted([*rows, result.plain], key=_place)
+    return sorted([*rows, result.plain], key=_place_on_axis)
 
 
-def _percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
+def _in_percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
     pairs = np.array([(row.top1, row.standard_error) for row in rows]) * IN_PERCENT
     return pairs[:, 0], pairs[:, 1]
 
 
-def _place(row: EvaluationRow) -> float:
+def _place_on_axis(row: EvaluationRow) -> float:
     """Where a size lies on the axis: the side of the square of as many pixels."""
     return float(np.sqrt(row.res[0] * row.res[1]))
 
 
-def _sizes(axes: Axes, result: EvaluationResult) -> None:
-    rows = {_place(row): row for method in result.methods for row in result.curve(method)}
+def _size_ticks(axes: Axes, result: EvaluationResult) -> None:
+    rows = {_place_on_axis(row): row for method in result.methods for row in result.curve(method)}
     labels = [_sized(row) for row in rows.values()]
     axes.set_xticks(list(rows), labels)
-    own = _place(result.plain)
+    own = _place_on_axis(result.plain)
     reference(axes, own, upright=True)
 
 
@@ -216,5 +184,5 @@ def _images(result: EvaluationResult) -> str:
     return f"{result.plain.count:,} test images of {result.dataset}."
 
 
-def _who(result: EvaluationResult) -> str:
+def _subject(result: EvaluationResult) -> str:
     return "" if result.pe is None else f"{result.pe.family} · join={result.pe.join} · "

@@ -11,19 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import from_zero, lined, marker_size, reference
+from pe_inspect.figures.layout.lines import (
+    from_zero,
+    lined,
+    marker_size,
+    panel_figure,
+    reference,
+)
 from pe_inspect.figures.layout.mosaics import Words
 from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
-from pe_inspect.figures.layout.style import (
-    PAGE_WIDTH,
-    PALETTE,
-    TICK_SIZE,
-    axes_at,
-    caption,
-    caption_height,
-    new_figure,
-    title,
-)
+from pe_inspect.figures.layout.style import PALETTE, TICK_SIZE
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evolution import EvolutionResult
@@ -32,13 +29,7 @@ __all__ = ["draw"]
 
 MOST_EPOCHS: Final = 8
 MOST_LAYERS: Final = 4
-LEFT: Final = 0.62
-RIGHT: Final = 0.15
-GAP: Final = 0.66
-PLOT: Final = 1.5
-TITLE: Final = 0.36
-LEGEND: Final = 0.3
-BELOW: Final = 0.42
+HEIGHT: Final = 2.25  # inches
 
 
 class _Line(NamedTuple):
@@ -87,21 +78,15 @@ def _curves(result: EvolutionResult) -> Figure:
         "layers, the band reaches from the least to the greatest layer. Far: at least half the "
         "grid apart."
     )
-    foot = caption_height(text, PAGE_WIDTH)
-    figure = new_figure(PAGE_WIDTH, TITLE + LEGEND + PLOT + BELOW + foot)
-    title(figure, "The position embedding over one run")
-    caption(figure, text)
-    width = (PAGE_WIDTH - LEFT - RIGHT - 2 * GAP) / 3
+    figure, inside = panel_figure("The position embedding over one run", text, HEIGHT)
     words = {"affinity": result.affinity.name, "norm": _norm_name(result)}
-    for k, (name, lines) in enumerate(_PANELS):
-        axes = axes_at(figure, LEFT + k * (width + GAP), foot + BELOW, width, PLOT)
+    for axes, (name, lines) in zip(inside.subplots(1, len(_PANELS)), _PANELS):
         _panel(axes, result, name.format(**words), lines)
     return figure
 
 
 def _norm_name(result: EvolutionResult) -> str:
-    plain = result.pe.is_pairwise or result.pe.kind == "phases"
-    return "RMS of the values" if plain else "mean row norm"
+    return "mean row norm" if result.pe.scheme_kind.has_row_vectors else "RMS of the values"
 
 
 def _panel(axes: Axes, result: EvolutionResult, name: str, lines: Sequence[_Line]) -> None:
@@ -143,10 +128,10 @@ def _maps(result: EvolutionResult, token: tuple[int, int] | None) -> Figure:
         for place, (view, values) in enumerate(result.query_maps(token))
         if place in layers
     ]
-    return draw_rows(rows, result.scale, _words(result, len(epochs), len(layers)))
+    return draw_rows(rows, result.scale, _words_around_maps(result, len(epochs), len(layers)))
 
 
-def _words(result: EvolutionResult, epochs: int, layers: int) -> Words:
+def _words_around_maps(result: EvolutionResult, epochs: int, layers: int) -> Words:
     centre, limit = result.scale
     about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))
     text = (

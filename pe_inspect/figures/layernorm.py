@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,47 +16,41 @@ from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import (
     are_blocks,
+    key,
+    key_height,
     layer_axis,
     layer_room,
     lined,
     marker_size,
+    panel_figure,
+    panel_title,
     reference,
 )
 from pe_inspect.figures.layout.maps import spread
 from pe_inspect.figures.layout.style import (
-    DIGIT,
     DPI,
     INK,
     LABEL_SIZE,
     PAGE_WIDTH,
     PALETTE,
-    TICK_SIZE,
-    axes_at,
-    caption,
-    caption_height,
-    colorbar,
-    new_figure,
+    color_scale,
     sequential,
     tidy,
-    title,
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pe_inspect.analysis.layernorm import LayerNormResult, NormRow
-    from pe_inspect.analysis.layernorm.decomposition import Decomposition
+    from pe_inspect.analysis.layernorm.decomposition import Decomposition, NormVariant
 
 __all__ = ["draw"]
 
-TITLE: Final = 0.36
-LEFT: Final = 0.78
-RIGHT: Final = 0.15
-ABOVE: Final = 0.24
 COLUMNS: Final = 4
-GAP: Final = 0.8  # inches between panels that do not share an axis
-PLOT_HEIGHT: Final = 1.3
-LEGEND: Final = 0.26
-LEGEND_ROW: Final = 0.16  # inches
-LEGEND_HANDLE: Final = 0.40
+PANEL: Final = 1.55  # inches with its title, without the axis of layers
+TALL: Final = 1.7  # the same of a panel with several lines
+MAP: Final = 0.24  # inches of a map's title
+WIDEST: Final = 0.78 * PAGE_WIDTH * DPI  # pixels of a map
 SATURATED: Final = (0.5, 99.5)  # percentiles: one outlying channel would flatten all others
 DECOMPOSED: Final = (
     ("scale", "std over channels"),
@@ -65,6 +59,14 @@ DECOMPOSED: Final = (
     ("distance_to_full", "distance to the whole"),
 )
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+_BANDS: Final = (
+    "Over the channels of each norm: mean (line), the middle 50 % and the middle 90 % (bands), "
+    "least and greatest (thin lines)."
+)
+_SEVERAL: Final[dict[str, Any]] = {
+    "err_style": "band", "err_kws": {"alpha": 0.2, "linewidth": 0},
+}  # fmt: skip
+_LONE: Final[dict[str, Any]] = {"err_style": "bars", "err_kws": {"elinewidth": 5}, "alpha": 0.3}
 
 
 @drawings.register("layernorm")
@@ -79,7 +81,7 @@ def draw(result: LayerNormResult) -> dict[str, Figure]:
         `layernorm_cosine` where some norm has several layers, `layernorm_position` where there
         are position norms, and `layernorm_decomposition` where norms act on a table's rows.
     """
-    figures = {"layernorm": _statistics(result), "layernorm_channels": _channels(result)}
+    figures = {"layernorm": _statistics(result), "layernorm_channels": _channel_maps(result)}
     if any(len(result.rows_named(name)) > 1 for name in result.names):
         figures["layernorm_cosine"] = _cosines(result)
     if _position_names(result):
@@ -94,92 +96,96 @@ def _statistics(result: LayerNormResult) -> Figure:
     parts = [part for part in ("weight", "bias") if _has(result, names, part)]
     groups = [names[k : k + COLUMNS] for k in range(0, len(names), COLUMNS)]
     lines = [(part, group) for group in groups for part in parts]
-    text = (
-        "Over the channels of each norm: mean (line), one standard deviation to either side "
-        f"(band), least and greatest (thin lines).{_left_out(result, names)}"
-    )
-    rooms = [layer_room(_layers(result, shown)) for _, shown in lines]
-    figure, floor = _figure(_height(rooms), "LayerNorm weights by layer", text)
-    top = floor + _height(rooms)
-    for (part, shown), room in zip(lines, rooms):
-        top -= ABOVE + PLOT_HEIGHT
-        _statistics_line(figure, result, part, shown, top)
-        top -= room
+    text = f"{_BANDS}{_left_out(result, names)}"
+    height = sum(PANEL + layer_room(_layers_with(result, shown)) for _, shown in lines)
+    figure, inside = panel_figure("LayerNorm weights by layer", text, height)
+    panels = inside.subplots(len(lines), len(groups[0]), sharey="row", squeeze=False)
+    for (part, shown), row in zip(lines, panels):
+        _statistics_line(result, part, shown, list(row))
+        for axes in row[len(shown) :]:
+            axes.remove()
     return figure
 
 
-def _height(rooms: Sequence[float]) -> float:
-    return sum(rooms) + len(rooms) * (ABOVE + PLOT_HEIGHT)
-
-
 def _statistics_line(
-    figure: Figure, result: LayerNormResult, part: str, names: Sequence[str], bottom: float
+    result: LayerNormResult, part: str, names: Sequence[str], panels: Sequence[Axes]
 ) -> None:
-    first: Axes | None = None
     sign = "γ" if part == "weight" else "β"
-    for k, (name, box) in enumerate(zip(names, _boxes(len(names), bottom))):
-        axes = axes_at(figure, *box)
-        if first is not None:
-            axes.sharey(first)
-        rows = [row for row in result.rows_named(name) if getattr(row, part) is not None]
-        lined(axes, "", sign if k == 0 else "")
-        layers = [row.layer for row in rows]
-        _band(axes, rows, part, layers, PALETTE[0] if part == "weight" else PALETTE[1])
+    for k, (name, axes) in enumerate(zip(names, panels)):
+        layers = [row.layer for row in result.rows_named(name) if getattr(row, part)]
+        _bands(axes, result, name, part, layers, PALETTE[0] if part == "weight" else PALETTE[1])
+        lined(axes, axes.get_xlabel(), sign if k == 0 else "")
         reference(axes, 1 if part == "weight" else 0)
-        axes.set_title(f"{name} · {sign}", size=LABEL_SIZE, color=INK, loc="left", pad=4)
-        axes.tick_params(labelleft=k == 0)
-        first = first or axes
+        panel_title(axes, f"{name} · {sign}")
 
 
-def _band(
+def _bands(
     axes: Axes,
-    rows: Sequence[NormRow],
+    result: LayerNormResult,
+    name: str,
     part: str,
     layers: Sequence[str],
     colour: str,
     *,
     label: str | None = None,
 ) -> None:
-    """Mean, standard deviation and range by layer; a lone layer is drawn as bars."""
-    read = {key: np.array([getattr(row, part)[key] for row in rows])
-            for key in ("mean", "std", "min", "max")}  # fmt: skip
-    x = np.array([layers.index(row.layer) for row in rows])
-    mean, std = read["mean"], read["std"]
+    """Draw how the channels are spread, layer by layer; a lone layer has bars instead of bands."""
+    import seaborn as sns
+
+    channels = _channel_frame(result, name, part, layers)
+    rows = [row for row in result.rows_named(name) if getattr(row, part)]
     size = marker_size(len(rows))
-    axes.plot(x, mean, color=colour, linewidth=1.4, marker="o", markersize=size, label=label)
-    if len(rows) == 1:
-        axes.vlines(x, read["min"], read["max"], color=colour, linewidth=0.6)
-        axes.vlines(x, mean - std, mean + std, color=colour, linewidth=4, alpha=0.35)
-    else:
-        axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.22, linewidth=0)
-        for bound in ("min", "max"):
-            axes.plot(x, read[bound], color=colour, linewidth=0.6)
+    drawn = {"data": channels, "x": "layer", "y": part, "color": colour, "ax": axes}
+    style = _LONE if len(rows) == 1 else _SEVERAL
+    sns.lineplot(
+        **drawn,
+        **style,
+        errorbar=("pi", 50),
+        label=label,
+        linewidth=1.4,
+        marker="o",
+        markersize=size,
+        markeredgecolor=colour,
+        legend=False,
+    )
+    sns.lineplot(**drawn, **style, errorbar=("pi", 90), linewidth=0, legend=False)
+    places = [layers.index(row.layer) for row in rows]
+    for bound in ("min", "max"):
+        values = [getattr(row, part)[bound] for row in rows]
+        axes.plot(places, values, color=colour, linewidth=0.6, marker="_" if len(rows) == 1 else "")
     layer_axis(axes, layers)
+
+
+def _channel_frame(
+    result: LayerNormResult, name: str, part: str, layers: Sequence[str]
+) -> pd.DataFrame:
+    """Every finite channel of one norm, and the place of its layer."""
+    import pandas as pd
+
+    norms = [norm for norm in result.norms_named(name) if getattr(norm, part) is not None]
+    values = [getattr(norm, part) for norm in norms]
+    places = np.repeat([layers.index(norm.layer) for norm in norms], [v.size for v in values])
+    frame = pd.DataFrame({"layer": places, part: np.concatenate(values)})
+    return frame[np.isfinite(frame[part])]
 
 
 def _position(result: LayerNormResult) -> Figure:
     names = [*_position_names(result), "norm1"]
     names = [name for name in names if result.rows_named(name)]
     parts = [part for part in ("weight", "bias") if _has(result, names, part)]
+    layers = _layers_with(result, names)
     text = (
-        "The norm of the position table beside the norm of the tokens in the same block: mean over "
-        "channels (line), one standard deviation to either side (band), least and greatest (thin)."
+        f"The norm of the position table beside the norm of the tokens in the same block. {_BANDS}"
     )
-    room = layer_room(_layers(result, names))
-    columns, legend = _legend_size(names, len(parts))
-    height = legend + PLOT_HEIGHT + 0.4 + room
-    figure, floor = _figure(height, "Position norms beside token norms", text)
-    boxes = _boxes(len(parts), floor + room, height=PLOT_HEIGHT + 0.4, gap=GAP)
-    for part, box in zip(parts, boxes):
-        axes = axes_at(figure, *box)
-        sign = "γ" if part == "weight" else "β"
-        lined(axes, "", sign)
+    height = key_height(names) + TALL + layer_room(layers)
+    figure, inside = panel_figure("Position norms beside token norms", text, height)
+    for part, axes in zip(parts, inside.subplots(1, len(parts), squeeze=False)[0]):
         for name, colour in zip(names, PALETTE):
-            rows = [row for row in result.rows_named(name) if getattr(row, part) is not None]
-            if rows:
-                _band(axes, rows, part, _layers(result, names), colour, label=name)
+            if _has(result, [name], part):
+                _bands(axes, result, name, part, layers, colour, label=name)
+        lined(axes, axes.get_xlabel(), "γ" if part == "weight" else "β")
         reference(axes, 1 if part == "weight" else 0)
-        _legend_above(axes, columns)
+    key(inside, *inside.axes)
     return figure
 
 
@@ -192,34 +198,15 @@ def _cosines(result: LayerNormResult) -> Figure:
         "Cosine of a norm's γ with another: 1 where they point the same way, whatever their "
         "length. Two γ of positive entries have a high cosine without having anything in common."
     )
-    room = layer_room(_layers(result, several))
-    columns, legend = _legend_size(several, len(panels))
-    height = ABOVE + legend + PLOT_HEIGHT + 0.4 + room
-    figure, floor = _figure(height, "How alike the norms' weights are", text)
-    boxes = _boxes(len(panels), floor + room, height=PLOT_HEIGHT + 0.4, gap=GAP)
-    for (what, names, read), box in zip(panels, boxes):
-        axes = axes_at(figure, *box)
+    height = key_height(several) + TALL + layer_room(_layers_with(result, several))
+    figure, inside = panel_figure("How alike the norms' weights are", text, height)
+    drawn = inside.subplots(1, len(panels), squeeze=False)[0]
+    for (what, names, read), axes in zip(panels, drawn):
         lined(axes, "", "cosine of γ")
         _cosine_lines(axes, result, names, read)
-        pad = 4 + legend * 72
-        axes.set_title(f"with the {what}", size=LABEL_SIZE, color=INK, loc="left", pad=pad)
-        _legend_above(axes, columns)
+        panel_title(axes, f"with the {what}")
+    key(inside, *drawn)
     return figure
-
-
-def _legend_size(names: Sequence[str], panels: int) -> tuple[int, float]:
-    """How many names fit side by side above a panel, and the inches that all of them take."""
-    width = next(iter(_boxes(panels, 0.0, gap=GAP)))[2]
-    name = max(map(len, names)) * DIGIT * TICK_SIZE / 72 + LEGEND_HANDLE
-    columns = min(max(int(width / name), 1), len(names))
-    return columns, -(-len(names) // columns) * LEGEND_ROW
-
-
-def _legend_above(axes: Axes, columns: int) -> None:
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0, borderaxespad=0.2,
-        labelspacing=0.3, columnspacing=1.2, handlelength=1.6, fontsize=TICK_SIZE, frameon=False,
-    )  # fmt: skip
 
 
 def _to_previous(row: NormRow) -> float:
@@ -236,9 +223,9 @@ def _cosine_lines(
     names: Sequence[str],
     read: Callable[[NormRow], float],
 ) -> None:
-    layers = _layers(result, names)
-    for k, name in enumerate(names):
-        rows = result.rows_named(name)
+    layers = _layers_with(result, names)
+    for name in names:
+        rows, k = result.rows_named(name), result.names.index(name)
         axes.plot(
             [layers.index(row.layer) for row in rows], [read(row) for row in rows],
             color=PALETTE[k % len(PALETTE)], linewidth=1.2,
@@ -247,7 +234,7 @@ def _cosine_lines(
     layer_axis(axes, layers)
 
 
-def _channels(result: LayerNormResult) -> Figure:
+def _channel_maps(result: LayerNormResult) -> Figure:
     names = _block_names(result)
     tables = [result.weights(name) for name in names]
     text = (
@@ -256,29 +243,24 @@ def _channels(result: LayerNormResult) -> Figure:
         "are more than pixels, neighbours are averaged."
     )
     heights = [min(max(0.11 * len(table), 0.3), 2.2) for table in tables]
-    total = sum(heights) + len(tables) * (ABOVE + 0.2) + 0.25
-    figure, floor = _figure(total, "LayerNorm weights by channel", text)
+    height = sum(heights) + len(tables) * (MAP + 0.2) + 0.25
+    figure, inside = panel_figure("LayerNorm weights by channel", text, height)
+    panels = inside.subplots(len(names), 1, squeeze=False, height_ratios=heights)[:, 0]
     norm = _saturating(tables)
-    top = floor + total
-    for name, table, height in zip(names, tables, heights):
-        top -= ABOVE + height
-        axes = axes_at(figure, LEFT, top, PAGE_WIDTH - LEFT - 0.85, height)
+    for name, table, axes in zip(names, tables, panels):
         image = _gamma_image(axes, table, norm, [row.layer for row in result.rows_named(name)])
-        axes.set_title(f"{name} · γ", size=LABEL_SIZE, color=INK, loc="left", pad=4)
-        top -= 0.2
-    axes.set_xlabel("channel", size=LABEL_SIZE, color=INK, labelpad=2)
-    bar = min(total - ABOVE - 0.45, 2.2)
-    colorbar(figure, image, (PAGE_WIDTH - 0.75, floor + total - ABOVE - bar, 0.11, bar), "γ")
+        panel_title(axes, f"{name} · γ")
+    panels[-1].set_xlabel("channel", size=LABEL_SIZE, color=INK, labelpad=2)
+    color_scale(inside, image, list(panels), "γ")
     return figure
 
 
 def _gamma_image(
     axes: Axes, table: Float[np.ndarray, "layers channels"], norm: Normalize, layers: Sequence[str]
 ) -> AxesImage:
-    wide = table.shape[1] > DPI * (PAGE_WIDTH - LEFT - 0.85)
     image = axes.imshow(
         table, cmap=sequential(), norm=norm, aspect="auto",
-        interpolation="auto" if wide else "nearest",
+        interpolation="auto" if table.shape[1] > WIDEST else "nearest",
     )  # fmt: skip
     tidy(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
@@ -287,7 +269,7 @@ def _gamma_image(
     return image
 
 
-def _saturating(tables: Sequence[Float[np.ndarray, "_layers _channels"]]) -> Normalize:
+def _saturating(tables: Sequence[Float[np.ndarray, "_layers_with _channel_maps"]]) -> Normalize:
     values = np.concatenate([table[np.isfinite(table)] for table in tables])
     norm = spread(np.percentile(values, SATURATED) if values.size else values)
     norm.clip = True
@@ -306,26 +288,24 @@ def _decomposition(result: LayerNormResult) -> Figure:
         f"of it, alone and together. {notion} Distance: root mean square difference of the cosines "
         "from those of the whole LayerNorm. Source: LaPE, ICCV 2023, Table 8."
     )
-    room = layer_room([part.layer for part in parts])
-    row = ABOVE + PLOT_HEIGHT + room
-    figure, floor = _figure(2 * row + LEGEND, "What norm, γ and β do to the position table", text)
-    for k, (measure, label) in enumerate(DECOMPOSED):
-        box = list(_boxes(2, floor + room + (k < 2) * row, gap=0.85))[k % 2]
-        axes = axes_at(figure, *box)
+    names = [variant.name for variant in _fullest(parts)]
+    height = 2 * (PANEL + layer_room([part.layer for part in parts])) + key_height(names)
+    figure, inside = panel_figure("What norm, γ and β do to the position table", text, height)
+    panels = inside.subplots(2, 2)
+    for axes, (measure, label) in zip(panels.flat, DECOMPOSED):
         lined(axes, "", label)
         _variant_lines(axes, parts, measure)
-    handles, labels = axes.get_legend_handles_labels()
-    height = figure.get_size_inches()[1]
-    figure.legend(
-        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 1 - (TITLE - 0.02) / height),
-        ncols=len(labels), fontsize=TICK_SIZE, frameon=False, columnspacing=1.4, handlelength=1.8,
-    )  # fmt: skip
+    key(inside, *panels.flat)
     return figure
 
 
+def _fullest(parts: Sequence[Decomposition]) -> Sequence[NormVariant]:
+    """The variants of the layer that has most."""
+    return max((part.variants for part in parts), key=len)
+
+
 def _variant_lines(axes: Axes, parts: Sequence[Decomposition], measure: str) -> None:
-    names = max(([v.name for v in part.variants] for part in parts), key=len)
-    for k, name in enumerate(names):
+    for k, name in enumerate(variant.name for variant in _fullest(parts)):
         axes.plot(
             [_read(part, name, measure) for part in parts], color=PALETTE[k], linewidth=1.2,
             marker=MARKERS[k], markersize=marker_size(len(parts)), markerfacecolor="white",
@@ -337,24 +317,6 @@ def _variant_lines(axes: Axes, parts: Sequence[Decomposition], measure: str) -> 
 def _read(part: Decomposition, name: str, measure: str) -> float:
     found = [getattr(variant, measure) for variant in part.variants if variant.name == name]
     return float(found[0]) if found else float("nan")
-
-
-def _figure(height: float, headline: str, text: str) -> tuple[Figure, float]:
-    """A figure with room for its title, and the inches that its caption takes below."""
-    floor = caption_height(text, PAGE_WIDTH)
-    figure = new_figure(PAGE_WIDTH, TITLE + height + floor)
-    title(figure, headline)
-    caption(figure, text)
-    return figure, floor
-
-
-def _boxes(
-    count: int, bottom: float, *, height: float = PLOT_HEIGHT, gap: float = 0.2
-) -> Iterator[tuple[float, float, float, float]]:
-    """Boxes of equal width side by side, in inches."""
-    width = (PAGE_WIDTH - LEFT - RIGHT - gap * (count - 1)) / count
-    for k in range(count):
-        yield LEFT + k * (width + gap), bottom, width, height
 
 
 def _block_names(result: LayerNormResult) -> list[str]:
@@ -371,7 +333,7 @@ def _has(result: LayerNormResult, names: Sequence[str], part: str) -> bool:
     return any(getattr(row, part) for name in names for row in result.rows_named(name))
 
 
-def _layers(result: LayerNormResult, names: Sequence[str]) -> list[str]:
+def _layers_with(result: LayerNormResult, names: Sequence[str]) -> list[str]:
     """The layers that have one of these norms, each once, in the model's order."""
     return list(dict.fromkeys(row.layer for row in result.rows if row.name in names))
 

@@ -99,14 +99,14 @@ def _draw_layers(result: SimilarityResult, finest: int) -> Figure:
     overview = result.overview(planned.side[0])
     words = Words(
         f"{_name(result)} of all pairs of patches, layer by layer",
-        _sentences(result, _PAIRS, _thinning(overview.block, overview.thinned_from)),
+        _sentences(result, _PAIRS, _pair_thinning(overview.block, overview.thinned_from)),
         "key patch",
         "query patch",
         _scale_name(result),
     )
     extent = (overview.thinned_from[0],) * 2 if result.is_uniform else None
     maps = [_about_centre(result, values) for values in overview.maps]
-    return draw_page(maps, _labels(result), planned, result.limit, words, extent).figure
+    return draw_page(maps, _layer_labels(result), planned, result.limit, words, extent).figure
 
 
 def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
@@ -122,7 +122,7 @@ def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
     planned = plan(len(found), lambda _: (height, width))
     extent = result.grid_size if result.is_uniform else None
     maps = [_about_centre(result, values) for _, values in found]
-    page = draw_page(maps, _labels(result), planned, result.limit, words, extent)
+    page = draw_page(maps, _layer_labels(result), planned, result.limit, words, extent)
     outline(page, [token or result.token or view.middle for view, _ in found])
     return page.figure
 
@@ -159,9 +159,9 @@ class _Singles:
     def pairs(self, view: LayerView, values: np.ndarray, block: int) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} of all pairs"
-        about = _sentences(result, _PAIRS, _thinning([block], [view.num_patches]), of=view)
+        about = _sentences(result, _PAIRS, _pair_thinning([block], [view.num_patches]), of=view)
         words = Words(text, about, "key patch", "query patch", _scale_name(result))
-        return self._page(values, words, (view.num_patches,) * 2).redraw(
+        return self._single_page(values, words, (view.num_patches,) * 2).redraw(
             _about_centre(result, values), text
         )
 
@@ -171,10 +171,10 @@ class _Singles:
         about = _sentences(result, _QUERY, of=view)
         words = Words(text, about, "patch column", "patch row", _scale_name(result))
         place = token or result.token or view.middle
-        page = self._page(values, words, view.grid_size, lambda page: outline(page, [place]))
+        page = self._single_page(values, words, view.grid_size, lambda page: outline(page, [place]))
         return page.redraw(_about_centre(result, values), text)
 
-    def _page(
+    def _single_page(
         self,
         values: np.ndarray,
         words: Words,
@@ -205,7 +205,7 @@ def _scale_name(result: SimilarityResult) -> str:
     return f"{result.affinity.name}{centre}"
 
 
-def _scale(result: SimilarityResult) -> str:
+def _scale_words(result: SimilarityResult) -> str:
     about = (
         f" about {result.centre:.3g}: a constant cancels in the softmax" if result.centre else ""
     )
@@ -220,7 +220,7 @@ def _patch(result: SimilarityResult, token: Token) -> str:
     return f"patch ({row},{NO_BREAK}{column})"
 
 
-def _labels(result: SimilarityResult) -> list[str]:
+def _layer_labels(result: SimilarityResult) -> list[str]:
     """Layer names; where notions differ from layer to layer, each says which it is."""
     mixed = len({view.notion for view in result.views}) > 1
     return [f"{view.name} ({view.notion})" if mixed else view.name for view in result.views]
@@ -234,7 +234,14 @@ def _sentences(
     texts = _NOTIONS if result.pe.stored else {**_NOTIONS, "stored": _COMPUTED}
     meanings = [texts[notion] for notion in notions] if about_layers else []
     prefix = ["Prefix tokens are left out."] if result.pe.num_prefix_rows else []
-    parts = (f"{result.pe.headline}.", *more, *meanings, *_heads(result), *prefix, _scale(result))
+    parts = (
+        f"{result.pe.headline}.",
+        *more,
+        *meanings,
+        *_heads(result),
+        *prefix,
+        _scale_words(result),
+    )
     return " ".join(part for part in parts if part)
 
 
@@ -244,7 +251,7 @@ def _heads(result: SimilarityResult) -> list[str]:
     return ["Mean over heads." if result.head is None else f"Head {result.head}."]
 
 
-def _thinning(blocks: Sequence[int], sizes: Sequence[int]) -> str:
+def _pair_thinning(blocks: Sequence[int], sizes: Sequence[int]) -> str:
     block, size = max(zip(blocks, sizes))
     if block == 1:
         return ""

@@ -12,28 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import lined, marker_size
-from pe_inspect.figures.layout.style import (
-    DPI,
-    PAGE_WIDTH,
-    PALETTE,
-    TICK_SIZE,
-    axes_at,
-    caption,
-    caption_height,
-    new_figure,
-    title,
-)
+from pe_inspect.figures.layout.lines import lined, marker_size, panel_figure
+from pe_inspect.figures.layout.style import DPI, PALETTE, TICK_SIZE
 from pe_inspect.figures.saving import save
 
 __all__ = ["draw", "write_curves"]
 
 Rows = Sequence[Mapping[str, Any]]
 
-HEIGHT: Final = 1.7  # inches of a panel
-LEFT: Final = 0.62
-GAP: Final = 0.68
-SAID: Final = (
+HEIGHT: Final = 2.1  # inches
+CAPTION: Final = (
     "Training loss: the mean over an epoch's steps, augmented and smoothed as the recipe says. "
     "Test loss and accuracy: of the weights as saved, in float32, not smoothed. "
     "Learning rate: of the epoch's last step."
@@ -48,20 +36,15 @@ def draw(rows: Rows) -> dict[str, Figure]:
         rows: one mapping an epoch with `epoch`, `train_loss`, `test_loss`, `test_accuracy`
             (0 to 1) and `lr`, as numbers or as the texts of the file.
     """
-    foot = caption_height(SAID, PAGE_WIDTH) + 0.35
-    figure = new_figure(PAGE_WIDTH, HEIGHT + foot + 0.45)
-    width = (PAGE_WIDTH - LEFT - 2 * GAP - 0.15) / 3
-    losses, accuracy, rate = (
-        axes_at(figure, LEFT + k * (width + GAP), foot, width, HEIGHT) for k in range(3)
-    )
+    count = len(rows)
+    words = f"Training over {count} epoch{'' if count == 1 else 's'}"
+    figure, inside = panel_figure(words, CAPTION, HEIGHT)
+    losses, accuracy, rate = inside.subplots(1, 3)
     _lines(losses, rows, {"train_loss": "training", "test_loss": "test"}, "cross-entropy (nats)")
     losses.legend(frameon=False, fontsize=TICK_SIZE)
     _lines(accuracy, rows, {"test_accuracy": ""}, "test accuracy, top-1 (%)", scale=100)
     _mark_best(accuracy, rows)
     _lines(rate, rows, {"lr": ""}, "learning rate")
-    count = len(rows)
-    title(figure, f"Training over {count} epoch{'' if count == 1 else 's'}")
-    caption(figure, SAID)
     return {"curves": figure}
 
 
@@ -78,11 +61,11 @@ def write_curves(rows: Rows, file: IO[bytes]) -> None:
 def _lines(
     axes: Axes, rows: Rows, columns: Mapping[str, str], label: str, *, scale: float = 1.0
 ) -> None:
-    epochs = _column(rows, "epoch")
+    epochs = _metric(rows, "epoch")
     for (name, words), colour in zip(columns.items(), PALETTE):
         axes.plot(
             epochs,
-            _column(rows, name) * scale,
+            _metric(rows, name) * scale,
             color=colour,
             linewidth=1.2,
             marker="o",
@@ -95,11 +78,11 @@ def _lines(
 
 
 def _mark_best(axes: Axes, rows: Rows) -> None:
-    accuracy = 100 * _column(rows, "test_accuracy")
+    accuracy = 100 * _metric(rows, "test_accuracy")
     best = int(np.nanargmax(accuracy)) if np.isfinite(accuracy).any() else None
     if best is None:
         return
-    epoch, is_late = _column(rows, "epoch")[best], 2 * best + 1 >= len(rows)
+    epoch, is_late = _metric(rows, "epoch")[best], 2 * best + 1 >= len(rows)
     axes.annotate(
         f"{accuracy[best]:.2f} % in epoch {epoch:.0f}",
         (epoch, accuracy[best]),
@@ -111,5 +94,5 @@ def _mark_best(axes: Axes, rows: Rows) -> None:
     )
 
 
-def _column(rows: Rows, name: str) -> Float[np.ndarray, " epochs"]:
+def _metric(rows: Rows, name: str) -> Float[np.ndarray, " epochs"]:
     return np.array([float(row[name]) for row in rows], np.float64)

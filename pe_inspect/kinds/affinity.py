@@ -9,95 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from pe_inspect.arrays import Bool, Float32, Shaped
-from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
-from pe_inspect.kinds.relations import relation_cosines
 
 __all__ = [
-    "DEFINITIONS",
     "Affinity",
-    "AffinityDefinition",
     "Products",
     "Values",
-    "affinity",
     "cosines",
-    "definition",
     "undefined_rows",
 ]
-
-
-@dataclass(frozen=True)
-class AffinityDefinition:
-    """What an affinity is called, what it means, and the scale it is drawn on.
-
-    Attributes:
-        name: two to four words for an axis label.
-        sentence: the definition.
-        limit: it lies in [−limit, limit]; `None` where only the data can tell.
-    """
-
-    name: str
-    sentence: str
-    limit: float | None = 1.0
-
-
-DEFINITIONS: Final[dict[Kind, AffinityDefinition]] = {
-    "vectors": AffinityDefinition(
-        "cosine similarity",
-        "cos(ω_i, ω_j) = ω_i·ω_j / (‖ω_i‖ ‖ω_j‖), between the position vectors of two patches.",
-    ),
-    "bias": AffinityDefinition(
-        "attention bias",
-        "b_ij, the number that is added to the attention logit of query patch i and key patch j.",
-        None,
-    ),
-    "phases": AffinityDefinition(
-        "mean phase cosine",
-        "The mean, over the rotation angles of a head, of cos(θ_i − θ_j): "
-        "by how much the rotations alone keep a query and a key of equal content alike.",
-    ),
-    "relative": AffinityDefinition(
-        "relation cosine",
-        "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that "
-        "of patch i with itself; a_ij joins the rows of the two tables at the clipped offsets "
-        "in y and x. Query and value tables count as two heads.",
-    ),
-    "function": AffinityDefinition(
-        "cosine similarity",
-        "cos(e_i, e_j), between the vectors that the scheme computes for two patches; of the "
-        "stated input, where they depend on one.",
-    ),
-}
-_COMPUTED_BIAS: Final = AffinityDefinition(
-    "computed bias",
-    "b_ij, the number that the network computes for query patch i and key patch j from their "
-    "offset alone, on the stated window: a bias on the attention logit, or the attention itself.",
-    None,
-)
-_SUMMED: Final = AffinityDefinition(
-    "relation cosine",
-    "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
-    "patch i with itself; a_ij is the sum of the rows of the two tables at the offsets in y and x.",
-)
-_JOINT: Final = AffinityDefinition(
-    "relation cosine",
-    "cos(a_ij, a_ii), between the relation vector of query patch i and key patch j and that of "
-    "patch i with itself; a_ij is the row at the offset, and 0 where the table does not reach.",
-)
-
-
-def definition(pe: PositionEmbedding) -> AffinityDefinition:
-    """Return what the affinity of this embedding's patches means."""
-    if pe.kind == "function" and pe.is_pairwise:
-        return _COMPUTED_BIAS
-    if pe.kind == "relative" and any(table.part.endswith("yx") for table in pe.tables):
-        return _JOINT
-    is_sum = pe.kind == "relative" and pe.relation.combine == "sum"
-    return _SUMMED if is_sum else DEFINITIONS[pe.kind]
 
 
 @runtime_checkable
@@ -202,22 +126,6 @@ class Values:
         return _finite(self.values[heads, list(index)])
 
 
-def affinity(kind: Kind, tables: Sequence[LayerPE], relation: Relation | None = None) -> Affinity:
-    """Return the affinity of one layer's patches.
-
-    Args:
-        kind: the kind of scheme; `DEFINITIONS` says what it means for each.
-        tables: the layer's table; several only for `relative`, whose parts they are.
-        relation: how those parts make the vector of a pair.
-    """
-    table = tables[0]
-    if kind == "bias" or (kind == "function" and table.is_pairwise):
-        return Values(table.patches)
-    if kind == "relative":
-        return Values(relation_cosines(tables, relation or Relation()))
-    return _phase_cosines(table.patches) if kind == "phases" else cosines(table.patches)
-
-
 def cosines(vectors: Shaped[np.ndarray, "patches features"]) -> Products:
     """Return the cosines of all pairs of rows.
 
@@ -236,16 +144,6 @@ def cosines(vectors: Shaped[np.ndarray, "patches features"]) -> Products:
 def undefined_rows(vectors: Shaped[np.ndarray, "patches features"]) -> int:
     """Return how many rows have no cosine: they are zero, or not finite."""
     return int(np.count_nonzero(cosines(vectors).undefined))
-
-
-def _phase_cosines(phases: Float32[np.ndarray, "heads patches angles"]) -> Products:
-    """cos(a − b) = cos a cos b + sin a sin b: an inner product, averaged over the angles."""
-    missing = ~np.isfinite(phases).all(axis=-1)
-    angles = np.where(missing[..., None], 0, phases)
-    factors = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
-    factors /= np.sqrt(np.float32(phases.shape[-1]))
-    factors[missing] = 0
-    return Products(factors, missing)
 
 
 def _any(flags: Bool[np.ndarray, "heads patches"]) -> Bool[np.ndarray, " patches"]:

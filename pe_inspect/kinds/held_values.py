@@ -5,12 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pe_inspect.arrays import Float32, Int, Num
-from pe_inspect.kinds.offset_network import OffsetNetwork
+
+if TYPE_CHECKING:
+    from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = ["HeldValues", "Lookup", "frozen_array", "packed", "unpacked"]
 
@@ -127,5 +129,7 @@ def unpacked(names: Sequence[str], arrays: Mapping[str, np.ndarray]) -> Any:
 def _network(
     first: np.ndarray, bias: np.ndarray, second: np.ndarray, last: np.ndarray, trained: np.ndarray
 ) -> OffsetNetwork:
+    from pe_inspect.kinds.offset_network import OffsetNetwork
+
     window = (float(trained[0]), float(trained[1])) if trained.size else None
     return OffsetNetwork((first, second), (bias, last if last.size else None), window)

@@ -1,35 +1,23 @@
-"""Each kind's table as a grid of channels that can be resampled, and back.
+"""A whole embedding on another grid: which size each of its tables takes, and how it is put back.
 
-==========  ======================================  ==========================================
-kind        laid out as                             positions are
-==========  ======================================  ==========================================
-vectors     (H, W, embed_dim)                       patches
-bias        (2H − 1, 2W − 1, heads)                 offsets, query − key
-relative    (2H − 1, 1, D), (1, 2W − 1, D) or both  offsets along an axis, or both
-phases      (H, W, heads · angles)                  patches
-==========  ======================================  ==========================================
+How one table is laid out as a grid of channels is its kind's answer: `SchemeKind.laid_out`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.errors import UsageError
-from pe_inspect.kinds.offsets import offset_table
-from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.parts import LayerPE
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = [
-    "check_offsets",
     "grid_for",
     "in_proportion",
-    "is_clipped",
     "is_rounded_up",
-    "laid_out",
     "put_back",
     "source_grid",
     "target_shape",
@@ -39,32 +27,9 @@ _BLOCK: Final = re.compile(r"blocks\.\d+")
 _MOST_HALVINGS: Final = 6  # stages of a pyramid
 
 
-def laid_out(pe: PositionEmbedding, table: LayerPE) -> Float32[np.ndarray, "rows columns channels"]:
-    """Return a table's values by place.
-
-    Raises:
-        UsageError: a bias is no function of the offset, or a relative table is of another size.
-    """
-    if pe.is_pairwise:
-        return offset_table(table).offsets
-    if pe.kind == "phases":
-        by_patch = table.values.transpose(1, 0, 2)
-        return by_patch.reshape(*table.grid_size, -1)
-    if pe.kind == "relative":
-        check_offsets(table)
-        rows, columns = _offsets(table, table.grid_size)
-        return table.patches.reshape(rows, columns, -1)
-    return table.patches.reshape(*table.grid_size, -1)
-
-
 def target_shape(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tuple[int, int]:
     """Return the rows and columns of the table's layout when the embedding is on `size`."""
-    rows, columns = grid_for(pe, table, size)
-    if pe.is_pairwise:
-        return 2 * rows - 1, 2 * columns - 1
-    if pe.kind == "relative":
-        return _offsets(table, (rows, columns))
-    return rows, columns
+    return pe.scheme_kind.layout_shape(table, grid_for(pe, table, size))
 
 
 def put_back(
@@ -74,21 +39,8 @@ def put_back(
     size: tuple[int, int],
 ) -> LayerPE:
     """Return the table on its new grid, prefix rows as they were."""
-    return LayerPE(
-        table.layer, _values(pe, table, after), grid_for(pe, table, size), table.num_prefix_rows,
-        table.part,
-    )  # fmt: skip
-
-
-def _values(
-    pe: PositionEmbedding, table: LayerPE, after: Float32[np.ndarray, "rows columns channels"]
-) -> Float32[np.ndarray, "..."]:
-    if pe.is_pairwise:
-        return replace(offset_table(table), offsets=after).expanded()
-    if pe.kind == "phases":
-        heads, _, angles = table.values.shape
-        return after.reshape(-1, heads, angles).transpose(1, 0, 2)
-    return np.concatenate([table.prefix, after.reshape(-1, after.shape[-1])])
+    values, grid_size = pe.scheme_kind.put_back(table, after), grid_for(pe, table, size)
+    return LayerPE(table.layer, values, grid_size, table.num_prefix_rows, table.part)
 
 
 def source_grid(pe: PositionEmbedding) -> tuple[int, int]:
@@ -102,8 +54,8 @@ def grid_for(pe: PositionEmbedding, table: LayerPE, size: tuple[int, int]) -> tu
     Stages of a pyramid (MViTv2, LeViT) keep their proportion; windows between blocks that see the
     whole grid (SAM) stay as they are.
     """
-    largest = source_grid(pe)
-    if pe.kind == "relative" and table.grid_size != largest and _BLOCK.fullmatch(table.layer):
+    largest, has_reach = source_grid(pe), pe.scheme_kind.has_reach
+    if has_reach and table.grid_size != largest and _BLOCK.fullmatch(table.layer):
         return table.grid_size
     return in_proportion(table.grid_size, largest, size, rounding_up=is_rounded_up(pe))
 
@@ -116,7 +68,7 @@ def is_rounded_up(pe: PositionEmbedding) -> bool:
     stage by stage (GC-ViT's 7, 7, 14 and 7 patches).
     """
     areas = [table.grid_size[0] * table.grid_size[1] for table in pe.tables]
-    is_pyramid = pe.family == "distance_bias" or areas == sorted(areas, reverse=True)
+    is_pyramid = pe.facts.is_of_stages or areas == sorted(areas, reverse=True)
     return pe.is_pairwise and is_pyramid
 
 
@@ -153,37 +105,3 @@ def _halved(grid: tuple[int, int], times: int, *, rounding_up: bool) -> tuple[in
     more = 2**times - 1 if rounding_up else 0
     rows, columns = (max(1, (side + more) // 2**times) for side in grid)
     return rows, columns
-
-
-def _offsets(table: LayerPE, grid_size: tuple[int, int]) -> tuple[int, int]:
-    """The offsets of a relative table on a grid: along the axes that its part names."""
-    axes = table.part.rpartition(".")[2]
-    rows, columns = (2 * side - 1 if axis in axes else 1 for axis, side in zip("yx", grid_size))
-    return rows, columns
-
-
-def is_clipped(table: LayerPE) -> bool:
-    """Whether relative vectors stop short of their grid: all farther patches share the last one."""
-    rows, columns = _offsets(table, table.grid_size)
-    return len(table.patches) < rows * columns
-
-
-def check_offsets(table: LayerPE) -> None:
-    """Refuse relative vectors that do not reach over their grid, or reach beyond it.
-
-    Raises:
-        UsageError: with what to do instead.
-    """
-    rows, columns = _offsets(table, table.grid_size)
-    found, wanted = len(table.patches), rows * columns
-    if is_clipped(table):
-        raise UsageError(
-            f"{table.name} is clipped, not resampled: its {found} offsets serve any grid as they "
-            "are, and there is nothing to interpolate."
-        )
-    if found > wanted:
-        raise UsageError(
-            f"{table.name} has {found} offsets, and its {table.grid_size[0]}×"
-            f"{table.grid_size[1]} grid only {wanted}: it reaches beyond the grid (HaloNet), and "
-            "no library resamples such a table."
-        )

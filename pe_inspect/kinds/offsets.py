@@ -14,7 +14,7 @@ import numpy as np
 
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.position_embedding import LayerPE
+from pe_inspect.kinds.parts import LayerPE
 
 __all__ = ["OffsetTable", "offset_table"]
 

@@ -1,17 +1,106 @@
-"""What a position embedding is made of: tables, norms, and how tables become vectors of pairs."""
+"""What a position embedding is made of: tables and their grids, norms, relations, steps.
+
+A step says how a layer comes to its table, before anything is computed.
+Three notions are kept apart, and every figure says which it shows:
+
+- `joined`: the model itself computes these values before it adds them (LaPE's recurrence, and
+  whatever is computed from the input or by a small network), or adds them to its attention logits
+  (a bias).
+- `proxy`: LN1_l(table), what LaPE's authors draw for models that add the table to the tokens. No
+  layer sees exactly that: norm1 acts on the sum of content and position.
+- `stored`: the table as the file holds it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from math import prod
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
+from pe_inspect.errors import UsageError
 from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
-from pe_inspect.kinds.offset_network import OffsetNetwork
 
-__all__ = ["LayerNormParams", "LayerPE", "Relation"]
+if TYPE_CHECKING:
+    from pe_inspect.kinds.offset_network import OffsetNetwork
+
+__all__ = [
+    "FlatGrid",
+    "Grid",
+    "LayerNormParams",
+    "LayerPE",
+    "Notion",
+    "Relation",
+    "Step",
+    "checked_grid",
+    "fitting",
+    "flat_grid",
+    "grid_words",
+    "num_places",
+    "without_norms",
+]
+
+FlatGrid: TypeAlias = tuple[int, int]
+if TYPE_CHECKING:
+    # What a question reads: it refuses any other grid by `flat_grid`, before it reads one.
+    Grid: TypeAlias = FlatGrid
+else:
+    Grid = FlatGrid | tuple[int, int, int] | None
+
+_AXES: Final = (2, 3)
+
+
+def checked_grid(grid_size: Any) -> Grid:
+    """Return a grid as whole numbers.
+
+    Raises:
+        ValueError: a side is less than 1, or there are neither two sides nor three.
+    """
+    if grid_size is None:
+        return cast("Grid", grid_size)
+    sides = tuple(int(side) for side in grid_size)
+    shown = "×".join(map(str, sides))
+    if len(sides) not in _AXES:
+        raise ValueError(f"grid_size is {shown}; expected (H, W), (T, H, W), or None")
+    if min(sides) < 1:
+        which = "both" if len(sides) == 2 else "all"
+        raise ValueError(f"grid_size is {shown}; {which} sides must be at least 1")
+    return cast("Grid", sides)
+
+
+def grid_words(grid_size: Any) -> str:
+    """Return a grid as it is printed: `14×14`, `8×14×14`, `unknown grid`."""
+    return "unknown grid" if grid_size is None else "×".join(map(str, grid_size))
+
+
+def num_places(grid_size: Any, shape: tuple[int, ...], num_prefix_rows: int) -> int:
+    """Return the patches of a grid; of an unknown one, the rows that a table has for them."""
+    return shape[-2] - num_prefix_rows if grid_size is None else prod(grid_size)
+
+
+def flat_grid(grids: Iterable[Any], question: str) -> None:
+    """Refuse grids that a question cannot lay out in rows and columns.
+
+    Args:
+        grids: those of an embedding's tables.
+        question: what was asked, as it is named on the command line.
+
+    Raises:
+        UsageError: a grid has a time axis, or is not known.
+    """
+    for grid in grids:
+        if grid is None:
+            raise UsageError(
+                f"{question}: the grid of this table is not known: pass --grid-size HxW."
+            )
+        if len(grid) != 2:
+            raise UsageError(
+                f"{question} of a T×H×W grid is not drawn yet, and this table has one: "
+                f"{grid_words(grid)}. A single frame, as a table of H×W patches, can be asked."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +111,8 @@ class LayerPE:
         layer: where it enters: `"input"`, or timm's module path, e.g. `"blocks.3"`.
         values: the table, float32 and read-only; its axes depend on the scheme's kind (see
             `PositionEmbedding`). Those of `from_lookup` are expanded at each reading.
-        grid_size: (H, W) patches, rows first.
+        grid_size: (H, W) patches, rows first; (T, H, W) with frames ahead; `None` where no file
+            tells it.
         num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
         part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
     """
@@ -32,19 +122,19 @@ class LayerPE:
         values: Float32[np.ndarray, "..."]
     else:
         values: Num[np.ndarray, "..."] | Lookup = HeldValues()
-    grid_size: tuple[int, int]
+    grid_size: Grid
     num_prefix_rows: int = 0
     part: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "grid_size", _checked_grid(self.grid_size))
+        object.__setattr__(self, "grid_size", checked_grid(self.grid_size))
 
     @classmethod
     def from_lookup(
         cls,
         layer: str,
         lookup: Lookup,
-        grid_size: tuple[int, int],
+        grid_size: Grid,
         num_prefix_rows: int = 0,
         part: str = "",
     ) -> LayerPE:
@@ -73,8 +163,13 @@ class LayerPE:
 
     @property
     def num_patches(self) -> int:
-        """H·W."""
-        return self.grid_size[0] * self.grid_size[1]
+        """H·W, or T·H·W; where the grid is not known, the rows that the table has for patches."""
+        return num_places(self.grid_size, self.shape, self.num_prefix_rows)
+
+    @property
+    def grid_words(self) -> str:
+        """The grid as it is printed: `14×14`, `8×14×14`, `unknown grid`."""
+        return grid_words(self.grid_size)
 
     @property
     def patches(self) -> Float32[np.ndarray, "..."]:
@@ -159,8 +254,39 @@ class Relation:
     beyond: Literal["clip", "none"] = "clip"
 
 
-def _checked_grid(grid_size: tuple[int, int]) -> tuple[int, int]:
-    rows, columns = (int(side) for side in grid_size)
-    if rows < 1 or columns < 1:
-        raise ValueError(f"grid_size is {rows}×{columns}; both sides must be at least 1")
-    return rows, columns
+Notion = Literal["joined", "proxy", "stored"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """How one layer comes to its table.
+
+    Attributes:
+        layer: the layer that receives it.
+        table: the stored table that it starts from.
+        notion: see the module's text.
+        norm: what is applied, where anything is.
+        continues: the norm acts on what the step before gave, not on `table`.
+    """
+
+    layer: str
+    table: LayerPE
+    notion: Notion = "stored"
+    norm: LayerNormParams | None = None
+    continues: bool = False
+
+    @property
+    def name(self) -> str:
+        """The layer, and the part of it where it has several tables."""
+        return f"{self.layer}.{self.table.part}" if self.table.part else self.layer
+
+
+def without_norms(tables: Sequence[LayerPE], notion: Notion) -> tuple[Step, ...]:
+    """Return one step a table, on which no norm acts."""
+    return tuple(Step(table.layer, table, notion) for table in tables)
+
+
+def fitting(norm: LayerNormParams | None, table: LayerPE) -> LayerNormParams | None:
+    """Return the norm if it is as wide as the table: those of other stages never see it."""
+    fits = norm is not None and norm.weight.size == table.shape[-1]
+    return norm if fits else None

@@ -10,19 +10,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.files import write_atomically
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import packed, unpacked
-from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation
+from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
+from pe_inspect.kinds.parts import Grid, LayerNormParams, LayerPE, Relation, Step, flat_grid
+from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, kind_of
 
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
-
-Kind = Literal["vectors", "bias", "phases", "relative", "function"]
-Join = Literal["input", "lape", "pvg", "mpvg", "share", "unshare", "layer", "none"]
 
 FORMAT_VERSION: Final = 1
 
@@ -60,6 +59,7 @@ class PositionEmbedding:
         library: whose format the file has, as a method of `interpolate`, where more than the names
             of the tables tells it.
         relation: how the tables of kind `relative` make the vector of a pair.
+        facts: what holds of every embedding of the family.
     """
 
     family: str
@@ -79,12 +79,14 @@ class PositionEmbedding:
     architecture: str | None = None
     library: str | None = None
     relation: Relation = field(default_factory=Relation)
+    facts: FamilyFacts = field(default_factory=FamilyFacts)
 
     def __post_init__(self) -> None:
-        _check_choice("kind", self.kind, get_args(Kind))
-        _check_choice("join", self.join, get_args(Join))
+        kind = self.scheme_kind
+        if self.join not in JOINS:
+            raise ValueError(f"join is {self.join!r}; expected one of {', '.join(get_args(Join))}")
         for table in self.tables:
-            _check_shape(self.kind, table)
+            kind.check(table)
 
     def __repr__(self) -> str:
         return f"PositionEmbedding({self.headline})"
@@ -98,9 +100,37 @@ class PositionEmbedding:
         return self.tables
 
     @property
-    def grid_size(self) -> tuple[int, int]:
-        """(H, W) of the first table."""
+    def scheme_kind(self) -> SchemeKind:
+        """What `kind` stands for: all that questions share about it."""
+        return kind_of(self.kind, self.tables)
+
+    @property
+    def scheme_join(self) -> SchemeJoin:
+        """What `join` stands for."""
+        return JOINS[self.join]
+
+    @property
+    def affinity(self) -> AffinityDefinition:
+        """What the affinity of two of its patches means."""
+        return self.scheme_kind.definition(self.tables, self.relation)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """How each layer comes to its table; nothing is computed."""
+        return self.scheme_kind.steps(self)
+
+    @property
+    def grid_size(self) -> Grid:
+        """(H, W) of the first table, (T, H, W) with frames, `None` where no file tells it."""
         return self.tables[0].grid_size
+
+    def require_flat_grid(self, question: str) -> None:
+        """Refuse a question that reads rows and columns of a table that has none, or has frames.
+
+        Raises:
+            UsageError: with the grid, and what to do.
+        """
+        flat_grid((table.grid_size for table in self.tables), question)
 
     @property
     def num_prefix_rows(self) -> int:
@@ -115,7 +145,7 @@ class PositionEmbedding:
     @property
     def is_pairwise(self) -> bool:
         """Whether values are per head and pair of tokens: a bias, stored or computed."""
-        return self.kind == "bias" or (self.kind == "function" and self.tables[0].is_pairwise)
+        return self.scheme_kind.is_pairwise
 
     @property
     def has_networks(self) -> bool:
@@ -125,13 +155,12 @@ class PositionEmbedding:
     @property
     def num_heads(self) -> int | None:
         """Heads of the first table, where it has a head axis."""
-        has_heads = self.is_pairwise or self.kind == "phases"
-        return self.tables[0].shape[0] if has_heads else None
+        return self.scheme_kind.num_heads(self.tables[0]) if self.tables else None
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The layers at which the embedding enters the model, in order."""
-        if self.join in ("lape", "share", "pvg", "mpvg") and len(self.tables) == 1 and self.depth:
+        if self.scheme_join.shares_one_table and len(self.tables) == 1 and self.depth:
             return tuple(f"blocks.{i}" for i in range(self.depth))
         return tuple(dict.fromkeys(table.layer for table in self.tables))
 
@@ -163,6 +192,8 @@ class PositionEmbedding:
         """Write the extraction as `*.pe.safetensors`, whole or not at all; `open` reads it back."""
         from safetensors.numpy import save
 
+        from pe_inspect.files import write_atomically
+
         header = {"pe_inspect": json.dumps(_describe(self))}
         content = save(_arrays(self), metadata=header)
         return write_atomically(Path(path), lambda file: file.write(content))
@@ -191,57 +222,27 @@ def _geometry(pe: PositionEmbedding) -> list[str]:
     """Return grid and width in words; stages of a pyramid differ in grid and heads."""
     if not pe.tables:
         return []
-    grids = ", ".join(dict.fromkeys(f"{t.grid_size[0]}×{t.grid_size[1]}" for t in pe.tables))
+    grids = ", ".join(dict.fromkeys(table.grid_words for table in pe.tables))
     prefix = f" + {pe.num_prefix_rows} prefix" if pe.num_prefix_rows else ""
-    if pe.num_heads is None:
-        widths = ", ".join(dict.fromkeys(str(table.shape[-1]) for table in pe.tables))
-        return [grids + prefix, f"D={widths}"]
-    heads = ", ".join(dict.fromkeys(str(table.shape[0]) for table in pe.tables))
-    if pe.kind == "phases":
-        who = "all" if heads == "1" else heads
-        return [grids + prefix, f"{who} heads × {pe.embed_dim} angles"]
-    return [grids + prefix, f"{heads} head{'s' * (heads != '1')}"]
-
-
-def _check_choice(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ValueError(f"{what} is {given!r}; expected one of {', '.join(known)}")
-
-
-def _check_shape(kind: Kind, table: LayerPE) -> None:
-    tokens = table.num_prefix_rows + table.num_patches
-    expected: dict[str, tuple[int | None, ...]] = {
-        "vectors": (tokens, None),
-        "bias": (None, tokens, tokens),
-        "phases": (None, table.num_patches, None),
-        "relative": (None, None),
-        "function": (table.num_patches, None),
-    }
-    wanted, actual = expected[kind], table.shape
-    if kind == "function" and len(actual) == 3:
-        wanted = expected["bias"]
-    if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
-        raise ValueError(
-            f"{table.name}: {kind} of a {table.grid_size[0]}×{table.grid_size[1]} grid with "
-            f"{table.num_prefix_rows} prefix rows must have shape {wanted}, not {actual}"
-        )
+    return [grids + prefix, pe.scheme_kind.width(pe.tables)]
 
 
 _PLAIN_FIELDS: Final = tuple(
     field.name
     for field in fields(PositionEmbedding)
-    if field.name not in ("tables", "norms", "relation")
+    if field.name not in ("tables", "norms", "relation", "facts")
 )
 
 
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
     tables = [
-        [t.layer, list(t.grid_size), t.num_prefix_rows, t.part, names]
+        [t.layer, _list_if_tuple(t.grid_size), t.num_prefix_rows, t.part, names]
         for t, names in zip(pe.tables, packed([table.held for table in pe.tables])[0])
     ]
     norms = [[n.layer, n.name, n.eps] for n in pe.norms]
     plain = {name: getattr(pe, name) for name in _PLAIN_FIELDS}
     named = {"layers": tables, "norms": norms, "relation": asdict(pe.relation)}
+    named["facts"] = asdict(pe.facts)
     return {"version": FORMAT_VERSION, **plain, **named}
 
 
@@ -256,7 +257,7 @@ def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
 
 def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
     layers = tuple(
-        LayerPE(layer, unpacked(names, arrays), tuple(grid), rows, part)
+        LayerPE(layer, unpacked(names, arrays), _tuple_if_list(grid), rows, part)
         for layer, grid, rows, part, names in saved["layers"]
     )
     norms = tuple(
@@ -269,7 +270,12 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
     plain = {name: _tuple_if_list(saved[name]) for name in known}
     plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
-    return PositionEmbedding(tables=layers, norms=norms, relation=relation, **plain)
+    facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
+    return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)
+
+
+def _list_if_tuple(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _tuple_if_list(value: Any) -> Any:

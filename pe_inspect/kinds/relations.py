@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float, Float32
-from pe_inspect.kinds.position_embedding import LayerPE, Relation
+from pe_inspect.kinds.parts import LayerPE, Relation
 
-__all__ = ["relation_cosines", "relation_names"]
+__all__ = ["has_joint_table", "relation_cosines", "relation_names"]
 
 JOINT: Final = "yx"
 
@@ -19,6 +19,11 @@ JOINT: Final = "yx"
 def relation_names(parts: Sequence[str]) -> tuple[str, ...]:
     """The heads of a relative scheme: `"query"`, `"value"`, from `"query.y"`, `"query.x"`, …."""
     return tuple(dict.fromkeys(part.rpartition(".")[0] for part in parts))
+
+
+def has_joint_table(tables: Sequence[LayerPE]) -> bool:
+    """Whether some table is for both axes at once."""
+    return any(table.part.endswith(JOINT) for table in tables)
 
 
 def relation_cosines(

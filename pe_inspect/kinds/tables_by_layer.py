@@ -1,29 +1,18 @@
-"""The position table as each layer of the model receives it.
-
-Three notions are kept apart, and every figure says which it shows:
-
-- `joined`: the model itself computes these values before it adds them (LaPE's recurrence, and
-  whatever is computed from the input or by a small network), or adds them to its attention logits
-  (a bias).
-- `proxy`: LN1_l(table), what LaPE's authors draw for models that add the table to the tokens. No
-  layer sees exactly that: norm1 acts on the sum of content and position.
-- `stored`: the table as the file holds it.
-"""
+"""The position table as each layer of the model receives it: see `steps` for the notions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Notion
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-__all__ = ["Notion", "Received", "Step", "normalised", "received", "steps"]
-
-Notion = Literal["joined", "proxy", "stored"]
+__all__ = ["Received", "normalised", "received"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,49 +20,12 @@ class Received(LayerPE):
     """A table as one layer receives it, prefix rows included: see `LayerPE` for the other fields.
 
     Attributes:
-        notion: what stands between this table and the stored one (see the module's text).
+        notion: what stands between this table and the stored one (see `steps`).
         norm: the name of the norm that was applied, `"blocks.3.pe_norm"`; empty for none.
     """
 
     notion: Notion = "stored"
     norm: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """How one layer comes to its table, before anything is computed.
-
-    Attributes:
-        layer: the layer that receives it.
-        table: the stored table that it starts from.
-        notion: see the module's text.
-        norm: what is applied, where anything is.
-        continues: the norm acts on what the step before gave, not on `table`.
-    """
-
-    layer: str
-    table: LayerPE
-    notion: Notion = "stored"
-    norm: LayerNormParams | None = None
-    continues: bool = False
-
-    @property
-    def name(self) -> str:
-        """The layer, and the part of it where it has several tables."""
-        return f"{self.layer}.{self.table.part}" if self.table.part else self.layer
-
-
-def steps(pe: PositionEmbedding) -> tuple[Step, ...]:
-    """Return the steps that `received` takes; nothing is computed."""
-    if pe.kind == "bias":
-        return _bias_steps(pe)
-    if pe.kind == "function":
-        return tuple(Step(table.layer, table, "joined") for table in pe.tables)
-    if pe.kind != "vectors" or pe.join in ("layer", "none"):
-        return tuple(Step(table.layer, table) for table in pe.tables)
-    if pe.join in ("lape", "pvg", "mpvg"):
-        return _recurrent_steps(pe)
-    return _proxy_steps(pe)
 
 
 def received(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[Received]:
@@ -95,7 +47,7 @@ def received(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[
     Source: LaPE, ICCV 2023, Eq. 9–11 and §3.4; PVG and MPVG, arXiv:2502.02919.
     """
     previous: LayerPE | None = None
-    for step in steps(pe):
+    for step in pe.steps:
         source = previous if step.continues and previous is not None else step.table
         values: Any = source.held  # a bias that no norm acts on is not expanded here
         if step.norm is not None:
@@ -135,49 +87,3 @@ def normalised(
         if norm.bias is not None:
             x += norm.bias
         return x.astype(np.float32)
-
-
-def _fitting(norm: LayerNormParams | None, table: LayerPE) -> LayerNormParams | None:
-    """The stages of a pyramid have norms of other widths: those never see this table."""
-    fits = norm is not None and norm.weight.size == table.shape[-1]
-    return norm if fits else None
-
-
-def _bias_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
-    norms = pe.norms_named("attn.pe_norm")
-    return tuple(
-        Step(table.layer, table, "joined", _fitting(norms.get(table.layer), table))
-        for table in pe.tables
-    )
-
-
-def _proxy_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
-    norms = pe.norms_named("norm1")
-    if len(pe.tables) > 1:
-        return tuple(_proxy(table.layer, table, norms.get(table.layer)) for table in pe.tables)
-    table = pe.tables[0]
-    layers = [layer for layer, norm in norms.items() if _fitting(norm, table)]
-    return tuple(_proxy(layer, table, norms[layer]) for layer in layers) or (
-        Step(table.layer, table),
-    )
-
-
-def _proxy(layer: str, table: LayerPE, norm: LayerNormParams | None) -> Step:
-    fitting = _fitting(norm, table)
-    return Step(layer, table, "proxy" if fitting else "stored", fitting)
-
-
-def _recurrent_steps(pe: PositionEmbedding) -> tuple[Step, ...]:
-    table, norms, token_norms = pe.tables[0], pe.norms_named("pe_norm"), pe.norms_named("norm1")
-    found: list[Step] = []
-    for layer in pe.layer_names:
-        norm, is_first = _fitting(norms.get(layer), table), not found
-        if norm is None and is_first and pe.join != "lape":
-            found.append(_proxy(layer, table, token_norms.get(layer)))
-        else:
-            continues = bool(found) and found[-1].notion == "joined"
-            found.append(Step(layer, table, "joined", norm, continues))
-    last = norms.get("") or pe.norms_named("norm").get("")
-    if pe.join == "mpvg" and last is not None:
-        found.append(Step("norm", table, "joined", _fitting(last, table)))
-    return tuple(found)

@@ -12,8 +12,13 @@ import torch
 from torch import nn
 
 from pe_inspect.arrays import Float, Int, Shaped
+from pe_inspect.errors import UsageError
 
-__all__ = ["Change", "replaced", "rotation_of"]
+__all__ = ["Change", "NotApplicable", "replaced", "rotation_of"]
+
+
+class NotApplicable(UsageError):
+    """A condition that has no meaning for this scheme, or that this model cannot be put under."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +29,34 @@ class Change:
         alpha: what is received of the position embedding is multiplied by this; 0 removes it.
         seed: of the permutation by which patches trade places, one for all layers and images;
             `None` leaves them where they are.
+        permutation: the place that each patch is told, instead of one drawn by `seed`.
+        mean: every patch receives the mean of what all of them do; rotations become none.
     """
 
     alpha: float = 1.0
     seed: int | None = None
+    permutation: tuple[int, ...] | None = None
+    mean: bool = False
 
     def order(self, patches: int) -> Int[torch.Tensor, " patches"] | slice:
-        """Return, for each of so many patches, the place that it is told."""
+        """Return, for each of so many patches, the place that it is told.
+
+        Raises:
+            NotApplicable: the permutation is of another number of patches.
+        """
+        if self.permutation is not None:
+            self._check_places(patches)
+            return torch.tensor(self.permutation)
         if self.seed is None:
             return slice(None)
         return torch.from_numpy(np.random.default_rng(self.seed).permutation(patches))
+
+    def _check_places(self, patches: int) -> None:
+        if self.permutation is not None and len(self.permutation) != patches:
+            raise NotApplicable(
+                f"it moves {len(self.permutation)} patches, and positions here are of {patches}: "
+                "a window, or another stage"
+            )
 
     def rows(
         self, table: Float[torch.Tensor, "*tables rows dim"], prefix: int
@@ -41,6 +64,8 @@ class Change:
         """Change a table of one row a token, `prefix` of them ahead of the patches."""
         patches = table[..., prefix:, :]
         moved = patches[..., self.order(patches.shape[-2]), :]
+        if self.mean:
+            moved = moved.mean(dim=-2, keepdim=True).expand_as(moved)
         return torch.cat((table[..., :prefix, :], self.alpha * moved), dim=-2)
 
     def pairs(
@@ -48,9 +73,18 @@ class Change:
     ) -> Float[torch.Tensor, "*heads tokens tokens"]:
         """Change a bias on attention between patches."""
         changed = self.alpha * self.moved(bias, prefix)
+        if self.mean:
+            between = changed[..., prefix:, prefix:].mean(dim=(-2, -1), keepdim=True)
+            changed = between.expand_as(changed).clone()
         changed[..., :prefix, :] = bias[..., :prefix, :]
         changed[..., :prefix] = bias[..., :prefix]
         return changed
+
+    def angles(
+        self, angles: Float[torch.Tensor, "*layers patches channels"]
+    ) -> Float[torch.Tensor, "*layers patches channels"]:
+        """Change the angles that patches are turned by; their mean is no rotation."""
+        return torch.zeros_like(angles) if self.mean else self.rows(angles, 0)
 
     def moved(
         self, pairs: Shaped[torch.Tensor, "*heads tokens tokens"], prefix: int

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
+import torch
 from torch import nn
 
-from pe_inspect.errors import UsageError
+from pe_inspect.arrays import Float
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.live.anatomy import Anatomy
 from pe_inspect.live.change import Change
+from pe_inspect.live.hosts.common import Preprocessing
+from pe_inspect.live.hosts.native import NativeHost
+from pe_inspect.live.hosts.timm import TimmHost
+from pe_inspect.live.hosts.transformers import TransformersHost
 
-__all__ = ["Host", "NotApplicable", "host_of"]
-
-
-class NotApplicable(UsageError):
-    """A condition that has no meaning for this scheme, or that this model cannot be put under."""
+__all__ = ["Host", "host_of"]
 
 
 @runtime_checkable
@@ -31,6 +33,11 @@ class Host(Protocol):
     @property
     def res(self) -> tuple[int, int]:
         """(height, width) in pixels that the model is at."""
+        ...
+
+    @property
+    def library(self) -> str:
+        """Whose model it is, by the library's name; ours is `"native"`."""
         ...
 
     @property
@@ -56,6 +63,39 @@ class Host(Protocol):
     @property
     def rule(self) -> str:
         """What the model itself does at another size, in words."""
+        ...
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens ahead of the patches: CLS, DIST, registers."""
+        ...
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether the first of them is a CLS token."""
+        ...
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """(rows, columns) of patches at the model's input."""
+        ...
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The blocks, with their norms and attentions, and the last norm."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become what the model takes."""
+        ...
+
+    def run(self, images: Float[torch.Tensor, "batch channels height width"]) -> Any:
+        """Run the model on normalised images of the size that it is at."""
+        ...
+
+    def blank(self, count: int = 1) -> Float[torch.Tensor, "batch channels height width"]:
+        """Return images of the preprocessing's mean colour, on the model's device."""
         ...
 
     def at(self, res: tuple[int, int]) -> Host:
@@ -103,10 +143,14 @@ def host_of(model: nn.Module, tables: Sequence[PositionEmbedding]) -> Host:
     Raises:
         NotApplicable: nothing says how large its images or patches are.
     """
-    from pe_inspect.live.hosts.native import NativeHost
-    from pe_inspect.live.hosts.timm import TimmHost
-    from pe_inspect.models.vit import VisionTransformer
-
-    if isinstance(model, VisionTransformer):
-        return NativeHost(model, tables)
+    for around in _HOSTS:
+        host = around(model, tables)
+        if host is not None:
+            return host
     return TimmHost.around(model, tables)
+
+
+_HOSTS: Final[tuple[Callable[[nn.Module, Sequence[PositionEmbedding]], Host | None], ...]] = (
+    NativeHost.around,
+    TransformersHost.around,
+)

@@ -10,6 +10,7 @@ from torch import nn
 from pe_inspect.live.rebuilders.native import is_native, native
 from pe_inspect.live.rebuilders.schh import is_schh, schh
 from pe_inspect.live.rebuilders.timm import has_architecture, timm_model
+from pe_inspect.live.rebuilders.transformers import is_of_transformers, transformers_model
 from pe_inspect.live.rebuilders.vit import is_lape, is_plain_vit, plain_vit
 from pe_inspect.live.weights import CannotRebuild
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ _KINDS: Final[
     (is_schh, schh),
     (is_lape, plain_vit),
     (has_architecture, timm_model),
+    (is_of_transformers, transformers_model),
     (is_plain_vit, plain_vit),
 )
 
@@ -32,7 +34,8 @@ def rebuild(checkpoint: Checkpoint) -> nn.Module:
 
     Our own folders are rebuilt from their config.json; s-chh's and LaPE's checkpoints from their
     tensors (and `--num-heads`, where these do not show it); timm's from the architecture that the
-    file, its config.json or `--arch` names; a plain ViT also from its tensors alone.
+    file, its config.json or `--arch` names; Hugging Face's folders by transformers, as their
+    config.json says; a plain ViT also from its tensors alone.
 
     Args:
         checkpoint: what `pe_inspect.load` returned.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pe_inspect.families.reading.hints import is_flag
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["count_blocks", "ratio_of", "stated_eps"]
@@ -26,4 +25,4 @@ def ratio_of(hidden: int, width: int) -> float:
 def stated_eps(checkpoint: Checkpoint, usual: float) -> float:
     """Return ε as a flag says it, else the usual one: no file stores it."""
     said = checkpoint.hints.ln_eps
-    return said if said is not None and is_flag(checkpoint, "ln_eps") else usual
+    return said if said is not None and checkpoint.hints.is_flag("ln_eps") else usual

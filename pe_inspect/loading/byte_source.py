@@ -7,6 +7,7 @@ a server are in `remote/`, which is imported only where one is named.
 from __future__ import annotations
 
 import mmap
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "at",
     "for_unpickling",
     "hash_of",
+    "is_remote",
     "suffix_of",
 ]
 
@@ -176,3 +178,8 @@ def for_unpickling(source: ByteSource) -> Iterator[Any]:
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             yield mapped
+
+
+def is_remote(source: str) -> bool:
+    """Whether this names a checkpoint that lies elsewhere: `timm:…`, `hf-hub:…`, a URL."""
+    return re.match(r"(timm|hf-hub|hf_hub):|https?://", source, re.IGNORECASE) is not None

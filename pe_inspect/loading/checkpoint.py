@@ -17,6 +17,9 @@ from pe_inspect.loading.byte_source import hash_of
 
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
 
+CONFIG: Final = "config.json"
+_SCALARS: Final = (str, int, float, bool, type(None))
+
 BUFFERS: Final = frozenset({
     "relative_position_index", "relative_coords_table", "attn_mask", "num_batches_tracked",
     "running_mean", "running_var", "position_ids", "attention_bias_idxs",
@@ -47,6 +50,12 @@ class StoredTensor:
         """The number of elements."""
         return math.prod(self.shape)
 
+    def named(self, key: str) -> StoredTensor:
+        """The same tensor under its name in the file."""
+        if self.key == key:
+            return self
+        return StoredTensor(key, self.shape, self.dtype, self.read, self.storage)
+
     @property
     def is_floating(self) -> bool:
         """Whether the numbers are real and fractional, as a learned parameter's are."""
@@ -76,6 +85,18 @@ class Hints:
     rope_theta: float | None = None
     tower: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Return who said a hint: `"--grid-size"`, `"config.json"`, `"args in the file"`."""
+        return self.origins.get(name, f"--{name.replace('_', '-')}")
+
+    def is_flag(self, name: str) -> bool:
+        """Whether the user gave a hint: a flag binds, what a file says may be out of date."""
+        return getattr(self, name) is not None and self.origin(name).startswith("--")
+
+    def is_of_config(self, name: str) -> bool:
+        """Whether a hint was found in the config.json that came with the weights."""
+        return getattr(self, name) is not None and self.origin(name) == CONFIG
 
     def over(self, weaker: Hints) -> Hints:
         """Return these hints, with what they leave open taken from `weaker`."""
@@ -183,6 +204,11 @@ class Checkpoint:
 def _is_buffer(key: str) -> bool:
     is_fixed = key.endswith("pos_embedding.pos_embedding")  # s-chh's sines; learned is .weight
     return is_fixed or key.rpartition(".")[2] in BUFFERS
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one that metadata keep as it is."""
+    return type(value) in _SCALARS
 
 
 def tensor_in_memory(key: str, value: Any) -> StoredTensor:

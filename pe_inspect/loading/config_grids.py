@@ -35,8 +35,8 @@ def _spectrogram(settings: Settings) -> Grid:
 
 def _strided(settings: Settings) -> Grid:
     """Hiera's patches overlap: kernel 7, stride 4, padding 3."""
-    sides = [_pair(settings[key]) for key in ("image_size", "patch_size", "patch_stride")]
-    padding = _pair(settings["patch_padding"])
+    sides = [_two_sides(settings[key]) for key in ("image_size", "patch_size", "patch_stride")]
+    padding = _two_sides(settings["patch_padding"])
     rows, columns = (
         (image + 2 * pad - kernel) // stride + 1
         for image, kernel, stride, pad in zip(*sides, padding)
@@ -46,7 +46,7 @@ def _strided(settings: Settings) -> Grid:
 
 def _pretrained(settings: Settings) -> Grid:
     """VitDet keeps the table of the image size that it was pre-trained on."""
-    image, patch = _pair(settings["pretrain_image_size"]), _pair(settings["patch_size"])
+    image, patch = _two_sides(settings["pretrain_image_size"]), _two_sides(settings["patch_size"])
     return image[0] // patch[0], image[1] // patch[1]
 
 
@@ -56,7 +56,7 @@ def _square(settings: Settings) -> Grid | None:
     return (side, side) if side * side == settings["num_patches"] else None
 
 
-def _pair(value: Any) -> Grid:
+def _two_sides(value: Any) -> Grid:
     first, second = (value, value) if isinstance(value, int) else value
     return int(first), int(second)
 

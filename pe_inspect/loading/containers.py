@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading.checkpoint import StoredTensor
-from pe_inspect.loading.tree import named
 from pe_inspect.registry import did_you_mean
 
 __all__ = ["StateDict", "find_state_dict", "weights_in"]
@@ -63,7 +62,7 @@ def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateD
         UsageError: nothing is called `wanted`; the message offers what there is.
     """
     if isinstance(tree, StoredTensor):
-        lone = named(tree, tree.key or LONE_TENSOR)
+        lone = tree.named(tree.key or LONE_TENSOR)
         return StateDict({LONE_TENSOR: lone}, {}, (f"a lone tensor is taken for {LONE_TENSOR}",))
     root = _children(tree)
     if not _holds_tensors(root):
@@ -120,7 +119,9 @@ def _descend(node: dict[str, Any], beside: dict[str, Any]) -> StateDict:
         options = _options(node)
         taken = _ordinary(node, options)
         if taken is None:
-            return StateDict(_flat(node), {**beside, **_without(node, options)}, tuple(notes))
+            return StateDict(
+                _flat_tensors(node), {**beside, **_without(node, options)}, tuple(notes)
+            )
         notes += _note(taken, [name for name in options if name != taken])
         beside = {**beside, **_without(node, options)}
         node = _children(options[taken])
@@ -140,18 +141,18 @@ def _ordinary(node: dict[str, Any], options: dict[str, Any]) -> str | None:
     own = sum(isinstance(part, StoredTensor) for part in node.values())
     known = next((name for name in CONTAINERS if name in options), None)
     if known is not None:
-        return known if _count(options[known]) > own else None
+        return known if _count_tensors(options[known]) > own else None
     is_nest = not any(_has_dotted_names(part) for part in options.values())
     if own or not options or (is_nest and len(options) > 1):
         return None
-    return max(options, key=lambda name: _count(options[name]))
+    return max(options, key=lambda name: _count_tensors(options[name]))
 
 
 def _has_dotted_names(part: Any) -> bool:
     return any("." in name for name, _ in _children(part).items())
 
 
-def _count(part: Any) -> int:
+def _count_tensors(part: Any) -> int:
     return sum(1 for _ in _walk(_children(part)))
 
 
@@ -170,8 +171,8 @@ def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _flat(node: dict[str, Any]) -> dict[str, StoredTensor]:
-    tensors = {name: named(tensor, name) for name, tensor in _walk(node)}
+def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
+    tensors = {name: tensor.named(name) for name, tensor in _walk(node)}
     in_params = {
         name.removeprefix("params/"): tensor
         for name, tensor in tensors.items()
@@ -218,7 +219,7 @@ def _group(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The tensors whose names start with `prefix.`, without it."""
     start = prefix.removesuffix(".") + "."
     return {
-        name[len(start) :]: named(part, name)
+        name[len(start) :]: part.named(name)
         for name, part in node.items()
         if name.startswith(start) and isinstance(part, StoredTensor)
     }

@@ -48,6 +48,7 @@ def is_known(dtype: str) -> bool:
     return dtype in _NUMPY or dtype in _FLOAT8 or dtype == "bfloat16"
 
 
+@cache
 def itemsize(dtype: str) -> int:
     """Bytes an element."""
     if dtype in _FLOAT8:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pe_inspect.loading.checkpoint import Hints
-from pe_inspect.loading.config_grids import stated_grid
 
 __all__ = ["hints_from", "outranked"]
 
@@ -50,9 +49,18 @@ def hints_from(settings: Mapping[str, Any], origin: str, tower: str | None = Non
     }
     arch = _architecture(settings)
     found |= {"arch": arch} if arch else {}
-    grid = next((grid for grid in map(stated_grid, sections) if grid), None)
+    grid = next((grid for grid in map(_own_grid, sections) if grid), None)
     found |= {"grid_size": grid} if grid else {}
     return Hints(**found, origins=dict.fromkeys(found, origin))
+
+
+def _own_grid(settings: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The grid by the rule of a Hugging Face model, whose configuration names its type."""
+    if "model_type" not in settings:
+        return None
+    from pe_inspect.loading.config_grids import stated_grid
+
+    return stated_grid(settings)
 
 
 def _sections(settings: Mapping[str, Any], tower: str) -> list[Mapping[str, Any]]:
@@ -80,7 +88,7 @@ def _section_value(section: Mapping[str, Any], key: str) -> Any:
     return _section(section, outer).get(inner)
 
 
-def _size(value: Any) -> tuple[int, int] | None:
+def _height_and_width(value: Any) -> tuple[int, int] | None:
     """(H, W) of 224, "224", [224, 192], [3, 224, 192] or {"height": 224, "width": 192}."""
     if isinstance(value, Mapping):
         value = [value.get("height"), value.get("width")]
@@ -119,8 +127,8 @@ def _join(value: Any) -> str | None:
 
 
 _FIELDS: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]]] = {
-    "img_size": (("img_size", "image_size", "input_size"), _size),
-    "patch_size": (("patch_size",), _size),
+    "img_size": (("img_size", "image_size", "input_size"), _height_and_width),
+    "patch_size": (("patch_size",), _height_and_width),
     "num_heads": (("num_heads", "num_attention_heads"), _positive),
     "embed_dim": (("embed_dim", "hidden_size", "width"), _positive),
     "depth": (("num_hidden_layers", "layers", "depth"), _positive),
@@ -157,7 +165,7 @@ def outranked(stronger: Hints, weaker: Hints) -> list[str]:
         if None in (taken, left) or _plain(taken) == _plain(left):
             continue
         first, second = _who(stronger, name), _who(weaker, name)
-        notes.append(f"{name} {_said(taken)} from {first}; {second} says {_said(left)}")
+        notes.append(f"{name} {_in_words(taken)} from {first}; {second} says {_in_words(left)}")
     return notes
 
 
@@ -170,7 +178,7 @@ def _who(hints: Hints, name: str) -> str:
     return hints.origins.get(name, f"--{name.replace('_', '-')}")
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -37,16 +37,18 @@ def hinted(hints: Hints | None, said: Mapping[str, Any]) -> Hints:
     Raises:
         UsageError: an argument that there is not, or a value that it cannot have.
     """
-    given = {name: _checked(name, value) for name, value in said.items() if value is not None}
+    given = {
+        name: _checked_argument(name, value) for name, value in said.items() if value is not None
+    }
     named = Hints(**given, origins={name: name for name in given})
     return named if hints is None else named.over(hints)
 
 
-def _checked(name: str, value: Any) -> Any:
+def _checked_argument(name: str, value: Any) -> Any:
     if name not in Known.__annotations__:
         raise UsageError(did_you_mean("argument of load", name, list(Known.__annotations__)))
     if name in _SIZES:
-        return _size(name, value)
+        return _rows_and_columns(name, value)
     least = 1 if name == "num_heads" else 0
     if name in _COUNTS and (not isinstance(value, (int, np.integer)) or value < least):
         raise UsageError(f"{name}={value!r} is not a whole number of at least {least}.")
@@ -55,7 +57,7 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def _size(name: str, value: Any) -> tuple[int, int]:
+def _rows_and_columns(name: str, value: Any) -> tuple[int, int]:
     """Return rows and columns from a pair, a text, or, for a patch, from one side."""
     sides = value
     if isinstance(value, str) and re.fullmatch(r"\d+(?:[xX×]\d+)?", value):

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at
-from pe_inspect.loading.checkpoint import Checkpoint, Hints
+from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at, is_remote
+from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor, is_scalar
 from pe_inspect.loading.containers import StateDict, find_state_dict
 from pe_inspect.loading.formats import Contents, SourceFile
 from pe_inspect.loading.hints import hints_from, outranked
-from pe_inspect.loading.keywords import Known, hinted
 from pe_inspect.loading.prefixes import find_trunk
-from pe_inspect.loading.quantised import quantised_note
 from pe_inspect.loading.recognise import recognise, suffix_note
-from pe_inspect.loading.stacked import unstacked
-from pe_inspect.loading.transfer import Progress, Reporter, is_remote
-from pe_inspect.loading.tree import is_scalar
+
+if TYPE_CHECKING:
+    from pe_inspect.loading.keywords import Known
+    from pe_inspect.loading.transfer import Progress
 
 __all__ = ["load"]
 
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
+# Where none of these is in a name, no tool has put integers in the place of weights.
+_QUANTISED: Final = re.compile(
+    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s))"
+)
 _BESIDE_LAST: Final = ("best.safetensors", "resume.safetensors")  # of our trainer's folders
 
 
@@ -66,7 +70,7 @@ def load(
     open_once = partial(
         _open,
         os.fspath(source),
-        hinted(hints, known),
+        _hinted(hints, known),
         state_dict_key,
         tower,
         trust_pickle,
@@ -86,15 +90,14 @@ def _open(
     trust_pickle: bool,
     progress: Progress | None,
 ) -> Checkpoint:
-    reporter = Reporter(progress)
-    source, place, hints = _placed(given, hints, reporter)
+    source, place, hints, told = _placed(given, hints, progress)
     file = SourceFile(place, trust_pickle)
     found_format = recognise(file)
-    contents = _read(file, found_format.read)
+    contents = _read_contents(file, found_format.read)
     word = contents.format or found_format.name
     unhashed = contents.weights.unhashed
     notes = (
-        *reporter.notes,
+        *told,
         *suffix_note(file, found_format),
         *contents.notes,
         *((unhashed,) if unhashed else ()),
@@ -103,9 +106,9 @@ def _open(
         return _saved_extraction(source, contents, hints, notes)
     state = find_state_dict(contents.tree, source, state_dict_key)
     trunk, trunk_notes = find_trunk(state.tensors, tower)
-    tensors, stack_notes = unstacked(trunk)
+    tensors, stack_notes = _unstacked(trunk)
     metadata, config_note = _metadata(file, contents, state)
-    kept_as = quantised_note(state.tensors, metadata.get("config"))
+    kept_as = _quantised_note(state.tensors, metadata.get("config"))
     known, rank_notes = _all_hints(hints, metadata, tower)
     return Checkpoint(
         source=source,
@@ -122,19 +125,52 @@ def _open(
     )
 
 
-def _placed(given: str, hints: Hints, reporter: Reporter) -> tuple[str, ByteSource | Folder, Hints]:
+def _hinted(hints: Hints | None, known: Mapping[str, Any]) -> Hints:
+    if not known:
+        return hints or Hints()
+    from pe_inspect.loading.keywords import hinted
+
+    return hinted(hints, known)
+
+
+def _unstacked(
+    tensors: dict[str, StoredTensor],
+) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
+    if not any("encoderblock/" in name for name in tensors):
+        return tensors, ()
+    from pe_inspect.loading.stacked import unstacked
+
+    return unstacked(tensors)
+
+
+def _quantised_note(names: Iterable[str], config: Any) -> tuple[str, ...]:
+    is_said = isinstance(config, Mapping) and "quantization_config" in config
+    if not is_said and not any(map(_QUANTISED.search, names)):
+        return ()
+    from pe_inspect.loading.quantised import quantised_note
+
+    return quantised_note(names, config)
+
+
+def _placed(
+    given: str, hints: Hints, progress: Progress | None
+) -> tuple[str, ByteSource | Folder, Hints, list[str]]:
     """Return what the source is called, where it lies, and what its name says of it.
+
+    The list at the end gains a note whenever reading it makes a transfer that is worth one.
 
     Raises:
         UnreadableCheckpoint: there is nothing, or it cannot be reached.
         UsageError: a name that timm does not know, or is no name.
     """
     if not is_remote(given):
-        return given, at(_existing(given)), hints
+        return given, at(_existing(given)), hints, []
     from pe_inspect.loading.remote import open_named
+    from pe_inspect.loading.transfer import Reporter
 
+    reporter = Reporter(progress)
     named = open_named(given, reporter)
-    return named.shown, named.place, hints.over(named.hints)
+    return named.shown, named.place, hints.over(named.hints), reporter.notes
 
 
 def _existing(source: str) -> Path:
@@ -168,7 +204,7 @@ def _near(path: Path) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else " Check the path."
 
 
-def _read(file: SourceFile, read: Any) -> Contents:
+def _read_contents(file: SourceFile, read: Any) -> Contents:
     """Call a format's reader; what the operating system says becomes one line."""
     try:
         contents: Contents = read(file)

@@ -25,7 +25,7 @@ from pe_inspect.loading.inert import (
 __all__ = ["find_global"]
 
 
-def _checked(*allowed: type) -> Callable[..., Any]:
+def _returns_only(*allowed: type) -> Callable[..., Any]:
     """Return a function that hands back its one argument, if it is of these types."""
 
     def same(value: Any) -> Any:
@@ -38,7 +38,7 @@ def _checked(*allowed: type) -> Callable[..., Any]:
 
 def _empty_list(items: Sequence[Any] = (), maxlen: int | None = None) -> list[Any]:
     del maxlen
-    return list(_checked(list, tuple)(items))
+    return list(_returns_only(list, tuple)(items))
 
 
 def _mapping(*arguments: Any) -> dict[Any, Any]:
@@ -51,7 +51,7 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
 
 def _set(items: Sequence[Any] = ()) -> list[Any]:
     """A set stays in the order of the file: nothing here asks for membership."""
-    return _checked(list, tuple)(items)  # type: ignore[no-any-return]
+    return _returns_only(list, tuple)(items)  # type: ignore[no-any-return]
 
 
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
@@ -64,19 +64,19 @@ def _encoded(text: str, encoding: str = "latin1") -> bytes:
 def _bytes(content: bytes | str | Sequence[int] = b"", encoding: str = "latin-1") -> bytes:
     if isinstance(content, str):
         return _encoded(content, encoding)
-    return bytes(_checked(bytes, bytearray, list, tuple)(content))
+    return bytes(_returns_only(bytes, bytearray, list, tuple)(content))
 
 
 def _path(*parts: str) -> str:
     from pathlib import PurePosixPath
 
-    return str(PurePosixPath(*(_checked(str)(part) for part in parts)))
+    return str(PurePosixPath(*(_returns_only(str)(part) for part in parts)))
 
 
 def _windows_path(*parts: str) -> str:
     from pathlib import PureWindowsPath
 
-    return str(PureWindowsPath(*(_checked(str)(part) for part in parts)))
+    return str(PureWindowsPath(*(_returns_only(str)(part) for part in parts)))
 
 
 def _from_datetime(name: str) -> Callable[..., Any]:
@@ -104,7 +104,7 @@ def _array_in_band(content: Any, dtype: DType, shape: Any, order: str, *_: Any) 
     """`numpy._core.numeric._frombuffer`, by which protocol 5 spells contiguous arrays."""
     array = Array()
     if order in ("C", "F"):
-        array.set_state((1, shape, dtype, order == "F", _checked(bytes, bytearray)(content)))
+        array.set_state((1, shape, dtype, order == "F", _returns_only(bytes, bytearray)(content)))
     return array
 
 
@@ -209,10 +209,10 @@ _CALLABLES: Final[dict[str, Callable[..., Any]]] = {
     "_codecs.encode": _encoded,
     "torch.Size": lambda sides=(): _sides(sides),
     "torch.device": _device,
-    "torch.serialization._get_layout": _checked(str),
+    "torch.serialization._get_layout": _returns_only(str),
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch._tensor._rebuild_from_type": _rebuild_from_type,
-    "numpy.dtype": lambda code, *_: DType(_checked(str)(code)),
+    "numpy.dtype": lambda code, *_: DType(_returns_only(str)(code)),
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.multiarray._reconstruct": lambda *_: Array(),
     "numpy.core.numeric._frombuffer": _array_in_band,

@@ -2,17 +2,19 @@
 
 A prefix is taken off only where the tensors that make a vision trunk (patch and position
 embeddings, class tokens) lie under it; what lies elsewhere keeps its name, and nothing is lost
-to a collision without a note.
+to a collision without a note. Of a model of images and texts, the tower that was asked for is
+taken: the vision tower, if none was.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from pe_inspect.errors import UsageError
 from pe_inspect.loading.checkpoint import StoredTensor
-from pe_inspect.loading.towers import Tower, choose_tower
 
 __all__ = ["find_trunk"]
 
@@ -44,6 +46,18 @@ ENCODER_OF_ITS_OWN: Final = r"encoder\.(layers\.encoder_layer_|ln\.|layer\.\d|\d
 PARTS: Final = r"(encoder|embeddings?|features|layers?|blocks?|stages?|transformer|network)\."
 """First words of names that belong to a trunk itself, or hold its parts."""
 
+TEXT: Final = r"(text|text_model|text_encoder|textual|text_tower|language_model|bert)\.|txt/"
+VISION: Final = (
+    r"(visual|vision_model|vision_tower|visual_encoder|vision_encoder|image_encoder|trunk)\.|img/"
+)
+TOKENS: Final = r"(^|[./])(token_embedding|word_embeddings|Embed_0)[./]"
+"""What only a text tower has."""
+OPENAI_TEXT: Final = (
+    r"(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection)"
+)
+OPENAI_MARK: Final = "token_embedding.weight"
+SHARED_BY_TOWERS: Final = r"(logit_scale|logit_bias|visual_projection|text_projection)"
+
 
 def find_trunk(
     tensors: Mapping[str, StoredTensor], tower: str | None = None
@@ -57,10 +71,10 @@ def find_trunk(
     Raises:
         UsageError: `tower` is no tower, or the state dict has no such tower.
     """
-    chosen = Tower(tower)
+    chosen = _Tower(tower)
     found, notes, stripped = dict(tensors), list[str](), list[str]()
     while True:
-        found = choose_tower(found, chosen, notes)
+        found = _choose_tower(found, chosen, notes)
         prefix = _next_prefix(found)
         if prefix is None:
             break
@@ -75,7 +89,7 @@ def find_trunk(
 def _next_prefix(tensors: Tensors) -> str | None:
     """Return the wrapper that the trunk lies under, or `None` where its own names begin."""
     anchors = _anchors(tensors)
-    counts = {prefix: _count(anchors, prefix) for prefix in WRAPPERS}
+    counts = {prefix: _count_with_prefix(anchors, prefix) for prefix in WRAPPERS}
     under = [prefix for prefix, count in counts.items() if count and _may_strip(prefix, tensors)]
     if not under or 2 * sum(counts[prefix] for prefix in under) < len(anchors):
         return _common_word(anchors)
@@ -106,11 +120,13 @@ def _begins_trunk(name: str) -> bool:
 
 def _anchors(tensors: Iterable[str]) -> list[str]:
     """The names that make a trunk; all names where none does."""
-    candidates = [key for key in tensors if not re.search(NOT_TRUNK, key)]
-    return [key for key in candidates if re.search(TRUNK, key)] or candidates or list(tensors)
+    known = list(tensors)
+    is_other, is_trunk = re.compile(NOT_TRUNK).search, re.compile(TRUNK).search
+    anchors = [key for key in filter(is_trunk, known) if not is_other(key)]
+    return anchors or [key for key in known if not is_other(key)] or known
 
 
-def _count(keys: Iterable[str], prefix: str) -> int:
+def _count_with_prefix(keys: Iterable[str], prefix: str) -> int:
     return sum(key.startswith(prefix) for key in keys)
 
 
@@ -169,3 +185,65 @@ def _collision(prefix: str, keys: list[str]) -> str:
         f"left out {', '.join(keys[:4])}{more}, which collide with names under {prefix!r} "
         "(--state-dict-key chooses)"
     )
+
+
+@dataclass
+class _Tower:
+    """Which tower is wanted, and whether it was found.
+
+    Attributes:
+        wanted: `"vision"`, `"text"`, or `None` for the ordinary one.
+        is_chosen: whether the tensors are those of one tower by now.
+    """
+
+    wanted: str | None
+    is_chosen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.wanted not in (None, "vision", "text"):
+            raise UsageError(f"Unknown tower {self.wanted!r}. Known: text, vision.")
+
+    def refuse_missing(self) -> None:
+        """Raise a UsageError where a text tower was asked for and there is none."""
+        if self.wanted == "text" and not self.is_chosen:
+            raise UsageError("--tower text: the state dict has one tower only. Leave --tower out.")
+
+
+def _choose_tower(tensors: Tensors, tower: _Tower, notes: list[str]) -> Tensors:
+    """Return the tensors of the chosen tower, once two can be told apart; else all of them."""
+    if tower.is_chosen:
+        return tensors
+    text = _text_keys(tensors)
+    has_vision = any(map(re.compile(VISION).match, tensors))
+    if text and not has_vision and tower.wanted == "text":
+        tower.is_chosen = True
+    if not text or not has_vision:
+        return tensors
+    tower.is_chosen = True
+    return _one_tower(tensors, text, tower.wanted, notes)
+
+
+def _text_keys(tensors: Iterable[str]) -> set[str]:
+    """The names of a text tower."""
+    names = set(tensors)
+    text = set(filter(re.compile(TEXT).match, names))
+    if OPENAI_MARK in names:
+        text |= {key for key in names if re.match(OPENAI_TEXT, key)}
+    return text or set(filter(re.compile(TOKENS).search, names))
+
+
+def _one_tower(tensors: Tensors, text: set[str], wanted: str | None, notes: list[str]) -> Tensors:
+    keep_text = wanted == "text"
+    kept = {
+        key: tensor
+        for key, tensor in tensors.items()
+        if (key in text) == keep_text or re.match(SHARED_BY_TOWERS, key)
+    }
+    taken, other = ("text", "vision") if keep_text else ("vision", "text")
+    left = len(tensors) - len(kept)
+    hint = " (--tower text takes them)" if wanted is None else ""
+    many, were = ("tensors", "were") if left != 1 else ("tensor", "was")
+    notes.append(
+        f"took the {taken} tower; {left} {many} of the {other} tower {were} left out{hint}"
+    )
+    return kept

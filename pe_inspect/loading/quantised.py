@@ -25,7 +25,7 @@ def quantised_note(names: Iterable[str], config: Any = None) -> tuple[str, ...]:
     known = list(names)
     found = ((tool, [name for name in known if mark.fullmatch(name)]) for tool, mark in _MARKS)
     tool, marks = next(((tool, names) for tool, names in found if names), ("", []))
-    said = _said(config)
+    said = _named_tool(config)
     if not marks and not said:
         return ()
     count = f"{len(marks)} tensor{'s' if len(marks) > 1 else ''}"
@@ -36,7 +36,7 @@ def quantised_note(names: Iterable[str], config: Any = None) -> tuple[str, ...]:
     )
 
 
-def _said(config: Any) -> str:
+def _named_tool(config: Any) -> str:
     """The tool that a config.json names; empty where it names none."""
     settings = config.get("quantization_config") if isinstance(config, Mapping) else None
     method = settings.get("quant_method") if isinstance(settings, Mapping) else None

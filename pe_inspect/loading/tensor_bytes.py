@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,9 +22,24 @@ from pe_inspect.loading.dtypes import decode, is_known, itemsize
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from zipfile import ZipInfo
 
-__all__ = ["Span", "lazy_tensor", "unreadable_tensor"]
+__all__ = [
+    "MOST_AXES",
+    "Span",
+    "files_kept_open",
+    "lazy_tensor",
+    "member_span",
+    "unreadable_tensor",
+    "whole_tensor",
+]
 
+STORED: Final = 0
+ENCRYPTED: Final = 1
+HIGHEST_RATIO: Final = 1032
+"""What DEFLATE can do at best: 258 bytes out of two bits. Source: zlib's technical notes."""
+
+MOST_AXES: Final = 32  # of numpy's arrays
 LARGEST_EXPANSION: Final = 1 << 30
 """Bytes that a tensor may take beyond its storage (a stride of 0 repeats numbers for nothing)."""
 
@@ -71,7 +91,7 @@ class Span:
             from pe_inspect.loading.zip_archive import read_member
 
             return read_member(self.source, self.member, position, buffer)
-        with self.source.open() as file:
+        with _opened(self.source) as file:
             file.seek(self._start(file) + position)
             return file.readinto(buffer)
 
@@ -81,6 +101,29 @@ class Span:
         from pe_inspect.loading.zip_archive import after_local_header
 
         return after_local_header(file, self.header)
+
+
+def member_span(info: ZipInfo, source: ByteSource) -> Span:
+    """Return where a member's bytes lie; a compressed one is named instead of placed.
+
+    Raises:
+        UnreadableCheckpoint: the member is encrypted, or reaches beyond the end of the file.
+    """
+    if info.flag_bits & ENCRYPTED:
+        raise UnreadableCheckpoint(f"{source} is encrypted ({info.filename}); decrypt it first.")
+    if info.compress_type != STORED:
+        if info.file_size > HIGHEST_RATIO * info.compress_size:
+            raise ValueError(f"{info.filename} claims to unpack to {info.file_size} bytes")
+        return Span(source, 0, info.file_size, member=info.filename)
+    from pe_inspect.loading.zip_archive import LOCAL_HEADER
+
+    end = info.header_offset + LOCAL_HEADER.size + len(info.filename) + info.file_size
+    if end > source.size:
+        raise UnreadableCheckpoint(
+            f"{source} is truncated: {info.filename} ends {end} bytes in. "
+            "Copy or download it again."
+        )
+    return Span(source, 0, info.file_size, header=info.header_offset)
 
 
 def lazy_tensor(
@@ -129,6 +172,46 @@ def lazy_tensor(
     return StoredTensor("", shape, dtype, read, same)
 
 
+def whole_tensor(
+    source: ByteSource, offset: int, dtype: str, shape: tuple[int, ...], key: str
+) -> StoredTensor:
+    """Return a tensor of a known type that lies in a file in C order, all of its bytes checked."""
+    return StoredTensor(key, shape, dtype, partial(_read_whole, source, offset, dtype, shape))
+
+
+def _read_whole(
+    source: ByteSource, offset: int, dtype: str, shape: tuple[int, ...]
+) -> Shaped[np.ndarray, "..."]:
+    nbytes = math.prod(shape) * itemsize(dtype)
+    return decode(Span(source, offset, nbytes).read(0, nbytes), dtype).reshape(shape)
+
+
+_files: ContextVar[dict[ByteSource, BufferedReader] | None] = ContextVar("_files", default=None)
+
+
+@contextmanager
+def files_kept_open() -> Iterator[None]:
+    """Open each file once for all tensors that are read meanwhile, and close it at the end."""
+    files: dict[ByteSource, BufferedReader] = {}
+    token = _files.set(files)
+    try:
+        yield
+    finally:
+        _files.reset(token)
+        for file in files.values():
+            file.close()
+
+
+def _opened(source: ByteSource) -> AbstractContextManager[BufferedReader]:
+    """Return a stream of a file that is closed after its use, or one that is kept open."""
+    files = _files.get()
+    if files is None:
+        return source.open()
+    if source not in files:
+        files[source] = source.open()
+    return nullcontext(files[source])
+
+
 def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTensor:
     """Return a tensor that is listed, and refuses to be read with the reason."""
 
@@ -143,22 +226,23 @@ def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTe
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides, in elements, of a C-contiguous array."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    strides = accumulate(reversed(shape[1:]), mul, initial=1)
+    return tuple(strides)[::-1] if shape else ()
 
 
 def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> bool:
     """Whether numpy can hold an array of this shape (it has 32 axes and 63-bit sizes)."""
-    if len(shape) != len(strides) or len(shape) > 32:
+    if len(shape) != len(strides) or len(shape) > MOST_AXES:
         return False
     is_natural = min((start, *shape, *strides)) >= 0
-    return is_natural and math.prod(max(side, 1) for side in shape) < 1 << 59
+    return is_natural and math.prod([side or 1 for side in shape]) < 1 << 59
 
 
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """How many elements of the storage lie between the first and the last one used, inclusive."""
     if 0 in shape:
         return 0
-    return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides))
+    return 1 + sum([(side - 1) * stride for side, stride in zip(shape, strides)])
 
 
 def _refuse_expansion(shape: tuple[int, ...], reach: int, size: int) -> None:

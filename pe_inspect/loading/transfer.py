@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Progress", "Reporter", "Transfer", "is_remote"]
+__all__ = ["Progress", "Reporter", "Transfer"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,3 @@ class Reporter:
         self.notes.append(text)
         if file:
             self.tell(Transfer(file, notice=text))
-
-
-def is_remote(source: str) -> bool:
-    """Whether this names a checkpoint that lies elsewhere: `timm:…`, `hf-hub:…`, a URL."""
-    return re.match(r"(timm|hf-hub|hf_hub):|https?://", source, re.IGNORECASE) is not None

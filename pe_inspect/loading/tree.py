@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.loading.checkpoint import StoredTensor, tensor_in_memory
+from pe_inspect.loading.checkpoint import StoredTensor, is_scalar, tensor_in_memory
 from pe_inspect.loading.inert import Array, Bag
 
-__all__ = ["is_scalar", "named", "plain_leaf", "plain_tree"]
+__all__ = ["plain_leaf", "plain_tree"]
 
 DEEPEST: Final = 32
-_SCALARS: Final = (str, int, float, bool, type(None))
 
 
 def plain_tree(value: Any, reduced: Callable[[Any], Any]) -> Any:
@@ -36,7 +34,7 @@ class _Converter:
         self.done: dict[int, tuple[Any, Any]] = {}  # the original too: it keeps its id
 
     def convert(self, value: Any, depth: int) -> Any:
-        if type(value) in _SCALARS or isinstance(value, StoredTensor):
+        if is_scalar(value) or isinstance(value, StoredTensor):
             return value
         if depth > DEEPEST:
             return None
@@ -62,13 +60,3 @@ def plain_leaf(value: Any) -> Any:
     if isinstance(array, np.ndarray):
         return tensor_in_memory("", array) if array.dtype.kind in "biufc" else None
     return str(value) if type(value).__module__ == "datetime" else None
-
-
-def named(tensor: StoredTensor, key: str) -> StoredTensor:
-    """The same tensor under its name in the file."""
-    return replace(tensor, key=key)
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether a value of the tree is one that metadata keep as it is."""
-    return type(value) in _SCALARS

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.checkpoint import tensor_in_memory
 from pe_inspect.loading.formats import Contents, SourceFile
 from pe_inspect.loading.tree import plain_leaf, plain_tree
-from pe_inspect.loading.wording import reason
 
 __all__ = ["read_trusted"]
 

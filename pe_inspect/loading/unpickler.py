@@ -13,7 +13,7 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint, printable, reason
 from pe_inspect.loading.inert import (
     Array,
     Bag,
@@ -24,7 +24,6 @@ from pe_inspect.loading.inert import (
     plain_key,
 )
 from pe_inspect.loading.pickle_globals import find_global
-from pe_inspect.loading.wording import printable, reason
 
 __all__ = ["load_plain"]
 

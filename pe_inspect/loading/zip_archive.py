@@ -1,4 +1,4 @@
-"""Zip archives as PyTorch and numpy write them: where each member's bytes lie in the file."""
+"""Zip archives as PyTorch and numpy write them: opening them, and where a member's bytes start."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import IO, TYPE_CHECKING, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
-from pe_inspect.loading.tensor_bytes import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from zipfile import ZipFile, ZipInfo
+    from zipfile import ZipFile
 
 __all__ = [
     "after_local_header",
-    "member_span",
     "names_in",
     "open_zip",
     "read_member",
@@ -24,10 +22,6 @@ __all__ = [
 ]
 
 LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
-STORED: Final = 0
-ENCRYPTED: Final = 1
-HIGHEST_RATIO: Final = 1032
-"""What DEFLATE can do at best: 258 bytes out of two bits. Source: zlib's technical notes."""
 
 
 @contextmanager
@@ -55,27 +49,6 @@ def names_in(source: ByteSource) -> tuple[str, ...]:
     """The members' names, in the order of the central directory."""
     with open_zip(source) as archive:
         return tuple(archive.namelist())
-
-
-def member_span(info: ZipInfo, source: ByteSource) -> Span:
-    """Return where a member's bytes lie; a compressed one is named instead of placed.
-
-    Raises:
-        UnreadableCheckpoint: the member is encrypted, or reaches beyond the end of the file.
-    """
-    if info.flag_bits & ENCRYPTED:
-        raise UnreadableCheckpoint(f"{source} is encrypted ({info.filename}); decrypt it first.")
-    if info.compress_type != STORED:
-        if info.file_size > HIGHEST_RATIO * info.compress_size:
-            raise ValueError(f"{info.filename} claims to unpack to {info.file_size} bytes")
-        return Span(source, 0, info.file_size, member=info.filename)
-    end = info.header_offset + LOCAL_HEADER.size + len(info.filename) + info.file_size
-    if end > source.size:
-        raise UnreadableCheckpoint(
-            f"{source} is truncated: {info.filename} ends {end} bytes in. "
-            "Copy or download it again."
-        )
-    return Span(source, 0, info.file_size, header=info.header_offset)
 
 
 def after_local_header(file: IO[bytes], start: int) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from pe_inspect.arrays import Float
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.models.config import ViTConfig
 
 __all__ = ["Attention", "BiasedAttention", "Grid", "RotaryAttention"]
@@ -54,7 +55,7 @@ class BiasedAttention(Attention):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__(config)
-        self.pe_norm = nn.LayerNorm(config.num_patches) if config.join == "lape" else None
+        self.pe_norm = nn.LayerNorm(config.num_patches) if JOINS[config.join].is_recurrent else None
 
     def bias(self, grid_size: Grid) -> Float[torch.Tensor, "heads patches patches"]:
         """Return the bias of every (query, key)."""

@@ -8,13 +8,16 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pe_inspect.errors import UsageError
-from pe_inspect.models import counts as _counts
+from pe_inspect.kinds.joins import JOINS as _JOINS
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["JOINS", "SCHEMES", "ViTConfig"]
+__all__ = ["CPB_HIDDEN", "FOURIER_FEATURES", "JOINS", "SCHEMES", "ViTConfig"]
 
-_LEARNED: Final = ("input", "share", "unshare", "lape", "pvg", "mpvg")
-_FIXED: Final = tuple(join for join in _LEARNED if join != "unshare")
+CPB_HIDDEN: Final = 512  # of the network behind `rel_bias_mlp`, as in Swin v2
+FOURIER_FEATURES: Final = 32  # sines and cosines of each axis, as in XCiT
+
+_LEARNED: Final = tuple(j.word for j in _JOINS.values() if j.at_input or j.in_blocks)
+_FIXED: Final = tuple(join for join in _LEARNED if not _JOINS[join].has_table_per_block)
 
 # Each scheme, and the joins that it can have; the first is its ordinary one.
 SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -33,7 +36,7 @@ SCHEMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "peg": ("layer",),
     }
 )
-JOINS: Final = (*_LEARNED, "layer", "none")
+JOINS: Final = tuple(_JOINS)
 POOLS: Final = ("token", "avg")
 
 _TABLES: Final = ("learned", "sincos1d", "sincos2d")
@@ -179,12 +182,12 @@ class ViTConfig:
     @property
     def num_position_parameters(self) -> int:
         """Learned scalars that exist for positions only: tables, kernels, position norms."""
-        return _counts.of_positions(self)
+        return _scalars_of_scheme(self) + _scalars_of_join(self)
 
     @property
     def num_parameters(self) -> int:
         """All learned scalars of the model."""
-        return _counts.of_content(self) + self.num_position_parameters
+        return _scalars_of_content(self) + self.num_position_parameters
 
 
 _ALWAYS_WRITTEN: Final = tuple(f.name for f in fields(ViTConfig))[:11]  # as far as ln_eps
@@ -200,11 +203,12 @@ def _check_join(scheme: str, join: str, depth: int) -> None:
     if join not in JOINS:
         raise UsageError(did_you_mean("join", join, list(fitting)))
     if join not in fitting:
-        why = " (it has one table for all)" if join == "unshare" and scheme in _TABLES else ""
+        has_many = _JOINS[join].has_table_per_block
+        why = " (it has one table for all)" if has_many and scheme in _TABLES else ""
         raise UsageError(
             f"scheme {scheme!r} cannot have join {join!r}{why}; it can have {' or '.join(fitting)}."
         )
-    if join in ("pvg", "mpvg") and depth < 2:
+    if _JOINS[join].is_recurrent and _JOINS[join].at_input and depth < 2:
         raise UsageError(
             f"join {join!r} begins in the second block and depth is {depth}; choose depth=2 or "
             "more, or join=input."
@@ -293,3 +297,44 @@ def _check_ranges(config: ViTConfig) -> None:
             f"peg_position is {config.peg_position}; it must be from -1, ahead of the first block, "
             f"to {config.depth - 1}."
         )
+
+
+def _scalars_of_content(config: ViTConfig) -> int:
+    """Return the scalars that the model has with `scheme="none"`."""
+    width, hidden = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
+    pixels = config.in_chans * config.patch_size[0] * config.patch_size[1]
+    patches = (pixels + 1) * width if config.patch_projection else 0
+    attention = (width + 1) * 3 * width + (width + 1) * width
+    mlp = (width + 1) * hidden + (hidden + 1) * width
+    norms_and_scales = (4 + 2 * bool(config.init_values)) * width
+    heads = (1 + config.distilled) * (width + 1) * config.num_classes
+    blocks = config.depth * (attention + mlp + norms_and_scales)
+    return patches + config.num_prefix_tokens * width + blocks + 2 * width + heads
+
+
+def _scalars_of_scheme(config: ViTConfig) -> int:
+    """Return the scalars of tables, kernels and networks, in closed form."""
+    (rows, columns), depth, heads = config.grid_size, config.depth, config.num_heads
+    tables = depth if _JOINS[config.join].has_table_per_block else 1
+    buckets = 2 * config.max_relative_distance + 2
+    width = config.embed_dim
+    return {
+        "learned": tables * (config.num_prefix_rows + config.num_patches) * width,
+        "fourier": (2 * FOURIER_FEATURES + 1) * width,
+        "relative": depth * 4 * buckets * (config.head_dim // 2),
+        "rel_bias_1d": depth * heads * (2 * config.num_patches - 1),
+        "rel_bias_2d": depth * heads * (2 * rows - 1) * (2 * columns - 1),
+        "rel_bias_mlp": depth * (3 * CPB_HIDDEN + CPB_HIDDEN * heads),
+        "rope_mixed": depth * width,  # two axes, half a head's channels each
+        "peg": (config.peg_kernel**2 + 1) * width,
+    }.get(config.scheme, 0)
+
+
+def _scalars_of_join(config: ViTConfig) -> int:
+    """Return γ and β of the position norms; that over a bias is as wide as there are keys."""
+    join = _JOINS[config.join]
+    if not join.is_recurrent:
+        return 0
+    norms = config.depth - join.first_normed_block + join.before_last_norm
+    width = config.embed_dim if config.has_table else config.num_patches
+    return 2 * width * norms

@@ -21,9 +21,11 @@ from torch.nn import functional
 
 from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Block", "RawPatches", "VisionTransformer"]
 
@@ -123,7 +125,7 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(self._block(i) for i in range(config.depth))
         norm = partial(nn.LayerNorm, config.embed_dim, eps=config.ln_eps)
         self.norm = norm()
-        self.pe_norm = norm() if config.join == "mpvg" else None
+        self.pe_norm = norm() if JOINS[config.join].before_last_norm else None
         self.head = nn.Linear(config.embed_dim, config.num_classes)
         if config.distilled:
             self.head_dist = nn.Linear(config.embed_dim, config.num_classes)
@@ -194,7 +196,7 @@ class VisionTransformer(nn.Module):
         config, table = self.config, self.scheme.table()
         if table is None:
             return ()
-        unshared = config.join == "unshare"
+        unshared = JOINS[config.join].has_table_per_block
         names = [f"pos_embed{i}" for i in range(config.depth)] if unshared else ["pos_embed"]
         for name in names:
             if isinstance(table, nn.Module):
@@ -206,8 +208,8 @@ class VisionTransformer(nn.Module):
         return tuple(names)
 
     def _block(self, index: int) -> Block:
-        config, first = self.config, 0 if self.config.join == "lape" else 1
-        norms = config.has_table and config.join in ("lape", "pvg", "mpvg") and index >= first
+        config, join = self.config, JOINS[self.config.join]
+        norms = config.has_table and join.is_recurrent and index >= join.first_normed_block
         drop_path = config.drop_path_rate * index / max(1, config.depth - 1)
         return Block(config, self.scheme.attention(), norms, drop_path)
 
@@ -225,15 +227,16 @@ class VisionTransformer(nn.Module):
         names = (*_tokens(self.config), *(["reg_token"] if self.config.reg_tokens else []))
         prefix = (getattr(self, name).expand(len(images), -1, -1) for name in names)
         x = torch.cat((*prefix, self.patch_embed(images)), dim=1)
-        if self.config.join in ("input", "pvg", "mpvg"):
+        if JOINS[self.config.join].at_input:
             x = x + self.over_tokens(tables[0])
         return cast("torch.Tensor", self.pos_drop(x))
 
     def _with_table(self, block: int, x: torch.Tensor, tables: list[torch.Tensor]) -> torch.Tensor:
         """Add to the residual stream what enters it ahead of a block."""
-        if self.config.join == "share":
-            return x + self.over_tokens(tables[0])
-        return x + self.over_tokens(tables[block]) if self.config.join == "unshare" else x
+        join = JOINS[self.config.join]
+        if join.is_recurrent or not join.in_blocks:
+            return x
+        return x + self.over_tokens(tables[block if join.has_table_per_block else 0])
 
     def _beside(self, tables: list[torch.Tensor]) -> list[torch.Tensor | None]:
         omega = tables[0] if tables else None

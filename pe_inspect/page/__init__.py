@@ -24,10 +24,10 @@ from pe_inspect.page.content import (
     Health,
     Omission,
     Picture,
-    Report,
     Section,
     Table,
 )
+from pe_inspect.page.report_page import Report
 
 __all__ = [
     "Chapter",

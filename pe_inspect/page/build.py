@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.errors import UsageError
 from pe_inspect.page.comparison import compared
 from pe_inspect.page.content import (
@@ -13,13 +14,13 @@ from pe_inspect.page.content import (
     Entry,
     Health,
     Omission,
-    Report,
     Section,
     comparison_of,
 )
+from pe_inspect.page.report_page import Report
 from pe_inspect.page.sections import in_reading_order, sections
 from pe_inspect.page.subjects import UNNAMED, NotAsked, Subject
-from pe_inspect.page.text import anchor, listed
+from pe_inspect.page.text import anchor
 from pe_inspect.page.words import facts_of, lede_of, provenance_of, traits_of
 
 __all__ = ["built"]
@@ -57,7 +58,7 @@ def _anchors(labels: list[str]) -> list[str]:
 
 def _chapter(subject: Subject, name: str) -> Chapter:
     answers = tuple(_answers(subject))
-    found = tuple(_own(answer, name) for answer in answers if isinstance(answer, Section))
+    found = tuple(_own_facts(answer, name) for answer in answers if isinstance(answer, Section))
     omitted = tuple(answer for answer in answers if isinstance(answer, Omission))
     pe = subject.embedding
     if pe is None:
@@ -77,7 +78,7 @@ def _chapter(subject: Subject, name: str) -> Chapter:
     )
 
 
-def _own(section: Section, name: str) -> Section:
+def _own_facts(section: Section, name: str) -> Section:
     """Give the section's views ids of their own on a page of several chapters."""
     views = tuple(replace(view, id=anchor(name, view.id)) for view in section.views)
     return replace(section, views=views)

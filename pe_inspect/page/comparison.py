@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.errors import UsageError
 from pe_inspect.page.content import Definition, Picture, Section, Table
 from pe_inspect.page.frames import head_names, similarity_frames
 from pe_inspect.page.pictures import picture
-from pe_inspect.page.sections._parts import said
 from pe_inspect.page.subjects import NotAsked, Subject
 from pe_inspect.page.views import Frame, Track, View
 
@@ -63,7 +63,7 @@ def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
     from pe_inspect.figures.compare import told_notions
 
     labels = [subject.label for subject in subjects]
-    finding = _finding(side, labels)
+    finding = _most_and_least_alike(side, labels)
     return Section(
         stem="compare",
         title="Side by side",
@@ -71,11 +71,11 @@ def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
         finding=finding,
         figures=_figures(side, labels, finding, subjects[0].dpi),
         how_to_read=f"{_READING} {told_notions(side, labels)}",
-        definition=_definition(side),
-        tables=(_table(side, labels), _by_depth(side, labels)),
+        definition=_likeness_definition(side),
+        tables=(_likeness_table(side, labels), _by_depth(side, labels)),
         caveats=_CAVEATS if any(_is_resampled(side)) else _CAVEATS[:1],
         notes=side.notes,
-        views=(_view(side, subjects),),
+        views=(_linked_view(side, subjects),),
     )
 
 
@@ -91,7 +91,7 @@ def _figures(
     return (picture(draw_alongside(side, labels), "compare", alt=seen, dpi=dpi),)
 
 
-def _definition(side: Alongside) -> Definition:
+def _likeness_definition(side: Alongside) -> Definition:
     affinity = side.results[0].affinity
     height, width = side.grid_size
     text = (
@@ -102,29 +102,28 @@ def _definition(side: Alongside) -> Definition:
                       "as in the section on similarity of each", _TERMS)  # fmt: skip
 
 
-def _finding(side: Alongside, labels: Sequence[str]) -> str:
+def _most_and_least_alike(side: Alongside, labels: Sequence[str]) -> str:
     alike = [(_mean(each.correlations), each) for each in side.likenesses]
     known = sorted((pair for pair in alike if not math.isnan(pair[0])), key=lambda pair: pair[0])
     if not known:
         return "No two of the embeddings have maps whose correlation is defined."
     (least, lowest), (most, highest) = known[0], known[-1]
     best = f"{labels[highest.first]} and {labels[highest.second]}"
-    apart = said(_mean(highest.differences), on_a_scale=side.scale[1] <= 1)
-    text = (
-        f"The maps of {best} correlate at {said(most)} on average over layers and differ by {apart}"
-    )
+    apart = number_text(_mean(highest.differences), on_a_scale=side.scale[1] <= 1)
+    alike_by = f"correlate at {number_text(most)} on average over layers and differ by {apart}"
+    text = f"The maps of {best} {alike_by}"
     if lowest is highest:
         return f"{text}."
     other = f"{labels[lowest.first]} and {labels[lowest.second]}"
-    return f"Most alike: {text[0].lower()}{text[1:]}; least: {other}, at {said(least)}."
+    return f"Most alike: {text[0].lower()}{text[1:]}; least: {other}, at {number_text(least)}."
 
 
-def _table(side: Alongside, labels: Sequence[str]) -> Table:
+def _likeness_table(side: Alongside, labels: Sequence[str]) -> Table:
     columns = ("a", "b", "correlation", "in the first layer", "in the last layer", "difference")
-    return Table("how alike the maps are", columns, tuple(_rows(side, labels)), "compare")
+    return Table("how alike the maps are", columns, tuple(_likeness_rows(side, labels)), "compare")
 
 
-def _rows(side: Alongside, labels: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _likeness_rows(side: Alongside, labels: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for each in side.likenesses:
         values = each.correlations
         numbers = (_mean(values), values[0], values[-1], _mean(each.differences))
@@ -154,11 +153,11 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _view(side: Alongside, subjects: Sequence[Subject]) -> View:
+def _linked_view(side: Alongside, subjects: Sequence[Subject]) -> View:
     affinity = side.results[0].affinity
     tracks = [
         Track(subject.label, tuple(frames[place] for place in places))
-        for subject, places, frames in zip(subjects, side.layers, _frames(side, subjects))
+        for subject, places, frames in zip(subjects, side.layers, _frames_of_each(side, subjects))
     ]
     return View(
         "compare", "compare-view", "The same patch in every checkpoint", "layer", tuple(tracks),
@@ -172,7 +171,7 @@ def _head_names(side: Alongside) -> tuple[str, ...]:
     return found.pop() if len(found) == 1 else ()
 
 
-def _frames(side: Alongside, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:
+def _frames_of_each(side: Alongside, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:
     """The frames of each subject's own view, or those of the resampled embedding."""
     for subject, result in zip(subjects, side.results):
         own = result is subject.results.get("similarity")

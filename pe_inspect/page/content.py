@@ -1,6 +1,6 @@
 """What a page says, as plain frozen dataclasses, before anything of how it looks.
 
-A `Report` has a `Chapter` for each position embedding; a chapter has a `Section` for each question
+A page has a `Chapter` for each position embedding; a chapter has a `Section` for each question
 that applies; a section has its finding, its facts, `Picture`s, a `Definition` and `Table`s.
 """
 
@@ -10,12 +10,9 @@ import base64
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from pe_inspect.files import write_atomically
 from pe_inspect.finding import Finding
 from pe_inspect.page.views import View
 
@@ -28,13 +25,11 @@ __all__ = [
     "Health",
     "Omission",
     "Picture",
-    "Report",
     "Section",
     "Table",
 ]
 
 Cell: TypeAlias = str | int | float | None
-MAX_BYTES: Final = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -260,65 +255,6 @@ class Chapter:
     def found(self) -> tuple[Fact, ...]:
         """The numbers that the sections found."""
         return tuple(fact for section in self.sections for fact in section.facts)
-
-
-@dataclass(frozen=True)
-class Report:
-    """One page: what it says (`chapters`), who made it (`provenance`), and how to keep it.
-
-    Attributes:
-        title: the page's heading.
-        chapters: one a position embedding.
-        comparison: their numbers side by side, where there are several.
-        provenance: versions, command and date; each chapter has its own besides.
-        compared: their maps side by side, where two or more have maps: the section `compare`,
-            which stands between the summary and the chapters.
-        max_bytes: how large the page may be: the maps of its views are thinned until it fits.
-    """
-
-    title: str
-    chapters: tuple[Chapter, ...]
-    comparison: Table | None = None
-    provenance: tuple[Entry, ...] = field(default=())
-    compared: Section | None = None
-    max_bytes: int = MAX_BYTES
-
-    @property
-    def sections(self) -> tuple[Section, ...]:
-        """The sections of all chapters, in the page's order; `compared` is not among them."""
-        return tuple(section for chapter in self.chapters for section in chapter.sections)
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """All that can be explored, in the page's order."""
-        first = () if self.compared is None else (self.compared,)
-        return tuple(view for section in (*first, *self.sections) for view in section.views)
-
-    @property
-    def summary(self) -> dict[str, tuple[Fact, ...]]:
-        """Label → the numbers at the top of the page."""
-        return {chapter.label: chapter.facts + chapter.found for chapter in self.chapters}
-
-    @cached_property
-    def html(self) -> str:
-        """The page: one self-contained document that loads nothing."""
-        from pe_inspect.page.html import render
-
-        return render(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the page, whole or not at all, over whatever stood there.
-
-        Raises:
-            OutputError: the folder cannot be written, or the disk is full.
-        """
-        content = self.html.encode("utf-8")
-        return write_atomically(Path(path), lambda file: file.write(content))
-
-    def _repr_html_(self) -> str:
-        from pe_inspect.page.notebook import framed
-
-        return framed(self)
 
 
 def _numbers(chapter: Chapter) -> tuple[Fact, ...]:

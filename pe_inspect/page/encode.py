@@ -6,7 +6,7 @@ Four forms, the smallest that holds a map is taken:
   an offset, and the rows and columns of prefix tokens as they are;
 - `triangle`: a symmetric map: 8-bit codes of its upper triangle;
 - `square`: any other map: 8-bit codes;
-- `vectors`: cosines of one row a token: the rows, and what is done to them (see `_tables.py`).
+- `vectors`: cosines of one row a token: the rows, and what is done to them (see `tables.py`).
   Layers that start from one table share it.
 
 `script/core.js` reads them back: `value = low + step·code`, code 255 being undefined.
@@ -131,7 +131,7 @@ def _quantised(values: Float[np.ndarray, "..."]) -> tuple[Shaped[np.ndarray, "..
     return np.where(known, codes, UNDEFINED).astype(np.uint8), low, step
 
 
-def _largest(values: np.ndarray) -> float:
+def _largest_value(values: np.ndarray) -> float:
     return float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
 
 
@@ -146,7 +146,7 @@ def _values_of(codes: Shaped[np.ndarray, "..."], low: float, step: float) -> np.
 
 
 def _as_values(values: Float[np.ndarray, "tokens tokens"], grid_size: tuple[int, int]) -> Encoded:
-    is_symmetric = _error(values, values.T) <= _ROUNDING * _largest(values)
+    is_symmetric = _error(values, values.T) <= _ROUNDING * _largest_value(values)
     codes, low, step = _quantised((values + values.T) / 2 if is_symmetric else values)
     error, count = _error(values, _values_of(codes, low, step)), len(codes)
     if is_symmetric and np.array_equal(codes, codes.T):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from pe_inspect.analysis.common.selection import by_layer
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, Values, affinity, cosines
+from pe_inspect.kinds.affinity import Affinity, Values, cosines
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
-from pe_inspect.kinds.relations import relation_names
-from pe_inspect.kinds.tables_by_layer import Received, steps
+from pe_inspect.kinds.tables_by_layer import Received
 from pe_inspect.page.encode import encoded, from_chain
 from pe_inspect.page.payload import num_bytes
-from pe_inspect.page.tables import Chain, Norm, Resampling, Table, fitted
+from pe_inspect.page.tables import Chain, Norm, Resampling, RoundedTable, fitted
 from pe_inspect.page.views import Frame, Track
 
 if TYPE_CHECKING:
@@ -65,26 +73,26 @@ def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
 
     Where all layers start from one table, that and the layers' norms are kept if they are smaller.
     """
-    tables = {id(step.table) for step in steps(result.pe)}
-    if result.pe.kind != "vectors" or len(tables) > 1:
-        return tuple(_layers(result))
+    tables = {id(step.table) for step in result.pe.steps}
+    if not result.pe.scheme_kind.has_token_rows or len(tables) > 1:
+        return tuple(_frames_by_layer(result))
     shared = _sharing(result)
     is_small = shared[0].maps[0].num_tokens <= _SMALL
-    each = tuple(_layers(result)) if is_small else shared
+    each = tuple(_frames_by_layer(result)) if is_small else shared
     return min((shared, each), key=lambda frames: num_bytes([Track("", frames)]))
 
 
 def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
     """One frame a layer, all of one table."""
     pe, views = result.pe, {view.name: view for view in result.views}
-    table = steps(pe)[0].table
+    table = pe.steps[0].table
     found = [(views[name], chain) for name, chain in _chains(result) if name in views]
     chains = fitted(table.values, [chain for _, chain in found])
     prefix = prefix_names(pe, table.num_prefix_rows)
     return tuple(
         Frame(
             view.name, view.grid_size, (from_chain(chain, view.grid_size),), prefix,
-            _lengths(chain.rows), _detail(view.notion, view.norm),
+            _row_norms(chain.rows), _detail(view.notion, view.norm),
         )
         for (view, _), chain in zip(found, chains)
     )  # fmt: skip
@@ -93,24 +101,24 @@ def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
 def _chains(result: SimilarityResult) -> Iterator[tuple[str, Chain]]:
     """Each layer's norms, from the stored table on."""
     norms: tuple[Norm, ...] = ()
-    for step in steps(result.pe):
+    for step in result.pe.steps:
         norms = norms if step.continues else ()
         if step.norm is not None:
             eps = step.norm.eps if result.ln_eps is None else result.ln_eps
-            norms = (*norms, _norm(step.norm, eps))
+            norms = (*norms, _norm_of(step.norm, eps))
         yield step.name, Chain(step.table.values, norms)
 
 
-def _norm(params: LayerNormParams, eps: float) -> Norm:
+def _norm_of(params: LayerNormParams, eps: float) -> Norm:
     return Norm(params.weight, params.bias, eps)
 
 
-def _layers(result: SimilarityResult) -> Iterator[Frame]:
+def _frames_by_layer(result: SimilarityResult) -> Iterator[Frame]:
     views = {view.name: view for view in result.views}
     heads = None if result.head is None else [result.head]
     for name, tables in by_layer(result.pe, result.ln_eps):
         if name in views:
-            alike, prefix, norms = _of_tokens(result.pe, tables)
+            alike, prefix, norms = _OF_TOKENS[result.pe.scheme_kind](result.pe, tables)
             yield frame_of(
                 name, alike, views[name].grid_size, heads=heads, prefix=prefix, norms=norms,
                 detail=_detail(views[name].notion, views[name].norm),
@@ -121,29 +129,48 @@ def _detail(notion: str, norm: str) -> str:
     return f"{_HOW[notion]}, {norm}" if norm and notion != "proxy" else _HOW[notion]
 
 
-def _of_tokens(
-    pe: PositionEmbedding, tables: Sequence[Received]
-) -> tuple[Affinity, tuple[str, ...], np.ndarray | None]:
-    """Return the affinity of a layer's tokens, with the prefix tokens that its table covers."""
+def _of_vectors(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    values = tables[0].values
+    return cosines(values), prefix_names(pe, tables[0].num_prefix_rows), _row_norms(values)
+
+
+def _of_bias(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
     table = tables[0]
-    names = prefix_names(pe, table.num_prefix_rows)
-    if pe.kind == "vectors":
-        return cosines(table.values), names, _lengths(table.values)
-    if table.is_pairwise and pe.kind == "bias":
-        return Values(table.values), names, None
-    norms = _lengths(table.patches) if pe.kind == "function" and not table.is_pairwise else None
-    return affinity(pe.kind, tables, pe.relation), (), norms
+    return Values(table.values), prefix_names(pe, table.num_prefix_rows), None
 
 
-def _lengths(values: np.ndarray) -> np.ndarray | None:
+def _of_response(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    alike, _, _ = _of_patches(pe, tables)
+    return alike, (), _row_norms(tables[0].patches)
+
+
+def _of_patches(pe: PositionEmbedding, tables: Sequence[Received]) -> _OfTokens:
+    return pe.scheme_kind.affinity(tables, pe.relation), (), None
+
+
+_OfTokens: TypeAlias = tuple[Affinity, tuple[str, ...], "np.ndarray | None"]
+"""The affinity of a layer's tokens, the names of its prefix tokens, and the lengths of rows."""
+
+_OF_TOKENS: Final[
+    Mapping[SchemeKind, Callable[[PositionEmbedding, Sequence[Received]], _OfTokens]]
+] = {
+    VECTORS: _of_vectors,
+    BIAS: _of_bias,
+    PHASES: _of_patches,
+    RELATIVE: _of_patches,
+    RESPONSE: _of_response,
+    COMPUTED_BIAS: _of_patches,
+}
+
+
+def _row_norms(values: np.ndarray) -> np.ndarray | None:
     norms: np.ndarray = np.linalg.norm(values.astype(np.float64), axis=-1).astype(np.float32)
     return norms if np.isfinite(norms).all() else None
 
 
 def head_names(pe: PositionEmbedding) -> tuple[str, ...]:
     """Name the maps of a layer where they are no heads: those of query, key and value tables."""
-    names = relation_names([table.part for table in pe.tables]) if pe.kind == "relative" else ()
-    return names if all(names) else ()
+    return pe.scheme_kind.map_names(pe.tables)
 
 
 def prefix_names(pe: PositionEmbedding, count: int) -> tuple[str, ...]:
@@ -180,12 +207,15 @@ def resampled_tracks(
 
 
 def _products(
-    results: Sequence[InterpolationResult], methods: Sequence[str], table: int, like: Table | None
+    results: Sequence[InterpolationResult],
+    methods: Sequence[str],
+    table: int,
+    like: RoundedTable | None,
 ) -> dict[tuple[int, str], Frame]:
     """The frames whose rows are W_h · table · W_wᵀ, of one shared table of vectors."""
     pe = results[0].pe
     exact, skip = pe.tables[table].values, pe.tables[table].num_prefix_rows
-    if pe.kind != "vectors" or not np.isfinite(exact).all():
+    if not pe.scheme_kind.has_token_rows or not np.isfinite(exact).all():
         return {}
     found = {
         (id(result), name): (result, name, Chain(exact, (_resampling(sides, skip),)))
@@ -200,7 +230,7 @@ def _products(
     }
 
 
-def _table_of(frames: Sequence[Frame]) -> Table | None:
+def _table_of(frames: Sequence[Frame]) -> RoundedTable | None:
     chains = [item.chain for frame in frames[:1] for item in frame.maps]
     return chains[0].table if chains and chains[0] is not None else None
 
@@ -213,7 +243,7 @@ def _resampling(sides: tuple[np.ndarray, np.ndarray], skip: int) -> Resampling:
 def _of_product(result: InterpolationResult, method: str, chain: Chain) -> Frame:
     grid, made = result.grid_size, from_chain(chain, result.grid_size)
     name, rule = f"{grid[0]}×{grid[1]}", _made_by(result, method)
-    return Frame(name, grid, (made,), (), _lengths(chain.rows), rule)
+    return Frame(name, grid, (made,), (), _row_norms(chain.rows), rule)
 
 
 def _made_by(result: InterpolationResult, method: str) -> str:
@@ -224,10 +254,11 @@ def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
     """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
     pe = result.embedding(method)
     held = pe.tables[table]
-    parts = next(by_layer(pe, None))[1] if pe.kind == "relative" else [held]
+    kind = pe.scheme_kind
+    parts = next(by_layer(pe, None))[1] if kind.has_parts else [held]
     height, width = held.grid_size
-    norms = _lengths(held.patches) if pe.kind == "vectors" else None
+    norms = _row_norms(held.patches) if kind.has_token_rows else None
     return frame_of(
-        f"{height}×{width}", affinity(pe.kind, parts, pe.relation), held.grid_size,
+        f"{height}×{width}", kind.affinity(parts, pe.relation), held.grid_size,
         norms=norms, detail=_made_by(result, method),
     )  # fmt: skip

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pe_inspect.files import write_atomically
-from pe_inspect.page.content import Cell, Chapter, Entry, Fact, Health, Picture, Report
+from pe_inspect.page.content import Cell, Chapter, Entry, Fact, Health, Picture
 from pe_inspect.page.pictures import picture
+from pe_inspect.page.report_page import Report
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.similarity import SimilarityResult

@@ -1,4 +1,4 @@
-"""A Report's content → the text of one HTML file: it loads nothing, and runs its own script."""
+"""The content of a report → one HTML file: it loads nothing, and runs its own script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 
 from pe_inspect._version import __version__
 from pe_inspect.errors import UsageError
-from pe_inspect.page.content import Report
 from pe_inspect.page.payload import payload
 from pe_inspect.page.template import environment, policy, text_of
 from pe_inspect.page.thinning import thinned, words_on
@@ -23,29 +22,36 @@ _TEMPLATE: Final = "page.html.jinja"
 _STYLE: Final = "report.css"
 
 
-def render(report: Report) -> str:
+def render(report: object, views: tuple[View, ...], max_bytes: int) -> str:
     """Return the page. The same report gives the same text.
+
+    Args:
+        report: what the template shows.
+        views: all that can be explored in it.
+        max_bytes: how large the page may be.
 
     Raises:
         UsageError: its text and figures alone take more than may be.
     """
-    text = _page(report, ())
+    text = _page(report, (), _without_views(views, max_bytes))
     static = len(text.encode())
-    if static > report.max_bytes:
+    if static > max_bytes:
         raise UsageError(
             f"The page takes {static / 1e6:.2f} MB without any interactive view, more than "
-            f"max_mb {report.max_bytes / 1e6:g}: pass at least {static / 1e6 + 0.01:.2f}."
+            f"max_mb {max_bytes / 1e6:g}: pass at least {static / 1e6 + 0.01:.2f}."
         )
-    if not report.views:
-        return text
-    return _page(report, thinned(report.views, report.max_bytes - static - _FRAMING))
+    shown = thinned(views, max_bytes - static - _FRAMING) if views else ()
+    return _page(report, shown, list(words_on(shown, max_bytes))) if shown else text
 
 
-def _page(report: Report, views: tuple[View, ...]) -> str:
+def _without_views(views: tuple[View, ...], max_bytes: int) -> list[str]:
+    """Say that the page has no view where it might have one."""
+    said = f"No interactive view fits into {max_bytes / 1e6:g} MB; see the figures."
+    return [said] if views else []
+
+
+def _page(report: object, views: tuple[View, ...], thinning: list[str]) -> str:
     style, script = text_of(_STYLE), _script()
-    words = list(words_on(views, report.max_bytes))
-    if report.views and not views:
-        words = [f"No interactive view fits into {report.max_bytes / 1e6:g} MB; see the figures."]
     template = environment().get_template(_TEMPLATE)
     return str(
         template.render(
@@ -56,7 +62,7 @@ def _page(report: Report, views: tuple[View, ...]) -> str:
             version=__version__,
             data=payload(views) if views else "",
             shown={view.id for view in views},
-            thinning=words,
+            thinning=thinning,
         )
     )
 

@@ -40,12 +40,12 @@ def payload(views: Sequence[View]) -> str:
     tables, steps, maps, frames = _Shared(), _Shared(), _Shared(), _Shared()
 
     def map_of(item: Encoded) -> int:
-        return maps.place(item, lambda: _map(item, tables, steps))
+        return maps.place(item, lambda: _described_map(item, tables, steps))
 
     def frame_of(frame: Frame) -> int:
-        return frames.place(frame, lambda: _frame(frame, map_of))
+        return frames.place(frame, lambda: _described_frame(frame, map_of))
 
-    shown = [_view(view, frame_of) for view in views]
+    shown = [_described_view(view, frame_of) for view in views]
     data = {
         "palettes": _palettes(),
         "views": shown,
@@ -67,7 +67,7 @@ def _palettes() -> dict[str, str]:
     return {name: b64encode(rgb.tobytes()).decode("ascii") for name, rgb in bytes_of.items()}
 
 
-def _map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
+def _described_map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
     if item.chain is None:
         return item.described()
     return {
@@ -79,8 +79,8 @@ def _map(item: Encoded, tables: _Shared, steps: _Shared) -> dict[str, Any]:
     }
 
 
-def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
-    norms, error = _lengths(frame)
+def _described_frame(frame: Frame, map_of: Any) -> dict[str, Any]:
+    norms, error = _sent_lengths(frame)
     return {
         "name": visible(frame.name),
         "grid": list(frame.grid_size),
@@ -95,7 +95,7 @@ def _frame(frame: Frame, map_of: Any) -> dict[str, Any]:
     }
 
 
-def _lengths(frame: Frame) -> tuple[list[float] | None, float]:
+def _sent_lengths(frame: Frame) -> tuple[list[float] | None, float]:
     """The lengths of a frame's vectors, where the page has no rows to read them from; the error."""
     if frame.norms is None:
         return None, 0.0
@@ -106,7 +106,7 @@ def _lengths(frame: Frame) -> tuple[list[float] | None, float]:
     return norms, _SIX_DIGITS * max(norms, default=0.0)
 
 
-def _view(view: View, frame_of: Any) -> dict[str, Any]:
+def _described_view(view: View, frame_of: Any) -> dict[str, Any]:
     tracks = [
         {"label": visible(track.label), "frames": [frame_of(frame) for frame in track.frames],
          "before": track.num_frames_before}
@@ -127,11 +127,11 @@ def num_bytes(tracks: Iterable[Track]) -> int:
     for track in tracks:
         for frame in track.frames:
             for item in frame.maps:
-                seen.update(_sizes(item))
+                seen.update(_bytes_of_parts(item))
     return sum(seen.values())
 
 
-def _sizes(item: Encoded) -> dict[int, int]:
+def _bytes_of_parts(item: Encoded) -> dict[int, int]:
     if item.chain is None:
         return {id(item): item.num_bytes}
     parts: list[Any] = [item.chain.table, *item.chain.steps]

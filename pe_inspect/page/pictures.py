@@ -1,7 +1,7 @@
 """matplotlib figures → small WebP files inside the page, their words lifted out of the image.
 
-A figure's title and caption (the texts marked so by `figures/_style.py`) become the page's own
-text: they can be read aloud, searched and selected, and the image loses a third of its bytes.
+A figure's title and caption (the texts marked so in `figures/layout/style.py`) become the page's
+own text: they can be read aloud, searched and selected, and the image loses a third of its bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def picture(
         dpi: dots an inch; by default maps have their own resolution, and charts 110.
     """
     words = {text.get_gid(): text for text in figure.texts}
-    title, caption = (_said(words.get(part)) for part in ("title", "caption"))
+    title, caption = (_text_of(words.get(part)) for part in ("title", "caption"))
     fine = dpi or _dpi(figure)
     image = _cropped(_drawn(figure, [words[p] for p in ("title", "caption") if p in words], fine))
     width, height = (round(side * _CSS_DPI / fine) for side in image.size)
@@ -62,7 +62,7 @@ def picture(
     )
 
 
-def _said(text: Any) -> str:
+def _text_of(text: Any) -> str:
     return " ".join(text.get_text().split()) if text is not None else ""
 
 
@@ -126,12 +126,12 @@ def _merged(
     """Show each pixel in the nearest of the colours that do for all; paper stays white."""
     meant = np.union1d(pixels[_in_runs(pixels)], scales)
     fades = np.setdiff1d(pixels, meant)
-    palette = _with(_channels(meant), _PAPER, _AREA)
-    palette = _with(_channels(fades), palette, _FADE)
+    palette = _with(_as_channels(meant), _PAPER, _AREA)
+    palette = _with(_as_channels(fades), palette, _FADE)
     colours = np.concatenate([meant, fades])
     shown = np.zeros(1 << 24, dtype=np.int32)  # touched at a few thousand places only
-    shown[colours] = (palette @ _PACKED)[_nearest(_channels(colours), palette)]
-    return _channels(shown[pixels]).astype(np.uint8)
+    shown[colours] = (palette @ _PACKED)[_nearest(_as_channels(colours), palette)]
+    return _as_channels(shown[pixels]).astype(np.uint8)
 
 
 def _in_runs(pixels: Int[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
@@ -179,5 +179,5 @@ def _distances(
     return farthest
 
 
-def _channels(pixels: Int[np.ndarray, "*places"]) -> Int[np.ndarray, "*places 3"]:
+def _as_channels(pixels: Int[np.ndarray, "*places"]) -> Int[np.ndarray, "*places 3"]:
     return np.stack([pixels >> 16, pixels >> 8 & 255, pixels & 255], axis=-1)

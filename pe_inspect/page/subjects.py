@@ -118,7 +118,7 @@ def gathered(
     found: list[Subject] = []
     for item in items:
         embedding = _embedding_of(item)
-        subject = _place(found, embedding)
+        subject = _file_and_folder(found, embedding)
         if item is embedding:
             subject.is_asked = True
         else:
@@ -135,7 +135,7 @@ def _labelled(
         raise UsageError("report() was given nothing; hand in a position embedding or a result.")
     found = _adopted(found)
     embeddings = [subject.embedding for subject in found]
-    names = _labels(embeddings) if labels is None else _checked(labels, len(found))
+    names = _unique_labels(embeddings) if labels is None else _checked(labels, len(found))
     return tuple(
         replace(subject, label=name, options=options) for subject, name in zip(found, names)
     )
@@ -164,7 +164,7 @@ def _embedding_of(item: Any) -> PositionEmbedding | None:
     return owner if isinstance(owner, PositionEmbedding) else None
 
 
-def _place(found: list[Subject], embedding: PositionEmbedding | None) -> Subject:
+def _file_and_folder(found: list[Subject], embedding: PositionEmbedding | None) -> Subject:
     for subject in found:
         if subject.embedding is embedding:
             return subject
@@ -190,7 +190,7 @@ def _checked(labels: Sequence[str], count: int) -> list[str]:
     return list(labels)
 
 
-def _labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
+def _unique_labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
     """Return the shortest names that tell all embeddings apart: file, family, folder, number."""
     for spelled in (_short, _with_family, _with_folder, _whole):
         names = [spelled(pe) if pe else UNNAMED for pe in embeddings]

@@ -20,7 +20,7 @@ import numpy as np
 from pe_inspect.arrays import Float32, Int, Shaped
 from pe_inspect.kinds.affinity import cosines
 
-__all__ = ["Chain", "Norm", "Resampling", "Table", "evenly", "fitted", "gzipped"]
+__all__ = ["Chain", "Norm", "Resampling", "RoundedTable", "evenly", "fitted", "gzipped"]
 
 TARGET: Final = 1 / 254  # what 8 bits of [−1, 1] are wrong by, at most
 COMPARED: Final = 2048  # tokens up to which every pair is compared with its exact value
@@ -33,7 +33,7 @@ _TRIES: Final = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RoundedTable:
     """A table of rows, rounded to one step.
 
     Attributes:
@@ -183,13 +183,13 @@ class Chain:
 
     @property
     def _values(self) -> np.ndarray:
-        return self.table.values if isinstance(self.table, Table) else np.asarray(self.table)
+        return self.table.values if isinstance(self.table, RoundedTable) else np.asarray(self.table)
 
 
 def fitted(
     exact: Float32[np.ndarray, "tokens channels"],
     chains: Sequence[Chain],
-    like: Table | None = None,
+    like: RoundedTable | None = None,
 ) -> tuple[Chain, ...]:
     """Round a table so that the cosines of every chain that starts from it keep the target error.
 
@@ -201,7 +201,7 @@ def fitted(
     Returns:
         The chains with one shared rounded table, and the errors of each, measured.
     """
-    wanted = [_Exact(_compared(rows), _lengths(rows))
+    wanted = [_Exact(_compared_cosines(rows), _row_lengths(rows))
               for rows in _in_turn(exact, chains, _unrounded)]  # fmt: skip
     if like is not None and like.codes.shape == exact.shape:
         made = _measured(like, chains, wanted)
@@ -218,12 +218,12 @@ def fitted(
     return made
 
 
-def _with_step(exact: np.ndarray, step: float) -> Table:
+def _with_step(exact: np.ndarray, step: float) -> RoundedTable:
     known = np.isfinite(exact).all(axis=1)
     values = np.where(known[:, None], exact, 0).astype(np.float64)
     step = max(step, float(np.abs(values).max(initial=0)) / _LARGEST_CODE)
     codes = np.rint(values / (step or 1.0)).astype(np.int32)
-    return Table(codes, step, tuple(int(token) for token in np.flatnonzero(~known)))
+    return RoundedTable(codes, step, tuple(int(token) for token in np.flatnonzero(~known)))
 
 
 class _Exact(NamedTuple):
@@ -233,13 +233,15 @@ class _Exact(NamedTuple):
     lengths: np.ndarray
 
 
-def _measured(table: Table, chains: Sequence[Chain], wanted: Sequence[_Exact]) -> tuple[Chain, ...]:
+def _measured(
+    table: RoundedTable, chains: Sequence[Chain], wanted: Sequence[_Exact]
+) -> tuple[Chain, ...]:
     """The chains with a rounded table, and how wrong their cosines and lengths are."""
     shown = _in_turn(table.values, chains, lambda step, rows: step(rows))
     return tuple(
         replace(
             chain, table=table, error=_apart(exact.cosines, rows),
-            length_error=_largest(_lengths(rows) - exact.lengths),
+            length_error=_largest_length(_row_lengths(rows) - exact.lengths),
         )
         for chain, exact, rows in zip(chains, wanted, shown)
     )  # fmt: skip
@@ -272,26 +274,26 @@ def _unrounded(step: Norm | Resampling, values: np.ndarray) -> np.ndarray:
     return normalised(values, LayerNormParams("", "", step.weight, step.bias, step.eps))
 
 
-def _compared(rows: np.ndarray) -> np.ndarray:
+def _compared_cosines(rows: np.ndarray) -> np.ndarray:
     """The cosines that are compared: all of a small map, evenly spaced rows of a large one."""
     count = len(rows)
     places = evenly(count, count if count <= COMPARED else SAMPLED)
     return np.asarray(cosines(rows).rows(places)[0])
 
 
-def _lengths(rows: np.ndarray) -> np.ndarray:
+def _row_lengths(rows: np.ndarray) -> np.ndarray:
     lengths: np.ndarray = np.linalg.norm(rows.astype(np.float64), axis=-1)
     return lengths
 
 
-def _largest(apart: np.ndarray) -> float:
+def _largest_length(apart: np.ndarray) -> float:
     return float(np.nanmax(np.abs(apart))) if np.isfinite(apart).any() else 0.0
 
 
 def _apart(wanted: np.ndarray, rows: np.ndarray) -> float:
-    apart = np.abs(_compared(rows) - wanted)
+    apart = np.abs(_compared_cosines(rows) - wanted)
     margin = 1.0 if len(wanted) == len(rows) else MARGIN
-    return _largest(apart) * margin + 1e-6 if np.isfinite(apart).any() else 0.0
+    return _largest_length(apart) * margin + 1e-6 if np.isfinite(apart).any() else 0.0
 
 
 def evenly(length: int, count: int) -> list[int]:

@@ -1,6 +1,6 @@
 """What every page shares: the template engine, the files that are inlined, and the policy.
 
-The report (`_page.py`) and the index of many reports (`_gallery.py`) are both made with it.
+The report (`html.py`) and the index of many reports (`gallery.py`) are both made with it.
 """
 
 from __future__ import annotations

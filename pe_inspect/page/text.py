@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pe_inspect.page.content import Cell
 
-__all__ = ["anchor", "grouped", "listed", "number", "visible"]
+__all__ = ["anchor", "grouped", "number", "visible"]
 
 _UNSEEN: Final = {"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"}
 _SIGNIFICANT: Final = 4
@@ -56,8 +56,3 @@ def anchor(*parts: str) -> str:
     """Return an id that is safe in a link: lower-case letters, digits and single hyphens."""
     plain = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower())
     return plain.strip("-")
-
-
-def listed(names: list[str]) -> str:
-    """Return `a`, `a and b`, or `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -11,7 +11,7 @@ import numpy as np
 from pe_inspect.arrays import Int
 from pe_inspect.page.encode import Encoded
 from pe_inspect.page.payload import num_bytes
-from pe_inspect.page.tables import Norm, Table, evenly
+from pe_inspect.page.tables import Norm, RoundedTable, evenly
 from pe_inspect.page.views import Frame, Track, View
 
 __all__ = ["thinned", "words_on"]
@@ -135,10 +135,10 @@ def _coarse_map(
     return replace(item, form=form, num_tokens=len(kept), grid_size=grid, codes=codes.ravel())
 
 
-def _coarse_table(table: Table, kept: Int[np.ndarray, " kept"]) -> Table:
+def _coarse_table(table: RoundedTable, kept: Int[np.ndarray, " kept"]) -> RoundedTable:
     places = {int(old): new for new, old in enumerate(kept)}
     missing = tuple(places[token] for token in table.missing if token in places)
-    return Table(table.codes[kept], table.step, missing)
+    return RoundedTable(table.codes[kept], table.step, missing)
 
 
 def words_on(views: Sequence[View], max_bytes: int) -> Iterator[str]:

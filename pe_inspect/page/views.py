@@ -8,7 +8,7 @@ The contract between sections, which fill views, and the page, which draws them:
 - A `View` has `Track`s (one an embedding, a method …) of `Frame`s (one a layer, an epoch, a grid).
   One engine draws all kinds: the chosen frame large, all frames of the track small, a slider over
   frames, a choice of tracks and heads, differences between any two tracks, two-patch mode.
-- A `Frame` holds one encoded pairwise map a head. Make frames with `_frames.py`:
+- A `Frame` holds one encoded pairwise map a head. Make frames with `frames.py`:
   `frame_of(name, affinity, grid_size)`, `similarity_frames(result)` (also an epoch at a time),
   `resampled_tracks(results)` (one result a target grid, each with the same methods).
   They are encoded at once, and the exact values forgotten.

@@ -9,29 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pe_inspect._version import __version__
+from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.kinds.held_values import packed
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.content import Entry, Fact
-from pe_inspect.page.text import listed
 
 __all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
 
-_FAMILIES: Final[Mapping[str, str]] = {
-    "learned_absolute": "A learned table of positions",
-    "sinusoidal_1d": "A sinusoidal table over the patch index",
-    "sinusoidal_2d": "A sinusoidal table over rows and columns",
-    "relative_bias": "A learned bias on attention, by the offset of two positions",
-    "shaw_relative": "Learned vectors by the offset of two positions (Shaw et al.)",
-    "rotary": "Rotations of queries and keys (RoPE)",
-    "bias_network": "A bias on attention that a small network computes from the offset",
-    "conditional": "Convolutions that tell tokens their place by the zeros around the image",
-    "conv_relative": "Relative position as a convolution of the values",
-    "decomposed_relative": "Learned vectors by the offset along each axis",
-    "distance_bias": "A learned bias on attention, by the distance of two positions",
-    "fourier": "Sines and cosines of the position, through a learned projection",
-    "gated_positional": "Attention by position alone, mixed with that by content through a gate",
-    "lambda_relative": "Learned vectors by the offset of two positions, in lambda layers",
-}
 _JOINS: Final[Mapping[str, str]] = {
     "input": "added to the tokens once, before the first block",
     "lape": "added in every block through a LayerNorm of its own (LaPE)",
@@ -43,21 +27,24 @@ _JOINS: Final[Mapping[str, str]] = {
     "none": "not joined to the tokens",
 }
 _NORMED_BIAS: Final = "in every block through a LayerNorm of its own (LaPE), inside attention"
-_ADDED_WITHIN: Final = frozenset({"conditional"})
 _PACKAGES: Final = ("numpy", "matplotlib", "timm", "torch")
 
 
 def lede_of(pe: PositionEmbedding) -> str:
     """Return one sentence: what it is, over what, and how the model uses it."""
-    what = _FAMILIES.get(pe.family, f"A position embedding of the family {pe.family}")
+    what = pe.facts.sentence or f"A position embedding of the family {pe.family}"
     source = "" if pe.stored else " It is not in the file: its values were computed."
     return f"{what}{_extent(pe)}; {_joined(pe)}.{source}"
 
 
 def _joined(pe: PositionEmbedding) -> str:
-    if pe.family in _ADDED_WITHIN:
+    if pe.facts.added_between_layers:
         return "added to the tokens between layers"
-    return _NORMED_BIAS if pe.join == "lape" and pe.is_pairwise else _JOINS[pe.join]
+    return (
+        _NORMED_BIAS
+        if pe.scheme_join.is_recurrent and pe.scheme_kind.is_pairwise
+        else _JOINS[pe.join]
+    )
 
 
 def _extent(pe: PositionEmbedding) -> str:
@@ -65,12 +52,15 @@ def _extent(pe: PositionEmbedding) -> str:
         return ""
     prefix = pe.num_prefix_rows
     tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
-    return f", for {_grids(pe)} patches{tokens}"
+    is_known = all(table.grid_size is not None for table in pe.tables)
+    patches = f"{_grid_words(pe)} patches" if is_known else "patches whose grid is not known"
+    return f", for {patches}{tokens}"
 
 
-def _grids(pe: PositionEmbedding) -> str:
-    sides = dict.fromkeys(table.grid_size for table in pe.tables)
-    return listed([f"{rows}×{columns}" for rows, columns in sides])
+def _grid_words(pe: PositionEmbedding) -> str:
+    grids = {t.grid_size: "grid not known" if t.grid_size is None else t.grid_words
+             for t in pe.tables}  # fmt: skip
+    return listed(list(grids.values()))
 
 
 def traits_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
@@ -83,18 +73,18 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
     missing = pe.num_nonfinite
     facts = (
         *_geometry(pe),
-        Fact("Layers", pe.depth or len(pe.layer_names), _tables(pe)),
+        Fact("Layers", pe.depth or len(pe.layer_names), _table_facts(pe)),
         Fact("Learned scalars", pe.num_parameters, "norms of the scheme included"),
         Fact("Non-finite values", missing, "NaN or infinite; drawn as missing"),
     )
     return facts if missing else facts[:-1]
 
 
-def _tables(pe: PositionEmbedding) -> str:
+def _table_facts(pe: PositionEmbedding) -> str:
     """Count what the file holds: layers may share a table, and angles come of a few tensors."""
-    if pe.kind == "phases" and pe.stored and pe.keys:
+    if pe.scheme_kind.holds_angles and pe.stored and pe.keys:
         return _counted(len(pe.keys), "stored tensor")
-    is_computed = pe.kind == "function" or not pe.stored
+    is_computed = pe.scheme_kind.is_computed or not pe.stored
     distinct = {names[0] for names in packed([table.held for table in pe.tables])[0]}
     return _counted(len(distinct), "computed table" if is_computed else "stored table")
 
@@ -104,7 +94,7 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
         return ()
     prefix = f" + {pe.num_prefix_rows}" if pe.num_prefix_rows else ""
     what = "patches and prefix rows" if prefix else "patches, rows × columns"
-    return (Fact("Positions", _grids(pe) + prefix, what), _width(pe))
+    return (Fact("Positions", _grid_words(pe) + prefix, what), _width(pe))
 
 
 def _width(pe: PositionEmbedding) -> Fact:

@@ -11,7 +11,6 @@ from typing import Final
 
 from pe_inspect.kinds.layouts import in_proportion, is_rounded_up, source_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.resampling.refusals import FREE
 from pe_inspect.resampling.target_grid import Size, is_windowed, target_grid
 
 __all__ = ["grid_beside", "grid_in_model", "is_free", "main_of", "notes_beside", "size_of"]
@@ -115,13 +114,13 @@ def _is_the_same(pe: PositionEmbedding, other: PositionEmbedding) -> bool:
 
 def is_free(pe: PositionEmbedding) -> bool:
     """Whether no table of it is resampled: only its buffers, if any, know a grid."""
-    return pe.kind == "function" or pe.family in FREE
+    return pe.scheme_kind.is_computed or pe.facts.serves_any_grid
 
 
 def _has_windows(pe: PositionEmbedding) -> bool:
     """Whether it is computed for windows of the image, as Swin v2's bias is."""
-    plain = ("blocks.", "shared_rel_pos")
-    return pe.kind == "function" and pe.is_pairwise and not pe.tables[0].layer.startswith(plain)
+    plain, kind = ("blocks.", "shared_rel_pos"), pe.scheme_kind
+    return kind.is_computed and kind.is_pairwise and not pe.tables[0].layer.startswith(plain)
 
 
 def _exceeds(pe: PositionEmbedding, grid: Grid) -> bool:
@@ -130,4 +129,4 @@ def _exceeds(pe: PositionEmbedding, grid: Grid) -> bool:
     VitDet keeps the table of the smaller images that it was pre-trained on.
     """
     own = source_grid(pe)
-    return pe.kind == "relative" and all(side > other for side, other in zip(own, grid))
+    return pe.scheme_kind.has_reach and all(side > other for side, other in zip(own, grid))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.offsets import offset_table
-from pe_inspect.kinds.position_embedding import Kind, PositionEmbedding
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.resampling.methods import Method, methods
 from pe_inspect.resampling.patch_numbers import is_along_sequence
 from pe_inspect.resampling.resampler import Resampler
@@ -124,7 +133,7 @@ def origin_of(pe: PositionEmbedding) -> Origin:
         origin = ask(pe)
         if origin is not None and pe.kind in methods[origin.library].kinds:
             return origin
-    return _by_kind(pe)
+    return _USUAL[pe.scheme_kind](pe)
 
 
 def _by_library(pe: PositionEmbedding) -> Origin | None:
@@ -159,7 +168,9 @@ def _within_timm(pe: PositionEmbedding) -> str:
 
 
 def _by_join(pe: PositionEmbedding) -> Origin | None:
-    if pe.kind == "vectors" and pe.join in ("lape", "unshare"):
+    join = pe.scheme_join
+    is_lape_s = join.has_table_per_block or (join.is_recurrent and not join.at_input)
+    if pe.scheme_kind.has_token_rows and is_lape_s:
         return Origin("deit", f"LaPE's loader has it, and this is join={pe.join}")
     return None
 
@@ -221,7 +232,8 @@ def _by_registers(pe: PositionEmbedding) -> Origin | None:
 
 
 def _by_offsets(pe: PositionEmbedding) -> Origin | None:
-    if pe.kind != "bias" or min(pe.grid_size) < 2 or pe.num_prefix_rows:
+    kind = pe.scheme_kind
+    if not kind.is_pairwise or kind.is_computed or min(pe.grid_size) < 2 or pe.num_prefix_rows:
         return None
     try:
         offsets = offset_table(pe.tables[0]).offsets
@@ -254,18 +266,17 @@ def _named(name: str) -> str | None:
     return None
 
 
-def _by_kind(pe: PositionEmbedding) -> Origin:
-    if pe.kind == "function":
-        return Origin("cpb", "a network computes it for any window")
-    if pe.kind == "phases" and _is_centred(pe):
+def _usual(library: str, why: str = _NOTHING_ELSE) -> Callable[[PositionEmbedding], Origin]:
+    return lambda _: Origin(library, why)
+
+
+def _of_angles(pe: PositionEmbedding) -> Origin:
+    if _is_centred(pe):
         return Origin("dinov3", "the angles are zero at the centre of the grid, as DINOv3's")
-    if pe.kind == "bias":
-        return _by_usual_bias(pe)
-    usual: dict[Kind, str] = {"vectors": "timm", "phases": "rope-vit", "relative": "sam"}
-    return Origin(usual[pe.kind], _NOTHING_ELSE)
+    return Origin("rope-vit", _NOTHING_ELSE)
 
 
-def _by_usual_bias(pe: PositionEmbedding) -> Origin:
+def _of_bias(pe: PositionEmbedding) -> Origin:
     library, why, shared = "swin", _NOTHING_ELSE, _SWIN_S_KEYS
     if pe.num_prefix_rows:
         library, why, shared = "beit", "the bias has rows for CLS, as BEiT's", _BEIT_S_KEYS
@@ -282,6 +293,17 @@ def _is_centred(pe: PositionEmbedding) -> bool:
         return False
     long = [(o, side) for o, side in zip(origin, table.grid_size) if side > 1]
     return bool(long) and all(o == (1 - side) / 2 for o, side in long)
+
+
+_OF_NETWORK: Final = _usual("cpb", "a network computes it for any window")
+_USUAL: Final[Mapping[SchemeKind, Callable[[PositionEmbedding], Origin]]] = {
+    VECTORS: _usual("timm"),
+    BIAS: _of_bias,
+    PHASES: _of_angles,
+    RELATIVE: _usual("sam"),
+    RESPONSE: _OF_NETWORK,
+    COMPUTED_BIAS: _OF_NETWORK,
+}
 
 
 def _choose(pe: PositionEmbedding) -> Resampler:

@@ -2,38 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.layouts import is_clipped
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.relative import is_clipped
 from pe_inspect.resampling.methods import Method, methods
 
-__all__ = ["FREE", "needs_nothing", "refuse_free", "refuse_other_kinds"]
-
-FREE: Final = ("conv_relative", "shaw_relative")
-"""Families whose stored offsets are those of any grid."""
+__all__ = ["needs_nothing", "refuse_free", "refuse_other_kinds"]
 
 
 def needs_nothing(pe: PositionEmbedding) -> str:
     """Return why an embedding serves every resolution as it is; empty where it does not."""
-    if pe.family in FREE or (pe.kind == "relative" and any(map(is_clipped, pe.tables))):
-        return (
-            f"Nothing is to be done: {pe.tables[0].name} has {len(pe.tables[0].patches)} offsets "
-            "whatever the grid (clipped), and serves any as it is."
-        )
-    if pe.kind != "function" or pe.has_networks:
-        return ""
-    if pe.is_pairwise:
-        return (
-            "This bias is computed from the offset for any window, so there is no table to "
-            "resample: nothing is to be done. To see it on another window: --grid-size HxW."
-        )
-    origin = "places in units of the image" if pe.family == "fourier" else "the input"
+    return _of_any_grid(pe) if pe.facts.serves_any_grid else _NEEDS_NOTHING[pe.scheme_kind](pe)
+
+
+def _of_any_grid(pe: PositionEmbedding) -> str:
     return (
-        f"This embedding is computed from {origin}, so there is no table to resample: nothing is "
-        "to be done, it follows the size of the image by itself."
+        f"Nothing is to be done: {pe.tables[0].name} has {len(pe.tables[0].patches)} offsets "
+        "whatever the grid (clipped), and serves any as it is."
     )
+
+
+def _if_clipped(pe: PositionEmbedding) -> str:
+    return _of_any_grid(pe) if any(map(is_clipped, pe.tables)) else ""
+
+
+def _if_not_held(pe: PositionEmbedding) -> str:
+    """A network that the embedding holds can be asked; otherwise the model asks its own."""
+    if pe.has_networks:
+        return ""
+    return (
+        "This bias is computed from the offset for any window, so there is no table to "
+        "resample: nothing is to be done. To see it on another window: --grid-size HxW."
+    )
+
+
+def _of_input(pe: PositionEmbedding) -> str:
+    return (
+        f"This embedding is computed from {pe.facts.computed_from}, so there is no table to "
+        "resample: nothing is to be done, it follows the size of the image by itself."
+    )
+
+
+def _never(pe: PositionEmbedding) -> str:  # noqa: ARG001
+    return ""
+
+
+_NEEDS_NOTHING: Final[Mapping[SchemeKind, Callable[[PositionEmbedding], str]]] = {
+    VECTORS: _never,
+    BIAS: _never,
+    PHASES: _never,
+    RELATIVE: _if_clipped,
+    RESPONSE: _of_input,
+    COMPUTED_BIAS: _if_not_held,
+}
 
 
 def refuse_free(pe: PositionEmbedding) -> None:

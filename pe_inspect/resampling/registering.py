@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pe_inspect.kinds.position_embedding import Kind
+from pe_inspect.kinds.position_embedding import Kind, PositionEmbedding
 from pe_inspect.resampling.methods import Method, methods
 from pe_inspect.resampling.resampler import AxisMatrix, Resampler, Separable
 
@@ -34,7 +34,8 @@ def plain(resampler: Resampler, *, call: str, source: str, kinds: tuple[Kind, ..
 
 def library(name: str, by_kind: Mapping[Kind, Resampler], *, call: str, source: str) -> None:
     """Register what a library does: one resampler for each kind that it has."""
-    entry = Method(
-        name, call, source, tuple(by_kind), lambda pe: by_kind.get(pe.kind) or by_kind["bias"]
-    )
-    methods.register(name)(entry)
+
+    def choose(pe: PositionEmbedding) -> Resampler:
+        return next(by_kind[word] for word in pe.scheme_kind.resampled_as if word in by_kind)
+
+    methods.register(name)(Method(name, call, source, tuple(by_kind), choose))

@@ -47,7 +47,7 @@ def _grid_of(
 ) -> tuple[int, int]:
     if is_windowed(pe):
         height, width = source_grid(pe)
-        parts = "stages" if pe.family == "distance_bias" else "windows"
+        parts = "stages" if pe.facts.is_of_stages else "windows"
         raise UsageError(
             f"--res does not say how large the {parts} of this bias (now {height}×{width} patches, "
             "the largest) become: pass the new size of the largest as --grid HxW."
@@ -112,7 +112,8 @@ def shown(size: Size | tuple[int, ...]) -> str:
 def is_windowed(pe: PositionEmbedding) -> bool:
     """Whether a bias acts in windows (Swin): only plain blocks attend over the whole grid."""
     plain = re.compile(r"blocks\.\d+|input|")
-    return pe.is_pairwise and not all(plain.fullmatch(table.layer) for table in pe.tables)
+    are_plain = all(plain.fullmatch(table.layer) for table in pe.tables)
+    return pe.scheme_kind.is_pairwise and not are_plain
 
 
 def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> None:
@@ -133,10 +134,10 @@ def refuse_if_too_large(pe: PositionEmbedding, grid_size: tuple[int, int], metho
 
 def _needed(pe: PositionEmbedding, grid_size: tuple[int, int], methods: int) -> int:
     tokens = pe.num_prefix_rows + grid_size[0] * grid_size[1]
-    if pe.is_pairwise:
+    if pe.scheme_kind.is_pairwise:
         heads = max(table.shape[0] for table in pe.tables)
         return BYTES * methods * len(pe.tables) * heads * tokens**2
-    if pe.kind == "relative":
+    if pe.scheme_kind.has_parts:
         tokens = 2 * sum(grid_size)
     channels = pe.embed_dim * (pe.num_heads or 1)
     return BYTES * tokens * channels * (methods * len(pe.tables) + WORKING_COPIES)

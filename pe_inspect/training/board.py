@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pe_inspect.errors import UsageError
+from pe_inspect.extras import needed
 
 __all__ = ["Board"]
 
@@ -26,13 +26,8 @@ class Board:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        try:
+        with needed("--tensorboard", otherwise=", or leave the option out"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UsageError(
-                "--tensorboard needs the package tensorboard, which is not installed: "
-                "`pip install tensorboard`, or leave the option out."
-            ) from error
         self._writer = SummaryWriter(str(folder / FOLDER), purge_step=step)
 
     def steps(self, step: int, loss: float, lr: float, images_per_second: float) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import UnknownName
+from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.recipe_file import read_recipes
-from pe_inspect.training.run_status import WEIGHTS
 
 __all__ = ["DEFAULT_RECIPE", "Recipes", "checkpoint_folder", "recipes"]
 

@@ -12,8 +12,8 @@ import torch
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import OutputFolder
 from pe_inspect.models.config import ViTConfig
+from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.run_folder import CONFIG
-from pe_inspect.training.run_status import WEIGHTS
 
 __all__ = ["export"]
 

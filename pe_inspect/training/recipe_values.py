@@ -74,14 +74,14 @@ def parse(text: str, kind: Any) -> Any:
 def check(value: Any, kind: Any) -> Any:
     """Take a value that TOML or JSON has typed already."""
     if kind == tuple[int, int]:
-        return _pair(value)
+        return _one_or_two_sides(value)
     is_whole_float = kind is float and type(value) is int
     if type(value) is not kind and not is_whole_float:
         raise ValueError(type(value))
     return kind(value)
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _one_or_two_sides(value: Any) -> tuple[int, int]:
     sides = [value] if type(value) is int else list(value) if isinstance(value, list) else []
     if len(sides) not in (1, 2) or any(type(side) is not int for side in sides):
         raise ValueError(value)

@@ -101,7 +101,7 @@ def read_resume(path: Path, recipe: Recipe) -> tuple[Standing, dict[str, torch.T
 
 def differing(theirs: Recipe, ours: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return what differs between two recipes and touches a weight: key → (theirs, ours)."""
-    there, here = _flat(theirs), _flat(ours)
+    there, here = _flat_recipe(theirs), _flat_recipe(ours)
     return {k: (there[k], here[k]) for k in here if k not in FREE and there[k] != here[k]}
 
 
@@ -115,7 +115,7 @@ def refusal(where: Path, wrong: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
-def _flat(recipe: Recipe) -> dict[str, Any]:
+def _flat_recipe(recipe: Recipe) -> dict[str, Any]:
     plain = asdict(recipe)
     shape = plain.pop("model")
     return {**plain, **shape}

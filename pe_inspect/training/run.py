@@ -16,6 +16,7 @@ import torch
 from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.board import Board
 from pe_inspect.training.facts import circumstances, describe_data
 from pe_inspect.training.loop import Loop, SplitScore
@@ -35,7 +36,6 @@ from pe_inspect.training.resume import (
     stays,
 )
 from pe_inspect.training.run_folder import BEST, DrawCurves, RunFolder, stored_weights
-from pe_inspect.training.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.snapshot import snapshot
 

@@ -11,8 +11,9 @@ from typing import Final
 
 import torch
 
-from pe_inspect.data.dataset import load
+from pe_inspect.data.by_name import load
 from pe_inspect.errors import UsageError
+from pe_inspect.run_status import FINISHED
 from pe_inspect.training.board import Board
 from pe_inspect.training.fit import check_fits, check_readable
 from pe_inspect.training.hardware import exact_algorithms
@@ -29,7 +30,6 @@ from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.resume import RESUME, differing, refusal
 from pe_inspect.training.run import Run
 from pe_inspect.training.run_folder import CONFIG, DrawCurves, RunFolder
-from pe_inspect.training.run_status import FINISHED
 from pe_inspect.training.world import World, joined_world
 
 __all__ = ["Progress", "TrainingAbandoned", "TrainingDiverged", "TrainingInterrupted", "train"]

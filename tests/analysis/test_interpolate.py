@@ -14,6 +14,7 @@ from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.offsets import offset_table
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 from pe_inspect.resampling import target_grid as _target_grid
@@ -236,7 +237,9 @@ def test_embeddings_without_a_table_by_position_are_refused(kind, shape, message
 
 def test_waves_in_units_of_the_image_are_not_said_to_come_from_the_input():
     table = LayerPE("input", np.zeros((15, 8)), GRID)
-    said = refusal(PositionEmbedding("fourier", "function", "input", (table,)), grid=(4, 4))
+    facts = FamilyFacts(computed_from="places in units of the image")
+    pe = PositionEmbedding("fourier", "function", "input", (table,), facts=facts)
+    said = refusal(pe, grid=(4, 4))
 
     assert "computed from places in units of the image, so there is no table" in said
 

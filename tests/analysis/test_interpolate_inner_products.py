@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from closeness import ROUNDING, assert_close
 
-from pe_inspect.analysis.interpolate import interpolate
-from pe_inspect.analysis.interpolate import resampled as _resampled
-from pe_inspect.analysis.interpolate.measured_from import ByProducts, ByTables
+from pe_inspect.analysis.interpolate import interpolate, two_grids
+from pe_inspect.analysis.interpolate.by_products import ByProducts
 from pe_inspect.analysis.interpolate.measures import measured
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, SourceTable
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.analysis.interpolate.two_grids import ByTables, SourceTable
+from pe_inspect.kinds.all_kinds import VECTORS
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.resampling.methods import methods
 
@@ -45,13 +46,13 @@ def resampled(source: SourceTable, size: tuple[int, int], method: str) -> Resamp
 @pytest.mark.parametrize("method", SEPARABLE)
 @pytest.mark.parametrize("noise", [0.3, 0.0])
 def test_products_of_rows_tell_what_the_tables_show(method, size, noise, monkeypatch) -> None:
-    told = resampled(SourceTable("input", smooth_table(noise), "vectors"), size, method)
+    told = resampled(SourceTable("input", smooth_table(noise), VECTORS), size, method)
     found = measured(told)
-    assert isinstance(told.seen, ByProducts)
-    monkeypatch.setattr(_resampled, "MAX_POSITIONS", 0)
-    read = resampled(SourceTable("input", smooth_table(noise), "vectors"), size, method)
+    assert isinstance(told.measured_from, ByProducts)
+    monkeypatch.setattr(two_grids, "MAX_POSITIONS", 0)
+    read = resampled(SourceTable("input", smooth_table(noise), VECTORS), size, method)
     expected = measured(read)
-    assert isinstance(read.seen, ByTables)
+    assert isinstance(read.measured_from, ByTables)
     assert list(found) == list(expected)
     for name in expected:
         assert found[name] == pytest.approx(expected[name], abs=ROUNDING, rel=2e-5, nan_ok=True), (
@@ -62,14 +63,12 @@ def test_products_of_rows_tell_what_the_tables_show(method, size, noise, monkeyp
 
 
 def test_a_way_back_that_does_not_exist_is_undefined_in_both_readings(monkeypatch) -> None:
-    source = SourceTable("input", smooth_table(shape=(14, 15)), "vectors")
+    source = SourceTable("input", smooth_table(shape=(14, 15)), VECTORS)
     told = resampled(source, (13, 13), "scale-factor")
     size = next(s for s in range(15, 200) if _refuses(told, s))
     for limit in (2048, 0):
-        monkeypatch.setattr(_resampled, "MAX_POSITIONS", limit)
-        table = resampled(
-            SourceTable("input", source.values, "vectors"), (size, 15), "scale-factor"
-        )
+        monkeypatch.setattr(two_grids, "MAX_POSITIONS", limit)
+        table = resampled(SourceTable("input", source.values, VECTORS), (size, 15), "scale-factor")
         assert np.isnan(table.measures["round_trip_error"])
         assert np.isnan(table.measures["round_trip_correlation"])
 

@@ -14,6 +14,7 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -322,7 +323,13 @@ def test_a_bias_of_stages_keeps_its_proportion_and_says_so():
         apart = np.hypot(y[:, None] - y, x[:, None] - x)
         return LayerPE(f"stages.{side}.blocks.0", -apart[None], (side, side))
 
-    pe = PositionEmbedding("distance_bias", "bias", "layer", (stage(8), stage(4)))
+    pe = PositionEmbedding(
+        "distance_bias",
+        "bias",
+        "layer",
+        (stage(8), stage(4)),
+        facts=FamilyFacts(is_of_stages=True),
+    )
 
     result = interpolate(pe, grid=(12, 16), method="levit")
 

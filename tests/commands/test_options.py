@@ -13,8 +13,7 @@ import typer
 from pe_inspect.commands import commands
 from pe_inspect.commands.shell.options import Drawing, Reading, Resize, Selection
 from pe_inspect.commands.shell.parsing import pair
-from pe_inspect.commands.shell.program import program
-from pe_inspect.commands.shell.signature import expand
+from pe_inspect.commands.shell.program import expand, program
 from pe_inspect.errors import UsageError
 
 OPENING = {"--state-dict-key", "--tower", "--trust-pickle", "--no-train"}

@@ -13,7 +13,7 @@ import typer
 
 from pe_inspect import __version__
 from pe_inspect.commands import commands
-from pe_inspect.commands.shell.command_registry import Command
+from pe_inspect.commands.shell import Command
 from pe_inspect.commands.shell.program import guarded, program
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UnsafeCheckpoint
 

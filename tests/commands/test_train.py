@@ -135,7 +135,8 @@ def test_a_scheme_without_positions_says_once_that_it_leaves_no_snapshots(run, h
 
 
 def test_tensorboard_is_written_where_it_is_installed(run, here, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     done = run("train", "digits-lape", *TINY, "--tensorboard")
     assert done.code == 2
     assert "--tensorboard needs the package tensorboard" in done.err

@@ -16,7 +16,7 @@ from pe_inspect.data.dataset import FileSplit
 from pe_inspect.errors import UsageError
 from pe_inspect.evaluation import images as _images
 from pe_inspect.evaluation import run
-from pe_inspect.live.host import NotApplicable
+from pe_inspect.live.change import NotApplicable
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 

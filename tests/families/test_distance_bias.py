@@ -117,6 +117,7 @@ def test_distances_that_are_no_square_ask_for_a_grid(make):
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 3), ()])
 def test_another_shape_is_no_table_of_distances(make, shape):
     from pe_inspect.families.distance_bias import detect
+    from pe_inspect.families.trunk import Trunk
 
     state = {"blocks.0.attn.attention_biases": make.unread(*shape), "x.weight": make.rand(2)}
-    assert not detect(make.checkpoint(state))
+    assert not detect(Trunk(make.checkpoint(state)))

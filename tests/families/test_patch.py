@@ -11,7 +11,7 @@ import transformers as hf
 
 import pe_inspect as pei
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 AST = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -38,7 +38,7 @@ def test_a_step_is_the_image_divided_by_timms_own_grid(name, grid):
 
     rows, columns = grid(model)
 
-    assert patch_size(checkpoint) == (224 // rows, 224 // columns)
+    assert Trunk(checkpoint).patch_size == (224 // rows, 224 // columns)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_r_s16_p8_224", "pit_ti_224", "botnet26t_256"])
@@ -46,27 +46,30 @@ def test_behind_a_stem_the_file_does_not_tell_and_the_flag_does(name):
     _, checkpoint = of_timm(name)
     _, told = of_timm(name, patch_size=(16, 8))
 
-    assert patch_size(checkpoint) is None
-    assert patch_size(told) == (16, 8)
+    assert Trunk(checkpoint).patch_size is None
+    assert Trunk(told).patch_size == (16, 8)
 
 
 def test_a_kernel_of_one_pixel_behind_a_backbone_is_no_patch():
     state = {"embedding/kernel": torch.empty(1, 1, 1024, 768)}
 
-    assert patch_size(Checkpoint.from_state_dict(state)) is None
+    assert Trunk(Checkpoint.from_state_dict(state)).patch_size is None
 
 
 @pytest.mark.parametrize("side", [1, 3, 7])
 def test_a_plain_vits_patch_may_have_odd_sides(side):
     model = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=28, patch_size=side)
 
-    assert patch_size(Checkpoint.from_state_dict(model.state_dict())) == (side, side)
+    assert Trunk(Checkpoint.from_state_dict(model.state_dict())).patch_size == (side, side)
 
 
 def test_the_kernel_of_a_vitdet_is_found_without_its_config():
     config = hf.VitDetConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
 
-    assert patch_size(Checkpoint.from_state_dict(hf.VitDetModel(config).state_dict())) == (16, 16)
+    assert Trunk(Checkpoint.from_state_dict(hf.VitDetModel(config).state_dict())).patch_size == (
+        16,
+        16,
+    )
 
 
 @pytest.mark.parametrize("stride", [[4, 4], [3, 2]])
@@ -77,7 +80,7 @@ def test_the_stride_of_a_hiera_is_its_configs(stride, tmp_path):
     )  # fmt: skip
     hf.HieraModel(config).save_pretrained(tmp_path)
 
-    assert patch_size(pei.load(tmp_path)) == tuple(stride)
+    assert Trunk(pei.load(tmp_path)).patch_size == tuple(stride)
 
 
 @pytest.mark.parametrize("is_folder", [True, False])
@@ -101,4 +104,4 @@ def test_a_spectrogram_whose_patches_do_not_overlap_is_cut_by_its_kernel(tmp_pat
     config = hf.ASTConfig(**AST, frequency_stride=16, time_stride=16)
     hf.ASTModel(config).save_pretrained(tmp_path)
 
-    assert patch_size(pei.load(tmp_path)) == (16, 16)
+    assert Trunk(pei.load(tmp_path)).patch_size == (16, 16)

@@ -8,7 +8,8 @@ import pytest
 import timm
 import torch
 
-from pe_inspect.families.reading.eps import epsilon
+from pe_inspect.families.reading.norms import epsilon
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading import Checkpoint
 
 FAMILIES = [
@@ -38,7 +39,7 @@ def test_a_family_is_known_by_its_names(name):
         and not isinstance(module, torch.nn.BatchNorm2d)
     ]
 
-    eps, note = epsilon(Checkpoint.from_state_dict(model.state_dict(), source=name))
+    eps, note = epsilon(Trunk(Checkpoint.from_state_dict(model.state_dict(), source=name)))
 
     assert eps == norms[0]
     assert note == f"eps {eps:g} assumed (no checkpoint stores it): --ln-eps"

@@ -247,16 +247,18 @@ def test_a_text_tower_alone_is_none_of_vision_s(tmp_path):
     assert text.grid_size == (1, 16)
 
 
-def test_mae_s_decoder_is_left_alone(tmp_path):
+def test_mae_s_decoder_has_a_table_of_its_own(tmp_path):
     decoder = {f"decoder_{key}": value for key, value in DIM.items()} | {"decoder_hidden_size": 16}
     model = built("ViTMAEForPreTraining", hf.ViTMAEConfig(**DIM, **EVEN, **decoder))
 
-    (pe,) = extract(load(written(model, tmp_path)))
+    pe, other = extract(load(written(model, tmp_path)))
 
     own = "vit.embeddings.position_embeddings"
     assert (pe.grid_size, pe.embed_dim) == ((4, 4), 24)
     assert np.array_equal(pe.tables[0].values, values_of(model, own))
     check_norms(model.vit, pe)
+    assert (other.grid_size, other.num_prefix_rows, other.embed_dim) == ((4, 4), 1, 16)
+    assert np.array_equal(other.tables[0].values, values_of(model, "decoder.decoder_pos_embed"))
 
 
 def test_swin_s_biases_and_absolute_table_are_the_library_s_own(tmp_path):

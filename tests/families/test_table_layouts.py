@@ -341,10 +341,11 @@ def test_a_hybrid_s_patch_is_not_its_kernel(make):
 )
 def test_what_only_bears_such_a_name_is_no_table(make, name, shape):
     from pe_inspect.families.reading.tables import find_groups
+    from pe_inspect.families.trunk import Trunk
 
     state = make.deit(dim=8) | {name: make.unread(*shape)}
 
-    assert find_groups(make.checkpoint(state)) == ()
+    assert find_groups(Trunk(make.checkpoint(state))) == ()
 
 
 def test_the_tables_of_a_branch_need_one_grid_each(make):

@@ -56,11 +56,12 @@ def test_curves_pass_through_the_models_own_size():
 
 
 def test_axes_are_labelled_and_sizes_named():
-    left, right = figure(answered()).axes
+    drawn = figure(answered())
+    left, right = drawn.axes
     assert (left.get_xlabel(), left.get_ylabel()) == ("image size (pixels)", "top-1 (%)")
     assert right.get_ylabel() == "over the model's own rule (points)"
     assert {tick.get_text() for tick in left.get_xticklabels()} == {"8×12", "12×20", "24×40"}
-    assert [text.get_text() for text in right.get_legend().texts] == [
+    assert [text.get_text() for text in drawn.subfigs[0].legends[0].texts] == [
         "native (own rule)", "jax", "deit"
     ]  # fmt: skip
 

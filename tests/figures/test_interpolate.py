@@ -258,7 +258,7 @@ def test_curves_of_angles_are_told_apart_below_their_legend():
     figure.canvas.draw()
     curves = [line for line in figure.axes[0].lines if len(line.get_ydata()) == len(speeds)][:-1]
     looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in curves}
-    legend = figure.legends[0].get_window_extent()
+    legend = figure.subfigs[0].legends[0].get_window_extent()
 
     assert len(looks) == len(curves) > 6  # more than the palette has colours
     assert legend.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)

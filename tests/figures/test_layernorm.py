@@ -59,12 +59,45 @@ def test_panels_of_a_row_share_a_scale_that_holds_every_value():
 
 def test_the_line_is_the_mean_and_the_thin_lines_are_the_range():
     result = layernorm(embedding())
-    mean, least, greatest = draw(result)["layernorm"].axes[1].lines[:3]
+    mean, _, least, greatest, _ = draw(result)["layernorm"].axes[1].lines
     rows = result.rows_named("norm1")
 
-    assert list(mean.get_ydata()) == [row.weight["mean"] for row in rows]
+    assert list(mean.get_ydata()) == pytest.approx([row.weight["mean"] for row in rows])
     assert list(least.get_ydata()) == [row.weight["min"] for row in rows]
     assert list(greatest.get_ydata()) == [row.weight["max"] for row in rows]
+
+
+def test_the_bands_hold_the_middle_half_and_the_middle_nine_tenths_of_the_channels():
+    pe = embedding()
+    axes = draw(layernorm(pe))["layernorm"].axes[1]
+    weights = [norm.weight for norm in pe.norms if norm.name == "norm1"]
+
+    for band, ends in zip(axes.collections, ((25, 75), (5, 95))):
+        corners = band.get_paths()[0].vertices
+        for k, weight in enumerate(weights):
+            drawn = corners[corners[:, 0] == k, 1]
+            expected = [np.quantile(weight, end / 100) for end in ends]
+            assert [drawn.min(), drawn.max()] == pytest.approx(expected)
+    assert "the middle 50 % and the middle 90 % (bands)" in words(axes.figure.figure)
+
+
+def test_values_that_are_not_finite_are_left_out_of_the_bands():
+    pe = embedding()
+    weight = np.array([1, 2, 3, np.nan, np.inf, 2], np.float32)
+    norms = tuple(replace(n, weight=weight) if n.path == "blocks.1.norm1" else n for n in pe.norms)
+    mean = draw(layernorm(replace(pe, norms=norms)))["layernorm"].axes[1].lines[0]
+
+    assert mean.get_ydata()[1] == 2
+
+
+def test_drawing_with_seaborn_chooses_no_window_and_makes_no_pyplot_figure():
+    import matplotlib as mpl
+    from matplotlib import pyplot
+
+    draw(layernorm(embedding()))
+
+    assert pyplot.get_fignums() == []
+    assert mpl.rcParams["backend"].lower() == "agg"
 
 
 def test_rms_norms_have_no_panel_for_bias():
@@ -84,10 +117,12 @@ def test_channels_are_drawn_as_images_on_one_scale():
 
 
 def test_position_norms_stand_beside_token_norms():
-    weight, bias = draw(layernorm(embedding()))["layernorm_position"].axes
+    figure = draw(layernorm(embedding()))["layernorm_position"]
+    (named,) = figure.subfigs[0].legends
 
-    for axes in (weight, bias):
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pe_norm", "norm1"]
+    for axes in figure.axes:
+        assert {line.get_label() for line in axes.lines} >= {"pe_norm", "norm1"}
+    assert [text.get_text() for text in named.get_texts()] == ["pe_norm", "norm1"]
 
 
 def test_cosines_are_aligned_by_layer_where_the_first_layer_has_no_position_norm():

@@ -8,12 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pe_inspect.kinds.affinity import affinity, cosines
+from pe_inspect.kinds.affinity import cosines
 from pe_inspect.kinds.position_embedding import LayerPE
+from pe_inspect.kinds.scheme_kind import kind_of
 
 rows = st.tuples(st.integers(2, 9), st.integers(1, 7)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(-8, 8, width=32))
 )
+
+
+def affinity(word, tables):
+    return kind_of(word, tables).affinity(tables)
 
 
 def torch_cosines(values):

@@ -12,8 +12,8 @@ from closeness import assert_close
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.evaluation.images import permute_patches
 from pe_inspect.families import extract
-from pe_inspect.live.change import Change
-from pe_inspect.live.host import NotApplicable, host_of
+from pe_inspect.live.change import Change, NotApplicable
+from pe_inspect.live.host import host_of
 from pe_inspect.models.config import SCHEMES
 
 PAIRS = [(s, j) for s, joins in SCHEMES.items() for j in joins if s != "none"]

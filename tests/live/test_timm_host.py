@@ -14,8 +14,8 @@ import torch
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.evaluation.images import permute_patches
 from pe_inspect.families import extract
-from pe_inspect.live.change import Change
-from pe_inspect.live.host import NotApplicable, host_of
+from pe_inspect.live.change import Change, NotApplicable
+from pe_inspect.live.host import host_of
 from pe_inspect.live.rebuild import rebuild
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 

@@ -22,7 +22,7 @@ from pe_inspect.loading import load
 from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.dtypes import decode
 from pe_inspect.loading.formats import SourceFile, formats
-from pe_inspect.loading.rewriting import Edit, _zip_writer, rewriters, written_as
+from pe_inspect.loading.rewriting import TensorEdit, _zip_writer, rewriters, written_as
 from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._pickle_walk import walk
 
@@ -73,7 +73,7 @@ def test_torch_reads_the_new_tensor_and_all_others_as_they_were(form, key, train
     source = tmp_path / "a.pth"
     torch.save(training, source, **SHAPES[form])
     values = NEW.astype(int) if key == "steps" else NEW
-    made = rewritten(source, tmp_path / "b.pth", [Edit(load(source).tensors[key], values)])
+    made = rewritten(source, tmp_path / "b.pth", [TensorEdit(load(source).tensors[key], values)])
     found = torch.load(made, weights_only=False)
     changed = {"head", "tied"} if key == "head" else {key}
     for name, old in training["model"].items():
@@ -91,7 +91,9 @@ def test_the_strict_reader_and_memory_mapping_take_the_new_archive(training, tmp
     source = tmp_path / "a.pth"
     del training["args"]
     torch.save(training, source)
-    made = rewritten(source, tmp_path / "b.pth", [Edit(load(source).tensors["pos_embed"], NEW)])
+    made = rewritten(
+        source, tmp_path / "b.pth", [TensorEdit(load(source).tensors["pos_embed"], NEW)]
+    )
     for how in ({"weights_only": True}, {"weights_only": True, "mmap": True}):
         assert torch.load(made, **how)["model"]["pos_embed"].shape == (1, 21, 8)
     with zipfile.ZipFile(made) as archive, made.open("rb") as file:
@@ -106,7 +108,7 @@ def test_the_strict_reader_and_memory_mapping_take_the_new_archive(training, tmp
 def test_a_tensor_that_shares_its_storage_gets_one_of_its_own(training, tmp_path):
     source = tmp_path / "a.pth"
     torch.save(training, source)
-    made = rewritten(source, tmp_path / "b.pth", [Edit(load(source).tensors["part"], NEW)])
+    made = rewritten(source, tmp_path / "b.pth", [TensorEdit(load(source).tensors["part"], NEW)])
     found = torch.load(made, weights_only=False)["model"]
     assert found["part"].untyped_storage().nbytes() == NEW.nbytes
     assert torch.equal(found["whole"], training["model"]["whole"])
@@ -125,7 +127,7 @@ def test_tensors_that_are_one_stay_one(form, protocol, kind, training, tmp_path)
     source = tmp_path / "a.pth"
     torch.save(state, source, pickle_protocol=protocol, **SHAPES[form])
     tensors = load(source).tensors
-    edits = [Edit(tensors[name], NEW.copy()) for name in "ab"]
+    edits = [TensorEdit(tensors[name], NEW.copy()) for name in "ab"]
     found = torch.load(rewritten(source, tmp_path / "b.pth", edits), weights_only=False)
     assert found["a"].data_ptr() == found["b"].data_ptr()
     assert all(same_bits(found[name].data, torch.tensor(NEW)) for name in "ab")
@@ -136,7 +138,7 @@ def test_tensors_that_are_one_cannot_become_two(tmp_path):
     source, table = tmp_path / "a.pth", torch.ones(1, 13, 8)
     torch.save({"a": table, "b": table.detach()}, source)
     tensors = load(source).tensors
-    edits = [Edit(tensors["a"], NEW), Edit(tensors["b"], NEW + 1)]
+    edits = [TensorEdit(tensors["a"], NEW), TensorEdit(tensors["b"], NEW + 1)]
     with pytest.raises(UsageError, match="a and b are one tensor in the file, and would become"):
         rewritten(source, tmp_path / "b.pth", edits)
 
@@ -145,7 +147,9 @@ def test_tensors_that_are_one_cannot_become_two(tmp_path):
 def test_framed_pickles_are_rewritten_too(protocol, training, tmp_path):
     source = tmp_path / "a.pth"
     torch.save(training["model"], source, pickle_protocol=protocol)
-    made = rewritten(source, tmp_path / "b.pth", [Edit(load(source).tensors["pos_embed"], NEW)])
+    made = rewritten(
+        source, tmp_path / "b.pth", [TensorEdit(load(source).tensors["pos_embed"], NEW)]
+    )
     assert torch.load(made, weights_only=False)["pos_embed"].shape == (1, 21, 8)
 
 
@@ -156,7 +160,8 @@ def test_safetensors_keeps_names_order_metadata_and_bits(training, tmp_path):
     checkpoint = load(source)
     made = rewritten(
         source, tmp_path / "b.safetensors",
-        [Edit(checkpoint.tensors["pos_embed"], NEW), Edit(checkpoint.tensors["part"], NEW[0, :2])],
+        [TensorEdit(checkpoint.tensors["pos_embed"], NEW),
+         TensorEdit(checkpoint.tensors["part"], NEW[0, :2])],
     )  # fmt: skip
     found = load_file(made)
     assert set(found) == set(state)
@@ -179,7 +184,9 @@ def test_npz_keeps_members_and_their_packing(save, tmp_path):
     checkpoint = load(source)
     table = checkpoint.tensors["Transformer/posembed_input/pos_embedding"]
     half = checkpoint.tensors["half"]
-    made = rewritten(source, tmp_path / "b.npz", [Edit(table, NEW), Edit(half, NEW[0, 0])])
+    made = rewritten(
+        source, tmp_path / "b.npz", [TensorEdit(table, NEW), TensorEdit(half, NEW[0, 0])]
+    )
     with np.load(made) as found:
         np.testing.assert_array_equal(found[table.key], NEW)
         np.testing.assert_array_equal(found["head/kernel"], arrays["head/kernel"])
@@ -191,7 +198,9 @@ def test_npz_keeps_members_and_their_packing(save, tmp_path):
 def test_npy_is_written_in_its_own_type(tmp_path):
     source = tmp_path / "a.npy"
     np.save(source, np.ones((13, 8), np.float16))
-    made = rewritten(source, tmp_path / "b.npy", [Edit(load(source).tensors["pos_embed"], NEW[0])])
+    made = rewritten(
+        source, tmp_path / "b.npy", [TensorEdit(load(source).tensors["pos_embed"], NEW[0])]
+    )
     np.testing.assert_array_equal(np.load(made), NEW[0].astype(np.float16))
 
 
@@ -223,7 +232,9 @@ def test_a_storage_reference_that_two_tensors_share_is_refused(tmp_path):
     source = tmp_path / "a.pth"
     torch.save({"pos_embed": torch.ones(1, 13, 8)}, source)
     tensor = load(source).tensors["pos_embed"]
-    odd = Edit(type(tensor)("pos_embed", (1, 12, 8), "float32", tensor.read, tensor.storage), NEW)
+    odd = TensorEdit(
+        type(tensor)("pos_embed", (1, 12, 8), "float32", tensor.read, tensor.storage), NEW
+    )
     with pytest.raises(UsageError, match="its pickle does not describe it as"):
         rewritten(source, tmp_path / "b.pth", [odd])
 

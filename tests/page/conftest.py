@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from pe_inspect.families import families
+from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -123,7 +125,9 @@ def make_embedding(**changes) -> PositionEmbedding:
         "num_parameters": 13 * 8 + depth * 2 * 8,
         "patch_size": (16, 16),
     }
-    return PositionEmbedding(**{**given, **changes})
+    family = changes.get("family", given["family"])
+    facts = families[family].facts if family in families else FamilyFacts()
+    return PositionEmbedding(**{**given, "facts": facts, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def undrawn(monkeypatch):
     def blank(figure, stem, *, alt, **_):
         return Picture(stem, "image/png", b"", 1, 1, stem, "", alt)
 
-    monkeypatch.setattr("pe_inspect.page.sections._parts.picture", blank)
+    monkeypatch.setattr("pe_inspect.page.result_parts.picture", blank)
     monkeypatch.setattr("pe_inspect.page.comparison.picture", blank)
 
 

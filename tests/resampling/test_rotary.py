@@ -17,6 +17,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
 from pe_inspect.families.reading.arch import rotary_model, rotary_table
 from pe_inspect.families.reading.rotation import first_of_pairs, pairing_of
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
@@ -276,7 +277,7 @@ def test_angles_that_timm_computes_go_where_timm_s_module_puts_them(name, grid_s
 
     angles = interpolate(pe, grid=(32, 28), method=method).values()[0, 0]
 
-    sines, cosines = rotary_table(rotary_model(checkpoint), (32, 28))
+    sines, cosines = rotary_table(rotary_model(Trunk(checkpoint)), (32, 28))
     pairing = pairing_of(cosines)
     assert_close(np.sin(angles), first_of_pairs(sines, pairing), at=angles)
     assert_close(np.cos(angles), first_of_pairs(cosines, pairing), at=angles)

@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TypeAlias
 
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.parts import Notion, Step
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.kinds.relations import relation_names
-from pe_inspect.kinds.tables_by_layer import Notion, Received, Step, received, steps
+from pe_inspect.kinds.tables_by_layer import Received, received
 from pe_inspect.registry import did_you_mean
 
 __all__ = [
@@ -59,7 +59,7 @@ class LayerView:
 
 def views_of(pe: PositionEmbedding) -> tuple[LayerView, ...]:
     """Return every layer that receives the embedding; nothing is computed."""
-    groups = groupby(steps(pe), key=lambda step: _view_name(pe, step))
+    groups = groupby(pe.steps, key=lambda step: _view_name(pe, step))
     return tuple(_view(pe, name, list(group)) for name, group in groups)
 
 
@@ -67,7 +67,7 @@ def by_layer(
     pe: PositionEmbedding, ln_eps: float | None
 ) -> Iterator[tuple[str, tuple[Received, ...]]]:
     """Yield the tables that each layer receives: one, or the parts of a relative scheme."""
-    names = [_view_name(pe, step) for step in steps(pe)]
+    names = [_view_name(pe, step) for step in pe.steps]
     tables = zip(names, received(pe, ln_eps=ln_eps))
     for name, group in groupby(tables, key=lambda pair: pair[0]):
         yield name, tuple(table for _, table in group)
@@ -147,15 +147,11 @@ def flat_index(token: tuple[int, int] | None, view: LayerView) -> int:
 
 
 def _view_name(pe: PositionEmbedding, step: Step) -> str:
-    return step.layer if pe.kind == "relative" else step.name
+    return step.layer if pe.scheme_kind.has_parts else step.name
 
 
 def _view(pe: PositionEmbedding, name: str, group: Sequence[Step]) -> LayerView:
     step = group[0]
-    heads = 1
-    if pe.kind == "phases" or pe.is_pairwise:
-        heads = step.table.shape[0]
-    if pe.kind == "relative":
-        heads = len(relation_names([one.table.part for one in group]))
     norm = step.norm.path if step.norm else ""
-    return LayerView(name, step.notion, norm, step.table.grid_size, heads)
+    num_maps = pe.scheme_kind.num_maps([one.table for one in group])
+    return LayerView(name, step.notion, norm, step.table.grid_size, num_maps)

@@ -19,11 +19,13 @@ from pe_inspect.analysis.common.map_statistics import (
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.common.selection import Layers, LayerView
+from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
 from pe_inspect.arrays import Float32
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition
+from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -171,6 +173,11 @@ class EvolutionResult(Shown):
         late = [k for k, value in enumerate(alike) if not value >= SETTLED]
         return float(self.epochs[late[-1] + 1 if late else 0])
 
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.pe, self.affinity.name, self.epochs, self.summary())
+
     def summary(self) -> dict[str, float]:
         """The run in a few numbers: where it begins, where it ends, when it settles."""
         ends = {
@@ -266,6 +273,8 @@ def evolution(
     """
     history = tuple(tables)
     numbers, notes = checked_history(history, epochs)
+    for pe in history:
+        pe.require_flat_grid("evolution")
     asked = tuple(
         similarity(pe, layer=layer, head=head, token=token, ln_eps=ln_eps, raw=False)
         for pe in history

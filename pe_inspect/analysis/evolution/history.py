@@ -75,7 +75,7 @@ def _values(pe: PositionEmbedding) -> Float[np.ndarray, " values"]:
 
 
 def _norm(pe: PositionEmbedding) -> float:
-    if pe.is_pairwise or pe.kind == "phases":
+    if not pe.scheme_kind.has_row_vectors:
         squares = np.square(_values(pe), dtype=np.float64)
         return float(np.sqrt(squares.mean()))
     rows = [np.linalg.norm(table.patches.astype(np.float64), axis=-1) for table in pe.tables]

@@ -11,13 +11,15 @@ import numpy as np
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import mean_of
+from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
 from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, SourceTable
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.analysis.interpolate.two_grids import SourceTable
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.layouts import laid_out, put_back, source_grid, target_shape
+from pe_inspect.kinds.layouts import put_back, source_grid, target_shape
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
 from pe_inspect.resampling.methods import Method, methods
@@ -109,14 +111,14 @@ class InterpolationResult(Shown):
             columns kept. phases: (L, heads, H′·W′, angles). relative: (T, offsets, D), prefix rows
             removed. Layers with fewer heads or offsets than others are padded with NaN.
         """
-        if self.pe.is_pairwise or self.pe.kind == "phases":
+        if self.pe.scheme_kind.has_heads:
             return _stacked([layer.values for layer in self._layers(method)])
         return _stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
 
     @property
     def prefix(self) -> Float32[np.ndarray, "tables ..."]:
         """The prefix rows, which no method touches: (T, P, D); for a bias (L, heads, P, N′)."""
-        if self.pe.is_pairwise:
+        if self.pe.scheme_kind.is_pairwise:
             return self.values()[:, :, : self.pe.num_prefix_rows]
         return np.stack([table.prefix for table in self.pe.tables])
 
@@ -156,7 +158,8 @@ class InterpolationResult(Shown):
         found = {method: self.matrices(method) for method in self.methods}
         pairs = {method: pair for method, pair in found.items() if pair is not None}
         if not pairs:
-            way = "" if self.pe.kind == "phases" else "pass another --method, such as bicubic, or "
+            is_fixed = self.pe.scheme_kind.holds_angles
+            way = "" if is_fixed else "pass another --method, such as bicubic, or "
             raise UsageError(
                 f"--matrix: {', '.join(found)} cannot be written as one matrix for rows and one "
                 f"for columns: {way}leave --matrix out."
@@ -171,6 +174,20 @@ class InterpolationResult(Shown):
             for name in tables[0].measures
         }
         return {**means, "num_missing": sum(table.measures["num_missing"] for table in tables)}
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        source, target = (f"{h}×{w}" for h, w in (self.parameters["from"], self.grid_size))
+        rule = rule_words(self.method, self.rules[self.method], self.native)
+        way = f"from {source} to {target} patches ({rule})"
+        return finding_of(self.pe, way, self.summary(), is_asked_anew=self.is_asked_anew)
+
+    @property
+    def is_asked_anew(self) -> bool:
+        """Whether a network gives the values, not a resampler."""
+        name = self.tables()[0].resampler.name
+        return self.pe.scheme_kind.is_computed and name.startswith("cpb")
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""
@@ -251,16 +268,17 @@ def interpolate(
         UsageError: an unknown method or one of another kind, an impossible size, one that would
             not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
+    pe.require_flat_grid("interpolate")
     refuse_free(pe)
     chosen, asked_all = _chosen(pe, method)
     size = grid_in_model(pe, model, res, grid, patch_size)
     resamplers = {each.name: each.choose(pe) for each in chosen}
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
-    kind = "bias" if pe.is_pairwise else pe.kind
+    kind = pe.scheme_kind
     sources = [
-        SourceTable(table.name, laid_out(pe, table), kind, table.network) for table in pe.tables
+        SourceTable(table.name, kind.laid_out(table), kind, table.network) for table in pe.tables
     ]
-    checked_token(token, places(sources[0].values, is_bias=pe.is_pairwise))
+    checked_token(token, places(sources[0].values, is_bias=kind.is_pairwise))
     shapes = [target_shape(pe, table, size) for table in pe.tables]
     skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}

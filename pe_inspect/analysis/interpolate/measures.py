@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from pe_inspect.analysis.common.numbers import mean_of, pearson
+from pe_inspect.analysis.interpolate.by_products import ByProducts
 from pe_inspect.analysis.interpolate.directions import MAX_QUERIES
-from pe_inspect.analysis.interpolate.measured_from import ByProducts
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, border, row_norms
 from pe_inspect.analysis.interpolate.spectrum import high_share
+from pe_inspect.analysis.interpolate.two_grids import TableOnTwoGrids, border, row_norms
 from pe_inspect.arrays import Float
 
 __all__ = ["DEFINITIONS", "MAX_QUERIES", "measured"]
@@ -53,12 +53,12 @@ positions are offsets, cycles are counted over their table, which is twice the i
 phases, a row is the cosines and sines of all angles, so that its cosine is their mean affinity."""
 
 
-def measured(table: ResampledTable) -> dict[str, float]:
+def measured(table: TableOnTwoGrids) -> dict[str, float]:
     """Every measure that the table's kind has, in the order of `DEFINITIONS`."""
     found = {
         **_norms(table),
         **_structure(table),
-        **({} if table.kind == "phases" else _spectrum(table)),
+        **({} if table.kind.holds_angles else _spectrum(table)),
         **_round_trip(table),
         "difference_to_native": _difference(table),
         "num_missing": _missing(table),
@@ -66,7 +66,7 @@ def measured(table: ResampledTable) -> dict[str, float]:
     return {name: found[name] for name in DEFINITIONS if name in found}
 
 
-def _norms(table: ResampledTable) -> dict[str, float]:
+def _norms(table: TableOnTwoGrids) -> dict[str, float]:
     before, after = table.norms_before, table.norms_after
     rings = [border(*norms.shape) for norms in (before, after)]
     shortest = before[np.isfinite(before)].min(initial=np.inf)
@@ -84,23 +84,23 @@ def _ratio(over: float, under: float) -> float:
     return over / under if under > 0 else float("nan")
 
 
-def _structure(table: ResampledTable) -> dict[str, float]:
+def _structure(table: TableOnTwoGrids) -> dict[str, float]:
     if table.is_bias:
         covered = table.after[np.ix_(*table.covering)]
         return {
             "structure_correlation": pearson(table.before, covered),
             "round_trip_correlation": pearson(table.before, table.back),
         }
-    source, seen = table.source, table.seen
+    source, found = table.source, table.measured_from
     coarse = [min(sides) for sides in zip(source.sides, table.size)]
     return {
         "neighbour_cosine_before": source.once(
             ("neighbours", *coarse),
             lambda: _neighbours(source.directions.lagged, source.sides, coarse),
         ),
-        "neighbour_cosine_after": _neighbours(seen.lagged, table.size, coarse),
-        "structure_correlation": pearson(source.query_map, seen.query_map),
-        "round_trip_correlation": pearson(source.query_map, seen.query_map_back),
+        "neighbour_cosine_after": _neighbours(found.lagged, table.size, coarse),
+        "structure_correlation": pearson(source.query_map, found.query_map),
+        "round_trip_correlation": pearson(source.query_map, found.query_map_back),
     }
 
 
@@ -120,7 +120,7 @@ def _cosine_at(lagged: Lagged, axis: int, side: int, coarse: int) -> float:
     return found[0] + part * (found[-1] - found[0])
 
 
-def _spectrum(table: ResampledTable) -> dict[str, float]:
+def _spectrum(table: TableOnTwoGrids) -> dict[str, float]:
     sides = [side for side in table.before.shape[:2] if side > 1] or [1]
     above = min(sides) / 4
     return {
@@ -129,23 +129,23 @@ def _spectrum(table: ResampledTable) -> dict[str, float]:
     }
 
 
-def _round_trip(table: ResampledTable) -> dict[str, float]:
+def _round_trip(table: TableOnTwoGrids) -> dict[str, float]:
     errors, norms = table.error_map, table.norms_before
     ring = border(*errors.shape)
     return {
         "round_trip_error": _relative(errors * np.float32(table.source.mean_norm), norms),
-        "round_trip_cosine": mean_of(table.seen.cosines_back),
+        "round_trip_cosine": mean_of(table.measured_from.cosines_back),
         "error_border": mean_of(errors[ring]),
         "error_interior": mean_of(errors[~ring]),
     }
 
 
-def _difference(table: ResampledTable) -> float:
+def _difference(table: TableOnTwoGrids) -> float:
     if table.native is None:
         return 0.0
-    seen, native = table.seen, table.native.seen
-    if isinstance(seen, ByProducts) and isinstance(native, ByProducts):
-        return seen.distance(native)
+    own, native = table.measured_from, table.native.measured_from
+    if isinstance(own, ByProducts) and isinstance(native, ByProducts):
+        return own.distance(native)
     lost = row_norms(table.features - table.native.features)
     return _relative(lost, table.native.norms_after)
 
@@ -159,7 +159,7 @@ def _relative(
     return over / under if under > 0 else float("nan")
 
 
-def _missing(table: ResampledTable) -> float:
+def _missing(table: TableOnTwoGrids) -> float:
     """How many values are NaN; rows of finite norm have none."""
     incomplete = ~np.isfinite(table.norms_after)
     return float(np.isnan(table.after[incomplete]).sum()) if incomplete.any() else 0.0

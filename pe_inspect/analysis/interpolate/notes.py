@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from pe_inspect.analysis.common.numbers import are_equal
 from pe_inspect.analysis.interpolate.measures import MAX_QUERIES
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.layouts import grid_for, source_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.resampling.native import Origin, spoken
@@ -42,10 +52,7 @@ def notes_on(
     if not asked_all:
         yield from _on_squares(pe, size, resamplers, origin)
     yield from _on_windows(pe, size)
-    yield from _on_kind(pe)
-    for table in pe.tables if pe.kind == "vectors" else ():
-        if are_equal(table.patches):
-            yield f"{table.name}: all rows are equal, so there is no variation to resample"
+    yield from _ON_KIND[pe.scheme_kind](pe)
 
 
 def _on_squares(
@@ -67,7 +74,7 @@ def _on_squares(
 def _on_windows(pe: PositionEmbedding, size: tuple[int, int]) -> Iterator[str]:
     grids = {table.grid_size: grid_for(pe, table, size) for table in pe.tables}
     smaller = {old: new for old, new in grids.items() if old != source_grid(pe)}
-    windows = [old for old, new in smaller.items() if old == new and pe.kind == "relative"]
+    windows = [old for old, new in smaller.items() if old == new and pe.scheme_kind.has_reach]
     stages = {old: new for old, new in smaller.items() if old not in windows}
     if windows:
         shown = ", ".join(f"{rows}×{columns}" for rows, columns in sorted(windows))
@@ -77,27 +84,61 @@ def _on_windows(pe: PositionEmbedding, size: tuple[int, int]) -> Iterator[str]:
         yield f"the size is that of the largest table; the others keep their proportion: {shown}"
 
 
-def _on_kind(pe: PositionEmbedding) -> Iterator[str]:
-    if pe.kind == "bias" and pe.norms_named("attn.pe_norm"):
+def _on_vectors(pe: PositionEmbedding) -> Iterator[str]:
+    if pe.scheme_join.in_blocks and not pe.scheme_join.at_input:
+        yield "the tables were resampled before the norms of the layers, as the model does"
+    if pe.family.startswith("sinusoidal"):
+        yield "a sinusoidal table can also be computed anew on the new grid; this is the stored one"
+    yield from _on_many_queries(pe)
+    for table in pe.tables:
+        if are_equal(table.patches):
+            yield f"{table.name}: all rows are equal, so there is no variation to resample"
+
+
+def _on_many_queries(pe: PositionEmbedding) -> Iterator[str]:
+    if pe.tables[0].num_patches > MAX_QUERIES:
+        yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"
+
+
+def _on_bias(pe: PositionEmbedding) -> Iterator[str]:
+    if pe.norms_named("attn.pe_norm"):
         yield (
             "the stored bias was resampled, not what its norm over the keys makes of it: that "
             "norm's γ and β have one entry a patch, and do not fit another grid"
         )
-    if pe.is_pairwise and len({table.shape[0] for table in pe.tables}) > 1:
+    yield from _on_heads(pe)
+
+
+def _on_heads(pe: PositionEmbedding) -> Iterator[str]:
+    if len({table.shape[0] for table in pe.tables}) > 1:
         yield "layers have different numbers of heads: missing heads are NaN in the saved values"
-    if pe.kind == "vectors" and pe.join in ("lape", "share", "unshare"):
-        yield "the tables were resampled before the norms of the layers, as the model does"
-    if pe.kind == "function":
-        yield (
-            "a network computes this bias for any window: cpb asks it anew, which is what the "
-            "model does; other methods read between the values that it gave for the old window"
-        )
-    if pe.kind == "phases":
-        yield "angles are functions of the position: they were computed anew, not interpolated"
-    if pe.family.startswith("sinusoidal"):
-        yield "a sinusoidal table can also be computed anew on the new grid; this is the stored one"
-    if pe.kind in ("vectors", "phases") and pe.tables[0].num_patches > MAX_QUERIES:
-        yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"
+
+
+def _on_network(pe: PositionEmbedding) -> Iterator[str]:
+    yield from _on_heads(pe)
+    yield (
+        "a network computes this bias for any window: cpb asks it anew, which is what the "
+        "model does; other methods read between the values that it gave for the old window"
+    )
+
+
+def _on_angles(pe: PositionEmbedding) -> Iterator[str]:
+    yield "angles are functions of the position: they were computed anew, not interpolated"
+    yield from _on_many_queries(pe)
+
+
+def _on_nothing(pe: PositionEmbedding) -> Iterator[str]:  # noqa: ARG001
+    yield from ()
+
+
+_ON_KIND: Final[Mapping[SchemeKind, Callable[[PositionEmbedding], Iterator[str]]]] = {
+    VECTORS: _on_vectors,
+    BIAS: _on_bias,
+    PHASES: _on_angles,
+    RELATIVE: _on_nothing,
+    RESPONSE: _on_nothing,  # never resampled: it is computed from the input
+    COMPUTED_BIAS: _on_network,
+}
 
 
 def notes_on_values(outcomes: Mapping[str, Sequence[ResampledTable]]) -> Iterator[str]:

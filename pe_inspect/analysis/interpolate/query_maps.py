@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 
 from pe_inspect.analysis.interpolate.directions import Directions
-from pe_inspect.analysis.interpolate.resampled import ResampledTable, covering, features, row_norms
+from pe_inspect.analysis.interpolate.resampled import ResampledTable
+from pe_inspect.analysis.interpolate.two_grids import covering, row_norms
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.position_embedding import Kind
+from pe_inspect.kinds.scheme_kind import SchemeKind
 
 __all__ = ["QueryMaps", "checked_token", "places", "query_maps"]
 
@@ -70,9 +71,9 @@ def checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) -> 
 
 
 def _cosine_map(
-    table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, int], *, kind: Kind
+    table: Float32[np.ndarray, "rows columns channels"], token: tuple[int, int], *, kind: SchemeKind
 ) -> Float32[np.ndarray, "rows columns"]:
-    rows = features(table, kind)
+    rows = kind.features(table)
     directions = Directions(rows, row_norms(rows))
     one = (slice(token[0], token[0] + 1), slice(token[1], token[1] + 1))
     return np.asarray(np.clip(directions.cosines(directions.at(one)), -1, 1))

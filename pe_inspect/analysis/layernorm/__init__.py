@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pe_inspect.analysis.layernorm.decomposition import (
     Decomposition,
     decompose,
 )
+from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
@@ -136,6 +138,23 @@ class LayerNormResult(Shown):
         """Whether a norm acts on the position embedding alone: `pe_norm`, `attn.pe_norm`."""
         return name.rpartition(".")[2] == "pe_norm"
 
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.layer_counts, self.summary(), self.cosines_to_norm1)
+
+    @property
+    def layer_counts(self) -> dict[str, int]:
+        """How many layers have each norm, in the model's order."""
+        return {name: len(self.rows_named(name)) for name in self.names}
+
+    @property
+    def cosines_to_norm1(self) -> dict[str, float]:
+        """Position norm → the cosine of its γ to norm1's, where it is defined."""
+        numbers = self.summary()
+        cosines = {name: numbers.get(f"{name}_cosine_to_norm1", math.nan) for name in self.names}
+        return {name: cosine for name, cosine in cosines.items() if math.isfinite(cosine)}
+
     def summary(self) -> dict[str, float]:
         """How many norms there are; γ and β by name, averaged over layers; the decomposition."""
         found = {"num_norms": float(len(self.rows))}
@@ -202,6 +221,7 @@ def layernorm(
         )
     if not near_zero > 0:
         raise UsageError(f"near_zero is {near_zero}; it must be positive, e.g. 0.01.")
+    pe.require_flat_grid("layernorm")
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))

@@ -13,8 +13,9 @@ import numpy as np
 
 from pe_inspect.analysis.common.numbers import mean_of, unit_rows
 from pe_inspect.arrays import Float, Float32, Int
+from pe_inspect.kinds.parts import Notion
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-from pe_inspect.kinds.tables_by_layer import Notion, normalised, steps
+from pe_inspect.kinds.tables_by_layer import normalised
 
 __all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose"]
 
@@ -79,10 +80,10 @@ def decompose(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator
         pe: an embedding of kind `vectors`; other kinds have nothing to decompose.
         ln_eps: overrides the ε of every norm.
     """
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return
     previous: Float32[np.ndarray, "tokens channels"] | None = None
-    for step in steps(pe):
+    for step in pe.steps:
         incoming = previous if step.continues and previous is not None else step.table.values
         previous = incoming
         if step.norm is not None:

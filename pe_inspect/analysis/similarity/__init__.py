@@ -12,7 +12,6 @@ import numpy as np
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.map_statistics import (
     LayerStatistics,
-    layer_statistics,
     shared_scale,
     thinned,
 )
@@ -20,117 +19,43 @@ from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.selection import (
     Layers,
     LayerView,
-    by_layer,
     checked_head,
     checked_token,
     chosen,
     flat_index,
     views_of,
 )
+from pe_inspect.analysis.similarity.finding import finding_of
+from pe_inspect.analysis.similarity.layer_maps import OVERVIEW_SIDE, SimilarityMaps, stacked
 from pe_inspect.analysis.similarity.maps import Overview, Tiles
 from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
-from pe_inspect.errors import UsageError
-from pe_inspect.kinds.affinity import Affinity, AffinityDefinition, affinity, cosines, definition
-from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.kinds.affinity import Affinity, cosines
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
-OVERVIEW_SIDE: Final = 256
 MAX_TILES: Final = 16
 NOT_TABLED: Final = ("limit", "nearest")
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityResult(Shown):
-    """The affinity of every pair of patches, in every layer.
-
-    Maps are computed layer by layer when they are asked for, and are not kept: 24 layers of a
-    64×64 grid would be 1.6 GB. Only the numbers and the thinned maps of one pass are remembered.
-
-    Attributes:
-        pe: what was analysed.
-        views: the layers that were chosen, in the model's order.
-        token: (row, column) of the query patch; `None` is the middle one of each layer's grid.
-        head: the head that is shown; `None` is the mean over heads in figures and numbers, and
-            all heads in arrays.
-        ln_eps: overrides the ε of every norm.
-        has_raw: whether the cosines of the stored table are part of the result.
-    """
+class SimilarityResult(Shown, SimilarityMaps):
+    """The affinity of every pair of patches, in every layer: maps, pictures and numbers."""
 
     question: ClassVar[str] = "similarity"
 
-    pe: PositionEmbedding
-    views: tuple[LayerView, ...]
-    token: tuple[int, int] | None = None
-    head: int | None = None
-    ln_eps: float | None = None
-    has_raw: bool = True
-
     __repr__ = in_short
-
-    @property
-    def affinity(self) -> AffinityDefinition:
-        """What the maps show: name, one-sentence definition, and the range."""
-        return definition(self.pe)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The choices behind the result, by their command-line names."""
         token, layers = list(self.token or self.views[0].middle), list(self.layer_names)
         return {"layers": layers, "head": self.head, "token": token, "ln_eps": self.ln_eps}
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """The layers, in the model's order."""
-        return tuple(view.name for view in self.views)
-
-    @property
-    def grid_size(self) -> tuple[int, int]:
-        """(H, W) of the first layer."""
-        return self.views[0].grid_size
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether all layers have the same grid."""
-        return len({view.grid_size for view in self.views}) == 1
-
-    def affinities(self) -> Iterator[tuple[LayerView, Affinity]]:
-        """Yield every layer with its affinity; nothing is multiplied out yet."""
-        by_name = {view.name: view for view in self.views}
-        for name, tables in by_layer(self.pe, self.ln_eps):
-            if name in by_name:
-                yield by_name[name], affinity(self.pe.kind, tables, self.pe.relation)
-
-    def layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "heads patches patches"]]]:
-        """Yield every layer's name and maps; one layer is in memory at a time."""
-        for view, alike in self.affinities():
-            yield view.name, np.stack([alike.map(head) for head in self._heads(alike)])
-
-    @property
-    def matrix(self) -> Float32[np.ndarray, "layers heads patches patches"]:
-        """All maps at once; a layer with fewer heads than another is filled with NaN.
-
-        Raises:
-            UsageError: the layers have different grids.
-        """
-        self._require_one_grid("matrix")
-        return _stacked([values for _, values in self.layers()])
-
-    @property
-    def raw(self) -> Float32[np.ndarray, "tables 1 patches patches"] | None:
-        """The cosines of the stored tables, before any norm; `None` unless they are vectors."""
-        maps = [values for _, values in self.raw_layers()]
-        return np.stack(maps) if maps else None
-
-    def raw_layers(self) -> Iterator[tuple[str, Float32[np.ndarray, "1 patches patches"]]]:
-        """Yield every stored table's name and cosines."""
-        for table in self.raw_tables:
-            yield table.name, cosines(table.patches).map(None)[None]
 
     def query_maps(
         self, token: tuple[int, int] | None = None
@@ -144,7 +69,7 @@ class SimilarityResult(Shown):
             UsageError: the patch is outside the grid, or the layers have different grids.
         """
         self._require_one_grid("query_maps")
-        return _stacked([values for _, values in self.queries(token)])
+        return stacked([values for _, values in self.queries(token)])
 
     def queries(
         self, token: tuple[int, int] | None = None
@@ -196,11 +121,6 @@ class SimilarityResult(Shown):
         return Overview(maps, tuple(-(-size // max_side) for size in sizes), sizes)
 
     @property
-    def statistics(self) -> tuple[LayerStatistics, ...]:
-        """Every layer's map in numbers."""
-        return self._pass.statistics
-
-    @property
     def centre(self) -> float:
         """The middle of the shared scale: 0, but for biases that all lie far to one side."""
         return 0.0 if self.affinity.limit else shared_scale(self.statistics)[0]
@@ -209,6 +129,11 @@ class SimilarityResult(Shown):
     def limit(self) -> float:
         """The scale is [centre − limit, centre + limit]: 1 for cosines, else what the data need."""
         return self.affinity.limit or shared_scale(self.statistics)[1]
+
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence, with its numbers."""
+        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers.
@@ -262,57 +187,12 @@ class SimilarityResult(Shown):
         """
         write_maps(self, file)
 
-    @cached_property
-    def _pass(self) -> _Pass:
-        """The one pass over all maps that figures and numbers share."""
-        maps: list[np.ndarray] = []
-        statistics: list[LayerStatistics] = []
-        previous: np.ndarray | None = None
-        for view, alike in self.affinities():
-            values = alike.map(self._shown_head(alike))
-            statistics.append(layer_statistics(values, view.grid_size, alike.undefined, previous))
-            maps.append(thinned(values, OVERVIEW_SIDE))
-            previous = values
-        return _Pass(tuple(maps), tuple(statistics))
-
-    def _thinned(self, max_side: int) -> Iterator[np.ndarray]:
-        for _, alike in self.affinities():
-            yield thinned(alike.map(self._shown_head(alike)), max_side)
-
-    def _heads(self, alike: Affinity) -> Sequence[int]:
-        return range(alike.num_heads) if self.head is None else [self.head]
-
-    def _shown_head(self, alike: Affinity) -> int | None:
-        return 0 if alike.num_heads == 1 else self.head
-
-    @property
-    def raw_tables(self) -> tuple[LayerPE, ...]:
-        """The stored tables that `raw` shows: none unless they are vectors."""
-        if not (self.has_raw and self.pe.kind == "vectors"):
-            return ()
-        shown = [table for table in self.pe.tables if table.layer in self.layer_names]
-        return tuple(shown) if len(self.pe.tables) > 1 else self.pe.tables
-
     def _pictured(self) -> tuple[str, tuple[int, int], Affinity]:
         for table in self.raw_tables:
             label = "stored table" + (f" of {table.layer}" if len(self.pe.tables) > 1 else "")
             return label, table.grid_size, cosines(table.patches)
         view, alike = next(self.affinities())
         return view.name, view.grid_size, alike
-
-    def _require_one_grid(self, what: str) -> None:
-        if not self.is_uniform:
-            grids = sorted({f"{h}×{w}" for h, w in (view.grid_size for view in self.views)})
-            raise UsageError(
-                f"{what} stacks the layers, but their grids are {', '.join(grids)}. "
-                "Choose a --layer, or go through layers() one by one."
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    maps: tuple[np.ndarray, ...]
-    statistics: tuple[LayerStatistics, ...]
 
 
 @questions.register("similarity")
@@ -343,18 +223,11 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
+    pe.require_flat_grid("similarity")
     views = chosen(views_of(pe), layer)
     return SimilarityResult(
         pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw
     )
-
-
-def _stacked(layers: Sequence[np.ndarray]) -> np.ndarray:
-    heads = max(len(values) for values in layers)
-    result = np.full((len(layers), heads, *layers[0].shape[1:]), np.nan, np.float32)
-    for filled, values in zip(result, layers):
-        filled[: len(values)] = values
-    return result
 
 
 def _evenly(side: int, count: int) -> tuple[int, ...]:

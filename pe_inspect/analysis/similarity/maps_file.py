@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pe_inspect.analysis.similarity import SimilarityResult
+from pe_inspect.analysis.similarity.layer_maps import SimilarityMaps
 
 __all__ = ["write_maps"]
 
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the least date of a zip: the same result, the same bytes
 
 
-def write_maps(result: SimilarityResult, file: IO[bytes]) -> None:
+def write_maps(result: SimilarityMaps, file: IO[bytes]) -> None:
     """Write the arrays behind a similarity result as an uncompressed `.npz`."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         if result.is_uniform:
@@ -33,14 +32,14 @@ def write_maps(result: SimilarityResult, file: IO[bytes]) -> None:
         _write_small(archive, "grid_size", _grid_size(result))
 
 
-def _write_stack(archive: zipfile.ZipFile, result: SimilarityResult) -> None:
+def _write_stack(archive: zipfile.ZipFile, result: SimilarityMaps) -> None:
     heads = 1 if result.head is not None else max(view.num_heads for view in result.views)
     patches = result.views[0].num_patches
     shape = (len(result.views), heads, patches, patches)
     _write(archive, "layers", shape, _filled_up(result, heads))
 
 
-def _filled_up(result: SimilarityResult, heads: int) -> Iterator[np.ndarray]:
+def _filled_up(result: SimilarityMaps, heads: int) -> Iterator[np.ndarray]:
     """Every head's map in turn, and NaN for the heads that a layer does not have."""
     for _, alike in result.affinities():
         shown = range(alike.num_heads) if result.head is None else [result.head]
@@ -66,6 +65,6 @@ def _write_small(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> Non
         np.lib.format.write_array(entry, values, allow_pickle=False)
 
 
-def _grid_size(result: SimilarityResult) -> np.ndarray:
+def _grid_size(result: SimilarityMaps) -> np.ndarray:
     grids = np.array([view.grid_size for view in result.views], np.int64)
     return grids[0] if result.is_uniform else grids

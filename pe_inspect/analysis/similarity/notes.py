@@ -4,49 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from pe_inspect.analysis.common.numbers import are_equal
+from pe_inspect.analysis.similarity.layer_maps import SimilarityMaps
 from pe_inspect.kinds.affinity import undefined_rows
-from pe_inspect.kinds.tables_by_layer import steps
-
-if TYPE_CHECKING:
-    from pe_inspect.analysis.similarity import SimilarityResult
 
 __all__ = ["in_short", "notes_on", "num_undefined_raw"]
 
 MANY: Final = 3  # layers in a row, from which on they are named as a range
 
 
-def in_short(result: SimilarityResult) -> str:
+def in_short(result: SimilarityMaps) -> str:
     """Return a result's `repr`: how many layers, which grid, which affinity."""
     layers, (rows, columns) = len(result.views), result.grid_size
     count = f"{layers} layer{'s' * (layers != 1)}"
     return f"SimilarityResult({count}, {rows}×{columns}, {result.affinity.name})"
 
 
-def notes_on(result: SimilarityResult) -> Iterator[str]:
+def notes_on(result: SimilarityMaps) -> Iterator[str]:
     """Yield every correction and omission, in words."""
-    pe, statistics = result.pe, result.statistics
+    kind, statistics = result.pe.scheme_kind, result.statistics
     yield from _notes_on_norms(result)
     yield from _folded(_notes_on_tables(result))
     yield from _folded(_notes_on_raw(result))
     yield from _folded(_notes_on_undefined(result))
     if len({view.num_heads for view in result.views}) > 1 and result.head is None:
         yield "The layers have different numbers of heads; saved arrays are filled up with NaN."
-    if pe.kind == "bias" and not any(row.limit for row in statistics):
+    if kind.is_pairwise and not kind.is_computed and not any(row.limit for row in statistics):
         yield "The bias is zero everywhere."
 
 
-def num_undefined_raw(result: SimilarityResult) -> int:
+def num_undefined_raw(result: SimilarityMaps) -> int:
     """Return how many rows of the stored tables that `raw` shows have no cosine."""
     return sum(undefined_rows(table.patches) for table in result.raw_tables)
 
 
-def _notes_on_norms(result: SimilarityResult) -> Iterator[str]:
-    shown = {step.layer: step for step in steps(result.pe) if step.name in result.layer_names}
+def _notes_on_norms(result: SimilarityMaps) -> Iterator[str]:
+    shown = {step.layer: step for step in result.pe.steps if step.name in result.layer_names}
     if any(step.notion == "proxy" for step in shown.values()):
         yield (
             "LN1 of each layer on the stored table is a proxy: "
@@ -54,7 +51,7 @@ def _notes_on_norms(result: SimilarityResult) -> Iterator[str]:
         )
     if result.ln_eps is not None and any(step.norm for step in shown.values()):
         yield f"ε = {result.ln_eps:g} in every norm, as asked for."
-    if result.pe.kind == "vectors" and result.pe.join != "layer":
+    if result.pe.scheme_kind.has_token_rows and not result.pe.scheme_join.in_attention:
         bare = [step.layer for step in shown.values() if step.norm is None]
         if bare:
             yield f"No norm fits the table in {', '.join(bare)}: it is shown without."
@@ -79,7 +76,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{names[0]}–{names[-1]}" if is_range else ", ".join(names)
 
 
-def _notes_on_undefined(result: SimilarityResult) -> Iterator[tuple[str, str]]:
+def _notes_on_undefined(result: SimilarityMaps) -> Iterator[tuple[str, str]]:
     for view, row in zip(result.views, result.statistics):
         if row.num_undefined:
             text = (
@@ -89,7 +86,7 @@ def _notes_on_undefined(result: SimilarityResult) -> Iterator[tuple[str, str]]:
             yield view.name, text
 
 
-def _notes_on_raw(result: SimilarityResult) -> Iterator[tuple[str, str]]:
+def _notes_on_raw(result: SimilarityMaps) -> Iterator[tuple[str, str]]:
     for table in result.raw_tables:
         missing = undefined_rows(table.patches)
         if missing:
@@ -101,8 +98,8 @@ def _notes_on_raw(result: SimilarityResult) -> Iterator[tuple[str, str]]:
             yield table.name, text
 
 
-def _notes_on_tables(result: SimilarityResult) -> Iterator[tuple[str, str]]:
-    for table in result.pe.tables if result.pe.kind == "vectors" else ():
+def _notes_on_tables(result: SimilarityMaps) -> Iterator[tuple[str, str]]:
+    for table in result.pe.tables if result.pe.scheme_kind.has_token_rows else ():
         patches = table.patches
         finite = np.isfinite(patches).all(axis=-1)
         if are_equal(patches) and patches[0].any():

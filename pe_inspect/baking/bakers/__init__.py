@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pe_inspect.arrays import Shaped
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Job:
     renormalise: bool = False
 
 
-Baker = Callable[[Checkpoint, Job], Iterator[TensorChange]]
+Baker = Callable[[Trunk, Job], Iterator[TensorChange]]
 
 bakers: Registry[Baker] = Registry("baker", "pe_inspect.baking.bakers")
 

@@ -11,8 +11,8 @@ from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.windows import shifted_mask
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.bias import offset_index
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.offset_network import log_offsets, trained_window, window_offsets
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["bake_function", "bake_gated", "bake_network"]
 
@@ -24,13 +24,13 @@ _WHY = {
 
 
 @bakes(*_WHY)
-def bake_function(_checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_function(_checkpoint: Trunk, job: Job) -> Iterator[TensorChange]:
     """Say why nothing changes."""
     yield TensorChange(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
 
 
 @bakes("gated_positional")
-def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_gated(_checkpoint: Trunk, job: Job) -> Iterator[TensorChange]:
     """Say why nothing changes on a square grid, the only one that ConViT's code has.
 
     Raises:
@@ -50,14 +50,11 @@ def bake_gated(_checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
 
 
 @bakes("bias_network")
-def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_network(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Make coordinates and indices of the new window; the network itself serves any."""
     old = job.pe.tables[0].grid_size
     found = [
-        change
-        for key in checkpoint
-        for change in _buffer(checkpoint, key, old, job.size)
-        if job.size != old
+        change for key in trunk for change in _buffer(trunk, key, old, job.size) if job.size != old
     ]
     yield from found
     kept = "" if found else " The file keeps no buffers of a window either."
@@ -68,15 +65,15 @@ def bake_network(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
 
 
 def _buffer(
-    checkpoint: Checkpoint, key: str, old: tuple[int, int], new: tuple[int, int]
+    trunk: Trunk, key: str, old: tuple[int, int], new: tuple[int, int]
 ) -> Iterator[TensorChange]:
-    name, shape = key.rpartition(".")[2], checkpoint.shape(key)
+    name, shape = key.rpartition(".")[2], trunk.shape(key)
     offsets = tuple(2 * side - 1 for side in old)
     tokens = old[0] * old[1]
     if name == "relative_coords_table" and shape == (1, *offsets, 2):
-        table = np.asarray(checkpoint.tensor(key), np.float64)[0]
+        table = np.asarray(trunk.tensor(key), np.float64)[0]
         yield TensorChange(key, _coordinates(new, trained_window(table)))
-    elif name == "relative_position_index" and checkpoint.tensors[key].size == tokens**2:
+    elif name == "relative_position_index" and trunk.size(key) == tokens**2:
         index = offset_index(new)
         yield TensorChange(key, index.reshape(-1) if len(shape) == 1 else index)
     elif name == "attn_mask" and shape[1:] == (tokens, tokens):

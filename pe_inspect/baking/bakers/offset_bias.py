@@ -16,8 +16,8 @@ from pe_inspect.families.reading.bias import distance_index
 from pe_inspect.families.reading.bias_tables import TABLE, BiasTable, find_bias_tables
 from pe_inspect.families.reading.norms import BIAS_NORM
 from pe_inspect.families.reading.windows import Window, windows_for
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.layouts import grid_for
-from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.methods.torch_modes import bilinear
 
 __all__ = ["bake_distances", "bake_offsets"]
@@ -26,29 +26,29 @@ Grid = tuple[int, int]
 
 
 @bakes("relative_bias")
-def bake_offsets(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_offsets(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Resample the tables of offsets; the rows for CLS stay, and indices are made anew."""
-    tables = find_bias_tables(checkpoint)
+    tables = find_bias_tables(trunk)
     done: set[str] = set()
-    for table, window, layer in zip(tables, windows_for(checkpoint, tables), job.pe.tables):
+    for table, window, layer in zip(tables, windows_for(trunk, tables), job.pe.tables):
         if table.key in done:
             continue
         done.add(table.key)
         new = grid_for(job.pe, layer, job.size)
-        yield TensorChange(table.key, _resampled(checkpoint, table, window, new, job))
+        yield TensorChange(table.key, _resampled_offsets(trunk, table, window, new, job))
         if window.is_sequence:
             yield TensorChange(
                 note="one axis of patch numbers: resampled along it, rows after rows"
             )
-        yield from _indices(checkpoint, table, window, new)
-        yield from _masks(checkpoint, table, window, new)
-        yield from _norm(checkpoint, table, window, new, job)
+        yield from _indices(trunk, table, window, new)
+        yield from _masks(trunk, table, window, new)
+        yield from _resampled_norm(trunk, table, window, new, job)
 
 
-def _resampled(
-    checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid, job: Job
+def _resampled_offsets(
+    trunk: Trunk, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Float[np.ndarray, "..."]:
-    stored = checkpoint.tensor(table.key)
+    stored = trunk.tensor(table.key)
     values = stored if stored.dtype == np.float64 else stored.astype(np.float32)
     if table.window is not None:  # heads first, offsets key − query
         by_offset = values[:, ::-1, ::-1].transpose(1, 2, 0)
@@ -66,18 +66,16 @@ def _offsets(grid: Grid) -> Grid:
     return 2 * grid[0] - 1, 2 * grid[1] - 1
 
 
-def _indices(
-    checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid
-) -> Iterator[TensorChange]:
+def _indices(trunk: Trunk, table: BiasTable, window: Window, new: Grid) -> Iterator[TensorChange]:
     """The index as the file keeps it: as query by key or key by query, square or in one row."""
-    if table.index_key not in checkpoint:
+    if table.index_key not in trunk:
         return
-    stored = np.asarray(checkpoint.tensor(table.index_key))
+    stored = np.asarray(trunk.tensor(table.index_key))
     old = window.index
     made = Window(new, window.num_prefix, is_sequence=window.is_sequence).index
     if stored.size != old.size:
         raise UsageError(
-            f"{checkpoint.stored_key(table.index_key)} has shape {stored.shape}, and the index of "
+            f"{trunk.stored_key(table.index_key)} has shape {stored.shape}, and the index of "
             f"its window {old.shape}: `pe-inspect doctor` says more. Remove it from the file."
         )
     square = stored.reshape(old.shape)
@@ -86,24 +84,22 @@ def _indices(
             made = made.T
         else:
             yield TensorChange(
-                note=f"{checkpoint.stored_key(table.index_key)} was not the index of its window; "
+                note=f"{trunk.stored_key(table.index_key)} was not the index of its window; "
                 "the new one is"
             )
     yield TensorChange(table.index_key, made.reshape(-1) if stored.ndim == 1 else made)
 
 
-def _masks(
-    checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid
-) -> Iterator[TensorChange]:
+def _masks(trunk: Trunk, table: BiasTable, window: Window, new: Grid) -> Iterator[TensorChange]:
     """Swin's mask of shifted windows: as many windows as before, each of the new size."""
     stem = table.key.removesuffix(f"attn.{TABLE}")
     key = f"{stem}attn_mask"
-    if stem == table.key or key not in checkpoint or new == window.grid_size:
+    if stem == table.key or key not in trunk or new == window.grid_size:
         return
-    count = isqrt(checkpoint.shape(key)[0])
-    if count * count != checkpoint.shape(key)[0]:
+    count = isqrt(trunk.shape(key)[0])
+    if count * count != trunk.shape(key)[0]:
         raise UsageError(
-            f"{checkpoint.stored_key(key)} is of {checkpoint.shape(key)[0]} windows, which are no "
+            f"{trunk.stored_key(key)} is of {trunk.shape(key)[0]} windows, which are no "
             "square: the image that it is of is not known. Remove the buffer from the file; "
             "Swin's code makes it anew."
         )
@@ -114,14 +110,14 @@ def _masks(
     )
 
 
-def _norm(
-    checkpoint: Checkpoint, table: BiasTable, window: Window, new: Grid, job: Job
+def _resampled_norm(
+    trunk: Trunk, table: BiasTable, window: Window, new: Grid, job: Job
 ) -> Iterator[TensorChange]:
     """LaPE's norm over the keys has one γ and one β a patch: they lie on the grid."""
     stem = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.")
     for key in (f"{stem}.weight", f"{stem}.bias"):
-        if key in checkpoint:
-            values = checkpoint.tensor(key).astype(np.float32)
+        if key in trunk:
+            values = trunk.tensor(key).astype(np.float32)
             if window.is_sequence:
                 made = bilinear(values.reshape(1, -1, 1), (1, new[0] * new[1]))
             else:
@@ -133,11 +129,11 @@ def _norm(
 
 
 @bakes("distance_bias")
-def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_distances(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Resample the tables of distances by the offsets that they stand for, and their indices."""
-    for place, layer in zip(find_places(checkpoint), job.pe.tables):
+    for place, layer in zip(find_places(trunk), job.pe.tables):
         key, (rows, columns) = table_of(place), layer.grid_size
-        stored = checkpoint.tensor(key).astype(np.float32)
+        stored = trunk.tensor(key).astype(np.float32)
         is_embedding = key.endswith("pos_bias.weight")
         by_head = stored.T if is_embedding else stored
         new = grid_for(job.pe, layer, job.size)
@@ -146,22 +142,20 @@ def bake_distances(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
         made = job.resampler(np.ascontiguousarray(mirrored), _offsets(new))
         quarter = made[new[0] - 1 :, new[1] - 1 :].reshape(new[0] * new[1], -1)
         yield TensorChange(key, quarter if is_embedding else quarter.T)
-        yield from _distance_indices(checkpoint, index_of(key), (rows, columns), new)
+        yield from _distance_indices(trunk, index_of(key), (rows, columns), new)
 
 
-def _distance_indices(
-    checkpoint: Checkpoint, key: str, old: Grid, new: Grid
-) -> Iterator[TensorChange]:
+def _distance_indices(trunk: Trunk, key: str, old: Grid, new: Grid) -> Iterator[TensorChange]:
     """The stored index: of all patches, or of every second one where a block halves the grid."""
-    if key not in checkpoint:
+    if key not in trunk:
         return
-    stored = np.asarray(checkpoint.tensor(key))
+    stored = np.asarray(trunk.tensor(key))
     for step in (1, 2):
         if np.array_equal(stored, _asking(old, step)):
             yield TensorChange(key, _asking(new, step))
             return
     raise UsageError(
-        f"{checkpoint.stored_key(key)} is no index of distances on {old[0]}×{old[1]} patches. "
+        f"{trunk.stored_key(key)} is no index of distances on {old[0]}×{old[1]} patches. "
         "Remove it from the file: the model's code makes it anew."
     )
 

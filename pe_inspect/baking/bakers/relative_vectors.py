@@ -10,10 +10,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float, Int
 from pe_inspect.baking.bakers import Job, TensorChange, bakes
-from pe_inspect.families.reading.names import trunk
-from pe_inspect.kinds.layouts import check_offsets, target_shape
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.layouts import target_shape
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.kinds.relative import check_offsets
 
 __all__ = ["bake_clipped", "bake_tables"]
 
@@ -23,9 +23,9 @@ _SAM_GLOBAL: Final = 4
 
 
 @bakes("decomposed_relative", "lambda_relative")
-def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_tables(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Resample every table of offsets; windows between blocks that see all patches stay."""
-    by_stored = {tensor.key: key for key, tensor in checkpoint.tensors.items()}
+    by_stored = {tensor.key: key for key, tensor in trunk.checkpoint.tensors.items()}
     keys = [by_stored[stored] for stored in job.pe.keys]
     windows = _usual_windows(job.pe)
     if windows:
@@ -38,9 +38,9 @@ def bake_tables(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
             continue
         if not key.endswith("conv_lambda.weight"):
             check_offsets(layer)
-            yield TensorChange(key, _resampled(checkpoint, key, layer, job))
+            yield TensorChange(key, _resampled_axis(trunk, key, layer, job))
         else:
-            yield TensorChange(note=f"{checkpoint.stored_key(key)} is a kernel: it serves any grid")
+            yield TensorChange(note=f"{trunk.stored_key(key)} is a kernel: it serves any grid")
 
 
 def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
@@ -57,10 +57,8 @@ def _usual_windows(pe: PositionEmbedding) -> frozenset[str]:
     return frozenset(block for i, block in enumerate(blocks) if (i + 1) % step)
 
 
-def _resampled(
-    checkpoint: Checkpoint, key: str, layer: LayerPE, job: Job
-) -> Float[np.ndarray, "..."]:
-    stored = checkpoint.tensor(key)
+def _resampled_axis(trunk: Trunk, key: str, layer: LayerPE, job: Job) -> Float[np.ndarray, "..."]:
+    stored = trunk.tensor(key)
     values = stored if stored.dtype == np.float64 else stored.astype(np.float32)
     new = target_shape(job.pe, layer, job.size)
     if values.ndim == 3:
@@ -70,21 +68,21 @@ def _resampled(
 
 
 @bakes("shaw_relative")
-def bake_clipped(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_clipped(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Clipped tables serve any grid; the tables of clipped distances that s-chh stores do not."""
     layer = job.pe.tables[0]
     reach = (len(layer.values) - 2) // 2
     axes = {"x_distances": 1, "y_distances": 0}
-    for key in trunk(checkpoint).values():
+    for key in trunk.names.values():
         axis = axes.get(key.rpartition(".")[2])
         if axis is None:
             continue
-        stored = np.asarray(checkpoint.tensor(key))
+        stored = np.asarray(trunk.tensor(key))
         if np.array_equal(stored, _distances(layer.grid_size, axis, reach)):
             yield TensorChange(key, _distances(job.size, axis, reach))
         else:
             yield TensorChange(
-                note=f"{checkpoint.stored_key(key)} is not s-chh's table of distances and stays "
+                note=f"{trunk.stored_key(key)} is not s-chh's table of distances and stays "
                 "as it is: it fits the old grid only"
             )
     yield TensorChange(note="relative tables are clipped: the same rows serve any grid")

@@ -9,9 +9,8 @@ import numpy as np
 
 from pe_inspect.arrays import Float
 from pe_inspect.baking.bakers import Job, TensorChange, bakes
-from pe_inspect.families.reading.names import trunk
 from pe_inspect.families.reading.rotation import Pairing, first_of_pairs, pairing_of
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["bake_rotary"]
 
@@ -21,12 +20,10 @@ _AXES = re.compile(r"(?P<stem>.*attention\.rotary_embedding\.)(?P<axis>[xy])_(?P
 
 
 @bakes("rotary")
-def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_rotary(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Put the angles on the new grid where the file stores any; else nothing is stored."""
     found = [
-        change
-        for bare, key in trunk(checkpoint).items()
-        for change in _of_tensor(checkpoint, bare, key, job)
+        change for bare, key in trunk.names.items() for change in _of_tensor(trunk, bare, key, job)
     ]
     yield from found
     if not found:
@@ -36,30 +33,30 @@ def bake_rotary(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
         )
 
 
-def _of_tensor(checkpoint: Checkpoint, bare: str, key: str, job: Job) -> Iterator[TensorChange]:
-    size = checkpoint.tensors[key].size
+def _of_tensor(trunk: Trunk, bare: str, key: str, job: Job) -> Iterator[TensorChange]:
+    size = trunk.size(key)
     if (match := _PLACES.fullmatch(bare)) and size == job.pe.tables[0].num_patches:
         axis = np.indices(job.size)[1 if match[1] == "x" else 0]
         yield TensorChange(key, axis.reshape(-1).astype(np.float32))
     elif match := _TURNS.fullmatch(bare):
         angles = _new_angles(job)
-        pairing = _pairing(checkpoint, f"{key[: -len(match['part'])]}cos")
+        pairing = _pairing(trunk, f"{key[: -len(match['part'])]}cos")
         yield TensorChange(key, _turned(doubled(angles, pairing), match["part"]))
     elif match := _AXES.fullmatch(bare):
-        yield TensorChange(key, _of_axis(checkpoint, key, match["axis"], match["part"], job))
+        yield TensorChange(key, _of_axis(trunk, key, match["axis"], match["part"], job))
 
 
 def _of_axis(
-    checkpoint: Checkpoint, key: str, axis: str, part: str, job: Job
+    trunk: Trunk, key: str, axis: str, part: str, job: Job
 ) -> Float[np.ndarray, "1 1 tokens channels"]:
     """s-chh's, whose first rows are those of prefix tokens, and are not turned."""
-    stored = np.asarray(checkpoint.tensor(key), np.float64)
+    stored = np.asarray(trunk.tensor(key), np.float64)
     prefix = stored.shape[-2] - job.pe.tables[0].num_patches
     half = job.pe.tables[0].shape[-1] // 2
     angles = _new_angles(job)
     own = angles[:, :half] if axis == "x" else angles[:, half:]
     cosines = f"{key[: -len(part)]}cos"
-    made = _turned(doubled(own, _pairing(checkpoint, cosines)), part)
+    made = _turned(doubled(own, _pairing(trunk, cosines)), part)
     rows = stored.reshape(stored.shape[-2:])[:prefix]
     return np.concatenate([rows, made]).reshape(*stored.shape[:-2], -1, made.shape[1])
 
@@ -75,8 +72,8 @@ def _turned(angles: Float[np.ndarray, "..."], part: str) -> Float[np.ndarray, ".
     return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles))
 
 
-def _pairing(checkpoint: Checkpoint, key: str) -> Pairing:
-    cosines = np.asarray(checkpoint.tensor(key), np.float64)
+def _pairing(trunk: Trunk, key: str) -> Pairing:
+    cosines = np.asarray(trunk.tensor(key), np.float64)
     return pairing_of(cosines.reshape(cosines.shape[-2:])) or "interleaved"
 
 

@@ -14,12 +14,11 @@ from pe_inspect.arrays import Float
 from pe_inspect.baking.bakers import Job, TensorChange, bakes
 from pe_inspect.baking.renormalised import renormalised
 from pe_inspect.errors import UsageError
-from pe_inspect.families.reading.names import trunk
 from pe_inspect.families.reading.table import StoredTable
 from pe_inspect.families.reading.tables import find_groups
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.layouts import grid_for
 from pe_inspect.kinds.position_embedding import LayerPE
-from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.resampling.methods import methods
 from pe_inspect.resampling.sequence import flattened
 
@@ -32,55 +31,54 @@ _DECODER_OF_HF: Final = re.compile(r"(^|\.)decoder\.decoder_pos_embed$")
 
 
 @bakes("learned_absolute", "sinusoidal_1d", "sinusoidal_2d")
-def bake_vectors(checkpoint: Checkpoint, job: Job) -> Iterator[TensorChange]:
+def bake_vectors(trunk: Trunk, job: Job) -> Iterator[TensorChange]:
     """Resample every table of the embedding; prefix rows, and rows behind, stay as they are."""
-    tables = _tables_of(checkpoint, job)
-    why = _needs_nothing(checkpoint, tables[0])
+    tables = _tables_of(trunk, job)
+    why = _needs_nothing(trunk, tables[0])
     if why:
-        yield TensorChange(note=f"{checkpoint.stored_key(tables[0].key)} stays as it is: {why}")
+        yield TensorChange(note=f"{trunk.stored_key(tables[0].key)} stays as it is: {why}")
         return
     layers = {table.key: layer for table, layer in zip(tables, job.pe.tables)}
     for table in {table.key: table for table in tables}.values():
-        yield TensorChange(table.key, _resampled(checkpoint, table, layers[table.key], job))
-    yield from _other_rows(checkpoint, tables[0], job)
+        yield TensorChange(table.key, _resampled_table(trunk, table, layers[table.key], job))
+    yield from _other_rows(trunk, tables[0], job)
 
 
-def _tables_of(checkpoint: Checkpoint, job: Job) -> tuple[StoredTable, ...]:
+def _tables_of(trunk: Trunk, job: Job) -> tuple[StoredTable, ...]:
     """The tables that the embedding was read from."""
-    for tables in find_groups(checkpoint):
-        keys = {checkpoint.stored_key(key) for table in tables for key in table.keys}
+    for tables in find_groups(trunk):
+        keys = {trunk.stored_key(key) for table in tables for key in table.keys}
         parts = {table.part for table in tables}
         if keys <= set(job.pe.keys) and parts == {layer.part for layer in job.pe.tables}:
             return tables
-    raise UsageError(f"{checkpoint.source}: the table of {job.pe.family} is not stored in it.")
+    raise UsageError(f"{trunk.source}: the table of {job.pe.family} is not stored in it.")
 
 
-def _needs_nothing(checkpoint: Checkpoint, table: StoredTable) -> str:
+def _needs_nothing(trunk: Trunk, table: StoredTable) -> str:
     """Why a model resamples or picks from a table by itself, and expects it as it is."""
-    config = checkpoint.metadata.get("config")
-    model_type = config.get("model_type") if isinstance(config, dict) else None
+    model_type = trunk.config.get("model_type")
     if table.part in ("global", "window"):
         return "Hiera with absolute windows resizes its global table for every image, and tiles \
 the other"
     if table.arrangement in ("axes", "x", "y"):
         return "it has a row for every position of an axis, and the model picks from it, or \
 resizes it, for every image"
-    is_own = checkpoint.stored_key(table.key).endswith(_OWN_TABLES) or _is_qwen(checkpoint)
+    is_own = trunk.stored_key(table.key).endswith(_OWN_TABLES) or _is_qwen(trunk)
     if model_type in _OWN_RULE or is_own:
         return "the model resizes it for every image, and expects the size that it was made with"
     return ""
 
 
-def _is_qwen(checkpoint: Checkpoint) -> bool:
+def _is_qwen(trunk: Trunk) -> bool:
     """Whether it is Qwen3's ViT: by its name, or by the merger behind its blocks."""
-    is_named = _QWEN.match(checkpoint.hints.arch or "") is not None
-    return is_named or "merger.norm.weight" in trunk(checkpoint)
+    is_named = _QWEN.match(trunk.hints.arch or "") is not None
+    return is_named or "merger.norm.weight" in trunk.names
 
 
-def _resampled(
-    checkpoint: Checkpoint, table: StoredTable, layer: LayerPE, job: Job
+def _resampled_table(
+    trunk: Trunk, table: StoredTable, layer: LayerPE, job: Job
 ) -> Float[np.ndarray, "..."]:
-    stored = _numbers(checkpoint, table.key)
+    stored = _numbers(trunk, table.key)
     grid, new = layer.grid_size, grid_for(job.pe, layer, job.size)
     if table.arrangement == "channels first":
         by_place = np.moveaxis(stored[0], 0, -1)
@@ -89,7 +87,7 @@ def _resampled(
         return _in_blocks(stored, grid, new, job)
     rows = table.rows + table.trailing
     stack = stored.reshape(-1, rows, table.embed_dim)
-    made = np.stack([_rows(each, table, layer, new, job) for each in stack])
+    made = np.stack([_resampled_rows(each, table, layer, new, job) for each in stack])
     if len(stored.shape) == 4 and table.arrangement == "rows":
         return made.reshape(1, *new, -1)
     if len(stored.shape) == 3 and stored.shape[0] > 1:
@@ -97,13 +95,13 @@ def _resampled(
     return made.reshape(*stored.shape[:-2], -1, table.embed_dim)
 
 
-def _numbers(checkpoint: Checkpoint, key: str) -> Float[np.ndarray, "..."]:
+def _numbers(trunk: Trunk, key: str) -> Float[np.ndarray, "..."]:
     """The stored values, in float64 where the file has them so, else in float32."""
-    values = checkpoint.tensor(key)
+    values = trunk.tensor(key)
     return values if values.dtype == np.float64 else values.astype(np.float32)
 
 
-def _rows(
+def _resampled_rows(
     values: Float[np.ndarray, "rows channels"],
     table: StoredTable,
     layer: LayerPE,
@@ -144,24 +142,24 @@ def _in_blocks(
     return blocks.reshape(1, count * count, rows * columns, -1)
 
 
-def _other_rows(checkpoint: Checkpoint, table: StoredTable, job: Job) -> Iterator[TensorChange]:
+def _other_rows(trunk: Trunk, table: StoredTable, job: Job) -> Iterator[TensorChange]:
     """What else has a row a token: a decoder's table (MAE), and the numbers 0, 1, … (CLIP)."""
     layer = job.pe.tables[0]
     new = grid_for(job.pe, layer, job.size)
     count = new[0] * new[1] + table.rows - layer.num_patches
-    for key in checkpoint:
-        shape = checkpoint.shape(key)
+    for key in trunk:
+        shape = trunk.shape(key)
         if key.endswith("position_ids") and shape[-1:] == (table.rows,):
             yield TensorChange(key, np.broadcast_to(np.arange(count), (*shape[:-1], count)))
         if key.endswith("decoder_pos_embed") and shape[-2:-1] == (table.rows,):
             other = StoredTable(key, shape, table.rows, shape[-1])
-            yield from _decoder_s(checkpoint, other, job)
+            yield from _decoder_s(trunk, other, job)
 
 
-def _decoder_s(checkpoint: Checkpoint, table: StoredTable, job: Job) -> Iterator[TensorChange]:
+def _decoder_s(trunk: Trunk, table: StoredTable, job: Job) -> Iterator[TensorChange]:
     """The table of MAE's decoder; the rule of transformers' is not that of its encoder."""
     is_native = job.resampler == methods["native"].choose(job.pe)
-    if is_native and _DECODER_OF_HF.search(checkpoint.stored_key(table.key)):
+    if is_native and _DECODER_OF_HF.search(trunk.stored_key(table.key)):
         job = replace(job, resampler=flattened)
-        yield TensorChange(note=f"{checkpoint.stored_key(table.key)}: resampled by mae-decoder")
-    yield TensorChange(table.key, _resampled(checkpoint, table, job.pe.tables[0], job))
+        yield TensorChange(note=f"{trunk.stored_key(table.key)}: resampled by mae-decoder")
+    yield TensorChange(table.key, _resampled_table(trunk, table, job.pe.tables[0], job))

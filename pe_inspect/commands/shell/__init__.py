@@ -1,1 +1,37 @@
-"""The program around the commands: options, terminal, and the runner of questions."""
+"""The program around the commands, which are discovered: the name of a file is its command's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pe_inspect.registry import Registry
+
+__all__ = ["ANSWERS", "LOOK", "MAKE", "QUESTIONS", "Command", "command", "commands"]
+
+LOOK: Final = "Look"
+QUESTIONS: Final = "Ask"
+ANSWERS: Final = "Report"
+MAKE: Final = "Train"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function of the command line, and the panel of `--help` in which it is listed."""
+
+    function: Callable[..., Any]
+    panel: str
+
+
+commands: Registry[Command] = Registry("command", "pe_inspect.commands", helpers=("shell",))
+
+
+def command(name: str, panel: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that enters a function as `pe-inspect NAME`."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        commands.register(name)(Command(function, panel))
+        return function
+
+    return enter

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pe_inspect._version import __version__
-
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import PositionEmbedding
 
@@ -31,7 +29,9 @@ LIBRARIES: Final = ("numpy", "matplotlib", "timm", "torch")
 def as_json(pe: PositionEmbedding) -> dict[str, Any]:
     """Return one entry of `embeddings`, as `info --json` and every question print it."""
     has_width = pe.tables and pe.num_heads is None
-    is_shared = pe.kind == "phases" and pe.num_heads == 1  # one rotation, which all heads make
+    is_shared = (
+        pe.scheme_kind.holds_angles and pe.num_heads == 1
+    )  # one rotation, which all heads make
     return {
         "family": pe.family,
         "kind": pe.kind,
@@ -39,7 +39,7 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "stored": pe.stored,
         "keys": list(pe.keys),
         "layers": list(pe.layer_names),
-        "grid_size": list(pe.grid_size) if pe.tables else None,
+        "grid_size": list(pe.grid_size) if pe.tables and pe.grid_size else None,
         "num_prefix_tokens": pe.num_prefix_tokens,
         "num_prefix_rows": pe.num_prefix_rows if pe.tables else 0,
         "embed_dim": pe.embed_dim if has_width else None,
@@ -50,6 +50,8 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on; nothing is imported for it."""
+    from pe_inspect._version import __version__
+
     found = {"pe_inspect": __version__, "python": platform.python_version()}
     return {**found, **{name: _version(name) for name in LIBRARIES}}
 

@@ -13,7 +13,12 @@ from pe_inspect.commands.shell.locate import checkpoint_name
 from pe_inspect.commands.shell.options import Opening, Output, Source, Terminal
 from pe_inspect.commands.shell.page_content import Wanted, check_wanted, now, page_of
 from pe_inspect.commands.shell.progress import counted
-from pe_inspect.commands.shell.question_runner import Subject, open_subject, output_folder
+from pe_inspect.commands.shell.question_runner import (
+    OpenedCheckpoint,
+    described,
+    open_subject,
+    output_folder,
+)
 from pe_inspect.commands.shell.snapshots import checkpoints_in
 from pe_inspect.commands.shell.terminal import complain, write_json, write_line
 from pe_inspect.errors import OutputError, PEInspectError
@@ -83,7 +88,6 @@ def _add(
     target: OutputFolder,
     terminal: Terminal,
 ) -> None:
-    from pe_inspect.commands.report import described
     from pe_inspect.page.gallery import Refusal
 
     silent = Terminal(json=terminal.json, quiet=True, debug=terminal.debug)
@@ -105,7 +109,7 @@ def _add(
 
 
 def _exhibits(
-    subject: Subject, name: str, wanted: Wanted, target: OutputFolder
+    subject: OpenedCheckpoint, name: str, wanted: Wanted, target: OutputFolder
 ) -> Sequence[Exhibit]:
     from pe_inspect.page.gallery import exhibits_of
 
@@ -124,7 +128,7 @@ def _thumbnails(tables: Sequence[PositionEmbedding], wanted: Wanted) -> Iterator
         yield thumbnail(result, f"Maps of {pe.headline}")
 
 
-def _measured(subject: Subject) -> list[Fact]:
+def _measured(subject: OpenedCheckpoint) -> list[Fact]:
     """Return what the trainer wrote down beside the checkpoint."""
     from pe_inspect.page.content import Fact
 

@@ -11,8 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import UnreadableCheckpoint, UsageError
-from pe_inspect.files import refused_as
+from pe_inspect.errors import UnreadableCheckpoint, UsageError, refused_as
 
 __all__ = ["Located", "checkpoint_name", "is_checkpoint_folder", "locate", "newest"]
 
@@ -155,7 +154,7 @@ def _standing(path: Path) -> str:
     """Return a warning where these are the weights of a run that is not over."""
     if not (path if path.is_dir() else path.parent).joinpath("config.json").is_file():
         return ""  # and nothing is imported for it
-    from pe_inspect.training.run_status import unfinished
+    from pe_inspect.run_status import unfinished
 
     status = unfinished(path)
     again = "`pe-inspect train RECIPE --resume` goes on with it"
@@ -169,8 +168,8 @@ def _is_recipe(given: str) -> bool:
 
 
 def _of_recipe(name: str) -> Located | str:
+    from pe_inspect.run_status import WEIGHTS
     from pe_inspect.training import checkpoint_folder
-    from pe_inspect.training.run_status import WEIGHTS
 
     folder = checkpoint_folder(name)
     if (folder / WEIGHTS).is_file():

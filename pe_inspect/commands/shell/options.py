@@ -13,6 +13,7 @@ import typer
 
 from pe_inspect.commands.shell.parsing import epsilon, layers, pair, place, whole
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 FORMATS: Final = ("png", "svg", "pdf")
-JOINS: Final = ("input", "share", "unshare", "lape", "pvg", "mpvg", "layer", "none")
 
 _CHECKPOINT = "Which checkpoint"
 _SAYS = "What the file does not say"

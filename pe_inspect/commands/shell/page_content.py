@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pe_inspect.commands.shell.describe import command_line
 from pe_inspect.commands.shell.options import Opening, Reading, Resize, Selection, Source, Terminal
-from pe_inspect.commands.shell.question_runner import Subject
+from pe_inspect.commands.shell.question_runner import OpenedCheckpoint
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import PEInspectError, UsageError
 
@@ -85,7 +85,7 @@ def _refusals(
     return [str(error) for error in found]
 
 
-def page_of(subjects: Sequence[Subject], wanted: Wanted, *, quiet: bool) -> Report:
+def page_of(subjects: Sequence[OpenedCheckpoint], wanted: Wanted, *, quiet: bool) -> Report:
     """Return the page of one or several checkpoints, with their health and their history."""
     from pe_inspect.page import report as ask
 
@@ -101,21 +101,23 @@ def page_of(subjects: Sequence[Subject], wanted: Wanted, *, quiet: bool) -> Repo
     )
 
 
-def _items(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[Any]:
+def _items(subject: OpenedCheckpoint, wanted: Wanted, *, quiet: bool) -> Iterator[Any]:
     """Yield each embedding with what the file and the run have to say of it."""
     yield from subject.tables
     yield from _diagnoses(subject)
     yield from _history(subject, wanted, quiet=quiet)
 
 
-def _diagnoses(subject: Subject) -> Iterator[Diagnosis]:
+def _diagnoses(subject: OpenedCheckpoint) -> Iterator[Diagnosis]:
     """Yield what the doctor finds in each embedding, and in the file that holds them."""
     from pe_inspect.diagnosis.doctor import doctor_by_table
 
     return doctor_by_table(subject.checkpoint, subject.tables)
 
 
-def _history(subject: Subject, wanted: Wanted, *, quiet: bool) -> Iterator[EvolutionResult]:
+def _history(
+    subject: OpenedCheckpoint, wanted: Wanted, *, quiet: bool
+) -> Iterator[EvolutionResult]:
     """Yield the evolution of the first embedding, where the checkpoint lies in a run's folder."""
     from pe_inspect.analysis.evolution import evolution
     from pe_inspect.commands.evolution import opened

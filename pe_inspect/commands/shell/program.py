@@ -8,16 +8,16 @@ import platform
 import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
-from inspect import Parameter, signature
-from typing import Annotated, Any, Final, get_args
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pe_inspect._version import __version__
-from pe_inspect.commands.shell.command_registry import (
+from pe_inspect.commands.shell import (
     ANSWERS,
     LOOK,
     MAKE,
@@ -25,15 +25,13 @@ from pe_inspect.commands.shell.command_registry import (
     commands,
 )
 from pe_inspect.commands.shell.describe import as_typed
-from pe_inspect.commands.shell.signature import expand
 from pe_inspect.commands.shell.terminal import (
     complain,
     leave_closed_pipe,
     tolerate_any_encoding,
     write_line,
 )
-from pe_inspect.errors import PEInspectError, UsageError
-from pe_inspect.files import refusal
+from pe_inspect.errors import PEInspectError, UsageError, refusal
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -108,7 +106,15 @@ class Program(_PlainHelp, TyperGroup):
         options["prog_name"] = "pe-inspect"  # whichever of the three doors was used
 
         def run() -> Any:
-            return super(Program, self).main(words or ["--help"], standalone_mode=False, **options)
+            try:
+                return super(Program, self).main(
+                    words or ["--help"], standalone_mode=False, **options
+                )
+            except ModuleNotFoundError:
+                from pe_inspect.extras import needed
+
+                with needed():
+                    raise
 
         code = guarded(run, words)
         if standalone:
@@ -152,6 +158,50 @@ def program(names: Collection[str] = ()) -> Any:
     return whole
 
 
+def expand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` with each dataclass parameter replaced by that dataclass's fields.
+
+    A group of options is thereby defined once, as a dataclass of `Annotated[type, typer.Option()]`
+    fields, and a command asks for it by naming it in its signature.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    defaults = {name: p.default for name, p in signature(function).parameters.items()}
+    parameters = [plain for name in defaults for plain in _flat(name, hints[name], defaults[name])]
+
+    @wraps(function)
+    def call(**given: Any) -> Any:
+        built = {name: _take(group, given) for name, group in groups.items()}
+        return function(**built, **given)
+
+    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    return call
+
+
+def _flat(name: str, hint: Any, default: Any) -> Iterator[Parameter]:
+    """Yield the plain parameters of one parameter: itself, or a group's, groups within included."""
+    if not is_dataclass(hint):
+        kind = Parameter.KEYWORD_ONLY
+        yield Parameter(name, kind, default=default, annotation=hint)
+        return
+    inner = get_type_hints(hint, include_extras=True)
+    for field in fields(hint):
+        yield from _flat(field.name, inner[field.name], field.default)
+
+
+def _take(group: Any, given: dict[str, Any]) -> Any:
+    """Build a group from the plain values that are its own."""
+    inner = get_type_hints(group)
+    values = {
+        field.name: _take(inner[field.name], given)
+        if is_dataclass(inner[field.name])
+        else given.pop(field.name)
+        for field in fields(group)
+    }
+    return group(**values)
+
+
 def _is_text(parameter: Parameter) -> bool:
     return get_args(parameter.annotation)[:1] in ((str,), (str | None,))
 
@@ -178,6 +228,8 @@ def _process(
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from pe_inspect._version import __version__
+
         write_line(f"pe-inspect {__version__}")
         raise typer.Exit
 
@@ -259,6 +311,8 @@ def _unknown_option(error: Any, context: Any) -> str | None:
 
 
 def _bug_report(error: Exception, words: Sequence[str]) -> str:
+    from pe_inspect._version import __version__
+
     what = "".join(traceback.format_exception_only(error)).strip()
     return (
         f"Error: pe-inspect met a bug: {what}\n"

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pe_inspect.commands.shell.locate import EXTRACTION, SUFFIXES, is_checkpoint_folder
-from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.files import refused_as
+from pe_inspect.errors import UnreadableCheckpoint, refused_as
 
 __all__ = [
     "Snapshots",

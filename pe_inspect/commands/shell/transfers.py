@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pe_inspect.commands.shell.terminal import complain, move_line, on_a_terminal
 
 if TYPE_CHECKING:
-    from pe_inspect.loading import Transfer
+    from pe_inspect.loading.transfer import Transfer
 
 __all__ = ["transfers"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pe_inspect.diagnosis.checks import on_file
-from pe_inspect.diagnosis.held_tables import vector_tables
+from pe_inspect.diagnosis.held_tables import trunk_of, vector_tables
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.sincos import Variant, two_dimensional
 from pe_inspect.families.reading.tables import StoredTable
@@ -28,11 +28,11 @@ def transposed(checkpoint: Checkpoint) -> Iterator[Finding]:
 def _variants(checkpoint: Checkpoint, table: StoredTable) -> tuple[Variant, Variant] | None:
     """Return the layout of a table, and that of its transpose; `None` where it has none."""
     try:
-        where = table.layout(checkpoint)
+        where = table.layout(trunk_of(checkpoint))
     except AmbiguousCheckpoint:
         return None
     height, width = where.grid_size
-    patches = table.read(checkpoint)[where.num_prefix_rows :]
+    patches = table.read(trunk_of(checkpoint))[where.num_prefix_rows :]
     variant = two_dimensional(patches, where.grid_size)
     if variant is None:
         return None

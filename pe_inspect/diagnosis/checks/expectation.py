@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from pe_inspect.diagnosis.case import Case
 from pe_inspect.diagnosis.checks import on_case
-from pe_inspect.diagnosis.mismatch import Wanted, mismatch, px
-from pe_inspect.diagnosis.readings import Reading, Readings
+from pe_inspect.diagnosis.held_tables import trunk_of
+from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch, px
+from pe_inspect.diagnosis.readings import Readings, RowDivision
 from pe_inspect.errors import UsageError
-from pe_inspect.families.reading.bias import CLS_ROWS
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -38,7 +38,7 @@ def expected_rows(
     if not _counted(checkpoint, tables, "--expect"):
         return
     if all(found.rows != rows for found in tables):
-        yield mismatch(checkpoint, tables[0], Wanted(rows, f"your model (--expect {rows})"))
+        yield mismatch(checkpoint, tables[0], ExpectedTable(rows, f"your model (--expect {rows})"))
 
 
 def expected_resolution(
@@ -53,7 +53,7 @@ def expected_resolution(
     first = tables[0]
     if first.is_window:  # Swin's windows do not grow with the image
         return
-    patch = patch_size(checkpoint)
+    patch = trunk_of(checkpoint).patch_size
     if patch is None:
         raise UsageError(
             f"--expect-res {px(pixels)}: {checkpoint.source} does not tell its patch size. Pass "
@@ -67,15 +67,17 @@ def expected_resolution(
         yield mismatch(checkpoint, first, _at(first, grid, have, pixels))
 
 
-def _at(first: Readings, grid: tuple[int, int], have: Reading, pixels: tuple[int, int]) -> Wanted:
+def _at(
+    first: Readings, grid: tuple[int, int], have: RowDivision, pixels: tuple[int, int]
+) -> ExpectedTable:
     prefix = have.num_prefix_rows
     rows = (
         (2 * grid[0] - 1) * (2 * grid[1] - 1) + CLS_ROWS * prefix
         if first.is_bias
         else prefix + grid[0] * grid[1] + have.num_suffix_rows
     )
-    reading = Reading(grid, prefix, "said", have.num_suffix_rows)
-    return Wanted(
+    reading = RowDivision(grid, prefix, "said", have.num_suffix_rows)
+    return ExpectedTable(
         rows,
         f"your model at {px(pixels)} px (--expect-res {px(pixels)})",
         reading,

@@ -57,7 +57,7 @@ def _without_order(
         f"neighbours in {noun(pe)} are no more alike than any two places: Moran's I "
         f"{correlation:.3f}, p = {p_value:.2g} if the rows were in random order"
     )
-    if excess > NOISE_EDGE and pe.kind == "vectors":
+    if excess > NOISE_EDGE and pe.scheme_kind.has_token_rows:
         return _scrambled(pe, seen, evidence)
     return Finding(
         "untrained",
@@ -94,7 +94,7 @@ def _fits_another_grid(pe: PositionEmbedding) -> bool:
 @on_embedding("grid-order", codes=("axis-order", "other-grid"))
 def grid_order(pe: PositionEmbedding) -> Iterator[Finding]:
     """Learned tables that are clearly smoother on another grid than on the one that was taken."""
-    if not is_learned(pe) or pe.kind != "vectors":
+    if not is_learned(pe) or not pe.scheme_kind.has_token_rows:
         return
     field = next(fields(pe))
     positions = Positions(field.rows)

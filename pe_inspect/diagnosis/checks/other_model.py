@@ -10,7 +10,7 @@ import numpy as np
 
 from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
-from pe_inspect.diagnosis.mismatch import Wanted, mismatch
+from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.readings import Readings, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
@@ -119,8 +119,8 @@ def _norms(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     for pe, other in pair.embeddings():
         has, wants = ({norm.name for norm in each.norms} for each in (pe, other))
         missing, extra = sorted(wants - has), sorted(has - wants)
-        if missing or extra:
-            yield _unlike_norms(pair, pe, missing, extra), pair.of_modules({*missing, *extra})
+        if names := pair.of_modules({*missing, *extra}):
+            yield _unlike_norms(pair, pe, missing, extra), names
 
 
 def _unlike_norms(
@@ -145,7 +145,7 @@ def _rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     """Explain tables of rows, whose numbers are other ones: by their grids and prefix rows."""
     for mine, other in _paired(pair):
         if mine.rows != other.rows:
-            wanted = Wanted(other.rows, pair.there.source, other.taken)
+            wanted = ExpectedTable(other.rows, pair.there.source, other.taken)
             finding = mismatch(pair.here, mine, wanted)
             if pair.is_unlike("bias" if mine.is_bias else "vectors"):
                 finding = replace(finding, mend=_NO_RESAMPLING)
@@ -226,7 +226,7 @@ def _turned(
     here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
 ) -> Iterator[Finding]:
     """Find a table that is the other one with rows and columns exchanged."""
-    if pe.kind != "vectors" or pe.embed_dim != other.embed_dim:
+    if not pe.scheme_kind.has_token_rows or pe.embed_dim != other.embed_dim:
         return
     a, b = (each.tables[0].patches.reshape(*each.grid_size, -1) for each in (pe, other))
     if a.shape != b.transpose(1, 0, 2).shape or _apart(a, b.transpose(1, 0, 2)) > SAME:

@@ -55,7 +55,7 @@ def resampled(pe: PositionEmbedding) -> Iterator[Finding]:
     if not found:
         return
     field, smaller = found[0]
-    what = "grid" if pe.kind == "vectors" else "table of offsets"
+    what = "table of offsets" if pe.scheme_kind.is_by_offset else "grid"
     sizes = [f"{rows}×{columns}" for rows, columns in (field.grid_size, smaller.grid_size)]
     yield Finding(
         "resampled",

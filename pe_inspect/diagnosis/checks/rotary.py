@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect.diagnosis.checks import on_file
+from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.families.reading.arch import looks_like_dinov3
-from pe_inspect.families.reading.names import trunk
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -75,7 +75,8 @@ def _rotation_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensors_show(checkpoint: Checkpoint) -> _Shown | None:
-    names = trunk(checkpoint)
+    trunk = trunk_of(checkpoint)
+    names = trunk.names
     if "rope_embed.periods" in names:
         return _Shown("dinov3", True, "rope_embed.periods")
     mixed = next((name for name in _MIXED if name in names), None)
@@ -83,7 +84,7 @@ def _tensors_show(checkpoint: Checkpoint) -> _Shown | None:
         return _Shown("mixed", False, mixed)
     if _SINES in names:
         return _Shown("axial", _pairs_halves(checkpoint, names[_SINES]), _SINES)
-    if looks_like_dinov3(names):
+    if looks_like_dinov3(trunk):
         return _Shown("dinov3", True, "registers, layer scale and no table, as only DINOv3 has")
     return None
 
@@ -132,7 +133,7 @@ def _without_frequencies(checkpoint: Checkpoint) -> Finding:
 @on_file("rotary-temperature", codes=("rotary-convention",))
 def rotary_temperature(checkpoint: Checkpoint) -> Iterator[Finding]:
     """DINOv3's stored periods against the base that the config says."""
-    key, said = trunk(checkpoint).get("rope_embed.periods"), checkpoint.hints.rope_theta
+    key, said = trunk_of(checkpoint).names.get("rope_embed.periods"), checkpoint.hints.rope_theta
     if key is None or said is None:
         return
     periods = np.asarray(checkpoint.tensor(key), dtype=np.float64).ravel()

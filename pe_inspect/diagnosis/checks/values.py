@@ -106,7 +106,7 @@ def _variation(rows: Float32[np.ndarray, "places channels"]) -> float:
 @on_embedding("duplicate-rows")
 def duplicate_rows(pe: PositionEmbedding) -> Iterator[Finding]:
     """Different patches with exactly the same vector."""
-    if pe.kind != "vectors":
+    if not pe.scheme_kind.has_token_rows:
         return
     for field in fields(pe):
         if _variation(field.rows) < LEAST_VARIATION:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,9 +15,8 @@ import numpy as np
 
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.names import depth, trunk
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.reading.tensors import NamedTensors
+from pe_inspect.loading.checkpoint import Hints
 
 __all__ = [
     "build",
@@ -45,29 +43,30 @@ _ROPE_VIT: Final = re.compile(
     r"rope_(?P<sort>axial|axial_ape|mixed|mixed_ape)_deit_(?P<size>small|base|large)_patch16_LS"
 )
 _DINOV3_TOKENS: Final = ("reg_token", "embeddings.register_tokens", "storage_tokens")
+_CLS: Final = ("cls_token", "embeddings.cls_token")
+_LAYER_SCALE: Final = re.compile(r".*(?:gamma_1|layer_scale1\.lambda1|ls1\.gamma)$")
 _ROUNDING: Final = 1e-3  # radians, of a mean of angles from float32 sines
 _TABLES: Final = ("pos_embed", "embeddings.position_embeddings")
 
 
-def looks_like_dinov3(names: Iterable[str]) -> bool:
-    """Whether bare names are those of a DINOv3: CLS and registers, layer scale, and no table."""
-    known = set(names)
-    scaled = any(re.search(r"gamma_1$|layer_scale1\.lambda1$|ls1\.gamma$", name) for name in known)
-    has_cls = bool(known & {"cls_token", "embeddings.cls_token"})
-    has_registers, has_table = known & set(_DINOV3_TOKENS), known & set(_TABLES)
-    return scaled and has_cls and bool(has_registers) and not has_table
+def looks_like_dinov3(trunk: NamedTensors) -> bool:
+    """Whether names are those of a DINOv3: CLS and registers, layer scale, and no table."""
+    has_cls, has_registers, has_table = (
+        any(name in trunk.names for name in names) for names in (_CLS, _DINOV3_TOKENS, _TABLES)
+    )
+    return has_cls and has_registers and not has_table and trunk.begins(_LAYER_SCALE)
 
 
-def norm_eps(checkpoint: Checkpoint) -> float | None:
+def norm_eps(trunk: NamedTensors) -> float | None:
     """Return the eps of norm1 in the named architecture; `None` where it has no such norm."""
-    model = built(checkpoint)
+    model = built(trunk)
     for name, module in model.named_modules():
         if re.search(r"(?:^|\.)(?:norm1|in_norm|norm)$", name) and hasattr(module, "eps"):
             return float(module.eps)
     return None
 
 
-def rotary_model(checkpoint: Checkpoint) -> Any | None:
+def rotary_model(trunk: NamedTensors) -> Any | None:
     """Return timm's model of the named architecture, or the part of it that rotates q and k.
 
     `None` where nothing does.
@@ -76,18 +75,18 @@ def rotary_model(checkpoint: Checkpoint) -> Any | None:
         UsageError: timm has no such architecture.
         AmbiguousCheckpoint: it has, and the file is of another one.
     """
-    arch = checkpoint.hints.arch
+    arch = trunk.hints.arch
     if arch is None:
         return None
-    is_rotary = _ROTARY_NAMES.search(arch) or "rope_type" in _model_args(checkpoint)
-    if not (is_flag(checkpoint, "arch") or is_rotary):
+    is_rotary = _ROTARY_NAMES.search(arch) or "rope_type" in _model_args(trunk)
+    if not (trunk.hints.is_flag("arch") or is_rotary):
         return None
-    if not (is_flag(checkpoint, "arch") or is_timm_s(timm_name(checkpoint))):
+    if not (trunk.hints.is_flag("arch") or is_timm_s(timm_name(trunk.hints))):
         return None  # a name that another library gives
-    modules = built(checkpoint).modules()
+    modules = built(trunk).modules()
     model = next((module for module in modules if _turns(module)), None)
     if model is not None:
-        _check_fit(checkpoint, model)
+        _check_fit(trunk, model)
     return model
 
 
@@ -131,14 +130,14 @@ def _gemma_table(
     return sines, cosines
 
 
-def grid_of_model(checkpoint: Checkpoint, model: Any) -> tuple[int, int]:
+def grid_of_model(trunk: NamedTensors, model: Any) -> tuple[int, int]:
     """Return the grid that timm's model is built for."""
     patches = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
     if (grid := getattr(patches, "grid_size", None)) is not None:
         return int(grid[0]), int(grid[1])
     size = getattr(patches, "patch_size", None) or getattr(model, "patch_size", None)
     patch = size if isinstance(size, tuple) else (size, size)
-    _, height, width = built(checkpoint).pretrained_cfg["input_size"]
+    _, height, width = built(trunk).pretrained_cfg["input_size"]
     return height // patch[0], width // patch[1]
 
 
@@ -159,13 +158,13 @@ def unwrapped(
     return steady.reshape(angles.shape).astype(np.float32)
 
 
-def timm_name(checkpoint: Checkpoint) -> str:
+def timm_name(hints: Hints) -> str:
     """Return the name that `--arch` gives, or a config.json.
 
     Raises:
         UsageError: it is of another library.
     """
-    arch = checkpoint.hints.arch or ""
+    arch = hints.arch or ""
     if ":" in arch and not arch.startswith("timm:"):
         raise UsageError(f"--arch {arch} is not understood: it takes timm:NAME.")
     return _ROPE_VIT.sub(_as_timm_calls_it, arch.removeprefix("timm:"))
@@ -183,18 +182,17 @@ def is_timm_s(name: str) -> bool:
     return bool(timm.is_model(name))
 
 
-def _model_args(checkpoint: Checkpoint) -> dict[str, Any]:
+def _model_args(trunk: NamedTensors) -> dict[str, Any]:
     """Return the arguments that timm wrote into a config.json for the architecture named there."""
-    config = checkpoint.metadata.get("config")
-    if not isinstance(config, dict) or config.get("architecture") != timm_name(checkpoint):
+    if "architecture" not in trunk.config or trunk.config["architecture"] != timm_name(trunk.hints):
         return {}
-    saved = config.get("model_args")
+    saved = trunk.config.get("model_args")
     return saved if isinstance(saved, dict) else {}
 
 
-def built(checkpoint: Checkpoint) -> Any:
+def built(trunk: NamedTensors) -> Any:
     """Build the named architecture as its config.json says that it was changed."""
-    name, arguments = timm_name(checkpoint), _model_args(checkpoint)
+    name, arguments = timm_name(trunk.hints), _model_args(trunk)
     if not arguments:
         return build(name)
     try:
@@ -202,7 +200,7 @@ def built(checkpoint: Checkpoint) -> Any:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         said = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise AmbiguousCheckpoint(
-            f"config.json of {checkpoint.source} has model_args that timm does not build {name} "
+            f"config.json of {trunk.source} has model_args that timm does not build {name} "
             f"with: {said} ({error}). Mend them, or give the weight file without the config."
         ) from error
 
@@ -233,17 +231,17 @@ def _changed(name: str, arguments: str) -> Any:
         return timm.create_model(name, pretrained=False, **json.loads(arguments))
 
 
-def _check_fit(checkpoint: Checkpoint, model: Any) -> None:
-    arch, blocks = checkpoint.hints.arch, depth(checkpoint)
+def _check_fit(trunk: NamedTensors, model: Any) -> None:
+    arch, blocks = trunk.hints.arch, trunk.depth
     if blocks and blocks != len(model.blocks):
         raise AmbiguousCheckpoint(
-            f"--arch {arch} has {len(model.blocks)} blocks, {checkpoint.source} has {blocks}. "
+            f"--arch {arch} has {len(model.blocks)} blocks, {trunk.source} has {blocks}. "
             "Name the architecture that the file is of."
         )
-    key = trunk(checkpoint).get("blocks.0.norm1.weight")
-    width = checkpoint.shape(key)[0] if key else model.embed_dim
+    key = trunk.names.get("blocks.0.norm1.weight")
+    width = trunk.shape(key)[0] if key else model.embed_dim
     if width != model.embed_dim:
         raise AmbiguousCheckpoint(
-            f"--arch {arch} has embed_dim {model.embed_dim}, {checkpoint.source} has {width}. "
+            f"--arch {arch} has embed_dim {model.embed_dim}, {trunk.source} has {width}. "
             "Name the architecture that the file is of."
         )

@@ -8,16 +8,14 @@ arXiv:2104.01136 (LeViT), section 4.2, whose tables know distances only.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 
 from pe_inspect.arrays import Int
+from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import factor_pairs
 
-__all__ = ["CLS_ROWS", "cls_tokens", "distance_index", "offset_index", "windows_of"]
-
-CLS_ROWS: Final = 3  # BEiT's last: CLS asks a patch, a patch asks CLS, CLS asks itself
+__all__ = ["cls_tokens", "distance_index", "offset_index", "windows_of"]
 
 
 @lru_cache(maxsize=8)

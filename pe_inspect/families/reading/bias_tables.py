@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.families.reading.bias import CLS_ROWS
-from pe_inspect.families.reading.names import block_names, block_of, in_order, trunk
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.tensors import answered_once
+from pe_inspect.families.trunk import Trunk
 
-__all__ = ["TABLE", "BiasTable", "find_bias_tables"]
+__all__ = ["CLS_ROWS", "TABLE", "BiasTable", "find_bias_tables"]
+
+CLS_ROWS: Final = 3  # BEiT's last: CLS asks a patch, a patch asks CLS, CLS asks itself
 
 TABLE: Final = "relative_position_bias_table"
 
@@ -62,46 +64,46 @@ class BiasTable:
         """Whether it is a pyramid's, whose stages may differ in window."""
         return not self.layer.startswith("blocks.")
 
-    def read(self, checkpoint: Checkpoint) -> Float32[np.ndarray, "heads offsets"]:
+    def read(self, trunk: Trunk) -> Float32[np.ndarray, "heads offsets"]:
         """Read the table, one row a head, offsets being query − key.
 
         The tables of three axes count key − query, and so are read backwards.
         """
-        values = read_float32(checkpoint, self.key)
+        values = trunk.float32(self.key)
         return values.T if self.window is None else values[:, ::-1, ::-1].reshape(self.heads, -1)
 
 
-def find_bias_tables(checkpoint: Checkpoint) -> tuple[BiasTable, ...]:
+@answered_once
+def find_bias_tables(trunk: Trunk) -> tuple[BiasTable, ...]:
     """Return the tables of offsets in block order; one that all blocks share, once a block."""
-    names = trunk(checkpoint)
-    own, shared = _embedded(checkpoint), []
-    for bare, key in names.items():
-        if not bare.endswith(TABLE):
-            continue
-        found, shape = block_of(bare), checkpoint.shape(key)
-        match = _IN_BLOCK.fullmatch(found[1]) if found else None
-        if found and match and (table := _table(found[0], key, shape)):
-            part = match["part"] or match["inner"] or match["outer"] or ""
-            own.append(BiasTable(*table, part=part, window=_window(shape)))
-        elif _SHARED.fullmatch(bare) and _table("", key, shape):
-            shared.append(key)
+    own = [*_embedded(trunk), *_in_blocks(trunk)]
+    keys = (each.key for each in trunk.matching(_SHARED))
+    shared = [key for key in keys if _table("", key, trunk.shape(key))]
     if own or not shared:
         return tuple(sorted(own, key=lambda table: (in_order(table.layer), _rank(table.part))))
-    rows, heads = checkpoint.shape(shared[0])
-    return tuple(BiasTable(layer, shared[0], rows, heads) for layer in block_names(checkpoint))
+    rows, heads = trunk.shape(shared[0])
+    return tuple(BiasTable(layer, shared[0], rows, heads) for layer in trunk.blocks)
 
 
-def _embedded(checkpoint: Checkpoint) -> list[BiasTable]:
+def _in_blocks(trunk: Trunk) -> Iterator[BiasTable]:
+    """Yield the tables that are a block's own."""
+    for each in trunk.matching_in_blocks(_IN_BLOCK):
+        shape, match = trunk.shape(each.key), each.groups
+        if table := _table(each.layer, each.key, shape):
+            part = match["part"] or match["inner"] or match["outer"] or ""
+            yield BiasTable(*table, part=part, window=_window(shape))
+
+
+def _embedded(trunk: Trunk) -> list[BiasTable]:
     """Return the tables of lucidrains' MaxViT, whose layers are numbered.
 
     An even number of rows is its variant with register tokens, whose last row is theirs.
     """
     found = []
-    for bare, key in trunk(checkpoint).items():
-        block, shape = block_of(bare), checkpoint.shape(key)
-        match = _EMBEDDING.fullmatch(block[1]) if block else None
-        if block and match and len(shape) == 2 and shape[0] % 2 and shape[1]:
-            found.append(BiasTable(block[0], key, *shape, part=_EMBEDDED_PARTS[match[1]]))
+    for each in trunk.matching_in_blocks(_EMBEDDING):
+        shape, part = trunk.shape(each.key), _EMBEDDED_PARTS[each.groups[1]]
+        if len(shape) == 2 and shape[0] % 2 and shape[1]:
+            found.append(BiasTable(each.layer, each.key, *shape, part=part))
     return found
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.embedding import Place
 from pe_inspect.families.reading.grid import image_grid, x
-from pe_inspect.families.reading.hints import origin
 from pe_inspect.families.reading.named_model import module_at
 from pe_inspect.families.reading.names import in_order
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.offset_network import trained_window
-from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "evaluation_of"]
 
@@ -47,27 +45,27 @@ class _Known:
     who: str
 
 
-def evaluation_of(checkpoint: Checkpoint, place: Place, is_swin: bool) -> Evaluation:
+def evaluation_of(trunk: Trunk, place: Place, is_swin: bool) -> Evaluation:
     """Return the window of one network: as said, as persisted, as the architecture has it.
 
     Args:
-        checkpoint: whose hints and buffers are asked.
+        trunk: whose hints and buffers are asked.
         place: where the network lies.
         is_swin: whether offsets are divided by the window of pre-training, as in Swin v2.
 
     Raises:
         AmbiguousCheckpoint: nothing says one.
     """
-    own = _persisted(checkpoint, place) or _of_module(checkpoint, place)
-    own = own or _of_config(checkpoint, place) or _of_image(checkpoint, place)
-    said = checkpoint.hints.grid_size
+    own = _persisted(trunk, place) or _of_module(trunk, place)
+    own = own or _of_config(trunk, place) or _of_image(trunk, place)
+    said = trunk.hints.grid_size
     if said is None and own is None:
-        raise AmbiguousCheckpoint(_nothing_says(checkpoint, place, is_swin))
+        raise AmbiguousCheckpoint(_nothing_says(trunk, place, is_swin))
     if said is None and own is not None:
         window, note = own.window, f"window {x(own.window)} {own.who}"
     else:
-        window = _within_stage(checkpoint, place, said or (0, 0))
-        note = f"evaluated on a {x(window)} window ({origin(checkpoint, 'grid_size')})"
+        window = _within_stage(trunk, place, said or (0, 0))
+        note = f"evaluated on a {x(window)} window ({trunk.hints.origin('grid_size')})"
     if not is_swin:
         return Evaluation(window, None, (note,))
     trained = own.trained if own is not None and own.trained[0] else window
@@ -87,56 +85,53 @@ def _divided(own: _Known | None, window: tuple[int, int], trained: tuple[float, 
     )
 
 
-def _persisted(checkpoint: Checkpoint, place: Place) -> _Known | None:
+def _persisted(trunk: Trunk, place: Place) -> _Known | None:
     """Read the window off the coordinates that Microsoft's and torchvision's files keep."""
     key = f"{place.stem}.attn.{_TABLE}"
-    if key not in checkpoint or len(checkpoint.shape(key)) != 4:
+    if key not in trunk or len(trunk.shape(key)) != 4:
         return None
-    _, rows, columns, _ = checkpoint.shape(key)
-    table = np.asarray(checkpoint.tensor(key))[0]
+    _, rows, columns, _ = trunk.shape(key)
+    table = np.asarray(trunk.tensor(key))[0]
     window = ((rows + 1) // 2, (columns + 1) // 2)
     return _Known(window, trained_window(table), f"read from {_TABLE}")
 
 
-def _of_module(checkpoint: Checkpoint, place: Place) -> _Known | None:
+def _of_module(trunk: Trunk, place: Place) -> _Known | None:
     """Ask timm's module of the named architecture; a RelPosMlp lies within its attention."""
     paths = (f"{place.path}.attn.rel_pos", f"{place.path}.attn", place.path)
-    modules = (module_at(checkpoint, path) for path in paths)
+    modules = (module_at(trunk, path) for path in paths)
     owner = next((m for m in modules if m is not None and hasattr(m, "window_size")), None)
     if owner is None:
         return None
     rows, columns = owner.window_size
     trained = getattr(owner, "pretrained_window_size", (0, 0))
-    who = f"of {checkpoint.hints.arch} ({origin(checkpoint, 'arch')})"
+    who = f"of {trunk.hints.arch} ({trunk.hints.origin('arch')})"
     return _Known((rows, columns), (trained[0], trained[1]), who)
 
 
-def _of_config(checkpoint: Checkpoint, place: Place) -> _Known | None:
+def _of_config(trunk: Trunk, place: Place) -> _Known | None:
     """Read transformers' config.json: one window, shrunk where a stage is smaller."""
-    config: Any = checkpoint.metadata.get("config")
-    window = config.get("window_size") if isinstance(config, dict) else None
+    window = trunk.config.get("window_size")
     if not isinstance(window, int) or not place.layer.startswith("layers."):
         return None
     stage = in_order(place.layer)[0]
-    trained = config.get("pretrained_window_sizes") or []
+    trained = trunk.config.get("pretrained_window_sizes") or []
     side = trained[stage] if len(trained) > stage else 0
-    return _Known(
-        _within_stage(checkpoint, place, (window, window)), (side, side), "from config.json"
-    )
+    return _Known(_within_stage(trunk, place, (window, window)), (side, side), "from config.json")
 
 
-def _of_image(checkpoint: Checkpoint, place: Place) -> _Known | None:
+def _of_image(trunk: Trunk, place: Place) -> _Known | None:
     """A plain ViT attends over the whole grid."""
-    grid = image_grid(checkpoint)
+    grid = image_grid(trunk)
     is_plain = place.layer.startswith(("blocks.", "shared_rel_pos"))
     if grid is None or not is_plain:
         return None
-    return _Known(grid, (0, 0), f"from img_size ({origin(checkpoint, 'img_size')})")
+    return _Known(grid, (0, 0), f"from img_size ({trunk.hints.origin('img_size')})")
 
 
-def _within_stage(checkpoint: Checkpoint, place: Place, window: tuple[int, int]) -> tuple[int, int]:
+def _within_stage(trunk: Trunk, place: Place, window: tuple[int, int]) -> tuple[int, int]:
     """Shrink a window to the stage's own grid, where the image size tells that: Swin does."""
-    grid = image_grid(checkpoint)
+    grid = image_grid(trunk)
     if grid is None or not place.layer.startswith("layers."):
         return window
     stage = in_order(place.layer)[0]
@@ -144,14 +139,14 @@ def _within_stage(checkpoint: Checkpoint, place: Place, window: tuple[int, int])
     return min(window[0], rows), min(window[1], columns)
 
 
-def _nothing_says(checkpoint: Checkpoint, place: Place, is_swin: bool) -> str:
-    what = f"{checkpoint.source} says no window for {place.layer}: its bias is computed for any"
+def _nothing_says(trunk: Trunk, place: Place, is_swin: bool) -> str:
+    what = f"{trunk.source} says no window for {place.layer}: its bias is computed for any"
     if is_swin:
         return (
             f"{what}. Swin v2 comes with 8×8, 12×12 and 16×16, and with 16×16 and 24×24 that were "
             "pre-trained on 12×12. Pass --arch timm:NAME, or --grid-size HxW for the window."
         )
-    patch = patch_size(checkpoint)
+    patch = trunk.patch_size
     is_plain = place.layer.startswith(("blocks.", "shared_rel_pos")) and patch is not None
     if is_plain and patch is not None:
         grid = (_USUAL_IMAGE // patch[0], _USUAL_IMAGE // patch[1])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from pe_inspect.families.reading.grid import prefix_tokens
-from pe_inspect.families.reading.names import block_of, depth, in_order, missing_blocks, trunk
-from pe_inspect.families.reading.norms import read_norms
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.names import block_of, in_order
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import Join, Kind, LayerPE, PositionEmbedding, Relation
-from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Place", "num_prefix_tokens", "places", "scheme"]
+__all__ = ["Place", "is_depthwise", "num_prefix_tokens", "places", "scheme"]
+
+_AXES: Final = 4  # (channels, 1, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Place:
     match: re.Match[str]
 
 
-def places(checkpoint: Checkpoint, pattern: re.Pattern[str]) -> list[Place]:
+def places(trunk: Trunk, pattern: re.Pattern[str]) -> list[Place]:
     """Return where `(?P<at>…)` of a pattern lies, for every bare name that it matches, in order.
 
     Args:
-        checkpoint: whose names are searched.
+        trunk: whose names are searched.
         pattern: of whole bare names; its group `at` is the path of the block or stage.
     """
     found = []
-    for bare, key in trunk(checkpoint).items():
-        if match := pattern.fullmatch(bare):
-            layer, module = _split(match["at"])
-            stem = key[: len(key) - len(bare) + match.end("at")]
-            found.append(Place(layer, module, match["at"], stem, match))
+    for each in trunk.matching(pattern):
+        key, bare, match = each.key, each.bare, each.groups
+        layer, module = _split(match["at"])
+        stem = key[: len(key) - len(bare) + match.end("at")]
+        found.append(Place(layer, module, match["at"], stem, match))
     return sorted(found, key=lambda place: (_rank(place.layer), place.module))
 
 
@@ -64,14 +64,24 @@ def _rank(layer: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"\d+.*", "", layer), in_order(layer)
 
 
-def num_prefix_tokens(checkpoint: Checkpoint) -> int:
+def is_depthwise(shape: tuple[int, ...], axes: int = _AXES) -> bool:
+    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
+
+    Args:
+        shape: of the weight.
+        axes: how many it has; a 3-D convolution has one more.
+    """
+    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+
+
+def num_prefix_tokens(trunk: Trunk) -> int:
     """Return the model's prefix tokens: as said, else as many as the file holds."""
-    said = checkpoint.hints.num_prefix_tokens
-    return prefix_tokens(checkpoint).total if said is None else said
+    said = trunk.hints.num_prefix_tokens
+    return trunk.prefix_tokens.total if said is None else said
 
 
 def scheme(
-    checkpoint: Checkpoint,
+    trunk: Trunk,
     family: str,
     kind: Kind,
     layers: Iterable[LayerPE],
@@ -85,7 +95,7 @@ def scheme(
     """Return the embedding of a scheme that acts inside the blocks.
 
     Args:
-        checkpoint: where it comes from; norms, depth and prefix tokens are its own.
+        trunk: where it comes from; norms, depth and prefix tokens are its own.
         family: the scheme's name.
         kind: see `PositionEmbedding`.
         layers: the tables, in block order.
@@ -95,8 +105,8 @@ def scheme(
         stored: false where the file holds none of it.
         relation: how the tables of kind `relative` make the vector of a pair.
     """
-    norms, keys = read_norms(checkpoint), tuple(keys)
-    said = (*dict.fromkeys(notes), *norms.notes, *missing_blocks(checkpoint))
+    norms, keys = trunk.norms, tuple(keys)
+    said = (*dict.fromkeys(notes), *norms.notes, *trunk.missing_blocks)
     return PositionEmbedding(
         family=family,
         kind=kind,
@@ -104,11 +114,11 @@ def scheme(
         tables=tuple(layers),
         norms=norms.params,
         notes=said,
-        keys=tuple(map(checkpoint.stored_key, keys)),
-        num_prefix_tokens=num_prefix_tokens(checkpoint),
-        depth=depth(checkpoint),
-        num_parameters=sum(checkpoint.tensors[key].size for key in keys),
+        keys=tuple(map(trunk.stored_key, keys)),
+        num_prefix_tokens=num_prefix_tokens(trunk),
+        depth=trunk.depth,
+        num_parameters=sum(trunk.size(key) for key in keys),
         stored=stored,
-        patch_size=patch_size(checkpoint),
+        patch_size=trunk.patch_size,
         relation=relation or Relation(),
     )

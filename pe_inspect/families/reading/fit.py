@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["refuse_misfits"]
 
 
-def refuse_misfits(checkpoint: Checkpoint, wanted: Mapping[str, str]) -> None:
+def refuse_misfits(trunk: Trunk, wanted: Mapping[str, str]) -> None:
     """Compare the shapes of tensors that act together; no values are read.
 
     Args:
-        checkpoint: which holds them.
+        trunk: which holds them.
         wanted: key → its axes: one word has one length in all of them, and a number is a length,
             e.g. `{"fc1.weight": "hidden 2", "fc1.bias": "hidden"}`.
 
@@ -22,12 +22,12 @@ def refuse_misfits(checkpoint: Checkpoint, wanted: Mapping[str, str]) -> None:
         AmbiguousCheckpoint: they do not fit.
     """
     lengths = dict[str, int]()
-    if all(_fits(checkpoint.shape(key), axes.split(), lengths) for key, axes in wanted.items()):
+    if all(_fits(trunk.shape(key), axes.split(), lengths) for key, axes in wanted.items()):
         return
-    held = ", ".join(f"{checkpoint.stored_key(key)} {checkpoint.shape(key)}" for key in wanted)
+    held = ", ".join(f"{trunk.stored_key(key)} {trunk.shape(key)}" for key in wanted)
     axes = ", ".join(f"({each.replace(' ', ', ')})" for each in wanted.values())
     raise AmbiguousCheckpoint(
-        f"{checkpoint.source} holds {held}. They act together, and their shapes would be {axes}. "
+        f"{trunk.source} holds {held}. They act together, and their shapes would be {axes}. "
         "The file mixes two models, or is damaged."
     )
 

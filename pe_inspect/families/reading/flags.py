@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.arch import build, timm_name
 from pe_inspect.families.reading.bias_tables import find_bias_tables
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.hints import is_flag, is_of_config, origin
-from pe_inspect.families.reading.names import block_names, depth, in_order, place, trunk
-from pe_inspect.families.reading.patch import (
-    first_kernel,
-    is_spectrogram_s,
-    patch_kernel,
-    patch_size,
-)
+from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.patch import is_spectrogram_s
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["notes_on_flags", "refuse_other_arch", "refuse_other_heads", "refuse_other_patch"]
 
 
-def refuse_other_patch(checkpoint: Checkpoint) -> None:
+def refuse_other_patch(trunk: Trunk) -> None:
     """Compare a patch size that a flag or a config.json states with a kernel that is a patch.
 
     Raises:
         AmbiguousCheckpoint: they differ; both are said. Or patches overlap on a spectrogram.
     """
-    said, kernel = checkpoint.hints.patch_size, patch_kernel(checkpoint)
-    is_said, who = is_flag(checkpoint, "patch_size"), origin(checkpoint, "patch_size")
-    if said is None or not (is_said or is_of_config(checkpoint, "patch_size")):
+    said, kernel = trunk.hints.patch_size, trunk.patch_kernel
+    is_said, who = trunk.hints.is_flag("patch_size"), trunk.hints.origin("patch_size")
+    if said is None or not (is_said or trunk.hints.is_of_config("patch_size")):
         return
     if kernel is not None and said != kernel:
         raise AmbiguousCheckpoint(
             f"{who} says patches of {x(said)} pixels, and the kernel that makes them in "
-            f"{checkpoint.source} is {x(kernel)}. "
+            f"{trunk.source} is {x(kernel)}. "
             + (f"Leave {who} out." if is_said else "One of the two is of another model.")
         )
-    if is_said and is_spectrogram_s(checkpoint):
+    if is_said and is_spectrogram_s(trunk):
         raise AmbiguousCheckpoint(
-            f"{who} says patches of {x(said)} pixels, and those of {checkpoint.source} overlap on "
+            f"{who} says patches of {x(said)} pixels, and those of {trunk.source} overlap on "
             f"a spectrogram. Leave {who} out, and pass a size in patches: --grid HxW."
         )
 
 
-def notes_on_flags(checkpoint: Checkpoint) -> tuple[str, ...]:
+def notes_on_flags(trunk: Trunk) -> tuple[str, ...]:
     """Return a note where the patch size as said is not the file's, and neither is wrong."""
-    said, first = checkpoint.hints.patch_size, first_kernel(checkpoint)
-    taken, who = patch_size(checkpoint), origin(checkpoint, "patch_size")
+    said, first = trunk.hints.patch_size, trunk.first_kernel
+    taken, who = trunk.patch_size, trunk.hints.origin("patch_size")
     if said is None or said == first:
         return ()
-    if patch_kernel(checkpoint) is not None:
+    if trunk.patch_kernel is not None:
         return (f"patch size {x(first or said)} from the kernel; {who} says {x(said)}",)
     if taken is not None and taken != said:
         return (f"patches lie {x(taken)} pixels apart; {who} says {x(said)}",)
     if first is not None:
         return (f"patch size {x(said)} from {who}; the first kernel is {x(first)}",)
-    is_unchecked = is_flag(checkpoint, "patch_size") and len(checkpoint) > 1
+    is_unchecked = trunk.hints.is_flag("patch_size") and len(trunk) > 1
     return (f"patch size {x(said)} from {who}: no kernel shows it",) if is_unchecked else ()
 
 
-def refuse_other_arch(checkpoint: Checkpoint) -> None:
+def refuse_other_arch(trunk: Trunk) -> None:
     """Compare the blocks of the architecture that `--arch` names with those of the file.
 
     Only a flag is looked up: importing timm costs seconds.
@@ -67,60 +61,61 @@ def refuse_other_arch(checkpoint: Checkpoint) -> None:
         AmbiguousCheckpoint: depth or width differ; both are said.
         UsageError: timm has no such architecture.
     """
-    blocks = depth(checkpoint)
-    if not is_flag(checkpoint, "arch") or not blocks:
+    blocks = trunk.depth
+    if not trunk.hints.is_flag("arch") or not blocks:
         return
-    named = Checkpoint.from_state_dict(build(timm_name(checkpoint)).state_dict())
-    if depth(named) != blocks:
-        _refuse_arch(checkpoint, f"{depth(named) or 'no'} blocks", str(blocks))
-    for theirs, ours in zip(_widths(named), _widths(checkpoint)):
+    from pe_inspect.families.reading.arch import build, timm_name
+
+    named = Trunk(Checkpoint.from_state_dict(build(timm_name(trunk.hints)).state_dict()))
+    if named.depth != blocks:
+        _refuse_arch(trunk, f"{named.depth or 'no'} blocks", str(blocks))
+    for theirs, ours in zip(_widths(named), _widths(trunk)):
         if theirs != ours:
-            _refuse_arch(checkpoint, f"embed_dim {theirs}", str(ours))
+            _refuse_arch(trunk, f"embed_dim {theirs}", str(ours))
 
 
-def _refuse_arch(checkpoint: Checkpoint, named: str, own: str) -> None:
+def _refuse_arch(trunk: Trunk, named: str, own: str) -> None:
     raise AmbiguousCheckpoint(
-        f"--arch {checkpoint.hints.arch} has {named}, {checkpoint.source} has {own}. "
+        f"--arch {trunk.hints.arch} has {named}, {trunk.source} has {own}. "
         "Name the architecture that the file is of."
     )
 
 
-def _widths(checkpoint: Checkpoint) -> list[int]:
+def _widths(trunk: Trunk) -> list[int]:
     """Return the width of each block's first norm, in block order."""
     found = dict[str, int]()
-    for bare, key in trunk(checkpoint).items():
-        layer, name = place(bare.replace("/", ".").rpartition(".")[0])
-        shape = checkpoint.shape(key)
+    for bare, key in trunk.names.items():
+        (layer, name), shape = trunk.place(bare), trunk.shape(key)
         if layer and name == "norm1" and len(shape) == 1:
             found.setdefault(layer, shape[0])
     return [found[layer] for layer in sorted(found, key=in_order)]
 
 
-def refuse_other_heads(checkpoint: Checkpoint) -> None:
+def refuse_other_heads(trunk: Trunk) -> None:
     """Compare `--num-heads` with the heads of the bias tables, and with the width.
 
     Raises:
         AmbiguousCheckpoint: no table has so many, or they do not divide the width.
     """
-    said = checkpoint.hints.num_heads
-    if said is None or not is_flag(checkpoint, "num_heads"):
+    said = trunk.hints.num_heads
+    if said is None or not trunk.hints.is_flag("num_heads"):
         return
-    heads = sorted({table.heads for table in find_bias_tables(checkpoint)})
-    width = _attention_width(checkpoint)
+    heads = sorted({table.heads for table in find_bias_tables(trunk)})
+    width = _attention_width(trunk)
     if heads and said not in heads:
-        found = f"the bias tables of {checkpoint.source} have {', '.join(map(str, heads))}"
+        found = f"the bias tables of {trunk.source} have {', '.join(map(str, heads))}"
     elif not heads and width and width % said:
-        found = f"the attention of {checkpoint.source} is {width} wide, which {said} do not divide"
+        found = f"the attention of {trunk.source} is {width} wide, which {said} do not divide"
     else:
         return
     raise AmbiguousCheckpoint(f"--num-heads says {said} heads; {found}. Leave --num-heads out.")
 
 
-def _attention_width(checkpoint: Checkpoint) -> int | None:
+def _attention_width(trunk: Trunk) -> int | None:
     """Return the channels of all heads of the first block; `None` of a pyramid."""
-    names = trunk(checkpoint)
-    if not any(name.startswith("blocks.") for name in block_names(checkpoint)):
+    names = trunk.names
+    if not any(name.startswith("blocks.") for name in trunk.blocks):
         return None
     if (key := names.get("blocks.0.attn.qkv.weight")) is not None:
-        return checkpoint.shape(key)[0] // 3
-    return next(iter(_widths(checkpoint)), None)
+        return trunk.shape(key)[0] // 3
+    return next(iter(_widths(trunk)), None)

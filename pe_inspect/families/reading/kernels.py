@@ -9,25 +9,13 @@ Sources: arXiv:2102.10882 (CPVT), section 3; arXiv:2001.08248 (Islam et al.), on
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
 
-__all__ = ["by_offset", "is_depthwise", "padding_share", "response", "without_skip"]
-
-_AXES: Final = 4  # (channels, 1, rows, columns)
-
-
-def is_depthwise(shape: tuple[int, ...], axes: int = _AXES) -> bool:
-    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
-
-    Args:
-        shape: of the weight.
-        axes: how many it has; a 3-D convolution has one more.
-    """
-    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+__all__ = ["by_offset", "padding_share", "response", "without_skip"]
 
 
 def response(

@@ -10,10 +10,9 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from pe_inspect.families.reading.grid import PrefixTokens
-from pe_inspect.families.reading.names import trunk
+from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.reading.table import StoredTable, table_of
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = [
     "of_detector_blocks",
@@ -30,62 +29,60 @@ _DETECTION: Final = ("embeddings.detection_tokens", "det_token")
 _MIDDLE: Final = ("encoder.mid_position_embeddings", "mid_position_embeddings", "mid_pos_embed")
 
 
-def of_pyramid(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_pyramid(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the tables of transformers' PVT, one a stage; the last stage has a class token."""
-    names, found = trunk(checkpoint), dict[int, StoredTable]()
-    for bare, key in names.items():
-        table = table_of(checkpoint, key) if (match := _STAGE.fullmatch(bare)) else None
-        if match is None or table is None:
+    found = dict[int, StoredTable]()
+    for each in trunk.matching(_STAGE):
+        if (table := table_of(trunk, each.key)) is None:
             continue
-        token = f"{bare.removesuffix('position_embeddings')}cls_token"
-        tokens = PrefixTokens(int(token in names))
-        found[int(match[2])] = replace(table, layer=f"stage{match[2]}", tokens=tokens)
+        token, stage = f"{each.bare.removesuffix('position_embeddings')}cls_token", each.groups[2]
+        tokens = PrefixTokens(int(token in trunk.names))
+        found[int(stage)] = replace(table, layer=f"stage{stage}", tokens=tokens)
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_pyramid_base(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_pyramid_base(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the tables of PVT's base class in Twins; the last one has a row for its class token."""
-    names, found = trunk(checkpoint), dict[int, StoredTable]()
-    for bare, key in names.items():
-        table = table_of(checkpoint, key) if (match := _BASE_STAGE.fullmatch(bare)) else None
-        if match is not None and table is not None:
-            found[int(match[1])] = replace(table, layer=f"stage{match[1]}", tokens=PrefixTokens())
-    if found and "cls_token" in names:
+    found = dict[int, StoredTable]()
+    for each in trunk.matching(_BASE_STAGE):
+        if (table := table_of(trunk, each.key)) is not None:
+            stage = each.groups[1]
+            found[int(stage)] = replace(table, layer=f"stage{stage}", tokens=PrefixTokens())
+    if found and "cls_token" in trunk.names:
         last = max(found)
         found[last] = replace(found[last], tokens=PrefixTokens(1))
     return [(found[stage],) for stage in sorted(found)]
 
 
-def of_image_embedders(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_image_embedders(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find the two tables of lucidrains' CrossViT: of small patches, and of large ones."""
-    names, found = trunk(checkpoint), list[tuple[StoredTable, ...]]()
-    for bare, key in names.items():
-        table = table_of(checkpoint, key) if (match := _EMBEDDER.fullmatch(bare)) else None
-        if match is not None and table is not None:
-            tokens = PrefixTokens(int(f"{match[1]}.cls_token" in names))
-            part = {"sm": "small", "lg": "large"}[match[2]]
+    found = list[tuple[StoredTable, ...]]()
+    for each in trunk.matching(_EMBEDDER):
+        if (table := table_of(trunk, each.key)) is not None:
+            tokens = PrefixTokens(int(f"{each.groups[1]}.cls_token" in trunk.names))
+            part = {"sm": "small", "lg": "large"}[each.groups[2]]
             found.append((replace(table, part=part, tokens=tokens),))
     return found
 
 
-def without_detection_tokens(checkpoint: Checkpoint, table: StoredTable) -> StoredTable:
+def without_detection_tokens(trunk: Trunk, table: StoredTable) -> StoredTable:
     """Leave out the rows of YOLOS's detection tokens, which lie behind those of the patches."""
-    names = trunk(checkpoint)
+    names = trunk.names
     token = next((names[name] for name in _DETECTION if name in names), None)
-    count = checkpoint.shape(token)[-2] if token else 0
+    count = trunk.shape(token)[-2] if token else 0
     if not count or count >= table.rows:
         return table
     note = f"the last {count} rows stand for detection tokens, and were left out"
     return replace(table, rows=table.rows - count, trailing=count, notes=(*table.notes, note))
 
 
-def of_detector_blocks(checkpoint: Checkpoint) -> list[tuple[StoredTable, ...]]:
+def of_detector_blocks(trunk: Trunk) -> list[tuple[StoredTable, ...]]:
     """Find YOLOS's tables between blocks, (blocks - 1, 1, rows, D): block 1 has the first."""
-    names = trunk(checkpoint)
+    names = trunk.names
     key = next((names[name] for name in _MIDDLE if name in names), None)
-    shape = checkpoint.shape(key) if key else ()
+    shape = trunk.shape(key) if key else ()
     if key is None or len(shape) != 4 or shape[1] != 1 or 0 in shape:
         return []
     whole = StoredTable(key, shape, shape[2], shape[3], arrangement="stack")
-    one = without_detection_tokens(checkpoint, whole)
+    one = without_detection_tokens(trunk, whole)
     return [tuple(replace(one, block=block + 1) for block in range(shape[0]))]

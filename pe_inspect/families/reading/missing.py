@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
-from pe_inspect.families import families
 from pe_inspect.families.reading.arch import looks_like_dinov3
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.names import trunk
 from pe_inspect.families.reading.not_whole import part_of_a_model, renamed
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["explain"]
 
@@ -72,7 +69,7 @@ _SIGNS: Final = (
 )
 _POSITION: Final = re.compile(
     r".*(?:rel_pos|relative_position|cpb_mlp|rpe_mlp|attention_biases|pos_proj|pos_emb|pos_block|"
-    r"pos_bias|rotary_emb|(?:^|\.)dpb\.)"
+    r"pos_bias|rotary_emb|(?:^|\.)dpb\.).*"
 )
 _ATTENTION: Final = (
     r"(?:.*\.)?(?:qkv|q|query|queries|to_qkv|to_q|to_query|q_proj|in_proj_weight)(?:\.|$)"
@@ -92,77 +89,78 @@ _OTHERWISE: Final = {
 }
 
 
-def explain(checkpoint: Checkpoint) -> str:
-    """Return what was looked for, what the file holds, and whether it is none or not stored."""
-    count = len(checkpoint)
-    wanted = checkpoint.hints.family
-    looked_for = wanted or ", ".join(sorted(families))
+def explain(trunk: Trunk, known: Sequence[str], others: Sequence[str]) -> str:
+    """Return what was looked for, what the file holds, and whether it is none or not stored.
+
+    Args:
+        trunk: in which nothing was found.
+        known: the names of all families.
+        others: those that it holds, where `--family` named another.
+    """
+    count = len(trunk)
+    wanted = trunk.hints.family
+    looked_for = wanted or ", ".join(sorted(known))
     what = f"No {wanted}" if wanted else "No position embedding"
     return (
-        f"{what} in {checkpoint.source} ({count} tensor{'' if count == 1 else 's'}). "
+        f"{what} in {trunk.source} ({count} tensor{'' if count == 1 else 's'}). "
         f"Looked for: {looked_for}; `pe-inspect families` says what each looks for.\n"
-        f"{_verdict(checkpoint)}\n"
-        f"The file holds {_contents(checkpoint)}."
+        f"{_verdict(trunk, others)}\n"
+        f"The file holds {_contents(trunk)}."
     )
 
 
-def _verdict(checkpoint: Checkpoint) -> str:
-    if checkpoint.hints.family is not None:
-        others = [name for name, family in families.items() if family.detect(checkpoint)]
-        if others:
-            return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
-    if tuple(checkpoint) == (_LONE_TENSOR,):
-        return _verdict_on_lone(checkpoint)
-    if (part := part_of_a_model(checkpoint)) is not None:
+def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
+    if others:
+        return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
+    if tuple(trunk) == (_LONE_TENSOR,):
+        return _verdict_on_lone(trunk)
+    if (part := part_of_a_model(trunk)) is not None:
         return part
-    if checkpoint.hints.pe == "none":
-        return f"None: {origin(checkpoint, 'pe')} says that the model has no position embedding."
-    names = trunk(checkpoint)
-    if looks_like_dinov3(names):
+    if trunk.hints.pe == "none":
+        return f"None: {trunk.hints.origin('pe')} says that the model has no position embedding."
+    if looks_like_dinov3(trunk):
         return (
             "Not stored: it looks like a rotary model (DINOv3: registers, layer scale, no table); "
             f"{_ASK_ARCH}, e.g. timm:vit_small_patch16_dinov3."
         )
-    if (
-        key := next((key for name, key in names.items() if _POSITION.match(name)), None)
-    ) is not None:
-        kept = checkpoint.stored_key(key)
+    if (key := next((each.key for each in trunk.matching(_POSITION)), None)) is not None:
+        kept = trunk.stored_key(key)
         return (
             f"It keeps position in a scheme that this version does not read: {kept}."
-            f"{renamed(checkpoint)}"
+            f"{renamed(trunk)}"
         )
     for present, absent, verdict in _SIGNS:
-        if all(_any(names, p) for p in present) and not any(_any(names, p) for p in absent):
-            return verdict + renamed(checkpoint)
-    answer = _OTHERWISE[_any(names, _ATTENTION), _has_convolutions(checkpoint)]
-    return answer + renamed(checkpoint)
+        if all(_any(trunk, p) for p in present) and not any(_any(trunk, p) for p in absent):
+            return verdict + renamed(trunk)
+    answer = _OTHERWISE[_any(trunk, _ATTENTION), _has_convolutions(trunk)]
+    return answer + renamed(trunk)
 
 
-def _verdict_on_lone(checkpoint: Checkpoint) -> str:
+def _verdict_on_lone(trunk: Trunk) -> str:
     """Say of a file of one array why it is no table: its type, or else its shape."""
-    dtype, shape = checkpoint.dtype(_LONE_TENSOR), checkpoint.shape(_LONE_TENSOR)
+    dtype, shape = trunk.dtype(_LONE_TENSOR), trunk.shape(_LONE_TENSOR)
     if re.match(r"[<>=|]?[US]\d*$", dtype):
         return "Its one array holds text, not numbers."
     return f"Its one array has shape {shape}, which is no table of rows × channels."
 
 
-def _has_convolutions(checkpoint: Checkpoint) -> bool:
+def _has_convolutions(trunk: Trunk) -> bool:
     """Whether there are kernels larger than a pixel behind the stem, or batch norms."""
-    for bare, key in trunk(checkpoint).items():
-        shape = checkpoint.shape(key)
+    for bare, key in trunk.names.items():
+        shape = trunk.shape(key)
         is_spatial = len(shape) == 4 and max(shape[2:]) > 1
         if bare.endswith("running_mean") or (is_spatial and not _STEMS.match(bare)):
             return True
     return False
 
 
-def _any(names: Mapping[str, str], pattern: str) -> bool:
-    return any(re.match(pattern, name) for name in names)
+def _any(trunk: Trunk, pattern: str) -> bool:
+    return trunk.begins(re.compile(pattern))
 
 
-def _contents(checkpoint: Checkpoint) -> str:
+def _contents(trunk: Trunk) -> str:
     """Count the tensors by the first part of their names, the largest parts first."""
-    parts = Counter(re.split(r"[./]", key)[0] or "one unnamed tensor" for key in checkpoint)
+    parts = Counter(re.split(r"[./]", key)[0] or "one unnamed tensor" for key in trunk)
     listed = ", ".join(f"{name} ({count})" for name, count in parts.most_common(_MOST_PARTS))
     more = len(parts) - _MOST_PARTS
     return f"{listed}, and {more} more parts" if more > 0 else listed or "no tensors"

@@ -10,60 +10,59 @@ from typing import Any
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import built, timm_name
-from pe_inspect.families.reading.hints import is_flag, origin
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["image_size_of", "input_grid", "module_at"]
 
 
-def module_at(checkpoint: Checkpoint, path: str) -> Any | None:
+def module_at(trunk: Trunk, path: str) -> Any | None:
     """Return the module of the named architecture at a path; `None` where nothing is known.
 
     Raises:
         UsageError: `--arch` names something that timm does not have.
         AmbiguousCheckpoint: the file holds the module with other shapes.
     """
-    model = _named(checkpoint)
+    model = _named(trunk)
     module = None if model is None else dict(model.named_modules()).get(path)
     if module is None:
         return None
     for name, parameter in module.named_parameters():
         key = f"{path}.{name}"
-        if key in checkpoint and checkpoint.shape(key) != tuple(parameter.shape):
+        if key in trunk and trunk.shape(key) != tuple(parameter.shape):
             raise AmbiguousCheckpoint(
-                f"{checkpoint.hints.arch} ({origin(checkpoint, 'arch')}) has {key} of shape "
-                f"{tuple(parameter.shape)}, {checkpoint.source} of {checkpoint.shape(key)}. "
+                f"{trunk.hints.arch} ({trunk.hints.origin('arch')}) has {key} of shape "
+                f"{tuple(parameter.shape)}, {trunk.source} of {trunk.shape(key)}. "
                 "Name the architecture that the file is of."
             )
     return module
 
 
-def input_grid(checkpoint: Checkpoint, path: str) -> tuple[int, int] | None:
+def input_grid(trunk: Trunk, path: str) -> tuple[int, int] | None:
     """Return (H, W) of what a convolution of the named architecture is fed; `None` if unknown.
 
     The image is as large as was said, else as the architecture's own.
     """
-    if module_at(checkpoint, path) is None:
+    if module_at(trunk, path) is None:
         return None
-    return _grids(built(checkpoint), checkpoint.hints.img_size).get(path)
+    return _grids(built(trunk), trunk.hints.img_size).get(path)
 
 
-def image_size_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
+def image_size_of(trunk: Trunk) -> tuple[int, int] | None:
     """Return the image size that the named architecture is built for."""
-    model = _named(checkpoint)
+    model = _named(trunk)
     return None if model is None else _image_size(model)
 
 
-def _named(checkpoint: Checkpoint) -> Any | None:
+def _named(trunk: Trunk) -> Any | None:
     """Return timm's model; a name that only a config.json says may be another library's."""
-    if checkpoint.hints.arch is None:
+    if trunk.hints.arch is None:
         return None
-    if not is_flag(checkpoint, "arch"):
+    if not trunk.hints.is_flag("arch"):
         import timm
 
-        if not timm.is_model(timm_name(checkpoint)):
+        if not timm.is_model(timm_name(trunk.hints)):
             return None
-    return built(checkpoint)
+    return built(trunk)
 
 
 def _image_size(model: Any) -> tuple[int, int]:

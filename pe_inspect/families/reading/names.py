@@ -1,20 +1,27 @@
 """One naming for every library's checkpoints: timm's module paths.
 
-`trunk` keeps the tensors of the vision trunk under bare names; `place` turns the stem of a name
-into timm's (layer, name), e.g. `encoder.layer.3.layernorm_before` into `("blocks.3", "norm1")`.
+`bare_names` keeps the tensors of the vision trunk; `timm_place` turns the name of a tensor into
+timm's (layer, name), e.g. `encoder.layer.3.layernorm_before.weight` into `("blocks.3", "norm1")`.
+These know names alone; `NamedTensors` asks them once a checkpoint.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from pe_inspect.loading.checkpoint import Checkpoint
-
-__all__ = ["block_of", "depth", "in_order", "is_text_tower", "missing_blocks", "place", "trunk"]
+__all__ = [
+    "bare_names",
+    "block_of",
+    "block_splitter",
+    "embeds_words_alone",
+    "flat_blocks",
+    "in_order",
+    "timm_place",
+]
 
 # What wraps a vision trunk; loading strips most of it, state dicts in memory still carry it.
 _WRAPPERS: Final = re.compile(
@@ -66,6 +73,7 @@ _BLOCKS: Final = tuple(
     )
 )
 _CHUNKED: Final = re.compile(r"^blocks\.(\d+)\.(?=(\d+)\.)")
+_NUMBER: Final = re.compile(r"\d+")
 _FLAT: Final = re.compile(r"blocks\.(\d+)")
 _TORCHVISION_SWIN: Final = re.compile(r"features\.([1357])\.(\d+)\.(?=norm|attn|mlp)")
 
@@ -117,24 +125,20 @@ _IN_MODEL: Final = MappingProxyType(
 )
 
 
-def trunk(checkpoint: Checkpoint) -> Mapping[str, str]:
+def bare_names(keys: Iterable[str]) -> dict[str, str]:
     """Return bare name → the checkpoint's name, for the tensors of the vision trunk.
 
     Text towers and decoders are left out, and so are the chunks of FSDP. Of two names that become
     one, the first is kept.
     """
-    return _trunk(checkpoint.keys)
-
-
-@lru_cache(maxsize=4)
-def _trunk(keys: tuple[str, ...]) -> Mapping[str, str]:
-    vision = [key for key in keys if _VISION.match(key)]
+    known = tuple(keys)
+    vision = [key for key in known if _VISION.match(key)]
     names: dict[str, str] = {}
-    for key in vision or keys:
+    for key in vision or known:
         bare = _WRAPPERS.sub("", key)
         if not _OTHER_TOWERS.match(bare):
             names.setdefault(bare, key)
-    return MappingProxyType(_without_chunks(names))
+    return _without_chunks(names)
 
 
 def _without_chunks(names: dict[str, str]) -> dict[str, str]:
@@ -150,10 +154,10 @@ def _without_chunks(names: dict[str, str]) -> dict[str, str]:
     return {_CHUNKED.sub("blocks.", name, count=1): key for name, key in names.items()}
 
 
-def is_text_tower(checkpoint: Checkpoint) -> bool:
-    """Whether the file is a text tower alone: it embeds words, and has no vision tower."""
-    keys = checkpoint.keys
-    return any(_WORDS.match(k) for k in keys) and not any(_VISION.match(k) for k in keys)
+def embeds_words_alone(keys: Iterable[str]) -> bool:
+    """Whether names are those of a text tower alone: it embeds words, and has no vision tower."""
+    known = tuple(keys)
+    return any(map(_WORDS.match, known)) and not any(map(_VISION.match, known))
 
 
 def block_of(bare: str) -> tuple[str, str] | None:
@@ -161,54 +165,49 @@ def block_of(bare: str) -> tuple[str, str] | None:
     if match := _TORCHVISION_SWIN.match(bare):
         stage, block = (int(group) for group in match.groups())
         return f"layers.{stage // 2}.blocks.{block}", bare[match.end() :]
-    for pattern, layer in _BLOCKS:
-        if match := pattern.match(bare):
-            return layer.format(*map(int, match.groups())), bare[match.end() :]
-    return None
+    return next((found for each in _BLOCKS if (found := _split(*each, bare))), None)
 
 
-def place(stem: str) -> tuple[str, str]:
-    """Return timm's (layer, name) of a module; what has no place keeps its own name."""
-    if found := block_of(f"{stem}."):
-        layer, rest = found[0], found[1].rstrip(".")
-        if rest:
-            return layer, _IN_BLOCK.get(rest, rest)
+def block_splitter(form: str) -> Callable[[str], tuple[str, str] | None]:
+    """Return `block_of` for names of one form, which differ in their numbers alone.
+
+    Args:
+        form: such a name with every number replaced by 0.
+    """
+    if form.startswith("features."):
+        return block_of
+    fitting = next((each for each in _BLOCKS if each[0].match(form)), None)
+    return (lambda _: None) if fitting is None else partial(_split, *fitting)
+
+
+def _split(pattern: re.Pattern[str], layer: str, bare: str) -> tuple[str, str] | None:
+    match = pattern.match(bare)
+    return match and (layer.format(*map(int, match.groups())), bare[match.end() :])
+
+
+def timm_place(bare: str, block: tuple[str, str] | None) -> tuple[str, str]:
+    """Return timm's (layer, name) of the module of a tensor; what has no place keeps its own name.
+
+    Args:
+        bare: the tensor's name.
+        block: what `block_of` says of it.
+    """
+    if block is not None and (rest := _stem(block[1])):
+        return block[0], _IN_BLOCK.get(rest, rest)
+    stem = _stem(bare)
     return "", _IN_MODEL.get(stem, stem)
+
+
+def _stem(name: str) -> str:
+    """Leave out the last word: of a tensor's name, the module's is left."""
+    return name[: max(name.rfind("."), name.rfind("/"), 0)]
 
 
 def in_order(layer: str) -> tuple[int, ...]:
     """Return the indices in a layer's name: 10 sorts after 9, whatever the file's order."""
-    return tuple(int(number) for number in re.findall(r"\d+", layer))
+    return tuple(map(int, _NUMBER.findall(layer)))
 
 
-def block_names(checkpoint: Checkpoint) -> list[str]:
-    """Return timm's names of the blocks that the file holds, by parsed index."""
-    found = (block_of(bare) for bare in trunk(checkpoint))
-    return _sorted({layer for layer, _ in filter(None, found)})
-
-
-def depth(checkpoint: Checkpoint) -> int:
-    """Return the number of blocks by parsed index; a gap in the file does not shorten it."""
-    names = block_names(checkpoint)
-    flat = _flat(names)
-    return max(flat) + 1 if flat else len(names)
-
-
-def missing_blocks(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a note where the file holds no tensor of some block, else nothing."""
-    have = _flat(block_names(checkpoint))
-    gaps = [i for i in range(max(have, default=0)) if i not in have]
-    return (f"the file holds nothing of blocks {_listed(gaps)}",) if gaps else ()
-
-
-def _flat(names: Iterable[str]) -> set[int]:
+def flat_blocks(layers: Iterable[str]) -> set[int]:
     """Return the indices of the blocks that stand in no stage: `blocks.3`."""
-    return {int(match[1]) for match in map(_FLAT.fullmatch, names) if match}
-
-
-def _sorted(layers: Iterable[str]) -> list[str]:
-    return sorted(layers, key=in_order)
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    return {int(match[1]) for match in map(_FLAT.fullmatch, layers) if match}

@@ -8,16 +8,61 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from pe_inspect.families.reading.eps import TORCH_EPS, epsilon
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.names import in_order, place, trunk
-from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.tensors import Match, NamedTensors, answered_once
 from pe_inspect.kinds.position_embedding import LayerNormParams
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.loading.tensor_bytes import files_kept_open
 
-__all__ = ["Norms", "read_norms"]
+__all__ = ["TORCH_EPS", "Norms", "epsilon", "read_norms"]
+
+TORCH_EPS: Final = 1e-5  # torch.nn.LayerNorm's default
+USUAL_EPS: Final = 1e-6  # timm, DeiT, LaPE, DINOv2, torchvision's ViT, SigLIP, Flax
+
+# (one name matches each of these, none matches any of those, the eps): measured on the installed
+# libraries and read in the original code; the first that fits.
+_RULES: Final = tuple(
+    (tuple(map(re.compile, present)), tuple(map(re.compile, absent)), eps)
+    for present, absent, eps in (
+        ((r"(?:encoder\.)?layers\.\d+\.blocks\.\d+\.",), (), 1e-5),  # Swin, everybody's
+        ((r"features\.\d+\.\d+\.attn\.",), (), 1e-5),  # torchvision's Swin
+        ((r"(?:encoder\.)?layers?\.\d+\.layernorm_before\.",), (), 1e-12),  # HF's ViT family
+        ((r"(?:encoder\.)?layers?\.\d+\.attention_norm\.",), (), 1e-5),  # Pixtral
+        ((r".*\.rms_norm1\.",), (), 1e-5),  # HF's AIMv2
+        ((r"blocks\.\d+\.in_norm\.",), (), 1e-6),  # timm's parallel blocks, norm_pre or not
+        ((r"(?:pre_layrnorm|ln_pre|norm_pre)\.",), (), 1e-5),  # CLIP
+        ((r"serial_blocks1\.",), (), 1e-6),  # CoaT
+        ((r"patch_embed\.norm\.",), (), 1e-5),  # AIMv2
+        ((r"transformer\.resblocks\.",), (), 1e-5),
+        ((r"blocks\.\d+\.pre_norm\.",), (), 1e-5),  # CCT
+        ((r"encoder\.\d+\.attention\.queries\.",), (), 1e-5),  # s-chh
+        ((r"transformer\.layers\.\d+\.0\.",), (), 1e-5),  # lucidrains
+        ((r"encoders\.\d+\.",), (), 1e-8),  # nda111
+        ((r"storage_tokens|rope_embed\.periods",), (), 1e-5),  # DINOv3
+        (  # BEiT-3
+            (r"blocks\.0\.attn\.norm\.", r"blocks\.0\.mlp\.norm\.", r"blocks\.0\.mlp\.fc1\."),
+            (r"blocks\.0\.attn\.q_bias",),
+            1e-5,
+        ),
+        (  # timm's SAM; Meta's has lin1, and ViTDet a table with a row for CLS
+            (r"blocks\.\d+\.attn\.rel_pos_h", r"blocks\.\d+\.mlp\.fc1\.", r"neck\."),
+            (),
+            1e-5,
+        ),
+        (
+            (r"blocks\.\d+\.attn\.rel_pos_h", r"blocks\.\d+\.mlp\.fc1\."),
+            (r"pos_embed",),
+            1e-5,
+        ),
+        ((r"stages\.\d+\.blocks\.\d+\.(?:\d+|spatial_block)\.cpe1\.",), (), 1e-5),  # DaViT
+        ((r"stages\.\d+\.global_block\.",), (), 1e-5),  # GC-ViT
+        ((r"post_network\.",), (), 1e-5),  # VOLO
+        ((r"patch_embed\.backbone\.stem\.norm\.",), (r".*running_mean",), 1e-5),  # BiT hybrids
+        ((r"stages\.\d+\.blocks\.\d+\.token_mixer\.attention_biases",), (), 1e-5),
+    )
+)
 
 BIAS_NORM: Final = "attn.pe_norm"
 _WEIGHT: Final = re.compile(r"(?P<stem>.+)(?P<join>[./])(?P<name>weight|scale|gamma)")
@@ -73,12 +118,14 @@ class _Found:
     bias: str | None
 
 
-def read_norms(checkpoint: Checkpoint) -> Norms:
+@answered_once
+def read_norms(trunk: NamedTensors) -> Norms:
     """Read every LayerNorm and RMSNorm of the vision trunk; only these tensors are read."""
-    eps, note = epsilon(checkpoint)
-    found = _unique(_find(checkpoint))
-    params = tuple(sorted((_read(checkpoint, f, eps) for f in found), key=_position))
-    stored = checkpoint.stored_key
+    eps, note = epsilon(trunk)
+    found = _unique(_find(trunk))
+    with files_kept_open():
+        params = tuple(sorted((_read(trunk, f, eps) for f in found), key=_position))
+    stored = trunk.stored_key
     keys = {
         (f.layer, f.name): tuple(stored(key) for key in (f.weight, f.bias) if key) for f in found
     }
@@ -92,35 +139,33 @@ def _note_on_bias_norms(params: tuple[LayerNormParams, ...], eps: float) -> tupl
     return (f"eps {other:g} assumed for {BIAS_NORM}, as in LaPE's code: --ln-eps",)
 
 
-def _find(checkpoint: Checkpoint) -> list[_Found]:
-    names = trunk(checkpoint)
-    matches = ((bare, _WEIGHT.fullmatch(bare)) for bare in names)
-    found = [_as_norm(checkpoint, bare, match) for bare, match in matches if match]
+def _find(trunk: NamedTensors) -> list[_Found]:
+    found = (_as_norm(trunk, each) for each in trunk.matching(_WEIGHT))
     kept = [norm for norm in found if norm is not None]
-    widths = {checkpoint.shape(n.weight) for n in kept if n.layer}
-    return [n for n in kept if n.layer or not widths or _belongs(checkpoint, n, widths)]
+    widths = {trunk.shape(n.weight) for n in kept if n.layer}
+    return [n for n in kept if n.layer or not widths or _belongs(trunk, n, widths)]
 
 
-def _as_norm(checkpoint: Checkpoint, bare: str, match: re.Match[str]) -> _Found | None:
+def _as_norm(trunk: NamedTensors, each: Match) -> _Found | None:
     """Return the norm that a 1-D tensor is the weight of; `None` for a batch norm or a scale."""
-    names, stem = trunk(checkpoint), match["stem"]
-    shape = checkpoint.shape(names[bare])
+    names, match, shape = trunk.names, each.groups, trunk.shape(each.key)
+    stem = match["stem"]
     if len(shape) != 1 or f"{stem}{match['join']}running_mean" in names:
         return None
     partner = names.get(f"{stem}{match['join']}{_PARTNER[match['name']]}")
-    if partner is not None and checkpoint.shape(partner) != shape:
+    if partner is not None and trunk.shape(partner) != shape:
         return None
     if partner is None and (match["name"] == "gamma" or not _SAYS_NORM.search(stem)):
         return None
-    layer, name = place(stem)
+    layer, name = trunk.place(each.bare)
     if name == "norm1" and f"{stem.removesuffix('norm1')}pre_norm.weight" in names:
         name = "norm2"  # CCT's norm1 comes before the MLP, its pre_norm before attention
-    return _Found(layer, name, names[bare], partner)
+    return _Found(layer, name, each.key, partner)
 
 
-def _belongs(checkpoint: Checkpoint, norm: _Found, widths: set[tuple[int, ...]]) -> bool:
+def _belongs(trunk: NamedTensors, norm: _Found, widths: set[tuple[int, ...]]) -> bool:
     """Whether a norm outside the blocks is the trunk's: by its name, or by its width."""
-    return bool(_SAYS_NORM.search(norm.name)) or checkpoint.shape(norm.weight) in widths
+    return bool(_SAYS_NORM.search(norm.name)) or trunk.shape(norm.weight) in widths
 
 
 def _unique(found: list[_Found]) -> list[_Found]:
@@ -134,11 +179,11 @@ def _unique(found: list[_Found]) -> list[_Found]:
     return list(taken.values())
 
 
-def _read(checkpoint: Checkpoint, found: _Found, eps: float) -> LayerNormParams:
-    bias = None if found.bias is None else read_float32(checkpoint, found.bias)
-    if found.name == BIAS_NORM and not is_flag(checkpoint, "ln_eps"):
+def _read(trunk: NamedTensors, found: _Found, eps: float) -> LayerNormParams:
+    bias = None if found.bias is None else trunk.float32(found.bias)
+    if found.name == BIAS_NORM and not trunk.hints.is_flag("ln_eps"):
         eps = TORCH_EPS  # which LaPE's norm over the bias uses
-    weight = read_float32(checkpoint, found.weight)
+    weight = trunk.float32(found.weight)
     return LayerNormParams(found.layer, found.name, weight, bias, eps)
 
 
@@ -147,3 +192,39 @@ def _position(norm: LayerNormParams) -> tuple[int, tuple[int, ...], int, str]:
     rank = ranks.index(norm.name) if norm.name in ranks else len(ranks)
     where = 1 if norm.layer else (0 if norm.name in _BEFORE_BLOCKS else 2)
     return where, in_order(norm.layer), rank, norm.name
+
+
+def epsilon(trunk: NamedTensors) -> tuple[float, str]:
+    """Return the eps of the trunk's norms, and the note that says where it comes from."""
+    hints, say = trunk.hints, partial("eps {:g} {}".format)
+    if hints.ln_eps is not None:
+        return hints.ln_eps, say(hints.ln_eps, f"from {trunk.hints.origin('ln_eps')}")
+    if trunk.hints.is_flag("arch") and (eps := _of_architecture(trunk)) is not None:
+        return eps, say(eps, f"from --arch {hints.arch}")
+    eps = TORCH_EPS if _is_tensorflow_s_maxvit(trunk) else _by_names(trunk)
+    return eps, say(eps, "assumed (no checkpoint stores it): --ln-eps")
+
+
+def _of_architecture(trunk: NamedTensors) -> float | None:
+    from pe_inspect.families.reading.arch import norm_eps
+
+    return norm_eps(trunk)
+
+
+def _is_tensorflow_s_maxvit(trunk: NamedTensors) -> bool:
+    """Whether the offsets lie heads first on three axes, which names do not tell."""
+    tables = (k for k in trunk if k.endswith("rel_pos.relative_position_bias_table"))
+    return any(len(trunk.shape(key)) == 3 for key in tables)
+
+
+def _by_names(trunk: NamedTensors) -> float:
+    for present, absent, eps in _RULES:
+        if all(map(trunk.begins, present)) and not any(map(trunk.begins, absent)):
+            return eps
+    if not trunk.blocks:
+        return TORCH_EPS
+    from pe_inspect.families.reading.arch import looks_like_dinov3
+
+    names = trunk.names
+    has_rms_norms = "blocks.0.norm1.weight" in names and "blocks.0.norm1.bias" not in names
+    return TORCH_EPS if looks_like_dinov3(trunk) and not has_rms_norms else USUAL_EPS

@@ -6,8 +6,7 @@ import re
 from math import isqrt
 from typing import Final
 
-from pe_inspect.families.reading.names import is_text_tower, trunk
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["part_of_a_model", "renamed"]
 
@@ -19,19 +18,19 @@ _FEWEST_ROWS: Final = 4
 _MOST_NAMED: Final = 3
 
 
-def part_of_a_model(checkpoint: Checkpoint) -> str | None:
+def part_of_a_model(trunk: Trunk) -> str | None:
     """Return what the file is, where it is an adapter or a text tower; `None` where it is neither.
 
     An adapter changes weights of linear layers: the model that it adapts has the position table.
     """
-    adapters = sum(_ADAPTER.fullmatch(key) is not None for key in checkpoint)
-    if adapters and 2 * adapters >= len(checkpoint):
+    adapters = sum(_ADAPTER.fullmatch(key) is not None for key in trunk)
+    if adapters and 2 * adapters >= len(trunk):
         return (
             f"Adapter weights only ({adapters} LoRA-like tensors): the position embedding is that "
-            f"of the model that they adapt{_base(checkpoint)}. Give that model, or merge them "
+            f"of the model that they adapt{_base(trunk)}. Give that model, or merge them "
             "first (peft: merge_and_unload, then save_pretrained)."
         )
-    if is_text_tower(checkpoint) and checkpoint.hints.tower != "text":
+    if trunk.is_text_tower and trunk.hints.tower != "text":
         return (
             "It is a text tower: its positions are those of words, not of patches. "
             "--tower text reads them."
@@ -39,30 +38,29 @@ def part_of_a_model(checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def _base(checkpoint: Checkpoint) -> str:
+def _base(trunk: Trunk) -> str:
     """Name the adapted model, where an adapter_config.json does."""
-    config = checkpoint.metadata.get("config")
-    name = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    name = trunk.config.get("base_model_name_or_path")
     return f" ({name})" if isinstance(name, str) and name.isprintable() and name else ""
 
 
-def renamed(checkpoint: Checkpoint) -> str:
+def renamed(trunk: Trunk) -> str:
     """Return a sentence on tensors that have the shape of a table, whatever they are called."""
-    names, widths = trunk(checkpoint), _widths(checkpoint)
-    found = [key for bare, key in names.items() if _could_be(bare, checkpoint.shape(key), widths)]
+    names, widths = trunk.names, _widths(trunk)
+    found = [key for bare, key in names.items() if _could_be(bare, trunk.shape(key), widths)]
     if not found or len(found) > _MOST_NAMED:
         return ""
-    stored = [checkpoint.stored_key(key) for key in found]
-    listed = ", ".join(f"{s} {checkpoint.shape(k)}" for s, k in zip(stored, found))
+    stored = [trunk.stored_key(key) for key in found]
+    listed = ", ".join(f"{s} {trunk.shape(k)}" for s, k in zip(stored, found))
     return (
         f" Of the shape of a table: {listed}. If it is one under another name, "
         f"--state-dict-key {stored[0]} takes it for pos_embed."
     )
 
 
-def _widths(checkpoint: Checkpoint) -> set[int]:
+def _widths(trunk: Trunk) -> set[int]:
     """The widths of the norms, which a table shares."""
-    shapes = (checkpoint.shape(key) for key in checkpoint if "norm" in key.lower())
+    shapes = (trunk.shape(key) for key in trunk if "norm" in key.lower())
     return {shape[0] for shape in shapes if len(shape) == 1}
 
 

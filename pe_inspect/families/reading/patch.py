@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Final
 
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.names import block_names, trunk
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.reading.tensors import NamedTensors, answered_once
 
 __all__ = [
     "PATCH_KERNELS",
@@ -36,7 +34,7 @@ PATCH_KERNELS: Final = (
 )
 _FLAX: Final = "embedding/kernel"  # (height, width, in, out)
 _STEM: Final = re.compile(
-    r"(?:patch_embed|embeddings\.patch_embeddings)\.(?!proj(?:ection)?\.)|layer1\.0\."
+    r"(?:(?:patch_embed|embeddings\.patch_embeddings)\.(?!proj(?:ection)?\.)|layer1\.0\.).*"
 )
 _VOLO_STEM: Final = "patch_embed.conv.0.weight"
 _VOLO_STRIDE: Final = 2  # of that convolution; arXiv:2106.13112, appendix A
@@ -48,58 +46,61 @@ _MOST_BANDS: Final = 16  # of an image, spectral ones included
 _DISTILLATION: Final = ("dist_token", "embeddings.distillation_token")
 
 
-def patch_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+@answered_once
+def patch_size(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return (height, width) in pixels of one step of the grid; `None` where nothing tells it.
 
     A flag outranks the file. What else is said does not outrank the file's own kernel, and where
     it is the size of a kernel that overlaps, it is no step.
     """
-    said, first = checkpoint.hints.patch_size, first_kernel(checkpoint)
-    if is_flag(checkpoint, "patch_size"):
+    said, first = trunk.hints.patch_size, first_kernel(trunk)
+    if trunk.hints.is_flag("patch_size"):
         return said
-    return known_step(checkpoint) or (None if said == first else said)
+    return known_step(trunk) or (None if said == first else said)
 
 
-def known_step(checkpoint: Checkpoint) -> tuple[int, int] | None:
+def known_step(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return (height, width) in pixels of one step as the file and its family tell it."""
-    return patch_kernel(checkpoint) or _overlapping_step(checkpoint)
+    return patch_kernel(trunk) or _overlapping_step(trunk)
 
 
-def patch_kernel(checkpoint: Checkpoint) -> tuple[int, int] | None:
+@answered_once
+def patch_kernel(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return (height, width) of the kernel that cuts the image into patches side by side.
 
     `None` behind a stem, and where patches overlap. One of odd sides might: of a pyramid it does,
     and else a patch size that is said, and differs, tells that it does.
     """
-    kernel, said = first_kernel(checkpoint), checkpoint.hints.patch_size
-    if kernel is None or is_spectrogram_s(checkpoint):
+    kernel, said = first_kernel(trunk), trunk.hints.patch_size
+    if kernel is None or is_spectrogram_s(trunk):
         return None
     if any(side % 2 for side in kernel):
-        return None if said not in (None, kernel) or _is_pyramid(checkpoint) else kernel
+        return None if said not in (None, kernel) or _is_pyramid(trunk) else kernel
     return kernel
 
 
-def _is_pyramid(checkpoint: Checkpoint) -> bool:
+def _is_pyramid(trunk: NamedTensors) -> bool:
     """Whether blocks widen on the way, by stages or, as Hiera's, by a projection of their own."""
-    has_stages = any(name.startswith("stages.") for name in block_names(checkpoint))
-    return has_stages or any(map(_WIDENING.fullmatch, trunk(checkpoint)))
+    has_stages = any(name.startswith("stages.") for name in trunk.blocks)
+    return has_stages or bool(trunk.matching(_WIDENING))
 
 
-def first_kernel(checkpoint: Checkpoint) -> tuple[int, int] | None:
+@answered_once
+def first_kernel(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return (height, width) of the kernel that looks at the image; `None` behind a stem."""
-    shape = _shape(checkpoint)
+    shape = _shape(trunk)
     return None if shape is None or _is_of_features(shape) else (shape[2], shape[3])
 
 
-def _shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:
+def _shape(trunk: NamedTensors) -> tuple[int, ...] | None:
     """Return (out, in, height, width) of the kernel that looks at the image."""
-    names = trunk(checkpoint)
-    if _has_stem(checkpoint, names):
+    names = trunk.names
+    if _has_stem(trunk):
         return None
     if _FLAX in names:
-        shape = checkpoint.shape(names[_FLAX])
+        shape = trunk.shape(names[_FLAX])
         return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else None
-    shapes = (checkpoint.shape(names[name]) for name in PATCH_KERNELS if name in names)
+    shapes = (trunk.shape(names[name]) for name in PATCH_KERNELS if name in names)
     return next((shape for shape in shapes if len(shape) == 4), None)
 
 
@@ -108,54 +109,51 @@ def _is_of_features(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and shape[2:] == (1, 1) and shape[1] > _MOST_BANDS
 
 
-def _has_stem(checkpoint: Checkpoint, names: Mapping[str, str]) -> bool:
+def _has_stem(trunk: NamedTensors) -> bool:
     """Whether further convolutions lie before the one that makes patches."""
-    stem = (key for name, key in names.items() if _STEM.match(name))
-    return any(len(checkpoint.shape(key)) == 4 for key in stem)
+    return any(len(trunk.shape(each.key)) == 4 for each in trunk.matching(_STEM))
 
 
-def _overlapping_step(checkpoint: Checkpoint) -> tuple[int, int] | None:
+def _overlapping_step(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return the step of patches that overlap or lie behind a stem, where it is known."""
-    if (step := _step_of_volo(checkpoint)) is not None:
+    if (step := _step_of_volo(trunk)) is not None:
         return step
-    if (stride := _pair(_settings(checkpoint).get("patch_stride"))) is not None:
+    if (stride := _pair(_settings(trunk).get("patch_stride"))) is not None:
         return stride
-    is_theirs = first_kernel(checkpoint) == (7, 7) and _is_pyramid(checkpoint)
+    is_theirs = first_kernel(trunk) == (7, 7) and _is_pyramid(trunk)
     return _STEP_OF_SEVEN if is_theirs else None
 
 
-def _step_of_volo(checkpoint: Checkpoint) -> tuple[int, int] | None:
+def _step_of_volo(trunk: NamedTensors) -> tuple[int, int] | None:
     """VOLO's table lies behind a stem, the patches, and a convolution that halves the grid."""
-    names = trunk(checkpoint)
-    inner = (PATCH_KERNELS[0], *filter(_VOLO_HALVING.fullmatch, names))
-    shapes = [checkpoint.shape(names[name]) for name in inner if name in names]
+    names = trunk.names
+    inner = (PATCH_KERNELS[0], *(each.bare for each in trunk.matching(_VOLO_HALVING)))
+    shapes = [trunk.shape(names[name]) for name in inner if name in names]
     if _VOLO_STEM not in names or not all(len(shape) == 4 for shape in shapes):
         return None
     rows, columns = (_VOLO_STRIDE * prod(sides) for sides in list(zip(*shapes))[2:])
     return rows, columns
 
 
-def is_spectrogram_s(checkpoint: Checkpoint) -> bool:
+def is_spectrogram_s(trunk: NamedTensors) -> bool:
     """Whether patches overlap on a spectrogram, as AST's do: kernel 16, stride 10.
 
     The config.json says so; of a file alone, one channel and DeiT's two tokens do.
     Source: arXiv:2104.01778, section 2.1.
     """
-    settings = _settings(checkpoint)
+    settings = _settings(trunk)
     strides = (settings.get("frequency_stride"), settings.get("time_stride"))
     if None not in strides:
-        return strides != first_kernel(checkpoint)
-    shape = _shape(checkpoint)
+        return strides != first_kernel(trunk)
+    shape = _shape(trunk)
     is_grey = shape is not None and shape[1] == 1
-    return is_grey and any(name in trunk(checkpoint) for name in _DISTILLATION)
+    return is_grey and any(name in trunk.names for name in _DISTILLATION)
 
 
-def _settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+def _settings(trunk: NamedTensors) -> Mapping[str, Any]:
     """Return what the config.json says of the vision model."""
-    config = checkpoint.metadata.get("config")
-    said = config if isinstance(config, Mapping) else {}
-    inner = said.get("vision_config")
-    return inner if isinstance(inner, Mapping) else said
+    inner = trunk.config.get("vision_config")
+    return inner if isinstance(inner, Mapping) else trunk.config
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

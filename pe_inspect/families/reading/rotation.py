@@ -16,10 +16,8 @@ from pe_inspect.arrays import Float, Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import grid_of_model
 from pe_inspect.families.reading.grid import image_grid, period, x
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.names import block_names, depth, trunk
 from pe_inspect.families.reading.tables import find_tables
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = [
     "PAIRINGS",
@@ -91,45 +89,43 @@ def first_of_pairs(
     return table[:, :half] if pairing == "half" else table[:, ::2]
 
 
-def grid_of(
-    checkpoint: Checkpoint, model: Any, key: str
-) -> tuple[tuple[int, int], tuple[str, ...]]:
+def grid_of(trunk: Trunk, model: Any, key: str) -> tuple[tuple[int, int], tuple[str, ...]]:
     """Return the grid that the angles are asked for: a rotary model has none of its own.
 
     Raises:
         AmbiguousCheckpoint: nothing says one.
     """
-    if (said := checkpoint.hints.grid_size) is not None:
-        return said, (f"grid {x(said)} from {origin(checkpoint, 'grid_size')}",)
-    tables = find_tables(checkpoint)
+    if (said := trunk.hints.grid_size) is not None:
+        return said, (f"grid {x(said)} from {trunk.hints.origin('grid_size')}",)
+    tables = find_tables(trunk)
     if tables and tables[0].arrangement not in ("x", "y"):
-        where = tables[0].layout(checkpoint)
+        where = tables[0].layout(trunk)
         return where.grid_size, (f"grid {x(where.grid_size)} as in {tables[0].key}",)
-    if (grid := image_grid(checkpoint)) is not None:
-        return grid, (f"grid {x(grid)} from img_size ({origin(checkpoint, 'img_size')})",)
-    shared = trunk(checkpoint).get("freqs_t_x")
-    if shared is not None and (grid := shown_grid(checkpoint, shared)) is not None:
+    if (grid := image_grid(trunk)) is not None:
+        return grid, (f"grid {x(grid)} from img_size ({trunk.hints.origin('img_size')})",)
+    shared = trunk.names.get("freqs_t_x")
+    if shared is not None and (grid := shown_grid(trunk, shared)) is not None:
         return grid, (f"grid {x(grid)} read from freqs_t_x",)
     if model is not None:
-        rows, columns = grid_of_model(checkpoint, model)
-        return (rows, columns), (f"grid {rows}×{columns} of {checkpoint.hints.arch}",)
-    name = checkpoint.stored_key(key) if key in checkpoint else key
+        rows, columns = grid_of_model(trunk, model)
+        return (rows, columns), (f"grid {rows}×{columns} of {trunk.hints.arch}",)
+    name = trunk.stored_key(key) if key in trunk else key
     raise AmbiguousCheckpoint(
         f"{name} says no grid: rotary angles are computed for any. "
         "Pass --grid-size HxW, or --arch timm:NAME for the grid that it was trained on."
     )
 
 
-def shown_grid(checkpoint: Checkpoint, key: str) -> tuple[int, int] | None:
+def shown_grid(trunk: Trunk, key: str) -> tuple[int, int] | None:
     """Return the grid of the original repository's x positions, which count 0 … W−1 a row."""
-    if key not in checkpoint:
+    if key not in trunk:
         return None
-    positions = np.asarray(checkpoint.tensor(key)).reshape(-1, 1)
+    positions = np.asarray(trunk.tensor(key)).reshape(-1, 1)
     columns = period(positions)
     return None if len(positions) % columns else (len(positions) // columns, columns)
 
 
-def same_for_all(checkpoint: Checkpoint, angles: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
+def same_for_all(trunk: Trunk, angles: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
     """Return the same angles for every block of the file."""
-    blocks = block_names(checkpoint) or [f"blocks.{i}" for i in range(max(depth(checkpoint), 1))]
+    blocks = trunk.blocks or [f"blocks.{i}" for i in range(max(trunk.depth, 1))]
     return tuple((block, angles) for block in blocks)

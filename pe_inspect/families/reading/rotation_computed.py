@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -9,9 +10,7 @@ import numpy as np
 from pe_inspect.arrays import Float
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import rope_of, rotary_table, unwrapped
-from pe_inspect.families.reading.hints import origin
-from pe_inspect.families.reading.names import trunk
-from pe_inspect.families.reading.read_tensor import read_float32
+from pe_inspect.families.reading.config import DINOV3, computes_rotations, vision_config
 from pe_inspect.families.reading.rotation import (
     PAIRINGS,
     Rotation,
@@ -20,43 +19,36 @@ from pe_inspect.families.reading.rotation import (
     pairing_of,
     same_for_all,
 )
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
-__all__ = ["from_architecture", "from_config", "from_dinov3", "has_config"]
+__all__ = ["from_architecture", "from_config", "from_dinov3"]
 
-_DINOV3: Final = "dinov3_vit"
-_PIXTRAL: Final = "pixtral"
 _DINOV3_BASE: Final = 100.0
 _PIXTRAL_BASE: Final = 10000.0
 
 
-def from_dinov3(checkpoint: Checkpoint, model: Any) -> Rotation | None:
+def from_dinov3(trunk: Trunk, model: Any) -> Rotation | None:
     """Compute DINOv3's angles from its stored periods.
 
     Source: arXiv:2508.10104, section 3.2.
     """
-    key = trunk(checkpoint).get("rope_embed.periods")
+    key = trunk.names.get("rope_embed.periods")
     if key is None:
         return None
-    grid, notes = grid_of(checkpoint, model, key)
-    angles = _centred_angles(read_float32(checkpoint, key), grid)
-    layers = same_for_all(checkpoint, angles)
+    grid, notes = grid_of(trunk, model, key)
+    angles = _centred_angles(trunk.float32(key), grid)
+    layers = same_for_all(trunk, angles)
     return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["half"]))
 
 
-def has_config(checkpoint: Checkpoint) -> bool:
-    """Whether a config.json of transformers names a rotary model that stores nothing."""
-    return _config(checkpoint).get("model_type") in (_DINOV3, _PIXTRAL)
-
-
-def from_config(checkpoint: Checkpoint, model: Any) -> Rotation | None:
+def from_config(trunk: Trunk, model: Any) -> Rotation | None:
     """Compute what transformers' DINOv3 and Pixtral compute, from their config.json."""
-    if not has_config(checkpoint):
+    if not computes_rotations(trunk):
         return None
-    config, hints = _config(checkpoint), checkpoint.hints
-    head_dim = _head_dim(checkpoint, config)
-    grid, notes = grid_of(checkpoint, model, "config.json")
-    is_dinov3 = config["model_type"] == _DINOV3
+    config, hints = vision_config(trunk), trunk.hints
+    head_dim = _head_dim(trunk, config)
+    grid, notes = grid_of(trunk, model, "config.json")
+    is_dinov3 = config["model_type"] == DINOV3
     base = hints.rope_theta or (_DINOV3_BASE if is_dinov3 else _PIXTRAL_BASE)
     if is_dinov3:
         periods = base ** (4 * np.arange(head_dim // 4) / head_dim)
@@ -64,27 +56,19 @@ def from_config(checkpoint: Checkpoint, model: Any) -> Rotation | None:
     else:
         angles = _alternating_angles(base ** (-2 * np.arange(head_dim // 2) / head_dim), grid)
     said = f"computed from config.json: {config['model_type']}, base {base:g}, {head_dim} channels"
-    layers = same_for_all(checkpoint, angles)
+    layers = same_for_all(trunk, angles)
     return Rotation(layers, grid, stored=False, notes=(said, *notes, PAIRINGS["half"]))
 
 
-def _config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the config.json of the vision tower; a model of two towers nests it."""
-    config = checkpoint.metadata.get("config")
-    whole = config if isinstance(config, dict) else {}
-    nested = whole.get("vision_config")
-    return nested if isinstance(nested, dict) else whole
-
-
-def _head_dim(checkpoint: Checkpoint, config: dict[str, Any]) -> int:
+def _head_dim(trunk: Trunk, config: Mapping[str, Any]) -> int:
     width = config.get("hidden_size")
-    heads = checkpoint.hints.num_heads or config.get("num_attention_heads")
+    heads = trunk.hints.num_heads or config.get("num_attention_heads")
     said = config.get("head_dim")
     if isinstance(said, int):
         return said
     if not isinstance(width, int) or not heads or width % heads:
         raise AmbiguousCheckpoint(
-            f"config.json of {checkpoint.source} says hidden_size {width} and num_attention_heads "
+            f"config.json of {trunk.source} says hidden_size {width} and num_attention_heads "
             f"{heads}, which give no head_dim. Pass --num-heads N, or mend the config."
         )
     return width // heads
@@ -109,23 +93,23 @@ def _alternating_angles(
     return angles.astype(np.float32)[None]
 
 
-def from_architecture(checkpoint: Checkpoint, model: Any) -> Rotation:
+def from_architecture(trunk: Trunk, model: Any) -> Rotation:
     """Ask timm's model of the named architecture: the file holds nothing.
 
     Raises:
         AmbiguousCheckpoint: the architecture learns its frequencies, so the file is of another.
     """
-    arch, who = checkpoint.hints.arch, origin(checkpoint, "arch")
+    arch, who = trunk.hints.arch, trunk.hints.origin("arch")
     if any(name.startswith("freqs") for name, _ in rope_of(model).named_parameters()):
         raise AmbiguousCheckpoint(
-            f"{arch} ({who}) learns its frequencies (rope.freqs), and {checkpoint.source} holds "
+            f"{arch} ({who}) learns its frequencies (rope.freqs), and {trunk.source} holds "
             "none. Name the architecture that the file is of."
         )
-    grid, notes = grid_of(checkpoint, model, "rope")
+    grid, notes = grid_of(trunk, model, "rope")
     sines, cosines = rotary_table(model, grid)
     pairing = pairing_of(cosines)
     angles = unwrapped(first_of_pairs(np.arctan2(sines, cosines), pairing), grid)
-    layers = same_for_all(checkpoint, angles[None])
+    layers = same_for_all(trunk, angles[None])
     said = f"computed from {who} {arch}: the file stores nothing of its rotary embedding"
     pairs = (PAIRINGS[pairing],) if pairing else ()
     return Rotation(layers, grid, stored=False, notes=(said, *notes, *pairs))

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
+from pe_inspect.families.reading.vectors import is_sinusoidal
 
-__all__ = ["Variant", "is_sinusoidal", "one_dimensional", "two_dimensional"]
+__all__ = ["Variant", "one_dimensional", "two_dimensional"]
 
 TEMPERATURE: Final = 10000.0
-NORM_TOLERANCE: Final = 0.01  # relative; bfloat16 rounds each of D values by up to 0.4 %
 VALUE_TOLERANCE: Final = 0.01
 
 _KNOWN: Final = {
@@ -52,15 +52,6 @@ class Variant:
         parts = (self.axes, self.arrangement, "exponents k/(n−1)" * self.ends_at_temperature)
         text = ", ".join(filter(None, parts))
         return f"{text} (as in {self.known})" if self.known else text
-
-
-def is_sinusoidal(table: Float32[np.ndarray, "tokens embed_dim"]) -> bool:
-    """Whether every row has squared norm D/2; rows of zeros, as CLS rows are, do not count."""
-    if table.shape[1] % 2 or not np.isfinite(table).all():
-        return False
-    norms = np.square(table, dtype=np.float64).sum(axis=1)
-    moving, wanted = norms[norms > 0], table.shape[1] / 2
-    return moving.size > 0 and bool(np.all(np.abs(moving - wanted) <= NORM_TOLERANCE * wanted))
 
 
 def one_dimensional(table: Float32[np.ndarray, "tokens embed_dim"]) -> Variant | None:

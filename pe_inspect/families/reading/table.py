@@ -10,11 +10,9 @@ import numpy as np
 
 from pe_inspect.arrays import Float32, Shaped
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.grid import Layout, PrefixTokens, layout, x
-from pe_inspect.families.reading.hints import is_flag
-from pe_inspect.families.reading.names import trunk
-from pe_inspect.families.reading.read_tensor import read_float32
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.reading.grid import Layout, layout, x
+from pe_inspect.families.reading.prefix import PrefixTokens
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["StoredTable", "channels_first", "nonfinite_note", "table_of"]
 
@@ -77,11 +75,11 @@ class StoredTable:
         """The input, a block, or timm's path of a stage."""
         return self.layer if self.block is None else f"blocks.{self.block}"
 
-    def read(self, checkpoint: Checkpoint) -> Float32[np.ndarray, "tokens embed_dim"]:
+    def read(self, trunk: Trunk) -> Float32[np.ndarray, "tokens embed_dim"]:
         """Read the values, one row a token."""
-        values = read_float32(checkpoint, self.key)
+        values = trunk.float32(self.key)
         if self.arrangement in ("axes", "x", "y"):
-            return self._of_axes(checkpoint, values)
+            return self._of_axes(trunk, values)
         if self.arrangement == "channels first":
             values = np.moveaxis(values, 1, -1)
         if self.arrangement == "blocks":
@@ -91,30 +89,30 @@ class StoredTable:
         return values.reshape(self.rows + self.trailing, self.embed_dim)[: self.rows]
 
     def _of_axes(
-        self, checkpoint: Checkpoint, values: Float32[np.ndarray, "..."]
+        self, trunk: Trunk, values: Float32[np.ndarray, "..."]
     ) -> Float32[np.ndarray, "tokens embed_dim"]:
         """Gemma's one tensor holds x, then y; elsewhere y and x are two tensors."""
         if self.partner is None:
             across, down = values
         else:
-            down, across = values, read_float32(checkpoint, self.partner)
+            down, across = values, trunk.float32(self.partner)
         if self.arrangement != "axes":
             return np.asarray(across if self.arrangement == "x" else down)
         height, width = self.grid_size or (0, 0)
         down, across = (axis.reshape(-1, self.embed_dim) for axis in (down, across))
         return np.asarray(down[:height, None] + across[None, :width]).reshape(self.rows, -1)
 
-    def layout(self, checkpoint: Checkpoint) -> Layout:
+    def layout(self, trunk: Trunk) -> Layout:
         """Divide the rows into prefix rows and a grid.
 
         Raises:
             AmbiguousCheckpoint: several readings fit, or what was said does not.
         """
-        key = checkpoint.stored_key(self.key)
+        key = trunk.stored_key(self.key)
         if self.grid_size is None:
-            return layout(checkpoint, key, self.rows, self.tokens)
-        said, is_only_one = checkpoint.hints.grid_size, not self.part and self.layer == "input"
-        differs = is_flag(checkpoint, "grid_size") and said != self.grid_size
+            return layout(trunk, key, self.rows, self.tokens)
+        said, is_only_one = trunk.hints.grid_size, not self.part and self.layer == "input"
+        differs = trunk.hints.is_flag("grid_size") and said != self.grid_size
         if said is not None and differs and is_only_one:
             raise AmbiguousCheckpoint(
                 f"{key} has shape {self.shape}, a {x(self.grid_size)} grid; --grid-size says "
@@ -133,9 +131,9 @@ def _deblockified(
     return by_block.transpose(0, 2, 1, 3, 4).reshape(grid * side, grid * side, channels)
 
 
-def table_of(checkpoint: Checkpoint, key: str) -> StoredTable | None:
+def table_of(trunk: Trunk, key: str) -> StoredTable | None:
     """Understand a table's shape; `None` where it is no table of vectors."""
-    shape = checkpoint.shape(key)
+    shape = trunk.shape(key)
     if 0 in shape:
         return None
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
@@ -143,13 +141,13 @@ def table_of(checkpoint: Checkpoint, key: str) -> StoredTable | None:
     if len(shape) == 3:  # big_vision's NaFlex: (rows, columns, embed_dim)
         return StoredTable(key, shape, shape[0] * shape[1], shape[2], (shape[0], shape[1]))
     if len(shape) == 4 and shape[0] == 1:
-        return _of_four_axes(checkpoint, key, shape)
+        return _of_four_axes(trunk, key, shape)
     return None
 
 
-def _of_four_axes(checkpoint: Checkpoint, key: str, shape: tuple[int, ...]) -> StoredTable:
+def _of_four_axes(trunk: Trunk, key: str, shape: tuple[int, ...]) -> StoredTable:
     """Tell (1, H, W, D) from (1, D, H, W) by the model's width, else by the longest axis."""
-    width = _width(checkpoint)
+    width = _width(trunk)
     first = shape[1] == width if width in (shape[1], shape[3]) else shape[1] > shape[3]
     if first and shape[3] != width:
         return channels_first(key, shape)
@@ -175,9 +173,9 @@ def channels_first(key: str, shape: tuple[int, ...]) -> StoredTable:
     return StoredTable(key, shape, height * width, dim, (height, width), "channels first")
 
 
-def _width(checkpoint: Checkpoint) -> int | None:
-    names = trunk(checkpoint)
-    shapes = (checkpoint.shape(names[name]) for name in _WIDTHS if name in names)
+def _width(trunk: Trunk) -> int | None:
+    names = trunk.names
+    shapes = (trunk.shape(names[name]) for name in _WIDTHS if name in names)
     return next((shape[-1] for shape in shapes if shape), None)
 
 

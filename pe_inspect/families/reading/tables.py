@@ -14,7 +14,7 @@ from math import isqrt
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.grid import PrefixTokens, image_grid, x
+from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.reading.library_tables import (
     of_detector_blocks,
     of_image_embedders,
@@ -22,9 +22,10 @@ from pe_inspect.families.reading.library_tables import (
     of_pyramid_base,
     without_detection_tokens,
 )
-from pe_inspect.families.reading.names import is_text_tower, trunk
+from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.reading.table import StoredTable, channels_first, nonfinite_note, table_of
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.reading.tensors import answered_once
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["StoredTable", "find_groups", "find_tables", "nonfinite_note"]
 
@@ -66,67 +67,67 @@ _BOTH_AXES: Final = "patch_embed.position_embedding_table"
 _SPACE_TIME: Final = ("pos_embed_spatial", "pos_embed_temporal")
 
 
-def find_groups(checkpoint: Checkpoint) -> tuple[Group, ...]:
+@answered_once
+def find_groups(trunk: Trunk) -> tuple[Group, ...]:
     """Return every table of a checkpoint, those of one embedding together; reads shapes only.
 
     Raises:
         AmbiguousCheckpoint: there is one table a block, and some are missing or of another shape.
     """
-    return tuple(group for find in _FINDERS for group in find(checkpoint) if group)
+    return tuple(group for find in _FINDERS for group in find(trunk) if group)
 
 
-def find_tables(checkpoint: Checkpoint) -> Group:
+def find_tables(trunk: Trunk) -> Group:
     """Return the first group that lies on a grid: the one table at the input, or one a block."""
-    groups = find_groups(checkpoint)
+    groups = find_groups(trunk)
     return next((group for group in groups if group[0].arrangement not in ("x", "y")), ())
 
 
-def _at_the_input(checkpoint: Checkpoint) -> list[Group]:
+def _at_the_input(trunk: Trunk) -> list[Group]:
     """Find the one table, or Hiera's two: one over the image, and one for every window of it.
 
     Source of the two: arXiv:2311.05613.
     """
-    names = trunk(checkpoint)
-    candidates = _UNNAMED + _ONE if len(checkpoint) == 1 else _ONE
-    if is_text_tower(checkpoint) and checkpoint.hints.tower != "text":
+    names = trunk.names
+    candidates = _UNNAMED + _ONE if len(trunk) == 1 else _ONE
+    if trunk.is_text_tower and trunk.hints.tower != "text":
         return []
-    tables = (table_of(checkpoint, names[name]) for name in candidates if name in names)
+    tables = (table_of(trunk, names[name]) for name in candidates if name in names)
     one = next((table for table in tables if table is not None), None)
-    window = _shaped(checkpoint, _WINDOW, 4)
+    window = _shaped(trunk, _WINDOW, 4)
     if one is None or window is None:
-        return [(without_detection_tokens(checkpoint, one),)] if one is not None else []
-    key, whole = checkpoint.stored_key(window), _nchw(checkpoint, one.key) or one
+        return [(without_detection_tokens(trunk, one),)] if one is not None else []
+    key, whole = trunk.stored_key(window), _nchw(trunk, one.key) or one
     return [
         (replace(whole, part="global", notes=(f"resized, and {key} is added to it in tiles",)),),
-        (replace(channels_first(window, checkpoint.shape(window)), part="window"),),
+        (replace(channels_first(window, trunk.shape(window)), part="window"),),
     ]
 
 
-def _shaped(checkpoint: Checkpoint, candidates: tuple[str, ...], axes: int) -> str | None:
+def _shaped(trunk: Trunk, candidates: tuple[str, ...], axes: int) -> str | None:
     """Return the checkpoint's name of the first candidate with so many axes, none of them empty."""
-    names = trunk(checkpoint)
+    names = trunk.names
     keys = (names[name] for name in candidates if name in names)
-    return next((k for k in keys if _has_axes(checkpoint.shape(k), axes)), None)
+    return next((k for k in keys if _has_axes(trunk.shape(k), axes)), None)
 
 
 def _has_axes(shape: tuple[int, ...], axes: int) -> bool:
     return len(shape) == axes and 0 not in shape
 
 
-def _nchw(checkpoint: Checkpoint, key: str) -> StoredTable | None:
-    shape = checkpoint.shape(key)
+def _nchw(trunk: Trunk, key: str) -> StoredTable | None:
+    shape = trunk.shape(key)
     return channels_first(key, shape) if _has_axes(shape, 4) else None
 
 
-def _numbered(checkpoint: Checkpoint) -> list[Group]:
+def _numbered(trunk: Trunk) -> list[Group]:
     """Find `pos_embed0`, `pos_embed1`, …: LaPE's, one a block, or one a stage of a pyramid."""
-    names = trunk(checkpoint)
-    numbered = sorted((int(m[1]), names[m[0]]) for m in map(_NUMBERED.fullmatch, names) if m)
-    tables = {i: t for i, key in numbered if (t := table_of(checkpoint, key)) is not None}
+    numbered = sorted((int(each.groups[1]), each.key) for each in trunk.matching(_NUMBERED))
+    tables = {i: t for i, key in numbered if (t := table_of(trunk, key)) is not None}
     if not tables:
         return []
     if any(len(table.shape) == 4 for table in tables.values()):
-        return [_stage(i, _nchw(checkpoint, t.key)) for i, t in tables.items()]
+        return [_stage(i, _nchw(trunk, t.key)) for i, t in tables.items()]
     if len({table.embed_dim for table in tables.values()}) > 1 and min(tables) == 1:
         return [_stage(i, table) for i, table in tables.items()]
     return [_per_block([replace(table, block=i) for i, table in tables.items()])]
@@ -160,50 +161,48 @@ def _of_one_shape(tables: list[StoredTable]) -> Group:
     return tuple(tables)
 
 
-def _of_levels(checkpoint: Checkpoint) -> list[Group]:
+def _of_levels(trunk: Trunk) -> list[Group]:
     """Find NesT's (1, blocks, tokens, D), one a level. Source: arXiv:2105.12723."""
     found = list[Group]()
-    for bare, key in trunk(checkpoint).items():
-        shape = checkpoint.shape(key)
-        match = _LEVEL.fullmatch(bare)
-        if match is None or not _has_axes(shape, 4):
+    for each in trunk.matching(_LEVEL):
+        shape = trunk.shape(each.key)
+        if not _has_axes(shape, 4):
             continue
         side = isqrt(shape[1]) * isqrt(shape[2])
         if side * side != shape[1] * shape[2]:
             continue
-        table = StoredTable(
-            key, shape, side * side, shape[3], (side, side), "blocks", layer=match[1]
-        )
+        layer, grid = each.groups[1], (side, side)
+        table = StoredTable(each.key, shape, side * side, shape[3], grid, "blocks", layer=layer)
         note = f"{shape[1]} blocks of {shape[2]} tokens were put back into row-major order"
         found.append((replace(table, notes=(note,)),))
     return found
 
 
-def _of_branches(checkpoint: Checkpoint) -> list[Group]:
+def _of_branches(trunk: Trunk) -> list[Group]:
     """Find CrossViT's `pos_embed_0`, `pos_embed_1`, one a branch. Source: arXiv:2103.14899."""
-    names, found = trunk(checkpoint), list[Group]()
-    for bare, key in names.items():
-        table = table_of(checkpoint, key) if (match := _BRANCH.fullmatch(bare)) else None
-        if match is None or table is None:
+    found = list[Group]()
+    for each in trunk.matching(_BRANCH):
+        if (table := table_of(trunk, each.key)) is None:
             continue
-        token = names.get(f"cls_token_{match[1]}")
-        tokens = PrefixTokens(checkpoint.shape(token)[-2] if token else 0, covered=True)
-        found.append((replace(table, part=f"branch{match[1]}", tokens=tokens),))
+        number = each.groups[1]
+        token = trunk.names.get(f"cls_token_{number}")
+        tokens = PrefixTokens(trunk.shape(token)[-2] if token else 0, covered=True)
+        found.append((replace(table, part=f"branch{number}", tokens=tokens),))
     return found
 
 
-def _of_pixels(checkpoint: Checkpoint) -> list[Group]:
+def _of_pixels(trunk: Trunk) -> list[Group]:
     """Find TNT's table of the pixels of a patch, (1, D, h, w). Source: arXiv:2103.00112."""
-    key = _shaped(checkpoint, _INNER, 4)
+    key = _shaped(trunk, _INNER, 4)
     if key is None:
         return []
-    return [(replace(channels_first(key, checkpoint.shape(key)), part="pixel"),)]
+    return [(replace(channels_first(key, trunk.shape(key)), part="pixel"),)]
 
 
-def _of_pools(checkpoint: Checkpoint) -> list[Group]:
+def _of_pools(trunk: Trunk) -> list[Group]:
     """Find the table of CLIP's attention pool, whose first row is the mean token's."""
-    key = _shaped(checkpoint, _POOLS, 2)
-    table = table_of(checkpoint, key) if key else None
+    key = _shaped(trunk, _POOLS, 2)
+    table = table_of(trunk, key) if key else None
     if table is None:
         return []
     note = "the first row is that of the mean of the patches, which asks for all of them"
@@ -211,12 +210,12 @@ def _of_pools(checkpoint: Checkpoint) -> list[Group]:
     return [(replace(table, layer=layer, tokens=PrefixTokens(1, covered=True), notes=(note,)),)]
 
 
-def _of_axes(checkpoint: Checkpoint) -> list[Group]:
+def _of_axes(trunk: Trunk) -> list[Group]:
     """Find tables of rows and of columns that are added to each other, as in NaFlexViT."""
-    names = trunk(checkpoint)
+    names = trunk.names
     for y, x_ in _AXES:
         if y in names and x_ in names:
-            down, across = (table_of(checkpoint, names[name]) for name in (y, x_))
+            down, across = (table_of(trunk, names[name]) for name in (y, x_))
             return [(_summed(down, across),)] if down and across else []
     return []
 
@@ -230,13 +229,13 @@ def _summed(down: StoredTable, across: StoredTable) -> StoredTable:
     )  # fmt: skip
 
 
-def _of_both_axes(checkpoint: Checkpoint) -> list[Group]:
+def _of_both_axes(trunk: Trunk) -> list[Group]:
     """Find Gemma's (2, positions, D): x, then y, on no grid of its own, or on the one said."""
-    key = _shaped(checkpoint, (_BOTH_AXES,), 3)
-    shape = checkpoint.shape(key) if key else ()
+    key = _shaped(trunk, (_BOTH_AXES,), 3)
+    shape = trunk.shape(key) if key else ()
     if key is None or shape[0] != 2:
         return []
-    grid = checkpoint.hints.grid_size or image_grid(checkpoint)
+    grid = trunk.hints.grid_size or image_grid(trunk)
     if grid is not None and max(grid) <= shape[1]:
         note = f"grid {x(grid)} as was said; {_BOTH_AXES} holds {shape[1]} positions of each axis"
         return [
@@ -250,11 +249,11 @@ def _of_both_axes(checkpoint: Checkpoint) -> list[Group]:
     ]
 
 
-def _of_space_and_time(checkpoint: Checkpoint) -> list[Group]:
+def _of_space_and_time(trunk: Trunk) -> list[Group]:
     """Find the two tables of a video Hiera: one over the image, and one over time."""
-    names = trunk(checkpoint)
+    names = trunk.names
     keys = [names[name] for name in _SPACE_TIME if name in names]
-    tables = [table_of(checkpoint, key) for key in keys]
+    tables = [table_of(trunk, key) for key in keys]
     if len(tables) < 2 or tables[0] is None or tables[1] is None:
         return []
     steps = tables[1].rows
@@ -264,7 +263,7 @@ def _of_space_and_time(checkpoint: Checkpoint) -> list[Group]:
     ]
 
 
-_FINDERS: Final[tuple[Callable[[Checkpoint], list[Group]], ...]] = (
+_FINDERS: Final[tuple[Callable[[Trunk], list[Group]], ...]] = (
     _at_the_input,
     _of_pixels,
     _numbered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -9,23 +10,25 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
-from pe_inspect.families.reading.grid import Layout, prefix_tokens, stated_by_image
-from pe_inspect.families.reading.hints import is_flag, origin
-from pe_inspect.families.reading.names import depth, in_order, missing_blocks, trunk
-from pe_inspect.families.reading.norms import Norms, read_norms
-from pe_inspect.families.reading.patch import patch_size
+from pe_inspect.families.reading.grid import Layout, stated_by_image
+from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.norms import Norms
 from pe_inspect.families.reading.tables import StoredTable, find_groups, nonfinite_note
+from pe_inspect.families.reading.tensors import answered_once
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.joins import JOINS
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
-from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["StoredVectors", "stored_vectors", "vectors"]
+__all__ = ["StoredVectors", "is_sinusoidal", "stored_vectors", "vectors"]
 
+NORM_TOLERANCE: Final = 0.01  # relative; bfloat16 rounds each of D values by up to 0.4 %
 NOT_PUBLIC: Final = (
     "no code of PVG / MPVG (arXiv 2502.02919) is public: that its norms are called pe_norm is "
     "this project's reading"
 )
 
+_VITDET: Final = re.compile(r".*attn\.rel_pos_h$")
 _DEIT_BLOCK: Final = {
     f"{module}.{part}"
     for module in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -46,16 +49,26 @@ class StoredVectors:
     values: tuple[Float32[np.ndarray, "tokens embed_dim"], ...]
 
 
-def stored_vectors(checkpoint: Checkpoint) -> list[StoredVectors]:
+@answered_once
+def stored_vectors(trunk: Trunk) -> tuple[StoredVectors, ...]:
     """Read the tables of a checkpoint, embedding by embedding."""
-    return [
-        StoredVectors(tables, tuple(table.read(checkpoint) for table in tables))
-        for tables in find_groups(checkpoint)
-    ]
+    return tuple(
+        StoredVectors(tables, tuple(table.read(trunk) for table in tables))
+        for tables in find_groups(trunk)
+    )
+
+
+def is_sinusoidal(table: Float32[np.ndarray, "tokens embed_dim"]) -> bool:
+    """Whether every row has squared norm D/2; rows of zeros, as CLS rows are, do not count."""
+    if table.shape[1] % 2 or not np.isfinite(table).all():
+        return False
+    norms = np.square(table, dtype=np.float64).sum(axis=1)
+    moving, wanted = norms[norms > 0], table.shape[1] / 2
+    return moving.size > 0 and bool(np.all(np.abs(moving - wanted) <= NORM_TOLERANCE * wanted))
 
 
 def vectors(
-    checkpoint: Checkpoint,
+    trunk: Trunk,
     stored: StoredVectors,
     where: Layout,
     *,
@@ -66,7 +79,7 @@ def vectors(
     """Build the embedding of tables that have been read and divided.
 
     Args:
-        checkpoint: where they come from.
+        trunk: where they come from.
         stored: the tables and their values.
         where: their prefix rows and grid.
         family: the scheme's name.
@@ -77,11 +90,11 @@ def vectors(
         AmbiguousCheckpoint: the position norms fit no known join, or contradict the hint.
         UsageError: `hints.join` names no join.
     """
-    norms = read_norms(checkpoint)
-    join, join_notes = _join(checkpoint, stored, norms)
-    keys = [checkpoint.stored_key(key) for table in stored.tables for key in table.keys]
+    norms = trunk.norms
+    join, join_notes = _join(trunk, stored, norms)
+    keys = [trunk.stored_key(key) for table in stored.tables for key in table.keys]
     odd = [note for key, values in zip(keys, stored.values) for note in nonfinite_note(key, values)]
-    own = ("pe_norm",) if join in ("lape", "pvg", "mpvg") else ()
+    own = ("pe_norm",) if JOINS[join].is_recurrent else ()
     return PositionEmbedding(
         family=family,
         kind="vectors",
@@ -94,56 +107,54 @@ def vectors(
         notes=(
             *where.notes,
             *stored.tables[0].notes,
-            *_uncovered(checkpoint, where),
+            *_uncovered(trunk, where),
             *notes,
             *join_notes,
             *odd,
             *norms.notes,
-            *missing_blocks(checkpoint),
+            *trunk.missing_blocks,
         ),
         keys=(*dict.fromkeys(keys), *(k for name in own for k in norms.stored_keys(name))),
-        num_prefix_tokens=num_prefix_tokens(checkpoint, where),
-        depth=depth(checkpoint),
-        num_parameters=learned * sum(_size(checkpoint, table) for table in stored.tables)
+        num_prefix_tokens=num_prefix_tokens(trunk, where),
+        depth=trunk.depth,
+        num_parameters=learned * sum(_size(trunk, table) for table in stored.tables)
         + sum(norms.num_parameters(name) for name in own),
-        patch_size=None if _patches_overlap(checkpoint, where) else patch_size(checkpoint),
+        patch_size=None if _patches_overlap(trunk, where) else trunk.patch_size,
     )
 
 
-def _patches_overlap(checkpoint: Checkpoint, where: Layout) -> bool:
+def _patches_overlap(trunk: Trunk, where: Layout) -> bool:
     """Whether there are more patches than the config's image has room for side by side."""
-    stated = stated_by_image(checkpoint)
-    if stated is None or not stated.is_config or checkpoint.hints.grid_size is not None:
+    stated = stated_by_image(trunk)
+    if stated is None or not stated.is_config or trunk.hints.grid_size is not None:
         return False
     return all(own > side for own, side in zip(where.grid_size, stated.grid_size))
 
 
-def num_prefix_tokens(checkpoint: Checkpoint, where: Layout) -> int:
+def num_prefix_tokens(trunk: Trunk, where: Layout) -> int:
     """Return the model's prefix tokens: as said, else as stored, else as many as have rows."""
-    said = checkpoint.hints.num_prefix_tokens
+    said = trunk.hints.num_prefix_tokens
     if said is not None:
         return said
-    tokens = prefix_tokens(checkpoint)
-    return tokens.total if _drops_cls(checkpoint) else max(tokens.total, where.num_prefix_rows)
+    tokens = trunk.prefix_tokens
+    return tokens.total if _drops_cls(trunk) else max(tokens.total, where.num_prefix_rows)
 
 
-def _drops_cls(checkpoint: Checkpoint) -> bool:
+def _drops_cls(trunk: Trunk) -> bool:
     """Whether this is a VitDet, which keeps the row of the class token that it does without."""
-    config = checkpoint.metadata.get("config")
-    said = config.get("model_type") if isinstance(config, dict) else None
-    return said == "vitdet" or any(name.endswith("attn.rel_pos_h") for name in trunk(checkpoint))
+    return trunk.config.get("model_type") == "vitdet" or trunk.begins(_VITDET)
 
 
-def _size(checkpoint: Checkpoint, table: StoredTable) -> int:
+def _size(trunk: Trunk, table: StoredTable) -> int:
     """How many scalars a table has; those of two axes make more rows than they have."""
     if table.arrangement == "axes":
-        return sum(checkpoint.tensors[key].size for key in table.keys)
+        return sum(trunk.size(key) for key in table.keys)
     return (table.rows + table.trailing) * table.embed_dim
 
 
-def _uncovered(checkpoint: Checkpoint, where: Layout) -> tuple[str, ...]:
+def _uncovered(trunk: Trunk, where: Layout) -> tuple[str, ...]:
     """Return a note where a table leaves out CLS and registers: CLS's row may have been folded."""
-    tokens = prefix_tokens(checkpoint)
+    tokens = trunk.prefix_tokens
     if where.num_prefix_rows or not (tokens.cls and tokens.registers):
         return ()
     return (
@@ -152,23 +163,21 @@ def _uncovered(checkpoint: Checkpoint, where: Layout) -> tuple[str, ...]:
     )
 
 
-def _join(
-    checkpoint: Checkpoint, stored: StoredVectors, norms: Norms
-) -> tuple[Join, tuple[str, ...]]:
+def _join(trunk: Trunk, stored: StoredVectors, norms: Norms) -> tuple[Join, tuple[str, ...]]:
     """Tell the join by the position norms and the tables, else by the hint, else it is `input`."""
-    said = _said_join(checkpoint)
-    joined = _normed_join(checkpoint, stored, norms)
+    said = _said_join(trunk)
+    joined = _normed_join(trunk, stored, norms)
     if joined is None and stored.tables[0].block is not None:
-        joined = ("unshare", _short_of_blocks(checkpoint, stored))
+        joined = ("unshare", _short_of_blocks(trunk, stored))
     if joined is None:
-        return _plain_join(checkpoint, said)
+        return _plain_join(trunk, said)
     if said is not None and said != joined[0]:
-        return joined[0], (*joined[1], _overruled(checkpoint, said, joined[0]))
+        return joined[0], (*joined[1], _overruled(trunk, said, joined[0]))
     return joined
 
 
-def _said_join(checkpoint: Checkpoint) -> Join | None:
-    said, known = checkpoint.hints.join, [name for name in get_args(Join) if name != "layer"]
+def _said_join(trunk: Trunk) -> Join | None:
+    said, known = trunk.hints.join, [name for name in get_args(Join) if name != "layer"]
     if said is None or said == "layer":
         return None
     if said not in known:
@@ -177,40 +186,39 @@ def _said_join(checkpoint: Checkpoint) -> Join | None:
     return join
 
 
-def _plain_join(checkpoint: Checkpoint, said: Join | None) -> tuple[Join, tuple[str, ...]]:
+def _plain_join(trunk: Trunk, said: Join | None) -> tuple[Join, tuple[str, ...]]:
     """Return the join of one table without position norms: what was said, if that can be."""
     if said in ("input", "share"):
-        return said, (f"join={said} from {origin(checkpoint, 'join')}",)
-    if said is not None and is_flag(checkpoint, "join"):
+        return said, (f"join={said} from {trunk.hints.origin('join')}",)
+    if said is not None and trunk.hints.is_flag("join"):
         wanted = "one table a block" if said == "unshare" else "norms called blocks.#.pe_norm"
         raise AmbiguousCheckpoint(
-            f"--join {said} needs {wanted}, and {checkpoint.source} holds one table and no such "
+            f"--join {said} needs {wanted}, and {trunk.source} holds one table and no such "
             "norms. It can be --join input or --join share."
         )
-    if _has_keys_of_deit(checkpoint):
+    if _has_keys_of_deit(trunk):
         return "input", ("join=input assumed: LaPE's share has the same keys (--join share)",)
     return "input", ()
 
 
-def _has_keys_of_deit(checkpoint: Checkpoint) -> bool:
+def _has_keys_of_deit(trunk: Trunk) -> bool:
     """Whether the first block and the tokens are DeiT's, and so LaPE's, to the letter."""
-    names = trunk(checkpoint)
-    block = {name.removeprefix("blocks.0.") for name in names if name.startswith("blocks.0.")}
+    names, block = trunk.names, trunk.names_in("blocks.0")
     return block == _DEIT_BLOCK and "cls_token" in names and "norm_pre.weight" not in names
 
 
-def _overruled(checkpoint: Checkpoint, said: Join, found: Join) -> str:
-    who = origin(checkpoint, "join")
-    if is_flag(checkpoint, "join"):
+def _overruled(trunk: Trunk, said: Join, found: Join) -> str:
+    who = trunk.hints.origin("join")
+    if trunk.hints.is_flag("join"):
         raise AmbiguousCheckpoint(
-            f"--join {said} contradicts the tensors of {checkpoint.source}, which are those of "
+            f"--join {said} contradicts the tensors of {trunk.source}, which are those of "
             f"join={found}. Leave --join out, or pass --join {found}."
         )
     return f"{who} says join={said}; the tensors are those of {found}, which was taken"
 
 
 def _normed_join(
-    checkpoint: Checkpoint, stored: StoredVectors, norms: Norms
+    trunk: Trunk, stored: StoredVectors, norms: Norms
 ) -> tuple[Join, tuple[str, ...]] | None:
     """Tell LaPE (a pe_norm in every block) from PVG (all but block 0) and MPVG (one at the end).
 
@@ -220,8 +228,8 @@ def _normed_join(
     last = named.pop("", None)
     if not named and last is None:
         return None
-    _check_widths(checkpoint, stored, norms)
-    blocks, have = depth(checkpoint), {in_order(layer)[0] for layer in named}
+    _check_widths(trunk, stored, norms)
+    blocks, have = trunk.depth, {in_order(layer)[0] for layer in named}
     if have == set(range(blocks)):
         odd = ("the top-level pe_norm has no place in LaPE and was not used",) if last else ()
         return "lape", odd
@@ -234,19 +242,19 @@ def _normed_join(
     )
 
 
-def _check_widths(checkpoint: Checkpoint, stored: StoredVectors, norms: Norms) -> None:
+def _check_widths(trunk: Trunk, stored: StoredVectors, norms: Norms) -> None:
     dim = stored.tables[0].embed_dim
     odd = [n for n in norms.params if n.name == "pe_norm" and n.weight.size != dim]
     if odd:
         raise AmbiguousCheckpoint(
             f"{odd[0].path} has {odd[0].weight.size} features, "
-            f"{checkpoint.stored_key(stored.tables[0].key)} has embed_dim {dim}; "
+            f"{trunk.stored_key(stored.tables[0].key)} has embed_dim {dim}; "
             "a position norm acts on the table's rows. The file mixes two models."
         )
 
 
-def _short_of_blocks(checkpoint: Checkpoint, stored: StoredVectors) -> tuple[str, ...]:
-    blocks = depth(checkpoint)
+def _short_of_blocks(trunk: Trunk, stored: StoredVectors) -> tuple[str, ...]:
+    blocks = trunk.depth
     if blocks in (0, len(stored.tables)):
         return ()
     return (f"{len(stored.tables)} tables, one a block, for {blocks} blocks",)

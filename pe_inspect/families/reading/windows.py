@@ -9,14 +9,13 @@ from math import isqrt
 import numpy as np
 
 from pe_inspect.arrays import Int
-from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.bias import CLS_ROWS, cls_tokens, offset_index, windows_of
-from pe_inspect.families.reading.bias_tables import TABLE, BiasTable
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
+from pe_inspect.families.reading.bias import cls_tokens, offset_index, windows_of
+from pe_inspect.families.reading.bias_tables import CLS_ROWS, TABLE, BiasTable
 from pe_inspect.families.reading.grid import image_grid, stated_by_image, x
-from pe_inspect.families.reading.hints import is_flag, origin
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.norms import BIAS_NORM
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
 
 __all__ = ["Window", "index_notes", "windows_for"]
 
@@ -46,123 +45,123 @@ class Window:
         return offset_index(strip if self.is_sequence else self.grid_size, self.num_prefix)
 
 
-def windows_for(checkpoint: Checkpoint, tables: tuple[BiasTable, ...]) -> list[Window]:
+def windows_for(trunk: Trunk, tables: tuple[BiasTable, ...]) -> list[Window]:
     """Return the window of each table; what was said must fit one of a pyramid's stages.
 
     Raises:
         AmbiguousCheckpoint: several windows fit and none is square, or none that was said fits.
     """
     once = {table.key: table for table in tables}
-    known = {key: _window_of(checkpoint, table) for key, table in once.items()}
+    known = {key: _window_of(trunk, table) for key, table in once.items()}
     windows = [known[table.key] for table in tables]
-    said = checkpoint.hints.grid_size
+    said = trunk.hints.grid_size
     fits = any(w.grid_size == said for w in windows) or all(w.was_said for w in windows)
-    if is_flag(checkpoint, "grid_size") and not fits:
-        raise AmbiguousCheckpoint(_does_not_fit(checkpoint, tables[0]))
+    if trunk.hints.is_flag("grid_size") and not fits:
+        raise AmbiguousCheckpoint(_does_not_fit(trunk, tables[0]))
     return windows
 
 
-def _window_of(checkpoint: Checkpoint, table: BiasTable) -> Window:
+def _window_of(trunk: Trunk, table: BiasTable) -> Window:
     if table.window is not None:
         note = f"window {x(table.window)} shown by the shape of the bias table"
-        return Window(table.window, 0, (note,), table.window == checkpoint.hints.grid_size)
-    if (sequence := _sequence(checkpoint, table)) is not None:
+        return Window(table.window, 0, (note,), table.window == trunk.hints.grid_size)
+    if (sequence := _sequence(trunk, table)) is not None:
         return sequence
     num_prefix = cls_tokens(table.rows)
-    options = _options(checkpoint, table)
-    told = _said(checkpoint, table, options)
+    options = _options(trunk, table)
+    told = _said(trunk, table, options)
     if told is not None:
-        is_exact = told[0] == checkpoint.hints.grid_size or image_grid(checkpoint) is not None
+        is_exact = told[0] == trunk.hints.grid_size or image_grid(trunk) is not None
         return Window(told[0], num_prefix, (told[1],), was_said=is_exact)
-    told = _shown(checkpoint, table, options)
+    told = _shown(trunk, table, options)
     if told is not None:
         return Window(told[0], num_prefix, (told[1],))
     if len(options) == 1 or options[0][0] == options[0][1]:
         note = f"window {x(options[0])} inferred from the {table.rows} rows of the bias table"
         return Window(options[0], num_prefix, (note,))
-    raise AmbiguousCheckpoint(
-        f"{checkpoint.stored_key(table.key)} has {table.rows} rows: a window of "
+    raise UndecidedGrid(
+        f"{trunk.stored_key(table.key)} has {table.rows} rows: a window of "
         f"{' or '.join(map(x, options[:6]))}. Pass --grid-size {'x'.join(map(str, options[0]))}, "
         "the one that the model was built with."
     )
 
 
-def _sequence(checkpoint: Checkpoint, table: BiasTable) -> Window | None:
+def _sequence(trunk: Trunk, table: BiasTable) -> Window | None:
     """Return the grid of a table over 2·H·W − 1 differences of patch numbers, where it is said."""
     for hint, grid in (
-        ("grid_size", checkpoint.hints.grid_size),
-        ("img_size", image_grid(checkpoint)),
+        ("grid_size", trunk.hints.grid_size),
+        ("img_size", image_grid(trunk)),
     ):
         if grid is None or min(grid) == 1 or table.is_of_a_stage:
             continue
         if table.rows == 2 * grid[0] * grid[1] - 1:
             note = (
                 f"{table.rows} offsets of one axis, patches numbered row by row of a {x(grid)} "
-                f"grid ({origin(checkpoint, hint)})"
+                f"grid ({trunk.hints.origin(hint)})"
             )
             return Window(grid, 0, (note,), was_said=True, is_sequence=True)
     return None
 
 
-def _options(checkpoint: Checkpoint, table: BiasTable) -> list[tuple[int, int]]:
+def _options(trunk: Trunk, table: BiasTable) -> list[tuple[int, int]]:
     """Return the windows that a table may be of."""
     if table.window is not None:
         return [table.window]
-    return windows_of(table.rows, _tokens(checkpoint, table)) or windows_of(table.rows)
+    return windows_of(table.rows, _tokens(trunk, table)) or windows_of(table.rows)
 
 
-def _tokens(checkpoint: Checkpoint, table: BiasTable) -> int | None:
+def _tokens(trunk: Trunk, table: BiasTable) -> int | None:
     """Return a window's tokens where the width of LaPE's norm or a stored index tells them.
 
     Raises:
         AmbiguousCheckpoint: the norm over the keys has a width that no window of the table has.
     """
     norm = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.") + ".weight"
-    if norm in checkpoint:
-        width = checkpoint.shape(norm)[0]
+    if norm in trunk:
+        width = trunk.shape(norm)[0]
         if not windows_of(table.rows, width):
             raise AmbiguousCheckpoint(
                 f"{norm} has {width} features, and no window of {table.rows} rows has so many "
                 "patches. The file mixes two models."
             )
         return width
-    if table.index_key not in checkpoint:
+    if table.index_key not in trunk:
         return None
-    shape = checkpoint.shape(table.index_key)
+    shape = trunk.shape(table.index_key)
     return shape[0] if len(shape) == 2 else isqrt(shape[0])
 
 
 def _said(
-    checkpoint: Checkpoint, table: BiasTable, options: list[tuple[int, int]]
+    trunk: Trunk, table: BiasTable, options: list[tuple[int, int]]
 ) -> tuple[tuple[int, int], str] | None:
     """Return (window, note) where a hint names a window, or the larger one of a smaller stage."""
-    said = checkpoint.hints.grid_size
+    said = trunk.hints.grid_size
     if said is None:
         return None
     if said in options:
-        return said, f"window {x(said)} from {origin(checkpoint, 'grid_size')}"
+        return said, f"window {x(said)} from {trunk.hints.origin('grid_size')}"
     if not table.is_of_a_stage:
         return None
-    return _shrunk(said, _halved(image_grid(checkpoint), in_order(table.layer)[0]), options)
+    return _shrunk(said, _halved(image_grid(trunk), in_order(table.layer)[0]), options)
 
 
 def _shown(
-    checkpoint: Checkpoint, table: BiasTable, options: list[tuple[int, int]]
+    trunk: Trunk, table: BiasTable, options: list[tuple[int, int]]
 ) -> tuple[tuple[int, int], str] | None:
     """Return (window, note) where the image size tells the window, or the stored index does."""
-    stated = None if table.is_of_a_stage else stated_by_image(checkpoint)
+    stated = None if table.is_of_a_stage else stated_by_image(trunk)
     if stated is not None and stated.grid_size in options:
-        who = origin(checkpoint, "img_size")
+        who = trunk.hints.origin("img_size")
         return stated.grid_size, f"grid {x(stated.grid_size)} from img_size and patch size ({who})"
     if stated is not None and stated.is_config:
         raise AmbiguousCheckpoint(
             f"{stated.who} gives a {x(stated.grid_size)} grid, and "
-            f"{checkpoint.stored_key(table.key)} has {table.rows} rows, those of "
+            f"{trunk.stored_key(table.key)} has {table.rows} rows, those of "
             f"{' or '.join(map(x, options[:6]))}: the config and the weights are of two models, "
             "or of two image sizes. To go by the weights, pass --grid-size "
             f"{'x'.join(map(str, options[0]))}."
         )
-    return _shown_by_index(checkpoint, table, options)
+    return _shown_by_index(trunk, table, options)
 
 
 def _halved(image: tuple[int, int] | None, stage: int) -> tuple[int, int] | None:
@@ -192,29 +191,25 @@ def _shrunk(
 
 
 def _shown_by_index(
-    checkpoint: Checkpoint, table: BiasTable, options: list[tuple[int, int]]
+    trunk: Trunk, table: BiasTable, options: list[tuple[int, int]]
 ) -> tuple[tuple[int, int], str] | None:
     """Tell 3×4 from 4×3 by the stored index, where it is exactly the one of either."""
-    if table.index_key not in checkpoint or len(options) < 2:
+    if table.index_key not in trunk or len(options) < 2:
         return None
     num_prefix = cls_tokens(table.rows)
-    fitting = [w for w in options if _stored_index_is(checkpoint, table, w, num_prefix)]
+    fitting = [w for w in options if _stored_index_is(trunk, table, w, num_prefix)]
     if len(fitting) != 1:
         return None
     return fitting[0], f"window {x(fitting[0])} shown by the stored index"
 
 
-def index_notes(
-    checkpoint: Checkpoint, found: Iterable[tuple[BiasTable, Window]]
-) -> tuple[str, ...]:
+def index_notes(trunk: Trunk, found: Iterable[tuple[BiasTable, Window]]) -> tuple[str, ...]:
     """Return a note a window whose stored indices are not the ones of it; they are never used."""
     other: dict[tuple[int, int], list[str]] = {}
     for table, window in found:
         key, grid_size = table.index_key, window.grid_size
-        if key in checkpoint and not _stored_index_is(
-            checkpoint, table, grid_size, window.num_prefix
-        ):
-            other.setdefault(grid_size, []).append(checkpoint.stored_key(key))
+        if key in trunk and not _stored_index_is(trunk, table, grid_size, window.num_prefix):
+            other.setdefault(grid_size, []).append(trunk.stored_key(key))
     return tuple(_index_note(keys, grid_size) for grid_size, keys in other.items())
 
 
@@ -232,19 +227,19 @@ def _index_note(keys: list[str], grid_size: tuple[int, int]) -> str:
 
 
 def _stored_index_is(
-    checkpoint: Checkpoint, table: BiasTable, window: tuple[int, int], num_prefix: int
+    trunk: Trunk, table: BiasTable, window: tuple[int, int], num_prefix: int
 ) -> bool:
-    index, shape = offset_index(window, num_prefix), checkpoint.shape(table.index_key)
+    index, shape = offset_index(window, num_prefix), trunk.shape(table.index_key)
     if np.prod(shape) != index.size:
         return False
-    return np.array_equal(checkpoint.tensor(table.index_key).reshape(index.shape), index)
+    return np.array_equal(trunk.tensor(table.index_key).reshape(index.shape), index)
 
 
-def _does_not_fit(checkpoint: Checkpoint, table: BiasTable) -> str:
-    said = checkpoint.hints.grid_size or (0, 0)
+def _does_not_fit(trunk: Trunk, table: BiasTable) -> str:
+    said = trunk.hints.grid_size or (0, 0)
     needs = (2 * said[0] - 1) * (2 * said[1] - 1)
-    fitting = ", ".join(map(x, _options(checkpoint, table)[:6]))
+    fitting = ", ".join(map(x, _options(trunk, table)[:6]))
     return (
-        f"{checkpoint.stored_key(table.key)} has {table.rows} rows; a {x(said)} window has "
+        f"{trunk.stored_key(table.key)} has {table.rows} rows; a {x(said)} window has "
         f"{needs}, or {needs + CLS_ROWS} with CLS. Windows that fit: {fitting}."
     )

@@ -1,4 +1,4 @@
-"""Axes for lines over layers: a light grid, and ticks that stay legible for 2 layers or 200."""
+"""Panels of lines: a page-wide figure that matplotlib lays out, light grids, and axes of layers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,88 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import Locator, MaxNLocator
 
 from pe_inspect.arrays import Float
-from pe_inspect.figures.layout.style import INK, LABEL_SIZE, MUTED, TICK_SIZE, tidy
+from pe_inspect.figures.layout.style import (
+    DIGIT,
+    INK,
+    LABEL_SIZE,
+    MUTED,
+    PAGE_WIDTH,
+    TICK_SIZE,
+    caption_height,
+    framed,
+    tidy,
+)
 
 __all__ = [
-    "are_blocks", "from_zero", "layer_axis", "layer_room", "lined", "marker_size", "reference",
+    "are_blocks", "from_zero", "key", "key_height", "layer_axis", "layer_room", "lined",
+    "marker_size", "panel_figure", "panel_title", "reference",
 ]  # fmt: skip
 
+PADS: Final = {"w_pad": 0.07, "h_pad": 0.04, "wspace": 0.03, "hspace": 0.03}
+KEY_LINE: Final = 0.17  # inches
+KEY_BORDER: Final = 0.1  # inches
+KEY_HANDLE: Final = 0.45
 STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 MOST_MARKERS: Final = 40
 FAINT: Final = "#e4e4e8"
 ROOM: Final = 1.18
 LETTER: Final = 0.6  # em
 BLOCK: Final = re.compile(r"blocks\.\d+")
+
+
+def panel_figure(
+    words: str, text: str, height: float, *, left: float = 0.0
+) -> tuple[Figure, SubFigure]:
+    """Return a page-wide figure with a title and a caption, and the part between for panels.
+
+    `inside.subplots(rows, columns)` makes the panels; matplotlib's constrained layout gives them
+    what their labels and keys leave.
+
+    Args:
+        words: the title.
+        text: the caption.
+        height: inches between the two.
+        left: inches at the left that are kept for something else.
+
+    Returns:
+        The figure, and what lies inside of title and caption.
+    """
+    figure = framed(words, text, height)
+    total, start = figure.get_figheight(), left / PAGE_WIDTH
+    place = (start, caption_height(text, PAGE_WIDTH) / total, 1 - start, height / total)
+    figure.set_layout_engine("constrained", rect=place, **PADS)
+    return figure, figure.add_subfigure(figure.add_gridspec(1, 1)[0])
+
+
+def panel_title(axes: Axes, text: str) -> None:
+    """Write what a panel shows above it."""
+    axes.set_title(text, size=LABEL_SIZE, color=INK, loc="left", pad=4)
+
+
+def key(inside: SubFigure, *panels: Axes, beside: bool = False) -> None:
+    """Name the lines of panels that share them, once: above all panels, or beside them."""
+    found = [axes.get_legend_handles_labels() for axes in panels]
+    lines = {name: line for handles, labels in found for line, name in zip(handles, labels)}
+    inside.legend(
+        list(lines.values()), list(lines), frameon=False, fontsize=TICK_SIZE,
+        loc="outside right upper" if beside else "outside upper left",
+        ncols=1 if beside else _key_columns(list(lines)), columnspacing=1.4, handlelength=2.4,
+        labelspacing=0.35, borderpad=0.5, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def key_height(labels: Sequence[str]) -> float:
+    """The inches that `key` takes for these names."""
+    return KEY_LINE * -(-len(labels) // _key_columns(labels)) + KEY_BORDER
+
+
+def _key_columns(labels: Sequence[str]) -> int:
+    entry = max(map(len, labels)) * DIGIT * TICK_SIZE / 72 + KEY_HANDLE
+    return min(max(int(PAGE_WIDTH / entry), 1), len(labels))
 
 
 def lined(axes: Axes, x: str, y: str) -> None:
@@ -37,25 +104,41 @@ def lined(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, size=LABEL_SIZE, color=INK, labelpad=2)
 
 
+class LayerLocator(Locator):
+    """Places of layers: all, or as many at even steps as have room for their labels.
+
+    Args:
+        axes: whose x axis it is.
+        labels: one a layer.
+        upright: whether they are written upwards.
+    """
+
+    def __init__(self, axes: Axes, labels: Sequence[str], *, upright: bool) -> None:
+        self.axes, self.count = axes, len(labels)
+        letters = 1 if upright else max(map(len, labels))
+        self.room = (letters * LETTER + 1) * TICK_SIZE / 72
+
+    def __call__(self) -> Sequence[float]:
+        """Return the places that fit the axis as it is drawn."""
+        width = self.axes.bbox.width / self.axes.figure.dpi
+        fitting = (step for step in STEPS if self.count * self.room <= step * width)
+        return range(0, self.count, next(fitting, STEPS[-1]))
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        """Return the places that fit within limits."""
+        return [place for place in self() if vmin <= place <= vmax]
+
+
 def layer_axis(axes: Axes, names: Sequence[str]) -> None:
     """Put layers on the x axis: by block number where all are blocks, else by their names."""
-    labels, upright = _labels(names), not are_blocks(names)
-    shown = range(0, len(names), _step(axes, labels, upright=upright))
-    axes.set_xticks(list(shown), [labels[k] for k in shown])
+    labels, upright = _short_names(names), not are_blocks(names)
+    written: dict[float, str] = dict(enumerate(labels))
+    axes.xaxis.set_major_locator(LayerLocator(axes, labels, upright=upright))
+    axes.xaxis.set_major_formatter(lambda place, _: written.get(place, ""))
     axes.set_xlim(-0.5, len(names) - 0.5)
     if upright:
         axes.tick_params(axis="x", labelrotation=90)
-    else:
-        axes.set_xlabel("block", size=LABEL_SIZE, color=INK, labelpad=2)
-
-
-def _step(axes: Axes, labels: Sequence[str], *, upright: bool) -> int:
-    """The least round number of layers from tick to tick at which labels do not touch."""
-    figure = axes.get_figure(root=True)
-    width = axes.get_position().width * (figure.get_size_inches()[0] if figure else 1)
-    letters = 1 if upright else max(map(len, labels))
-    room = (letters * LETTER + 1) * TICK_SIZE / 72
-    return next(step for step in STEPS if len(labels) * room <= step * width or step == STEPS[-1])
+    axes.set_xlabel("" if upright else "block", size=LABEL_SIZE, color=INK, labelpad=2)
 
 
 def marker_size(count: int) -> float:
@@ -67,7 +150,7 @@ def layer_room(names: Sequence[str]) -> float:
     """The inches under the axes that `layer_axis` needs."""
     if are_blocks(names):
         return 0.42
-    return 0.15 + max(map(len, _labels(names))) * TICK_SIZE * LETTER / 72
+    return 0.15 + max(map(len, _short_names(names))) * TICK_SIZE * LETTER / 72
 
 
 def are_blocks(names: Sequence[str]) -> bool:
@@ -75,7 +158,7 @@ def are_blocks(names: Sequence[str]) -> bool:
     return all(BLOCK.fullmatch(name) for name in names)
 
 
-def _labels(names: Sequence[str]) -> list[str]:
+def _short_names(names: Sequence[str]) -> list[str]:
     """Block numbers where all layers are blocks; otherwise names, `"model"` for the empty one."""
     if are_blocks(names):
         return [name.rpartition(".")[2] for name in names]

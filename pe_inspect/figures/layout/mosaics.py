@@ -153,13 +153,13 @@ def _rank(planned: Plan, count: int) -> tuple[float, ...]:
 def _plan(columns: int, side_for: Callable[[int], tuple[int, int]], largest: int) -> Plan:
     available = (WIDTH - (columns - 1) * NARROW) // columns
     side = side_for(max(min(available, largest), 1))
-    one = _scale(side, columns, largest)
+    one = _pixels_a_patch(side, columns, largest)
     tall, wide = (one if one * n >= SMALLEST else float(-(-SMALLEST // n)) for n in side)
     gap = (math.ceil(_name_pixels() / tall), math.ceil(NARROW / wide))
     return Plan(columns, side, (tall, wide), gap)
 
 
-def _scale(side: tuple[int, int], columns: int, largest: int) -> float:
+def _pixels_a_patch(side: tuple[int, int], columns: int, largest: int) -> float:
     """Whole pixels for a patch, as many as fit; a fraction where not even one does."""
     one = min(WIDTH // (columns * side[1]), largest // max(side), WIDEST_PATCH)
     while one > 1 and one * (columns * side[1] + (columns - 1) * math.ceil(NARROW / one)) > WIDTH:

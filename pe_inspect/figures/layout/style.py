@@ -1,7 +1,8 @@
-"""The look that all figures share: sizes, fonts, colours, and axes placed in inches.
+"""The look that all figures share: sizes, fonts, colours, and axes of maps placed in inches.
 
-Axes are placed by arithmetic, because matplotlib's layout engines draw a figure twice to find
-out what fits; and grids of maps are one image, because an axes costs as much as ten maps.
+Maps are placed by arithmetic, so that a patch is as many pixels in one as in the next, and grids
+of maps are one image, because an axes costs as much as ten maps. Panels of lines are laid out by
+matplotlib (`lines.panel_figure`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
 from pe_inspect.arrays import Float32
 
 __all__ = [
     "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
-    "TICK_SIZE", "TITLE_SIZE", "Mosaic", "Picture", "axes_at", "caption", "caption_height",
-    "colorbar", "colorbar_width", "diverging", "headline", "mark_missing", "mosaic", "new_figure",
-    "sequential", "signed", "tidy", "title", "wrapped",
+    "TICK_SIZE", "TITLE_SIZE", "Mosaic", "NotebookFigure", "axes_at", "caption", "caption_height",
+    "color_scale", "colorbar", "colorbar_width", "diverging", "framed", "headline",
+    "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy", "title", "wrapped",
 ]  # fmt: skip
 
 PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that 8 pt stays 8 pt
@@ -36,6 +37,7 @@ LABEL_SIZE: Final = 8.5
 DIGIT: Final = 0.6  # em
 TICK_SIZE: Final = 7.5
 CAPTION_SIZE: Final = 7.5
+TITLE_LINE: Final = 0.17  # inches
 INK: Final = "#1b1b1f"
 MUTED: Final = "#5c5f66"
 HATCH: Final[dict[str, Any]] = {"facecolor": "#e6e6e6", "edgecolor": "#8c8c8c", "hatch": "//////"}
@@ -52,7 +54,7 @@ _DIVERGING: Final = (
 )  # fmt: skip
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A figure without pyplot that shows itself in a notebook."""
 
     def _repr_png_(self) -> bytes:
@@ -63,8 +65,17 @@ class Picture(Figure):
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of that many inches, on an Agg canvas."""
-    figure = Picture(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def framed(words: str, text: str, height: float) -> Figure:
+    """Return a page-wide figure with a title, a caption, and `height` inches between them."""
+    head = TITLE_LINE * (2 + headline(words, PAGE_WIDTH).count("\n"))
+    figure = new_figure(PAGE_WIDTH, head + height + caption_height(text, PAGE_WIDTH))
+    title(figure, words)
+    caption(figure, text)
     return figure
 
 
@@ -193,6 +204,15 @@ def colorbar(figure: Figure, image: Any, box: Sequence[float], label: str) -> Ax
     axes.set_ylabel(label, size=LABEL_SIZE, color=INK, labelpad=3)
     tidy(axes)
     return axes
+
+
+def color_scale(inside: SubFigure, image: Any, panels: Sequence[Axes], label: str) -> Axes:
+    """Let matplotlib put the colour scale of `image` beside panels that it lays out."""
+    bar = inside.colorbar(image, ax=panels, fraction=0.02, pad=0.01, aspect=24, anchor=(0, 1))
+    tidy(bar.ax)
+    bar.outline.set_linewidth(0.6)
+    bar.set_label(label, size=LABEL_SIZE, color=INK, labelpad=3)
+    return bar.ax
 
 
 def colorbar_width(limit: float) -> float:

@@ -10,9 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.change import Change, replaced, rotation_of
-from pe_inspect.live.host import NotApplicable
+from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
+from pe_inspect.live.hosts.common import CommonHost
 from pe_inspect.models.attention import BiasedAttention
 from pe_inspect.models.schemes.peg import PositionGenerator
 from pe_inspect.models.schemes.relative import RelativeAttention
@@ -38,7 +47,7 @@ _RULES: Final[Mapping[str, str]] = {
 }
 
 
-class NativeHost:
+class NativeHost(CommonHost):
     """A host around our `VisionTransformer`: ours, LaPE's, s-chh's, and plain ViTs.
 
     Args:
@@ -47,13 +56,15 @@ class NativeHost:
         res: what it is at; its own size unless given.
     """
 
+    library = "native"
+
     def __init__(
         self,
         model: VisionTransformer,
         tables: Sequence[PositionEmbedding],
         res: tuple[int, int] | None = None,
     ) -> None:
-        self.model = model
+        self.model: VisionTransformer = model
         self.tables = tables
         self.res = res or model.config.img_size
         self.patch_size = model.config.patch_size
@@ -61,6 +72,21 @@ class NativeHost:
         self.num_classes = model.config.num_classes
         self.own_res = model.config.img_size
         self.rule = _RULES[model.config.scheme]
+
+    @classmethod
+    def around(cls, model: nn.Module, tables: Sequence[PositionEmbedding]) -> NativeHost | None:
+        """Return a host of one of our models; `None` of any other."""
+        return cls(model, tables) if isinstance(model, VisionTransformer) else None
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """CLS, DIST and registers."""
+        return self.model.config.num_prefix_tokens
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether a CLS token leads."""
+        return self.model.config.class_token
 
     def at(self, res: tuple[int, int]) -> NativeHost:
         """Return the same model, which takes any size that is a whole number of patches."""
@@ -75,7 +101,7 @@ class NativeHost:
 
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:  # noqa: ARG002
         """Return the patches of the images that the model is at."""
-        return self.res[0] // self.patch_size[0], self.res[1] // self.patch_size[1]
+        return self.grid_size
 
     @contextmanager
     def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:  # noqa: ARG002
@@ -86,17 +112,25 @@ class NativeHost:
             yield
 
     def _exchanges(self, pe: PositionEmbedding) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            made = [self._tensor(table.values)[None] for table in pe.tables]
-            yield replaced(self.model, "tables", lambda _: made)
-        elif pe.is_pairwise:
-            for attention, table in zip(self._biased(), pe.tables, strict=True):
-                yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
-        elif pe.kind == "phases" and self.model.rope is not None:
-            made_of = rotation_of(self._angles(pe))
-            yield replaced(self.model.rope, "forward", lambda _: made_of)
+        return _PUT[pe.scheme_kind](self, pe)
+
+    def _with_tables(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        made = [self._tensor(table.values)[None] for table in pe.tables]
+        yield replaced(self.model, "tables", lambda _: made)
+
+    def _with_biases(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        for attention, table in zip(self._biased(), pe.tables, strict=True):
+            yield replaced(attention, "bias", _constant(self._tensor(table.patches)))
+
+    def _with_angles(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        rope, made = self.model.rope, rotation_of(self._angles(pe))
+        if rope is None:
+            self._with_nothing(pe)
         else:
-            raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
+            yield replaced(rope, "forward", lambda _: made)
+
+    def _with_nothing(self, pe: PositionEmbedding) -> Iterator[Exchange]:
+        raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
 
     @contextmanager
     def change(self, change: Change) -> Iterator[None]:
@@ -109,7 +143,7 @@ class NativeHost:
     def _changes(self, change: Change) -> Iterator[Exchange]:
         model = self.model
         if model.rope is not None:
-            turned = rotation_of(change.rows(self._angles(self.tables[0]), 0))
+            turned = rotation_of(change.angles(self._angles(self.tables[0])))
             yield replaced(model.rope, "forward", lambda _: turned)
         elif model.config.has_table or model.config.scheme == "fourier":
             yield replaced(model, "over_tokens", self._over_tokens(change))
@@ -140,6 +174,16 @@ class NativeHost:
         return torch.from_numpy(np.array(values, np.float32)).to(device)
 
 
+_PUT: Final[Mapping[SchemeKind, Callable[[NativeHost, PositionEmbedding], Iterator[Exchange]]]] = {
+    VECTORS: NativeHost._with_tables,
+    BIAS: NativeHost._with_biases,
+    PHASES: NativeHost._with_angles,
+    RELATIVE: NativeHost._with_nothing,
+    RESPONSE: NativeHost._with_nothing,
+    COMPUTED_BIAS: NativeHost._with_biases,
+}
+
+
 def _constant(value: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     return lambda _: value
 
@@ -157,7 +201,7 @@ def _of_relative(attention: RelativeAttention, change: Change) -> Iterator[Excha
     for tables in (attention.query_pos_embedding, attention.value_pos_embedding):
         for embedding in (tables.x_relative_embedding_table, tables.y_relative_embedding_table):
             scaled = embedding.weight.detach().clone()
-            scaled[1:] *= change.alpha
+            scaled[1:] = change.alpha * (scaled[1:].mean(dim=0) if change.mean else scaled[1:])
             yield replaced(embedding, "weight", nn.Parameter(scaled, requires_grad=False))
     relation: Any = attention.relation
     places = change.places(len(relation), attention.num_prefix_tokens).to(relation.device)
@@ -165,7 +209,8 @@ def _of_relative(attention: RelativeAttention, change: Change) -> Iterator[Excha
 
 
 def _of_convolution(convolution: nn.Module, change: Change) -> Iterator[Exchange]:
-    if change.seed is not None or not isinstance(convolution, PositionGenerator):
+    is_moved = change.seed is not None or change.permutation is not None
+    if is_moved or not isinstance(convolution, PositionGenerator):
         raise NotApplicable(
             "PEG reads positions off the arrangement of the patches and holds none that could be "
             "shuffled; --permute-patches shuffles that arrangement"
@@ -173,6 +218,9 @@ def _of_convolution(convolution: nn.Module, change: Change) -> Iterator[Exchange
     own = convolution.forward
 
     def scaled(patches: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-        return patches + change.alpha * (own(patches, grid_size) - patches)
+        added = own(patches, grid_size) - patches
+        if change.mean:
+            added = added.mean(dim=1, keepdim=True)
+        return patches + change.alpha * added
 
     yield replaced(convolution, "forward", scaled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 
@@ -12,10 +12,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from pe_inspect.kinds.layouts import laid_out
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.live.change import Change, replaced, rotation_of
-from pe_inspect.live.host import NotApplicable
+from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
+from pe_inspect.live.hosts.common import CommonHost, Preprocessing, pair_of_sides
 
 __all__ = ["TimmHost"]
 
@@ -25,7 +33,7 @@ CLOSE: Final = 1e-3  # between angles read from a file in half precision and the
 _TABLE: Final = "relative_position_bias_table"
 
 
-class TimmHost:
+class TimmHost(CommonHost):
     """A host around a model of timm.
 
     Args:
@@ -35,6 +43,8 @@ class TimmHost:
         res: what the model is at.
         patch_size: pixels of a patch.
     """
+
+    library = "timm"
 
     def __init__(
         self,
@@ -63,7 +73,7 @@ class TimmHost:
         Raises:
             NotApplicable: neither the model nor its checkpoint says how large a patch is.
         """
-        embed = getattr(model, "patch_embed", None)
+        embed = next((m for m in model.modules() if hasattr(m, "patch_size")), None)
         said = next((pe.patch_size for pe in tables if pe.patch_size is not None), None)
         patch = getattr(embed, "patch_size", None) or said
         if patch is None:
@@ -71,7 +81,23 @@ class TimmHost:
                 f"{type(model).__name__} does not say how large its patches are. Pass "
                 "--patch-size P."
             )
-        return cls(model, tables, model, _own_res(model), _pair(patch))
+        return cls(model, tables, model, _own_res(model), pair_of_sides(patch))
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """As timm says; of models that do not say, what the first block has beyond the grid."""
+        said: int | None = getattr(self.model, "num_prefix_tokens", None)
+        return self.counted_prefix_tokens() if said is None else said
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As timm's settings of the architecture have it; resized directly."""
+        said = self.model.pretrained_cfg
+        if not said.get("mean") or not said.get("std"):
+            return super().preprocessing
+        return Preprocessing(
+            tuple(said["mean"]), tuple(said["std"]), "timm's settings of the architecture"
+        )
 
     def at(self, res: tuple[int, int]) -> TimmHost:
         """Return a copy at another size, by timm's own `set_input_size`; any other rule runs."""
@@ -89,13 +115,13 @@ class TimmHost:
 
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
         """Return the patches of the images, or the windows that timm's rule has given a bias."""
-        if pe.is_pairwise:
+        if pe.scheme_kind.is_pairwise:
             asked = (m for m in self.model.modules() if hasattr(m, "relative_position_index"))
             windows = [getattr(module, "window_size", None) for module in asked]
-            found = [_pair(window) for window in windows if window is not None]
+            found = [pair_of_sides(window) for window in windows if window is not None]
             if found:
                 return max(found)
-        return self.res[0] // self.patch_size[0], self.res[1] // self.patch_size[1]
+        return self.grid_size
 
     @contextmanager
     def put(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[None]:
@@ -106,19 +132,28 @@ class TimmHost:
             yield
 
     def _exchanges(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            self._check_table(pe)
-            values = resampled.tables[0].values
-            yield _with_table(self.model, _like(values, self.model.pos_embed))
-        elif pe.kind == "bias":
-            modules = self._checked_biases(pe)
-            for module, table in zip(modules, resampled.tables):
-                offsets = laid_out(resampled, table)
-                yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
-        elif pe.kind == "phases":
-            yield self._turning(pe, _angles(resampled))
-        else:
-            raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
+        return _PUT[pe.scheme_kind](self, pe, resampled)
+
+    def _put_table(self, pe: PositionEmbedding, resampled: PositionEmbedding) -> Iterator[Exchange]:
+        self._check_table(pe)
+        values = resampled.tables[0].values
+        yield _with_table(self.model, _like(values, self.model.pos_embed))
+
+    def _put_biases(
+        self, pe: PositionEmbedding, resampled: PositionEmbedding
+    ) -> Iterator[Exchange]:
+        modules = self._checked_biases(pe)
+        for module, table in zip(modules, resampled.tables):
+            offsets = resampled.scheme_kind.laid_out(table)
+            yield _with_offsets(module, offsets.reshape(-1, offsets.shape[-1]))
+
+    def _put_angles(
+        self, pe: PositionEmbedding, resampled: PositionEmbedding
+    ) -> Iterator[Exchange]:
+        yield self._turning(pe, _angles(resampled))
+
+    def _put_nothing(self, pe: PositionEmbedding, _: PositionEmbedding) -> Iterator[Exchange]:
+        raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
 
     @contextmanager
     def change(self, change: Change) -> Iterator[None]:
@@ -132,19 +167,23 @@ class TimmHost:
             yield
 
     def _changes(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
-        if pe.kind == "vectors":
-            self._check_table(pe)
-            table = self.model.pos_embed
-            rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
-            yield _with_table(self.model, rows.reshape(table.shape))
-        elif pe.kind == "bias":
-            for module, table in zip(self._checked_biases(pe), pe.tables):
-                yield from _of_bias(module, table.num_prefix_rows, change)
-        elif pe.kind == "phases":
-            angles = change.rows(_angles(pe), 0)
-            yield self._turning(pe, angles)
-        else:
-            raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
+        return _CHANGE[pe.scheme_kind](self, pe, change)
+
+    def _change_table(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        self._check_table(pe)
+        table = self.model.pos_embed
+        rows = change.rows(table.detach().reshape(1, -1, table.shape[-1]), pe.num_prefix_rows)
+        yield _with_table(self.model, rows.reshape(table.shape))
+
+    def _change_biases(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        for module, table in zip(self._checked_biases(pe), pe.tables):
+            yield from _of_bias(module, table.num_prefix_rows, change)
+
+    def _change_angles(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
+        yield self._turning(pe, change.angles(_angles(pe)))
+
+    def _change_nothing(self, pe: PositionEmbedding, _: Change) -> Iterator[Exchange]:
+        raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
 
     def _check_table(self, pe: PositionEmbedding) -> None:
         """Stop where the table in the file is not `pos_embed`, row by row."""
@@ -174,6 +213,31 @@ class TimmHost:
         return replaced(self.model.rope, "get_embed", lambda *_, **__: made)
 
 
+_PUT: Final[
+    Mapping[
+        SchemeKind,
+        Callable[[TimmHost, PositionEmbedding, PositionEmbedding], Iterator[Exchange]],
+    ]
+] = {
+    VECTORS: TimmHost._put_table,
+    BIAS: TimmHost._put_biases,
+    PHASES: TimmHost._put_angles,
+    RELATIVE: TimmHost._put_nothing,
+    RESPONSE: TimmHost._put_nothing,
+    COMPUTED_BIAS: TimmHost._put_nothing,
+}
+_CHANGE: Final[
+    Mapping[SchemeKind, Callable[[TimmHost, PositionEmbedding, Change], Iterator[Exchange]]]
+] = {
+    VECTORS: TimmHost._change_table,
+    BIAS: TimmHost._change_biases,
+    PHASES: TimmHost._change_angles,
+    RELATIVE: TimmHost._change_nothing,
+    RESPONSE: TimmHost._change_nothing,
+    COMPUTED_BIAS: TimmHost._change_nothing,
+}
+
+
 def _is_half(own: torch.Tensor, angles: torch.Tensor) -> bool:
     """Return how a model lays its angles out: pairs (i, i + n), or neighbours."""
     for half in (False, True):
@@ -185,7 +249,7 @@ def _is_half(own: torch.Tensor, angles: torch.Tensor) -> bool:
 
 def _own_res(model: Any) -> tuple[int, int]:
     embed = getattr(model, "patch_embed", None)
-    return _pair(getattr(embed, "img_size", None) or model.pretrained_cfg["input_size"][1:])
+    return pair_of_sides(getattr(embed, "img_size", None) or model.pretrained_cfg["input_size"][1:])
 
 
 def _own_rotation(rope: Any, pe: PositionEmbedding) -> torch.Tensor:
@@ -206,10 +270,14 @@ def _angles(pe: PositionEmbedding) -> torch.Tensor:
 def _of_bias(module: Any, prefix: int, change: Change) -> Iterator[Exchange]:
     """Scale the offsets between patches; a pair of patches reads the entry of its new places."""
     table, index = getattr(module, _TABLE), module.relative_position_index
-    rows, columns = _pair(module.window_size)
+    rows, columns = pair_of_sides(module.window_size)
     offsets = (2 * rows - 1) * (2 * columns - 1)
-    yield _with_offsets(module, change.alpha * table.detach()[:offsets].cpu().numpy())
     size = prefix + rows * columns
+    own = table.detach()[:offsets]
+    if change.mean:
+        pairs = index.reshape(size, size)[prefix:, prefix:].flatten()
+        own = table.detach()[pairs].mean(dim=0).expand_as(own)
+    yield _with_offsets(module, change.alpha * own.cpu().numpy())
     moved = change.moved(index.reshape(size, size).cpu(), prefix)
     yield replaced(module, "relative_position_index", moved.reshape(index.shape).to(index))
 
@@ -243,8 +311,3 @@ def _biased(model: nn.Module) -> list[Any]:
     """Return the modules that hold a bias table, in the model's order."""
     held = (module for module in model.modules() if getattr(module, _TABLE, None) is not None)
     return [module for module in held if hasattr(module, "relative_position_index")]
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    return int(sides[0]), int(sides[1])

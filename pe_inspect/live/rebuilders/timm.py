@@ -13,7 +13,6 @@ from torch import nn
 from pe_inspect.errors import PEInspectError
 from pe_inspect.families import extract
 from pe_inspect.families.reading import arch as _arch
-from pe_inspect.families.reading.hints import is_flag
 from pe_inspect.live.weights import CannotRebuild, load_all, state_dict_of
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -27,7 +26,7 @@ def has_architecture(checkpoint: Checkpoint) -> bool:
     arch = checkpoint.hints.arch
     if arch is None:
         return False
-    return is_flag(checkpoint, "arch") or timm.is_model(arch.removeprefix("timm:"))
+    return checkpoint.hints.is_flag("arch") or timm.is_model(arch.removeprefix("timm:"))
 
 
 def timm_model(checkpoint: Checkpoint) -> nn.Module:
@@ -37,7 +36,7 @@ def timm_model(checkpoint: Checkpoint) -> nn.Module:
         CannotRebuild: the tensors are not those of that architecture.
         UsageError: timm has no such architecture.
     """
-    name = _arch.timm_name(checkpoint)
+    name = _arch.timm_name(checkpoint.hints)
     usual = _arch.build(name)  # on the meta device; it also refuses unknown names
     state = state_dict_of(checkpoint)
     model = _built(name, checkpoint, usual, state)

@@ -90,7 +90,7 @@ def _config(checkpoint: Checkpoint, pe: PositionEmbedding) -> ViTConfig:
         scheme=_scheme(checkpoint, pe),
         join=pe.join,
         ln_eps=_eps(pe),
-        no_embed_class=pe.kind == "vectors" and not pe.num_prefix_rows,
+        no_embed_class=pe.scheme_kind.has_token_rows and not pe.num_prefix_rows,
         reg_tokens=shape("reg_token")[1] if "reg_token" in checkpoint else 0,
         global_pool="token" if tokens["class_token"] else "avg",
         init_values=float("blocks.0.ls1.gamma" in checkpoint),
@@ -101,7 +101,9 @@ def _config(checkpoint: Checkpoint, pe: PositionEmbedding) -> ViTConfig:
 def _scheme(checkpoint: Checkpoint, pe: PositionEmbedding) -> str:
     """Return ours; a bias by patch number has 2·H·W − 1 rows."""
     height, width = pe.grid_size
-    is_sequence = pe.kind == "bias" and checkpoint.shape(pe.keys[0])[0] == 2 * height * width - 1
+    is_sequence = (
+        pe.scheme_kind.is_pairwise and checkpoint.shape(pe.keys[0])[0] == 2 * height * width - 1
+    )
     return "rel_bias_1d" if is_sequence else _SCHEMES[pe.family]
 
 

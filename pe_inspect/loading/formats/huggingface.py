@@ -9,11 +9,10 @@ import json
 from pathlib import PurePath
 from typing import Any, Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint, printable, reason
 from pe_inspect.loading.byte_source import ByteSource, Folder, suffix_of
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
-from pe_inspect.loading.wording import printable, reason
 
 __all__ = ["WEIGHT_NAMES", "read_config"]
 
@@ -115,7 +114,7 @@ def _read_shards(index: ByteSource, folder: SourceFile) -> Contents:
     found = {name: _beside(index, name) for name in names}
     present = {name: shard for name, shard in found.items() if shard is not None}
     if len(present) < len(names):
-        raise UnreadableCheckpoint(_missing(index, [n for n in names if n not in present]))
+        raise UnreadableCheckpoint(_missing_shards(index, [n for n in names if n not in present]))
     shards = {name: _shard(shard, folder) for name, shard in present.items()}
     tree = {key: _assigned(index, shards[name], key, name) for key, name in weight_map.items()}
     notes = (f"{len(shards)} shards were read", f"sha256 is that of {index.name}")
@@ -127,7 +126,7 @@ def _beside(index: ByteSource, name: str) -> ByteSource | None:
     return index.folder.find(name) if name and PurePath(name).name == name else None
 
 
-def _missing(index: ByteSource, names: list[str]) -> str:
+def _missing_shards(index: ByteSource, names: list[str]) -> str:
     listed = ", ".join(map(repr, map(printable, names[:MOST_NAMED])))
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     one = len(names) == 1

@@ -6,12 +6,10 @@ from typing import IO
 
 import numpy as np
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
 from pe_inspect.loading.tensor_bytes import Span, c_strides, lazy_tensor, unreadable_tensor
-from pe_inspect.loading.tree import named
-from pe_inspect.loading.wording import reason
 
 __all__ = ["ONLY_NAME", "array_header", "lazy_array", "read_npy"]
 
@@ -35,7 +33,7 @@ def read_npy(file: SourceFile) -> Contents:
         shape, is_fortran, dtype = array_header(stream, str(file))
         start = stream.tell()
     span = Span(file.source, start, file.size - start)
-    tensor = named(lazy_array(span, shape, is_fortran, dtype, str(file)), ONLY_NAME)
+    tensor = lazy_array(span, shape, is_fortran, dtype, str(file)).named(ONLY_NAME)
     note = f"a .npy file holds one array without a name; it is taken for {ONLY_NAME}"
     return Contents({ONLY_NAME: tensor}, file.source, notes=(note,))
 

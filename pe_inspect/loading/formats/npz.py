@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.npy import array_header, lazy_array
-from pe_inspect.loading.tree import named
-from pe_inspect.loading.zip_archive import member_span, open_zip
+from pe_inspect.loading.tensor_bytes import member_span
+from pe_inspect.loading.zip_archive import open_zip
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
@@ -32,8 +32,8 @@ def read_npz(file: SourceFile) -> Contents:
             info.filename.removesuffix(".npy"): _member(archive, info, file)
             for info in archive.infolist()
         }
-    found = {key: named(tensor, key) for key, tensor in tensors.items()}
-    return Contents(found, file.source, notes=_notes(found))
+    found = {key: tensor.named(key) for key, tensor in tensors.items()}
+    return Contents(found, file.source, notes=_notes_on_opaque(found))
 
 
 def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
@@ -46,7 +46,7 @@ def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
     return lazy_array(numbers, shape, is_fortran, dtype, what)
 
 
-def _notes(tensors: dict[str, StoredTensor]) -> tuple[str, ...]:
+def _notes_on_opaque(tensors: dict[str, StoredTensor]) -> tuple[str, ...]:
     """JAX saves bfloat16 as two opaque bytes; numpy cannot tell them from any other two."""
     opaque = sum(tensor.dtype == "bfloat16" for tensor in tensors.values())
     note = f"{opaque} arrays of opaque 2-byte values (|V2) are read as bfloat16"

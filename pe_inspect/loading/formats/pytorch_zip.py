@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.formats import Contents, SourceFile, reads
-from pe_inspect.loading.tensor_bytes import Span
+from pe_inspect.loading.tensor_bytes import Span, member_span
 from pe_inspect.loading.tree import plain_tree
-from pe_inspect.loading.zip_archive import member_span, open_zip, read_small_member
+from pe_inspect.loading.zip_archive import open_zip, read_small_member
 
 if TYPE_CHECKING:
     from zipfile import ZipFile

@@ -11,14 +11,18 @@ import math
 import re
 from typing import Any, Final
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
-from pe_inspect.loading.tensor_bytes import Span, lazy_tensor, unreadable_tensor
-from pe_inspect.loading.tree import named
-from pe_inspect.loading.wording import reason
+from pe_inspect.loading.tensor_bytes import (
+    MOST_AXES,
+    Span,
+    lazy_tensor,
+    unreadable_tensor,
+    whole_tensor,
+)
 
 LONGEST_HEADER: Final = 100_000_000  # the library's own limit
 
@@ -68,9 +72,7 @@ def read_safetensors(file: SourceFile) -> Contents:
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise damaged(file, "has a __metadata__ that is no dictionary")
-    tensors = {
-        key: named(_tensor(file.source, key, entry, data), key) for key, entry in header.items()
-    }
+    tensors = {key: _tensor(file.source, key, entry, data) for key, entry in header.items()}
     _check_layout(file, header, data)
     word = "pe" if _is_extraction(metadata) else "safetensors"
     return Contents(tensors, file.source, metadata, format=word)
@@ -124,16 +126,18 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         raise damaged(source, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
     dtype = _DTYPES.get(code, code.lower())
     if not is_known(dtype):
-        return unreadable_tensor(shape, dtype, f"numbers of type {code}")
+        return unreadable_tensor(shape, dtype, f"numbers of type {code}").named(key)
     if math.prod(shape) * itemsize(dtype) != end - begin:
         raise damaged(
             source,
             f"has a header that lies: {key} is {code} of shape {list(shape)}, "
             f"which is not {end - begin} bytes",
         )
+    if 0 not in shape and len(shape) < MOST_AXES:
+        return whole_tensor(source, data.offset + begin, dtype, shape, key)
     span = Span(source, data.offset + begin, end - begin)
     try:
-        return lazy_tensor(span, dtype, shape)
+        return lazy_tensor(span, dtype, shape).named(key)
     except UnreadableCheckpoint as error:
         raise damaged(source, f"has a header that lies: {key} has {error}") from error
 
@@ -142,7 +146,7 @@ def _fields(source: object, key: str, entry: Any) -> tuple[str, tuple[int, ...],
     try:
         code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         numbers = [begin, end, *shape]
-        is_sane = isinstance(code, str) and all(type(n) is int and n >= 0 for n in numbers)
+        is_sane = isinstance(code, str) and {*map(type, numbers)} == {int} and min(numbers) >= 0
     except (KeyError, TypeError, ValueError):
         is_sane = False
     if not is_sane:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, printable
 from pe_inspect.loading.remote.http import Answer
-from pe_inspect.loading.wording import printable
 
 __all__ = ["check_range", "lies", "own_tag", "stated_size", "unquoted", "whole_number"]
 

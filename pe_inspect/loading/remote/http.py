@@ -14,9 +14,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pe_inspect._version import __version__
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.remote.settings import origin, timeout, token_for
-from pe_inspect.loading.wording import reason
 
 if TYPE_CHECKING:
     from email.message import Message

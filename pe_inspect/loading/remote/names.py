@@ -80,7 +80,7 @@ def _snapshot(repo: str, revision: str) -> Path | None:
 
 
 def _open_url(name: str, _: str, reporter: Reporter) -> Named:
-    url = _checked(name)
+    url = _requestable(name)
     page = HUB_PAGE.fullmatch(urlsplit(url).path) if is_hub(url) else None
     if page is not None:
         return Named(_repository(page, shown(url), reporter), shown(url))
@@ -90,7 +90,7 @@ def _open_url(name: str, _: str, reporter: Reporter) -> Named:
     return Named(folder.file(url), shown(url))
 
 
-def _checked(url: str) -> str:
+def _requestable(url: str) -> str:
     """Return the URL without its fragment, and with signs that a request cannot carry quoted.
 
     Raises:

@@ -20,11 +20,11 @@ from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Format, SourceFile, formats
 from pe_inspect.registry import Registry
 
-__all__ = ["Edit", "Rewriter", "rewriters", "rewrites", "written_as"]
+__all__ = ["Rewriter", "TensorEdit", "rewriters", "rewrites", "written_as"]
 
 
 @dataclass(frozen=True, eq=False)
-class Edit:
+class TensorEdit:
     """A tensor of a file, and the values that take its place.
 
     Attributes:
@@ -36,7 +36,7 @@ class Edit:
     values: Shaped[np.ndarray, "..."]
 
 
-Rewriter = Callable[[SourceFile, Sequence[Edit], IO[bytes]], Any]
+Rewriter = Callable[[SourceFile, Sequence[TensorEdit], IO[bytes]], Any]
 
 rewriters: Registry[Rewriter] = Registry("rewriter", "pe_inspect.loading.rewriting")
 

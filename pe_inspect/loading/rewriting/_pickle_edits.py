@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pe_inspect.errors import UsageError
-from pe_inspect.loading.rewriting import Edit
+from pe_inspect.loading.rewriting import TensorEdit
 from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._pickle_walk import Item, TensorCall, Walk, walk
 from pe_inspect.loading.tensor_bytes import c_strides
@@ -35,7 +35,9 @@ class EditedPickle:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -> EditedPickle:
+def edited(
+    pickled: bytes, edits: Sequence[TensorEdit], *, big_endian: bool = False
+) -> EditedPickle:
     """Put edits into a pickle of `torch.save`.
 
     Raises:
@@ -45,7 +47,7 @@ def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -
     by_place = _by_place(edits)
     calls = [(call, by_place.get((call.key, call.start, call.shape))) for call in found.tensors]
     _check_found(list(by_place.values()), [edit for _, edit in calls])
-    keys = _keys(found, calls)
+    keys = _storage_keys(found, calls)
     made = EditedPickle(pickled)
     changes: list[tuple[int, int, bytes]] = [(at, at + FRAME_BYTES, b"") for at in found.frames]
     done: set[int] = set()
@@ -64,15 +66,15 @@ def edited(pickled: bytes, edits: Sequence[Edit], *, big_endian: bool = False) -
     return made
 
 
-def _by_place(edits: Sequence[Edit]) -> dict[tuple[str, int, tuple[int, ...]], Edit]:
+def _by_place(edits: Sequence[TensorEdit]) -> dict[tuple[str, int, tuple[int, ...]], TensorEdit]:
     """One edit a place: tensors that share theirs are one in the file, and stay one.
 
     Raises:
         UsageError: they would become several that differ.
     """
-    found: dict[tuple[str, int, tuple[int, ...]], Edit] = {}
+    found: dict[tuple[str, int, tuple[int, ...]], TensorEdit] = {}
     for edit in edits:
-        first = found.setdefault(_place(edit), edit)
+        first = found.setdefault(_place_in_storage(edit), edit)
         if not np.array_equal(first.values, edit.values, equal_nan=True):
             raise UsageError(
                 f"{first.tensor.key} and {edit.tensor.key} are one tensor in the file, and would "
@@ -81,7 +83,7 @@ def _by_place(edits: Sequence[Edit]) -> dict[tuple[str, int, tuple[int, ...]], E
     return found
 
 
-def _place(edit: Edit) -> tuple[str, int, tuple[int, ...]]:
+def _place_in_storage(edit: TensorEdit) -> tuple[str, int, tuple[int, ...]]:
     """Which storage an edit's tensor lies in, from which element on, and its shape."""
     identity = edit.tensor.storage
     if not (isinstance(identity, tuple) and len(identity) == 3 and isinstance(identity[0], tuple)):
@@ -94,7 +96,7 @@ def _place(edit: Edit) -> tuple[str, int, tuple[int, ...]]:
     return str(key), int(start), edit.tensor.shape
 
 
-def _check_found(edits: Sequence[Edit], found: Sequence[Edit | None]) -> None:
+def _check_found(edits: Sequence[TensorEdit], found: Sequence[TensorEdit | None]) -> None:
     missing = [edit.tensor.key for edit in edits if edit not in found]
     if missing:
         raise UsageError(
@@ -103,8 +105,8 @@ def _check_found(edits: Sequence[Edit], found: Sequence[Edit | None]) -> None:
         )
 
 
-def _keys(
-    found: Walk, calls: Sequence[tuple[TensorCall, Edit | None]]
+def _storage_keys(
+    found: Walk, calls: Sequence[tuple[TensorCall, TensorEdit | None]]
 ) -> dict[tuple[int, str], str]:
     """Return (edit, old key) → key: the old one, or a new one where others need the old numbers."""
     references = Counter(str(item.parts[2].value) for item in found.storages)
@@ -129,7 +131,7 @@ def _free(taken: set[str]) -> str:
     return str(largest + 1)
 
 
-def _shape_changes(call: TensorCall, edit: Edit) -> Iterator[tuple[int, int, bytes]]:
+def _shape_changes(call: TensorCall, edit: TensorEdit) -> Iterator[tuple[int, int, bytes]]:
     """The start within the storage, the sides, and the strides of C order."""
     shape = edit.values.shape
     for item, content in (

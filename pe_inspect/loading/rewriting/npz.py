@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from pe_inspect.loading.formats import SourceFile
-from pe_inspect.loading.rewriting import Edit, rewrites
+from pe_inspect.loading.rewriting import TensorEdit, rewrites
 from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.zip_archive import open_zip
 
@@ -17,7 +17,7 @@ __all__ = ["as_npy", "rewrite_npz"]
 
 
 @rewrites("npz")
-def rewrite_npz(file: SourceFile, edits: Sequence[Edit], out: IO[bytes]) -> None:
+def rewrite_npz(file: SourceFile, edits: Sequence[TensorEdit], out: IO[bytes]) -> None:
     """Copy the archive member by member, in its order."""
     from pe_inspect.loading.rewriting._zip_writer import ZipWriter
 
@@ -32,7 +32,7 @@ def rewrite_npz(file: SourceFile, edits: Sequence[Edit], out: IO[bytes]) -> None
         writer.close(archive.comment)
 
 
-def as_npy(edit: Edit) -> bytes:
+def as_npy(edit: TensorEdit) -> bytes:
     """Return an edit as the bytes of a `.npy` file; bfloat16 as JAX keeps it, two opaque bytes."""
     dtype = edit.tensor.dtype
     descr = "|V2" if dtype == "bfloat16" else np.dtype(dtype).newbyteorder("<").str

@@ -10,7 +10,7 @@ from typing import IO, Literal
 from pe_inspect.loading.byte_source import for_unpickling
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.pytorch_legacy import COUNT_BYTES, storage_spans
-from pe_inspect.loading.rewriting import Edit, rewrites
+from pe_inspect.loading.rewriting import TensorEdit, rewrites
 from pe_inspect.loading.rewriting._pickle_edits import edited
 from pe_inspect.loading.rewriting._streams import copy_range
 from pe_inspect.loading.unpickler import load_plain
@@ -22,7 +22,7 @@ PROTOCOL = 2
 
 
 @rewrites("pytorch_legacy")
-def rewrite_pytorch_legacy(file: SourceFile, edits: Sequence[Edit], out: IO[bytes]) -> None:
+def rewrite_pytorch_legacy(file: SourceFile, edits: Sequence[TensorEdit], out: IO[bytes]) -> None:
     """Copy the pickles and then the storages, in the file's order; new storages come last."""
     system, spans = storage_spans(file)
     is_big_endian = isinstance(system, dict) and system.get("little_endian") is False

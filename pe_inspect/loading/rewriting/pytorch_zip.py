@@ -7,7 +7,7 @@ from typing import IO, Final
 
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.pytorch_zip import LARGEST_PICKLE, folder_of, is_big_endian
-from pe_inspect.loading.rewriting import Edit, rewrites
+from pe_inspect.loading.rewriting import TensorEdit, rewrites
 from pe_inspect.loading.rewriting._pickle_edits import edited
 from pe_inspect.loading.rewriting._zip_writer import ZipWriter
 from pe_inspect.loading.zip_archive import open_zip, read_small_member
@@ -18,7 +18,7 @@ ALIGNMENT: Final = 64
 
 
 @rewrites("pytorch_zip")
-def rewrite_pytorch_zip(file: SourceFile, edits: Sequence[Edit], out: IO[bytes]) -> None:
+def rewrite_pytorch_zip(file: SourceFile, edits: Sequence[TensorEdit], out: IO[bytes]) -> None:
     """Copy the archive member by member, in its order; new storages follow the old ones."""
     with open_zip(file.source) as archive:
         folder = folder_of(file)

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.safetensors import read_header
-from pe_inspect.loading.rewriting import Edit, rewrites
+from pe_inspect.loading.rewriting import TensorEdit, rewrites
 from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._streams import copy_range
 
@@ -18,7 +18,7 @@ ALIGNMENT = 8
 
 
 @rewrites("safetensors")
-def rewrite_safetensors(file: SourceFile, edits: Sequence[Edit], out: IO[bytes]) -> None:
+def rewrite_safetensors(file: SourceFile, edits: Sequence[TensorEdit], out: IO[bytes]) -> None:
     """Copy the file; names, their order, metadata and all other bytes stay."""
     header, data = read_header(file)
     new = {edit.tensor.key: encode(edit.values, edit.tensor.dtype) for edit in edits}

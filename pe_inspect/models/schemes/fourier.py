@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from pe_inspect.models.attention import Grid
-from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.counts import FOURIER_FEATURES
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.config import FOURIER_FEATURES, ViTConfig
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Fourier", "FourierProjection"]
 

@@ -8,7 +8,8 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
 from pe_inspect.models.attention import Grid
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Learned"]
 

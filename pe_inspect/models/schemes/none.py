@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["NoPosition"]
 

@@ -8,7 +8,8 @@ from torch import nn
 from pe_inspect.arrays import Float
 from pe_inspect.models.attention import Grid
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Peg", "PositionGenerator"]
 

@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from pe_inspect.models.attention import Grid
-from pe_inspect.models.schemes import Scheme, schemes
-from pe_inspect.models.schemes._bias_table import TableBiasAttention
-from pe_inspect.models.schemes._offsets import offset_index
+from pe_inspect.models.offsets import offset_index
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
+from pe_inspect.models.table_bias import TableBiasAttention
 
 __all__ = ["RelBias2d"]
 

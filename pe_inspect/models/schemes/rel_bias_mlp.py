@@ -11,10 +11,10 @@ from torch import nn
 
 from pe_inspect.arrays import Float
 from pe_inspect.models.attention import BiasedAttention, Grid
-from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.counts import CPB_HIDDEN
-from pe_inspect.models.schemes import Scheme, schemes
-from pe_inspect.models.schemes._offsets import offset_index
+from pe_inspect.models.config import CPB_HIDDEN, ViTConfig
+from pe_inspect.models.offsets import offset_index
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["RelBiasMlp"]
 

@@ -15,8 +15,9 @@ from torch.nn import functional
 from pe_inspect.arrays import Float
 from pe_inspect.models.attention import Attention, Grid
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
-from pe_inspect.models.schemes._offsets import rows_and_columns
+from pe_inspect.models.offsets import rows_and_columns
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["Relative", "RelativeAttention"]
 

@@ -12,8 +12,9 @@ from torch import nn
 
 from pe_inspect.models.attention import Grid, RotaryAttention
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
-from pe_inspect.models.schemes._offsets import rows_and_columns
+from pe_inspect.models.offsets import rows_and_columns
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["AxialRotation", "RopeAxial"]
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from pe_inspect.models.attention import Grid, RotaryAttention
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.models.schemes import Scheme, schemes
+from pe_inspect.models.scheme import Scheme
+from pe_inspect.models.schemes import schemes
 
 __all__ = ["MixedRotation", "RopeMixed"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from pe_inspect.models.attention import Grid
+from pe_inspect.models.fixed_table import FixedTable, sines_and_cosines
 from pe_inspect.models.schemes import schemes
-from pe_inspect.models.schemes._fixed import FixedTable, sines_and_cosines
 
 __all__ = ["SinCos1d"]
 

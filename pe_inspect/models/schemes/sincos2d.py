@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 
 from pe_inspect.models.attention import Grid
+from pe_inspect.models.fixed_table import FixedTable, sines_and_cosines
+from pe_inspect.models.offsets import rows_and_columns
 from pe_inspect.models.schemes import schemes
-from pe_inspect.models.schemes._fixed import FixedTable, sines_and_cosines
-from pe_inspect.models.schemes._offsets import rows_and_columns
 
 __all__ = ["SinCos2d"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.diagnosis.diagnosis import Diagnosis
 from pe_inspect.diagnosis.doctor import doctor as diagnosed
 from pe_inspect.page.content import Definition, Health, Section, Table
 from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
-from pe_inspect.page.text import listed
 
 if TYPE_CHECKING:
     from pe_inspect.finding import Finding
@@ -37,7 +37,7 @@ def doctor(subject: Subject) -> Section:
         figures=(),
         how_to_read=_READING,
         definition=_definition(result),
-        tables=(_table(result),) if result.findings else (),
+        tables=(_table_of_findings(result),) if result.findings else (),
         caveats=_CAVEATS,
         notes=result.notes,
     )
@@ -63,7 +63,7 @@ def _definition(result: Diagnosis) -> Definition:
     )
 
 
-def _table(result: Diagnosis) -> Table:
+def _table_of_findings(result: Diagnosis) -> Table:
     rows = tuple(
         (one.code, one.severity, one.where, one.message, one.why, one.mend)
         for one in result.findings

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from pe_inspect.analysis.evaluate import accuracy_text
 from pe_inspect.page.content import Definition, Fact, Section
+from pe_inspect.page.result_parts import parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import parameters_of, pictures, sentence, table_of
 from pe_inspect.page.subjects import NotAsked, Subject
-from pe_inspect.page.text import listed
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+    from pe_inspect.analysis.evaluate import EvaluationResult
 
 _READING: Final = (
     "The dashed line is the model as it is. A line that falls steeply away from it needs the size "
@@ -39,7 +38,7 @@ def evaluate(subject: Subject) -> Section:
     if "evaluate" not in subject.results:
         raise NotAsked("no result of 'evaluate' was handed in: it needs the model and its images")
     result: EvaluationResult = subject.results["evaluate"]
-    finding = _finding(result)
+    finding = result.finding
     return Section(
         stem="evaluate",
         title="Accuracy",
@@ -56,28 +55,6 @@ def evaluate(subject: Subject) -> Section:
     )
 
 
-def _finding(result: EvaluationResult) -> str:
-    plain = result.plain
-    whole = (
-        f"Top-1 is {_percent(plain)} ± {100 * plain.standard_error:.1f} on {plain.count:,} test "
-        f"images of {result.dataset}"
-    )
-    return sentence([whole, *_changes(result), *_sizes(result)])
-
-
-def _changes(result: EvaluationResult) -> Iterator[str]:
-    changed = [f"{_percent(row)} {row.name}" for row in result.ablations[1:]]
-    if changed:
-        yield f"with positions changed it is {listed(changed)}"
-
-
-def _sizes(result: EvaluationResult) -> Iterator[str]:
-    rows = [row for row in result.rows[1:] if (row.condition, row.method) == ("plain", "native")]
-    if rows:
-        at = [f"{_percent(row)} at {row.res[0]}×{row.res[1]}" for row in rows]
-        yield f"by the model's own rule it is {listed(at)}"
-
-
 def _definition(result: EvaluationResult) -> Definition:
     return Definition(
         "The share of test images whose class has the largest logit, in float32. Other sizes: the "
@@ -92,11 +69,7 @@ def _definition(result: EvaluationResult) -> Definition:
 
 def _facts(result: EvaluationResult) -> tuple[Fact, ...]:
     error = f"± {100 * result.plain.standard_error:.1f}, {result.plain.count:,} images"
-    facts = [Fact("Top-1", _percent(result.plain), error)]
+    facts = [Fact("Top-1", accuracy_text(result.plain), error)]
     removed = [row for row in result.ablations if row.condition == "removed"]
-    facts += [Fact("Top-1 without positions", _percent(row)) for row in removed]
+    facts += [Fact("Top-1 without positions", accuracy_text(row)) for row in removed]
     return tuple(facts)
-
-
-def _percent(row: EvaluationRow) -> str:
-    return f"{100 * row.top1:.1f} %"

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pe_inspect.kinds.family_facts import Beginning
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.frames import frame_of
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    pictures,
-    said,
-    sentence,
-    table_of,
-)
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.tables import evenly
 from pe_inspect.page.views import Frame, Track, View
@@ -31,22 +24,14 @@ _MOST_MAPS: Final = 48  # two layers of 24 epochs
 _MOST_OF_14: Final = 24  # maps of a 14×14 grid, 0.55 MB; fewer on a larger one
 _MOST_LAYERS: Final = 2
 _PAIRS: Final = 196 * 196
-_FROM_NOTHING: Final = (
-    "A random table has maps without a pattern: only the patch itself stands out. Structure is "
-    "there once the map of a patch shows its surroundings. "
-)
-_FROM_A_RULE: Final = (
-    "The maps of this scheme have a pattern before any training, because a rule gives it: look for "
-    "what training changes in it. "
-)
-_FROM_ITS_FORM: Final = (
-    "What is learned here usually begins as random numbers or zeros. A pattern in the first maps "
-    "comes from the form of the scheme, such as one value for all pairs of an offset: look for "
-    "what training adds to it. "
-)
-_BEGINS: Final = {
-    "learned_absolute": _FROM_NOTHING,
-    **dict.fromkeys(("sinusoidal_1d", "sinusoidal_2d", "rotary"), _FROM_A_RULE),
+_BEGINS: Final[Mapping[Beginning, str]] = {
+    "random": "A random table has maps without a pattern: only the patch itself stands out. "
+    "Structure is there once the map of a patch shows its surroundings. ",
+    "rule": "The maps of this scheme have a pattern before any training, because a rule gives it: "
+    "look for what training changes in it. ",
+    "form": "What is learned here usually begins as random numbers or zeros. A pattern in the "
+    "first maps comes from the form of the scheme, such as one value for all pairs of an offset: "
+    "look for what training adds to it. ",
 }
 _READING: Final = (
     "It is settled once the curve of likeness to the last snapshot is flat. In the view, the "
@@ -67,7 +52,7 @@ _SOURCE: Final = "arXiv:2010.11929 (ViT), Fig. 7 centre, one a snapshot; Pearson
 def evolution(subject: Subject) -> Section:
     """Word a run: where its maps begin, where they end, and when they settle."""
     result: EvolutionResult = subject.handed_in("evolution")
-    finding = _finding(result)
+    finding = result.finding
     return Section(
         stem="evolution",
         title="Evolution",
@@ -81,50 +66,12 @@ def evolution(subject: Subject) -> Section:
         caveats=_CAVEATS,
         notes=result.notes,
         parameters=parameters_of(result),
-        views=(_view(result),),
+        views=(_view_of_epochs(result),),
     )
 
 
 def _reading(result: EvolutionResult) -> str:
-    return _BEGINS.get(result.pe.family, _FROM_ITS_FORM) + _READING
-
-
-def _finding(result: EvolutionResult) -> str:
-    numbers = result.summary()
-    first, last = result.epochs[0], result.epochs[-1]
-    span = f"Over {len(result.epochs)} snapshots, epochs {first} to {last}, "
-    near = _change(numbers["neighbours_first"], numbers["neighbours_last"])
-    words = [
-        f"{span}the {result.affinity.name} of patches that share an edge goes {near}",
-        _norm(result, numbers),
-        _settled(numbers),
-    ]
-    return sentence(words)
-
-
-def _change(first: float, last: float) -> str:
-    if math.isnan(first + last):
-        return "through snapshots where it is undefined"
-    return f"from {said(first)} to {said(last)}"
-
-
-def _norm(result: EvolutionResult, numbers: dict[str, float]) -> str:
-    first, last = numbers["norm_first"], numbers["norm_last"]
-    if math.isnan(first + last):
-        return ""
-    origin = "computed" if result.pe.kind == "function" else "stored"
-    what = f"the mean row norm of the {origin} table"
-    if result.pe.is_pairwise or result.pe.kind == "phases":
-        what = f"the root mean square of the {origin} values"
-    return f"{what} goes from {said(first, on_a_scale=False)} to {said(last, on_a_scale=False)}"
-
-
-def _settled(numbers: dict[str, float]) -> str:
-    alike, when = numbers["structure_first_to_last"], numbers["settled_at"]
-    if math.isnan(alike) or math.isnan(when):
-        return ""
-    start = f"the first maps correlate with the last at {said(alike)}"
-    return f"{start}, and from epoch {when:.0f} on at 0.95 or more"
+    return _BEGINS[result.pe.facts.begins] + _READING
 
 
 def _definition(result: EvolutionResult) -> Definition:
@@ -140,13 +87,13 @@ def _facts(result: EvolutionResult) -> tuple[Fact, ...]:
     )
 
 
-def _view(result: EvolutionResult) -> View:
+def _view_of_epochs(result: EvolutionResult) -> View:
     layers = evenly(len(result.views), _MOST_LAYERS)
     largest = max(view.num_patches for view in result.views) ** 2
     each = max(int(min(_MOST_MAPS, _MOST_OF_14 * _PAIRS / largest)) // len(layers), 2)
     epochs = evenly(len(result.epochs), each)
     tracks = tuple(
-        Track(view.name, tuple(_frames(result, epochs, alike, view.grid_size)))
+        Track(view.name, tuple(_frames_of_epochs(result, epochs, alike, view.grid_size)))
         for k, (view, alike) in enumerate(result.layers())
         if k in layers
     )
@@ -154,11 +101,11 @@ def _view(result: EvolutionResult) -> View:
     return View(
         "evolution", "evolution-view", "The maps, epoch by epoch", "epoch", tracks,
         result.affinity.name, result.affinity.limit or limit + abs(centre), "layer",
-        result.similarities[-1].token, len(epochs) - 1, _thinning(result, epochs, layers),
+        result.similarities[-1].token, len(epochs) - 1, _notes_on_thinning(result, epochs, layers),
     )  # fmt: skip
 
 
-def _frames(
+def _frames_of_epochs(
     result: EvolutionResult,
     epochs: Sequence[int],
     alike: Sequence[Affinity],
@@ -175,7 +122,7 @@ def _frames(
         yield frame_of(f"epoch {result.epochs[place]}", one, grid_size, heads=heads)
 
 
-def _thinning(
+def _notes_on_thinning(
     result: EvolutionResult, epochs: Sequence[int], layers: Sequence[int]
 ) -> tuple[str, ...]:
     counts = (

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pe_inspect.analysis.common.selection import views_of
-from pe_inspect.kinds.affinity import definition
-from pe_inspect.page.content import Definition, Fact, Section
-from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    percent,
-    pictures,
-    said,
-    sentence,
-    table_of,
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
 )
+from pe_inspect.kinds.joins import SchemeJoin
+from pe_inspect.page.content import Definition, Fact, Section
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
+from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.views import Frame, View
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 # From 224 to 384 pixels, the field's most common step: 14 → 24 patches of 16, windows 7 → 12.
 _STEP: Final = (12, 7)
 _MOST_PATCHES: Final = 784  # 28×28; the map of more is not worth its bytes in every report
-_METHODS: Final = {"phases": "native,extrapolate,rescale,normalised"}
-_METHODS_OF_TABLES: Final = "native,bilinear,bicubic"
-
 _ERRORS: Final = (
     " The error map shows where the way there and back does not return to the stored table; at the "
     "edge a resampler has no neighbours on one side, so errors gather there."
@@ -98,12 +95,6 @@ _EXTRAPOLATES: Final = (
 _UNTRAINED: Final = (
     "Which of the two a model needs depends on how it was trained: the numbers here cannot tell."
 )
-_HOW: Final = {
-    "phases": "The slopes of the angles are read back from the table and evaluated at the new "
-    "positions.",
-    "function": "The network is asked for every offset of the new window. Other methods resample "
-    "what it gave for the old window, as a table of offsets.",
-}
 _HOW_OF_TABLES: Final = (
     "Each stored table is laid out on its grid and resampled channel by channel; prefix rows are "
     "kept. A bias is resampled as a table of offsets, relative vectors along their axis."
@@ -112,11 +103,67 @@ _INVERTIBLE: Final = (
     "A small round-trip error says that the method can be undone, not that a model keeps its "
     "accuracy on the larger grid."
 )
-_READINGS: Final = {"phases": _READING_ANGLES, "function": _READING_NETWORK}
-_CAVEATS: Final = {"phases": (_UNTRAINED,), "function": (_EXTRAPOLATES,)}
-_SHOWN: Final = {
-    "phases": "Angles are computed anew on each grid",
-    "function": "The values are those of the network, or of a method that resamples them",
+
+
+class _Wording(NamedTuple):
+    """How the section is worded for a kind.
+
+    Attributes:
+        words: what is true of its tables, by how the model uses them.
+        reading: how to read the numbers; empty where `words` say it.
+        how: how tables are resampled.
+        caveats: what the numbers do not say; empty where `words` say it.
+        shown: what the view shows; empty where `words` say it.
+        methods: the methods that a page shows.
+        subject: what has a size, and what that is called: of values, and of the mean norm.
+    """
+
+    words: Callable[[SchemeJoin], _Words]
+    reading: str = ""
+    how: str = _HOW_OF_TABLES
+    caveats: tuple[str, ...] = ()
+    shown: str = ""
+    methods: str = "native,bilinear,bicubic"
+    subject: tuple[str, str, str] = ("rows", "length", "row norm")
+
+
+def _of_vectors(join: SchemeJoin) -> _Words:
+    if join.in_attention:
+        return _INSIDE
+    return _NORMED if join.is_recurrent else _ADDED
+
+
+def _of_bias(join: SchemeJoin) -> _Words:
+    return _NORMED_BIAS if join.is_recurrent else _BIAS
+
+
+def _of_inside(join: SchemeJoin) -> _Words:  # noqa: ARG001
+    return _INSIDE
+
+
+_SIZES: Final = ("biases", "size", "norm over heads")
+_WORDING: Final[Mapping[SchemeKind, _Wording]] = {
+    VECTORS: _Wording(_of_vectors),
+    BIAS: _Wording(_of_bias, subject=_SIZES),
+    PHASES: _Wording(
+        _of_inside,
+        _READING_ANGLES,
+        "The slopes of the angles are read back from the table and evaluated at the new positions.",
+        (_UNTRAINED,),
+        "Angles are computed anew on each grid",
+        "native,extrapolate,rescale,normalised",
+    ),
+    RELATIVE: _Wording(_of_inside),
+    RESPONSE: _Wording(_of_inside),  # never resampled: it is computed from the input
+    COMPUTED_BIAS: _Wording(
+        _of_bias,
+        _READING_NETWORK,
+        "The network is asked for every offset of the new window. Other methods resample what it "
+        "gave for the old window, as a table of offsets.",
+        (_EXTRAPOLATES,),
+        "The values are those of the network, or of a method that resamples them",
+        subject=_SIZES,
+    ),
 }
 
 
@@ -125,36 +172,36 @@ def interpolate(subject: Subject) -> Section:
     """Word what the chosen method keeps: length of rows, likeness of neighbours, the way back."""
     chosen = subject.options.get("interpolate", {})
     has_target = "res" in chosen or "grid" in chosen
-    target = {} if has_target else {"grid": _larger(subject.embedding)}
-    kind = subject.embedding.kind if subject.embedding else ""
-    methods = _METHODS.get(kind, _METHODS_OF_TABLES)
-    result: InterpolationResult = subject.ask("interpolate", method=methods, **target)
-    finding, words = _finding(result), _words(result.pe)
+    target = {} if has_target else {"grid": _larger_grid(subject.embedding)}
+    kind = subject.embedding.scheme_kind if subject.embedding else VECTORS
+    result: InterpolationResult = subject.ask(
+        "interpolate", method=_WORDING[kind].methods, **target
+    )
+    finding, wording, words = result.finding, _wording(result.pe), _words_on_use(result.pe)
     return Section(
         stem="interpolate",
         title="Interpolation",
         question="What becomes of it at another resolution?",
         finding=finding,
         figures=pictures(result, finding, headline=result.pe.headline, dpi=subject.dpi),
-        how_to_read=_READINGS.get(result.pe.kind, words.fits + _ERRORS),
+        how_to_read=wording.reading or words.fits + _ERRORS,
         definition=_definition(result),
-        tables=(table_of("resampling by method and table", _rows(result), "interpolate"),),
+        tables=(table_of("resampling by method and table", _method_rows(result), "interpolate"),),
         facts=_facts(result),
-        caveats=_CAVEATS.get(result.pe.kind, (words.stored, _INVERTIBLE)),
+        caveats=wording.caveats or (words.stored, _INVERTIBLE),
         notes=result.notes,
         parameters=parameters_of(result),
         views=_views(result, subject.encoded or ()),
     )
 
 
-def _words(pe: PositionEmbedding) -> _Words:
+def _words_on_use(pe: PositionEmbedding) -> _Words:
     """Return what holds for tables that are added, added through a norm, or used in attention."""
-    has_norm = pe.join in ("lape", "pvg", "mpvg")
-    if pe.is_pairwise:
-        return _NORMED_BIAS if has_norm else _BIAS
-    if pe.kind != "vectors" or pe.join == "layer":
-        return _INSIDE
-    return _NORMED if has_norm else _ADDED
+    return _wording(pe).words(pe.scheme_join)
+
+
+def _wording(pe: PositionEmbedding) -> _Wording:
+    return _WORDING[pe.scheme_kind]
 
 
 def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ...]:
@@ -164,11 +211,11 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
 
     pe, methods = result.pe, ",".join(result.methods)
     asked = {result.grid_size: result}
-    for grid in _grids(pe, result.grid_size):
+    for grid in _grids_to_explore(pe, result.grid_size):
         if grid not in asked:
             asked[grid] = ask(pe, grid=grid, method=methods)
     ordered = [asked[grid] for grid in sorted(asked, key=lambda grid: (grid[0] * grid[1], grid))]
-    quantity, where = definition(pe), ordered.index(result)
+    quantity, where = pe.affinity, ordered.index(result)
     title = "Every patch with every other, on several grids"
     tracks = resampled_tracks(ordered, like=like)
     notes = _about_tables(result)
@@ -180,7 +227,7 @@ def _views(result: InterpolationResult, like: Sequence[Frame]) -> tuple[View, ..
     )  # fmt: skip
 
 
-def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
+def _grids_to_explore(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, int]]:
     """The grid of the file, one between it and the target, and twice it, if they are not large."""
     rows, columns = pe.grid_size
     between = (round((rows + target[0]) / 2), round((columns + target[1]) / 2))
@@ -190,82 +237,25 @@ def _grids(pe: PositionEmbedding, target: tuple[int, int]) -> list[tuple[int, in
 
 def _about_tables(result: InterpolationResult) -> tuple[str, ...]:
     pe = result.pe
-    names = [one.name for one in (views_of(pe) if pe.kind == "relative" else pe.tables)]
-    how = _SHOWN.get(pe.kind, _words(pe).shown)
+    names = [one.name for one in (views_of(pe) if pe.scheme_kind.has_parts else pe.tables)]
+    how = _wording(pe).shown or _words_on_use(pe).shown
     return (how,) if len(names) == 1 else (f"Shown is {names[0]}, one of {len(names)}", how)
 
 
-def _larger(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
-    if pe is None or not pe.tables:
+def _larger_grid(pe: PositionEmbedding | None) -> tuple[int, ...] | None:
+    """A grid of rows and columns one step larger; `None` where the embedding has no such grid."""
+    grid = pe.grid_size if pe is not None and pe.tables else None
+    if grid is None or len(grid) != 2:
         return None
     many, few = _STEP
-    return tuple(max(1, round(side * many / few)) for side in pe.grid_size)
-
-
-def _finding(result: InterpolationResult) -> str:
-    numbers = result.summary()
-    source, target = (f"{h}×{w}" for h, w in (result.parameters["from"], result.grid_size))
-    way = f"from {source} to {target} patches ({_rule(result)})"
-    if result.pe.kind == "phases":
-        alike = said(numbers["structure_correlation"])
-        kept = f"the likeness of places correlates with the old one by {alike}"
-        return sentence([f"Computed anew {way}, {kept}", _neighbours(numbers)])
-    if _is_asked(result):
-        return sentence([f"Asked anew {way}, the network's {_kept(result)}", _alike(numbers)])
-    kept = f"Resampled {way}, {_kept(result)}"
-    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
-
-
-def _is_asked(result: InterpolationResult) -> bool:
-    """Whether a network gives the values, not a resampler."""
-    return result.pe.kind == "function" and result.tables()[0].resampler.name.startswith("cpb")
-
-
-def _kept(result: InterpolationResult) -> str:
-    ratio = result.summary()["norm_ratio"]
-    what, size = ("biases", "size") if result.pe.is_pairwise else ("rows", "length")
-    if math.isnan(ratio):
-        return f"{what} have no {size} to compare"
-    return f"{what} keep {percent(ratio)} of their {size}"
-
-
-def _alike(numbers: dict[str, float]) -> str:
-    alike = numbers["structure_correlation"]
-    return "" if math.isnan(alike) else f"the maps correlate with the old ones by {said(alike)}"
-
-
-def _rule(result: InterpolationResult) -> str:
-    """The chosen method; of `native`, whose rule that is."""
-    plain = result.rules[result.method]
-    if plain == result.native:
-        return f"{result.method}, which is {plain}"
-    if result.method == "native":
-        return f"native, which is {result.native}'s rule: {plain}"
-    return result.method if plain == result.method else f"{result.method}: {plain}"
-
-
-def _neighbours(numbers: dict[str, float]) -> str:
-    before, after = (numbers.get(f"neighbour_cosine_{when}") for when in ("before", "after"))
-    if before is None or after is None or math.isnan(before + after):
-        return ""
-    return f"the cosine of neighbours goes from {said(before)} to {said(after)}"
-
-
-def _way_back(numbers: dict[str, float]) -> str:
-    places = (("error_border", "at the border"), ("error_interior", "inside"))
-    if math.isnan(numbers["round_trip_error"]):
-        return ""
-    known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
-    where = ", ".join(f"{percent(error)} {place}" for error, place in known)
-    whole = f"the way there and back loses {percent(numbers['round_trip_error'])} of the table"
-    return f"{whole} ({where})" if where else whole
+    return tuple(max(1, round(side * many / few)) for side in grid)
 
 
 def _definition(result: InterpolationResult) -> Definition:
     from pe_inspect.analysis.interpolate import METHODS
 
     return Definition(
-        _HOW.get(result.pe.kind, _HOW_OF_TABLES),
+        _wording(result.pe).how,
         source="the library that each method is named after",
         terms=(
             *((f"method {name}", METHODS[name]) for name in result.methods),
@@ -274,7 +264,7 @@ def _definition(result: InterpolationResult) -> Definition:
     )
 
 
-def _rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
+def _method_rows(result: InterpolationResult) -> Iterator[dict[str, Any]]:
     for method in result.methods:
         for table in result.tables(method):
             yield {"method": method, "table": table.layer, **table.measures}
@@ -284,10 +274,10 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
     numbers = result.summary()
     rows, columns = result.grid_size
     where = f"at {rows}×{columns}, {result.method}"
-    if result.pe.kind == "phases":
+    if result.pe.scheme_kind.holds_angles:
         after = numbers["neighbour_cosine_after"]
         return defined(Fact("Neighbours on a new grid", after, f"mean phase cosine; {where}"))
-    norm = "norm over heads" if result.pe.is_pairwise else "row norm"
+    _, _, norm = _wording(result.pe).subject
     kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
     lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
-    return defined(kept) if _is_asked(result) else defined(kept, lost)
+    return defined(kept) if result.is_asked_anew else defined(kept, lost)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.analysis.common.sentences import listed
+from pe_inspect.analysis.layernorm.finding import before_to_after, commonest
 from pe_inspect.page.content import Definition, Fact, Section, Table
+from pe_inspect.page.result_parts import parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import parameters_of, pictures, said, sentence, table_of
 from pe_inspect.page.subjects import Subject
-from pe_inspect.page.text import listed
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import LayerNormResult
     from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-_NAMED: Final = 4
 _OF_NO_LAYER: Final = "model"  # the norm that stands before or after all blocks
 _READING: Final = (
     "γ scales each channel after the row is brought to mean 0 and variance 1, and β shifts it. "
@@ -52,7 +51,7 @@ _EPS: Final = (
 def layernorm(subject: Subject) -> Section:
     """Word γ of each kind of norm, and the table before and after its norms."""
     result: LayerNormResult = subject.ask("layernorm")
-    finding = _finding(result)
+    finding = result.finding
     return Section(
         stem="layernorm",
         title="LayerNorm",
@@ -61,7 +60,7 @@ def layernorm(subject: Subject) -> Section:
         figures=pictures(result, finding, dpi=subject.dpi),
         how_to_read=_reading(result),
         definition=_definition(result),
-        tables=tuple(_tables(result)),
+        tables=tuple(_tables_of_norms(result)),
         facts=_facts(result),
         caveats=(_INSIDE if _is_inside(subject.embedding) else _SUMMED, _EPS),
         notes=result.notes,
@@ -71,53 +70,13 @@ def layernorm(subject: Subject) -> Section:
 
 def _is_inside(pe: PositionEmbedding | None) -> bool:
     """Whether attention receives the embedding, and tokens never do."""
-    return pe is not None and (pe.is_pairwise or pe.kind in {"phases", "relative"})
+    return pe is not None and pe.scheme_kind.in_attention
 
 
 def _reading(result: LayerNormResult) -> str:
     """Word what is on the page: not every checkpoint has position norms, or a decomposition."""
-    both = _READING_BOTH if _compared(result, result.summary()) else ""
+    both = _READING_BOTH if result.cosines_to_norm1 else ""
     return _READING + both + (_READING_STEPS if result.decompositions else "")
-
-
-def _finding(result: LayerNormResult) -> str:
-    numbers = result.summary()
-    names = _commonest(result)
-    gammas = [f"{said(numbers[f'{name}_weight_mean'])} in {name}" for name in names]
-    gamma = f"Averaged over channels and layers, γ is {listed(gammas)}"
-    return sentence([gamma, _beside(result, numbers), _effect(numbers)])
-
-
-def _commonest(result: LayerNormResult) -> list[str]:
-    """Return the names that most layers have, in the model's order."""
-    often = sorted(result.names, key=lambda name: -len(result.rows_named(name)))
-    return [name for name in result.names if name in often[:_NAMED]]
-
-
-def _beside(result: LayerNormResult, numbers: dict[str, float]) -> str:
-    """Word how alike position and token norms are, where there are both."""
-    found = _compared(result, numbers)
-    alike = [said(cosine) for cosine in found.values()]
-    return f"γ of {listed(list(found))} has a cosine of {listed(alike)} to norm1's" if found else ""
-
-
-def _compared(result: LayerNormResult, numbers: dict[str, float]) -> dict[str, float]:
-    """Position norm → the cosine of its γ to norm1's."""
-    cosines = {name: numbers.get(f"{name}_cosine_to_norm1", math.nan) for name in result.names}
-    return {name: cosine for name, cosine in cosines.items() if math.isfinite(cosine)}
-
-
-def _effect(numbers: dict[str, float]) -> str:
-    scale = _change(numbers, "scale")
-    near = _change(numbers, "neighbour_cosine")
-    what = [f"the table's scale {scale}"] if scale else []
-    what += [f"the cosine of neighbours {near}"] if near else []
-    return f"the norms bring {listed(what)}" if what else ""
-
-
-def _change(numbers: dict[str, float], measure: str) -> str:
-    ends = [numbers.get(f"{measure}_{when}", math.nan) for when in ("before", "after")]
-    return "" if math.isnan(sum(ends)) else f"from {said(ends[0])} to {said(ends[1])}"
 
 
 def _definition(result: LayerNormResult) -> Definition:
@@ -136,7 +95,7 @@ def _terms(result: LayerNormResult) -> Iterator[tuple[str, str]]:
             yield name, meaning
 
 
-def _tables(result: LayerNormResult) -> Iterator[Table]:
+def _tables_of_norms(result: LayerNormResult) -> Iterator[Table]:
     norms = [{**row.cells(), "layer": row.layer or _OF_NO_LAYER} for row in result.rows]
     yield table_of("γ (weight) and β (bias) of each norm", norms, "layernorm")
     if result.decompositions:
@@ -152,8 +111,8 @@ def _steps(result: LayerNormResult) -> Iterator[dict[str, Any]]:
 
 def _facts(result: LayerNormResult) -> tuple[Fact, ...]:
     numbers = result.summary()
-    facts = [Fact("Norms", len(result.rows), listed(_commonest(result)))]
-    if change := _change(numbers, "scale"):
+    facts = [Fact("Norms", len(result.rows), listed(commonest(result.layer_counts)))]
+    if change := before_to_after(numbers, "scale"):
         arrow = change.removeprefix("from ").replace(" to ", " → ")
         facts.append(Fact("Scale through the norms", arrow, "mean over layers"))
     return tuple(facts)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pe_inspect.kinds.all_kinds import (
+    BIAS,
+    COMPUTED_BIAS,
+    PHASES,
+    RELATIVE,
+    RESPONSE,
+    VECTORS,
+    SchemeKind,
+)
+from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.frames import head_names
+from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
-from pe_inspect.page.sections._parts import (
-    defined,
-    parameters_of,
-    pictures,
-    said,
-    sentence,
-    table_of,
-)
 from pe_inspect.page.subjects import Subject
 from pe_inspect.page.views import Track, View
 
@@ -24,18 +27,6 @@ if TYPE_CHECKING:
 
 _ORDER: Final = ("similarity_fig7", "similarity_query", "similarity")
 _FINEST: Final = 64  # the views show every value; 12 maps of 98×98 values are 0.1 MB as an image
-_SOURCES: Final = {
-    "vectors": "arXiv:2010.11929 (ViT), Fig. 7 centre; LaPE (ICCV 2023), Eq. 9–12 and §3.4",
-    "bias": "the model's own attention logits; LaPE (ICCV 2023), §3.4, for normalised biases",
-    "phases": "arXiv:2104.09864 (RoFormer), §3.2: rotations enter attention by their difference",
-    "relative": "arXiv:1803.02155 (Shaw et al.), Eq. 3–4",
-    "function": "the model's own network, asked for the stated grid",
-}
-_NETWORKS: Final = {
-    "conditional": "arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
-    "bias_network": "arXiv:2111.09883 (Swin V2), §3.3: a network asked for every offset",
-    "fourier": "arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
-}
 _NOTIONS: Final = {
     "joined": "Joined maps show what the model itself computes for that layer.",
     "proxy": (
@@ -43,10 +34,6 @@ _NOTIONS: Final = {
         "that, because norm1 acts on the sum of content and position."
     ),
     "stored": "Stored maps show the tables as the file holds them, before any norm.",
-}
-_INSIDE: Final = {
-    "phases": "The maps compare the angles that the file gives each place; no norm acts on them.",
-    "relative": "The maps compare the stored vectors of offsets; no norm acts on them.",
 }
 _COMPUTED: Final = "The maps show the table as computed, not stored: the file holds no such table."
 _TERMS: Final = (
@@ -57,37 +44,66 @@ _TERMS: Final = (
     ("num_undefined", "patches with a zero row or a value that is not finite"),
     ("correlation_to_previous", "Pearson's, of the map with that of the layer before"),
 )
-_ALIKE: Final = {
-    "vectors": "Positions that are alike are added alike",
-    "bias": "Pairs of one bias have the same number added to their attention logits",
-    "phases": "Positions that are alike rotate queries and keys alike",
-    "relative": "Pairs that are alike use the same relative vector",
-    "function": "Positions that are alike have the same value of the function",
-}
-_FALLS: Final = {
-    "bias": "the bias depends on distance alone",
-    "phases": "the cosine falls with distance",
-}
-_RESEMBLE: Final = {
-    "bias": "pairs of a patch with the one above or below it",
-    "relative": "pairs of a patch with the one above or below it",
+
+
+class _Words(NamedTuple):
+    """How the maps of a kind are worded.
+
+    Attributes:
+        source: where its affinity is defined.
+        alike: what it means that two positions are alike.
+        stored: what maps without a norm show.
+        falls: what a round spot in the map of one patch means.
+        resemble: what the bands of the maps of pairs are.
+        subject: what the numbers are of.
+    """
+
+    source: str
+    alike: str
+    stored: str = _NOTIONS["stored"]
+    falls: str = "likeness falls with distance"
+    resemble: str = "patches that resemble those above and below"
+    subject: str = "Likeness"
+
+
+_OF_PAIRS: Final = "pairs of a patch with the one above or below it"
+_OF_BIAS: Final = _Words(
+    "the model's own attention logits; LaPE (ICCV 2023), §3.4, for normalised biases",
+    "Pairs of one bias have the same number added to their attention logits",
+    falls="the bias depends on distance alone",
+    resemble=_OF_PAIRS,
+    subject="Bias",
+)
+_OF_FUNCTION: Final = "the model's own network, asked for the stated grid"
+_WORDS: Final[Mapping[SchemeKind, _Words]] = {
+    VECTORS: _Words(
+        "arXiv:2010.11929 (ViT), Fig. 7 centre; LaPE (ICCV 2023), Eq. 9–12 and §3.4",
+        "Positions that are alike are added alike",
+    ),
+    BIAS: _OF_BIAS,
+    PHASES: _Words(
+        "arXiv:2104.09864 (RoFormer), §3.2: rotations enter attention by their difference",
+        "Positions that are alike rotate queries and keys alike",
+        "The maps compare the angles that the file gives each place; no norm acts on them.",
+        falls="the cosine falls with distance",
+    ),
+    RELATIVE: _Words(
+        "arXiv:1803.02155 (Shaw et al.), Eq. 3–4",
+        "Pairs that are alike use the same relative vector",
+        "The maps compare the stored vectors of offsets; no norm acts on them.",
+        resemble=_OF_PAIRS,
+    ),
+    RESPONSE: _Words(_OF_FUNCTION, "Positions that are alike have the same value of the function"),
+    COMPUTED_BIAS: _OF_BIAS._replace(source=_OF_FUNCTION),
 }
 _RECURRENCE: Final = "ω_l = LN_l(ω_(l−1)), where ω before the first block is the stored table"
-_FORMULAS: Final = {
-    "lape": _RECURRENCE,
-    "pvg": f"{_RECURRENCE}; block 0 has the table at the input",
-    "mpvg": f"{_RECURRENCE}; block 0 has the table at the input",
-    "input": "ω_l = LN1_l(table), a proxy",
-    "share": "ω_l = LN1_l(table), a proxy",
-    "unshare": "ω_l = LN1_l(table_l), a proxy",
-}
 
 
 @sections.register("similarity")
 def similarity(subject: Subject) -> Section:
     """Word the maps: neighbours against far patches, first layer against last."""
     result: SimilarityResult = subject.ask("similarity")
-    finding = _finding(result)
+    finding = result.finding
     return Section(
         stem="similarity",
         title="Similarity",
@@ -108,11 +124,11 @@ def similarity(subject: Subject) -> Section:
         caveats=_caveats(result),
         notes=result.notes,
         parameters=parameters_of(result),
-        views=(_view(subject, result),),
+        views=(_view_of_layers(subject, result),),
     )
 
 
-def _view(subject: Subject, result: SimilarityResult) -> View:
+def _view_of_layers(subject: Subject, result: SimilarityResult) -> View:
     track = Track(subject.label, subject.frames())
     title = "Every patch with every other, in every layer"
     name, limit = result.affinity.name, result.affinity.limit
@@ -122,77 +138,45 @@ def _view(subject: Subject, result: SimilarityResult) -> View:
     )  # fmt: skip
 
 
-def _scheme(result: SimilarityResult) -> str:
-    """What the maps are of: a computed bias is one as well."""
-    return "bias" if result.pe.is_pairwise else result.pe.kind
+def _words(result: SimilarityResult) -> _Words:
+    return _WORDS[result.pe.scheme_kind]
 
 
 def _caveats(result: SimilarityResult) -> tuple[str, str]:
     return (
-        f"{_ALIKE[_scheme(result)]}; that the model treats them alike does not follow.",
+        f"{_words(result).alike}; that the model treats them alike does not follow.",
         "The numbers describe the embedding; neither high nor low is better.",
     )
-
-
-def _finding(result: SimilarityResult) -> str:
-    numbers, name = result.summary(), result.affinity.name
-    if math.isnan(numbers["mean"]):
-        return f"No two patches have a defined {name}."
-    return sentence([_distance(result, numbers), _change(result), _likeness(numbers)])
-
-
-def _distance(result: SimilarityResult, numbers: dict[str, float]) -> str:
-    """Word near against far, as far as the grid has both."""
-    near, far, name = numbers["neighbours"], numbers["far"], result.affinity.name
-    if math.isnan(near):
-        return f"The {name} of two patches is {_said(result, numbers['mean'])} on average"
-    beyond = f", of those at least half the grid apart {_said(result, far)}"
-    close = f"The {name} of patches that share an edge is {_said(result, near)} on average"
-    return close if math.isnan(far) else close + beyond
-
-
-def _change(result: SimilarityResult) -> str:
-    first, last = result.statistics[0], result.statistics[-1]
-    if len(result.views) == 1 or math.isnan(first.neighbours + last.neighbours):
-        return ""
-    return (
-        f"from {result.layer_names[0]} to {result.layer_names[-1]} the former goes "
-        f"from {_said(result, first.neighbours)} to {_said(result, last.neighbours)}"
-    )
-
-
-def _said(result: SimilarityResult, value: float) -> str:
-    return said(value, on_a_scale=result.affinity.limit is not None)
-
-
-def _likeness(numbers: dict[str, float]) -> str:
-    correlation = numbers["correlation_to_previous"]
-    if math.isnan(correlation):
-        return ""
-    return f"the maps of consecutive layers correlate at {said(correlation)}"
 
 
 def _reading(result: SimilarityResult) -> str:
     columns = result.grid_size[1]
     notions = dict.fromkeys(view.notion for view in result.views)
-    stored = _INSIDE.get(result.pe.kind, _NOTIONS["stored"]) if result.pe.stored else _COMPUTED
-    texts = {**_NOTIONS, "stored": stored}
-    resemble = _RESEMBLE.get(_scheme(result), "patches that resemble those above and below")
-    falls = _FALLS.get(_scheme(result), "likeness falls with distance")
+    words = _words(result)
+    texts = {**_NOTIONS, "stored": words.stored if result.pe.stored else _COMPUTED}
     return " ".join(texts[notion] for notion in notions) + (
         " In the maps of pairs the diagonal is each patch with itself; bands parallel to it, "
-        f"{columns} pixels (one row of the grid) away, are {resemble}. "
-        f"In the map of one patch, a round spot means that {falls}, a cross "
+        f"{columns} pixels (one row of the grid) away, are {words.resemble}. "
+        f"In the map of one patch, a round spot means that {words.falls}, a cross "
         "that rows and columns are told apart, and an even colour that places are hardly told "
         "apart at all. Compare layers by shape: all share one scale."
     )
 
 
 def _definition(result: SimilarityResult) -> Definition:
-    kind, join = result.pe.kind, result.pe.join
-    formula = _FORMULAS.get(join, "") if kind == "vectors" else ""
-    source = _NETWORKS.get(result.pe.family, _SOURCES[kind])
+    pe = result.pe
+    formula = _formula(pe.scheme_join) if pe.scheme_kind.has_token_rows else ""
+    source = pe.facts.source or _words(result).source
     return Definition(result.affinity.sentence, formula, source, _TERMS)
+
+
+def _formula(join: SchemeJoin) -> str:
+    """Write how a layer comes to its vectors; empty where nothing is done to them."""
+    if join.is_recurrent:
+        at_input = "; block 0 has the table at the input" if join.at_input else ""
+        return _RECURRENCE + at_input
+    table = "table_l" if join.has_table_per_block else "table"
+    return f"ω_l = LN1_l({table}), a proxy" if join.at_input or join.in_blocks else ""
 
 
 def _facts(result: SimilarityResult) -> tuple[Fact, ...]:
@@ -201,7 +185,7 @@ def _facts(result: SimilarityResult) -> tuple[Fact, ...]:
     missing = [Fact("Undefined patches", layers, "sum over layers")] if layers else []
     if stored:
         missing.append(Fact("Undefined stored rows", stored, "zero, or not finite"))
-    what = "Bias" if result.pe.is_pairwise else "Likeness"
+    what = _words(result).subject
     return defined(
         Fact(f"{what} of neighbours", numbers["neighbours"], f"mean {name}, all layers"),
         Fact(f"{what} far apart", numbers["far"], f"mean {name}, half the grid or more"),

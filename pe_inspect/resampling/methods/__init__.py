@@ -2,7 +2,7 @@
 
 A method picks, for one embedding, the `Resampler` that does the work: a plain method is always the
 same one, a library's rule depends on the kind of scheme, and `native` on whose weights they are.
-New plain methods and rules are entered with the functions of `_register`.
+New plain methods and rules are entered with the functions of `resampling/registering.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Method:
 
     def suits(self, pe: PositionEmbedding) -> bool:
         """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
-        return pe.kind in self.kinds or (pe.is_pairwise and "bias" in self.kinds)
+        return any(word in self.kinds for word in pe.scheme_kind.resampled_as)
 
     def __str__(self) -> str:
         """The line of `--method list`."""

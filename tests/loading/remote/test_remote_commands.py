@@ -12,7 +12,7 @@ from pe_inspect.commands.shell import transfers as _transfers
 from pe_inspect.commands.shell.describe import as_typed
 from pe_inspect.commands.shell.locate import locate
 from pe_inspect.commands.shell.program import program
-from pe_inspect.loading import Transfer
+from pe_inspect.loading.transfer import Transfer
 
 TOKEN = "hf_aBcDeFgHiJ"
 

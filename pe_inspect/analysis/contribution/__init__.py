@@ -1,0 +1,185 @@
+"""How much of each layer is position: shares of variance, maps, λ, mean colour, causal edits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.contribution.variance import linear_cka, shares_of
+from pe_inspect.arrays import Float
+from pe_inspect.errors import UsageError
+from pe_inspect.traces import Trace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["ContributionResult", "contribution"]
+
+
+@dataclass(frozen=True, eq=False)
+class ContributionResult(Shown):
+    """How much of the residual stream is position, from h0 to behind the last norm.
+
+    Attributes:
+        trace: what was run.
+        omega2: ω² of position by place, (places,).
+        eta2: η² by place, which is biased upwards.
+        omega2_null: ω² of the run without positions; NaN where it could not be run.
+        omega2_after_norm: ω² of what every block's attention receives, (blocks,).
+    """
+
+    question: ClassVar[str] = "contribution"
+
+    trace: Trace
+    omega2: Float[np.ndarray, " places"]
+    eta2: Float[np.ndarray, " places"]
+    omega2_null: Float[np.ndarray, " places"]
+    omega2_after_norm: Float[np.ndarray, " blocks"]
+
+    def __repr__(self) -> str:
+        return f"ContributionResult({len(self.omega2)} places, {self.trace.images.count} images)"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The choices behind the result."""
+        return {
+            "images": self.trace.images.source, "num_images": self.trace.images.count,
+            "res": list(self.trace.res), "seed": self.trace.seed,
+        }  # fmt: skip
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every guess and omission, in words."""
+        told = list(self.trace.notes)
+        if self.trace.images.count < 2:
+            told.append("ω² is undefined for one image")
+        if self.trace.shares:
+            told.append(
+                "λ behind the first block assumes that the vectors survive unchanged; λ are "
+                "coefficients, not shares: they sum to 1 or more"
+            )
+        return tuple(told)
+
+    @property
+    def position_maps(self) -> tuple[Float[np.ndarray, "_ _"], ...]:
+        """The mean over images of every patch token, less the mean over patches, by place."""
+        maps = (sums.patches for sums in self.trace.states["base"])
+        return tuple(each - each.mean(axis=0) for each in maps)
+
+    @cached_property
+    def mean_colour_cka(self) -> Float[np.ndarray, " places"]:
+        """Linear CKA of each position map with the tokens of one image of the mean colour."""
+        pairs = zip(self.position_maps, self.trace.mean_colour)
+        return np.array([linear_cka(own, one[len(one) - len(own) :]) for own, one in pairs])
+
+    @property
+    def lambdas(self) -> Float[np.ndarray, "blocks 2"]:
+        """λ₁ and λ₂ by block; NaN where they have no meaning."""
+        held = {share.layer: (share.content, share.position) for share in self.trace.shares}
+        missing = (float("nan"), float("nan"))
+        return np.array([held.get(name, missing) for name in self.trace.layer_names])
+
+    @property
+    def finding(self) -> str:
+        """Where position is most, beside the run without it, and what is left at the end."""
+        if np.isnan(self.omega2).all():
+            return "The share of position is undefined: it takes two images and two patches."
+        place = int(np.nanargmax(self.omega2))
+        null = self.omega2_null[place]
+        beside = "" if np.isnan(null) else f" ({null:.2f} without its positions)"
+        return (
+            f"Position is {self.omega2[place]:.0%} of the variance of patch tokens at "
+            f"{self.trace.places[place]}, where it is most{beside}, and "
+            f"{self.omega2[-1]:.0%} at the end ({self.trace.images.count} images)."
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `contribution.npz` holds."""
+        trace = self.trace
+        by_name = {
+            "omega2": self.omega2, "eta2": self.eta2, "omega2_null": self.omega2_null,
+            "omega2_after_norm": self.omega2_after_norm, "lambda": self.lambdas,
+            "causal_names": np.array([edit.name for edit in trace.edits]),
+            "causal_patch_cosine": np.array([edit.patch_cosine for edit in trace.edits]),
+            "layer_names": np.array(trace.layer_names), "places": np.array(trace.places),
+            "grid_size": np.array(trace.grid_size), "num_images": np.array(trace.images.count),
+        }  # fmt: skip
+        cls = [edit.cls_cosine for edit in trace.edits if edit.cls_cosine is not None]
+        if cls:
+            by_name["causal_cls_cosine"] = np.array(cls)
+        if trace.mean_colour:
+            by_name["mean_colour_cka"] = self.mean_colour_cka
+        norms = stacked_by_stage("token_norms", [sums.norm for sums in trace.states["base"]])
+        return {**by_name, **norms, **stacked_by_stage("position_maps", self.position_maps)}
+
+    def summary(self) -> dict[str, float]:
+        """Return the share of position at the ends and where it is most, and the edits' end."""
+        edits = {f"cls_cosine_{edit.name}": float(edit.cls_cosine[-1])
+                 for edit in self.trace.edits if edit.cls_cosine is not None}  # fmt: skip
+        return {
+            "num_images": float(self.trace.images.count),
+            "omega2_first": float(self.omega2[0]),
+            "omega2_most": float(np.max(self.omega2)),
+            "omega2_final": float(self.omega2[-1]),
+            "omega2_null_first": float(self.omega2_null[0]),
+            **edits,
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary a place."""
+        shares = {f"h{self.trace.layer_names.index(s.layer)}": s for s in self.trace.shares}
+        after = {f"h{i}": value for i, value in enumerate(self.omega2_after_norm)}
+        nan = float("nan")
+        colours = self.mean_colour_cka if self.trace.mean_colour else [nan] * len(self.omega2)
+        rows = []
+        for i, place in enumerate(self.trace.places):
+            share = shares.get(place)
+            rows.append({
+                "place": place, "omega2": self.omega2[i], "eta2": self.eta2[i],
+                "omega2_null": self.omega2_null[i], "omega2_after_norm": after.get(place, nan),
+                "lambda_content": share.content if share else nan,
+                "lambda_position": share.position if share else nan,
+                "lambda_correlation": share.correlation if share else nan,
+                "mean_colour_cka": float(colours[i]),
+                **{f"patch_cosine_{e.name}": e.patch_cosine[i] for e in self.trace.edits},
+                **{f"cls_cosine_{e.name}": e.cls_cosine[i] for e in self.trace.edits
+                   if e.cls_cosine is not None},
+            })  # fmt: skip
+        return rows
+
+    def to_frame(self) -> DataFrame:
+        """Return one row a place of the residual stream."""
+        from pandas import DataFrame
+
+        return DataFrame(self.rows())
+
+
+@questions.register("contribution")
+def contribution(trace: Trace) -> ContributionResult:
+    """Answer how much of each layer is position.
+
+    Args:
+        trace: of a live model.
+
+    Raises:
+        UsageError: it holds no base run.
+
+    Source: arXiv:2310.04861 (position maps), LaPE: ICCV 2023, Eq. 6–7 (λ).
+    """
+    if not trace.states.get("base"):
+        raise UsageError(f"the trace of {trace.source} holds no base run. Run pei.trace again.")
+    count, base = trace.images.count, trace.states["base"]
+    found = [shares_of(sums, count) for sums in base]
+    null = [shares_of(sums, count).omega2 for sums in trace.states.get("null", ())]
+    normed = {sums.place: shares_of(sums, count).omega2 for sums in trace.normed}
+    return ContributionResult(
+        trace, np.array([each.omega2 for each in found]), np.array([each.eta2 for each in found]),
+        np.array(null or [float("nan")] * len(base)),
+        np.array([normed.get(name, float("nan")) for name in trace.layer_names]),
+    )  # fmt: skip

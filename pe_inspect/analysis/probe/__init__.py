@@ -1,0 +1,189 @@
+"""Can position be read back out of each layer: linear probes with held-out places, and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.probe.ridge import (
+    FOLDS,
+    cell_centres,
+    held_out_images,
+    held_out_places,
+)
+from pe_inspect.arrays import Float
+from pe_inspect.errors import UsageError
+from pe_inspect.traces import FoldSums, TokenSums, Trace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["ProbeResult", "probe"]
+
+ENOUGH: Final = 64  # images, for late layers
+READABLE: Final = 0.5
+_AXES: Final = ("row", "column")
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeResult(Shown):
+    """R² of ridge regressions from patch tokens to (row, column), by place.
+
+    Attributes:
+        trace: what was run.
+        r2: on images and positions that were held out, (places, 2: row and column).
+        r2_images: on held-out images alone, which flatters: positions were seen.
+        r2_permuted: of targets that trade places.
+        r2_null: of the run without positions; NaN where it could not be run.
+        plane_share: of each channel's variance, what a plane over the grid explains, by place.
+    """
+
+    question: ClassVar[str] = "probe"
+
+    trace: Trace
+    r2: Float[np.ndarray, "places 2"]
+    r2_images: Float[np.ndarray, "places 2"]
+    r2_permuted: Float[np.ndarray, "places 2"]
+    r2_null: Float[np.ndarray, "places 2"]
+    plane_share: tuple[Float[np.ndarray, " _"], ...]
+
+    def __repr__(self) -> str:
+        return f"ProbeResult({len(self.r2)} places, {self.trace.images.count} images)"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The choices behind the result."""
+        return {
+            "images": self.trace.images.source, "num_images": self.trace.images.count,
+            "res": list(self.trace.res),
+        }  # fmt: skip
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every guess and omission, in words."""
+        count = self.trace.images.count
+        few = f"{count} images are few for late layers: {ENOUGH} are enough"
+        return (*self.trace.notes, *([few] if count < ENOUGH else []))
+
+    @property
+    def finding(self) -> str:
+        """How far position can be read, and where it can be least."""
+        mean, places = self.r2.mean(axis=1), self.trace.places
+        kept = [place for place, value in zip(places, mean) if value >= READABLE]
+        where = "nowhere" if not kept else f"as far as {kept[-1]}"
+        return (
+            f"Position can be read linearly {where}: R² {mean[0]:.2f} at {places[0]}, "
+            f"{mean[-1]:.2f} at {places[-1]}, on images and positions that were held out "
+            f"({self.trace.images.count} images)."
+        )
+
+    def ramp_channels(self, place: int, most: int = 4) -> list[tuple[int, float]]:
+        """Return the channels that are most a plane over the grid, with their shares."""
+        shares = self.plane_share[place]
+        return [(int(c), float(shares[c])) for c in np.argsort(-shares)[:most]]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `probe.npz` holds."""
+        return {
+            "r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
+            "r2_null": self.r2_null, **stacked_by_stage("plane_share", self.plane_share),
+            "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
+        }  # fmt: skip
+
+    def summary(self) -> dict[str, float]:
+        """Return R² at the ends, means of row and column."""
+        return {
+            "num_images": float(self.trace.images.count),
+            "r2_first": float(self.r2[0].mean()), "r2_last_block": float(self.r2[-2].mean()),
+            "r2_final": float(self.r2[-1].mean()), "r2_null_first": float(self.r2_null[0].mean()),
+            "r2_permuted_first": float(self.r2_permuted[0].mean()),
+        }  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary a place."""
+        named = {"r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
+                 "r2_null": self.r2_null}  # fmt: skip
+        rows = []
+        for i, place in enumerate(self.trace.places):
+            [(channel, share)] = self.ramp_channels(i, 1)
+            values = {f"{name}_{axis}": float(held[i, k]) for name, held in named.items()
+                      for k, axis in enumerate(_AXES)}  # fmt: skip
+            rows.append(
+                {"place": place, **values, "ramp_channel": channel, "plane_share_most": share}
+            )
+        return rows
+
+    def to_frame(self) -> DataFrame:
+        """Return one row a place of the residual stream."""
+        from pandas import DataFrame
+
+        return DataFrame(self.rows())
+
+
+@questions.register("probe")
+def probe(trace: Trace) -> ProbeResult:
+    """Answer whether position can be read back out of each layer.
+
+    Args:
+        trace: of a live model, with the sums that probes need.
+
+    Raises:
+        UsageError: it has none, or fewer images than folds.
+
+    Source: arXiv:1909.03368 (control tasks).
+    """
+    if "base" not in trace.folds:
+        raise UsageError(
+            f"the trace of {trace.source} holds no sums for probes. Run pei.trace with "
+            'questions=["probe"].'
+        )
+    if trace.images.count < FOLDS:
+        raise UsageError(
+            f"a probe takes at least {FOLDS} images, and {ENOUGH} for late layers; the trace has "
+            f"{trace.images.count}."
+        )
+    base = trace.states["base"]
+    order = {s.num_patches: np.random.default_rng(0).permutation(s.num_patches) for s in base}
+    null = trace.folds.get("null")
+    return ProbeResult(
+        trace,
+        _by_place(trace, trace.folds["base"], held_out_places),
+        _by_place(trace, trace.folds["base"], held_out_images),
+        _by_place(trace, trace.folds["base"], held_out_places, order),
+        _by_place(trace, null, held_out_places) if null else np.full((len(base), 2), np.nan),
+        tuple(_plane_share(sums, trace.images.count) for sums in base),
+    )
+
+
+def _by_place(
+    trace: Trace,
+    folds: tuple[FoldSums, ...],
+    fitted: Callable[..., np.ndarray],
+    order: dict[int, np.ndarray] | None = None,
+) -> np.ndarray:
+    rows = []
+    for sums, place in zip(folds, trace.states["base"]):
+        targets = cell_centres(place.grid_size)
+        if order is not None:
+            targets = targets[order[len(targets)]]
+        among = np.random.default_rng(0).permutation(len(targets)) % FOLDS
+        rows.append(fitted(sums, targets, trace.image_fold_counts, among))
+    return np.array(rows)
+
+
+def _plane_share(sums: TokenSums, images: int) -> np.ndarray:
+    """Return the share of each channel's variance that a + b·row + c·column explains."""
+    centres = cell_centres(sums.grid_size)
+    mean = sums.patches.astype(np.float64)
+    length = (centres**2).sum(axis=0)
+    slopes = centres.T @ (mean - mean.mean(axis=0))  # (2, channels): rows and columns are apart
+    explained = images * (slopes**2 / np.where(length > 0, length, 1)[:, None]).sum(axis=0)
+    whole = np.where(sums.ss_channels > 0, sums.ss_channels, np.inf)
+    shares: np.ndarray = explained / whole
+    return shares

@@ -1,0 +1,237 @@
+"""The blocks of a file: runs of numbered modules that share one set of inner names.
+
+A run whose members hold, for the most part, runs of their own is a row of stages; what remains is
+a list of blocks. A list of [attention, feed-forward] is none: its members share no names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from pe_inspect.families.structure.names import Named, wildcard
+
+__all__ = ["Block", "BlockList", "find_blocks", "is_norm"]
+
+_ENDS_IN_NUMBER: Final = re.compile(r"(?P<stem>.*?)(?P<number>\d+)")
+_NORM_LEAF: Final = frozenset({"weight", "scale", "gamma", "g", "alpha", "gain"})
+_SAYS_NORM: Final = re.compile(r"norm|(?:^|[._])(?:ln|bn|gn)\d*(?:[._]|$)|adaln|modulation", re.I)
+_ATTENTION: Final = re.compile(
+    r"attn|attention|qkv|query|queries|in_proj|to_q|to_kv|(?:^|[._])(?:q|wq|w_q|q_w|msa|mha|mhsa)"
+    r"(?:[._]|\d|$)|q_proj|\bproject_q|self_att",
+    re.I,
+)
+_OF_ATTENTION: Final = re.compile(r"norm_?[qk]|[qk]_?(?:layer)?norm|[qk]_ln|added_[qk]", re.I)
+_MOSTLY: Final = 0.6
+_ALIKE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block.
+
+    Attributes:
+        path: where it lies.
+        tensors: what it holds, by their names inside it.
+    """
+
+    path: str
+    tensors: Mapping[str, Named] = field(repr=False)
+
+    @cached_property
+    def norms(self) -> tuple[Named, ...]:
+        """Its norms' weights, in the file's order."""
+        return tuple(t for inner, t in self.tensors.items() if is_norm(inner, t, self.tensors))
+
+    @cached_property
+    def width(self) -> int:
+        """The length that most of its norms have; 0 where no norm has any."""
+        outside = [norm for norm in self.norms if not _OF_ATTENTION.search(norm.path)]
+        counts = Counter(norm.squeezed[-1] for norm in outside if norm.squeezed)
+        if counts:
+            return counts.most_common(1)[0][0]
+        inputs = Counter(
+            t.shape[1] for t in self.tensors.values() if len(t.shape) == 2 and t.leaf == "weight"
+        )
+        return inputs.most_common(1)[0][0] if inputs else 0
+
+    @cached_property
+    def attends(self) -> bool:
+        """Whether it holds attention: by its names, or a matrix of three times the width."""
+        if any(_ATTENTION.search(inner) for inner in self.tensors):
+            return True
+        wanted = {(3 * self.width, self.width), (self.width, 3 * self.width)}
+        return any(t.shape in wanted for t in self.tensors.values())
+
+
+@dataclass(frozen=True)
+class BlockList:
+    """Blocks in order, all of one run.
+
+    Attributes:
+        prefix: what their paths begin with, up to the number.
+        blocks: in the order of their numbers.
+        numbers: their numbers.
+        order: where the run first appears in the file.
+    """
+
+    prefix: str
+    blocks: tuple[Block, ...]
+    numbers: tuple[int, ...]
+    order: int = 0
+
+    @property
+    def width(self) -> int:
+        """The width of the first block."""
+        return self.blocks[0].width
+
+    @cached_property
+    def widths(self) -> frozenset[int]:
+        """The widths of all blocks."""
+        return frozenset(block.width for block in self.blocks)
+
+    @property
+    def attends(self) -> bool:
+        """Whether any block holds attention."""
+        return any(block.attends for block in self.blocks[:2])
+
+    @cached_property
+    def parent(self) -> str:
+        """The path of the module around the list."""
+        return wildcard(self.prefix.rstrip("._").rpartition(".")[0])
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The numbers that the run leaves out."""
+        present = set(self.numbers)
+        return tuple(n for n in range(min(present), max(present)) if n not in present)
+
+
+def is_norm(name: str, tensor: Named, around: Mapping[str, Named]) -> bool:
+    """Whether a tensor is the weight of a norm: one axis, and a name or a bias that says so."""
+    stem, _, leaf = name.rpartition(".")
+    if leaf not in _NORM_LEAF or len(tensor.squeezed) != 1 or not tensor.is_floating:
+        return False
+    if len(tensor.shape) > 1 and not _SAYS_NORM.search(stem):
+        return False
+    if _SAYS_NORM.search(stem):
+        return True
+    bias = around.get(f"{stem}.bias") or around.get(f"{stem}.beta") or around.get(f"{stem}.b")
+    return bias is not None and bias.shape == tensor.shape
+
+
+def find_blocks(tensors: Mapping[str, Named]) -> tuple[BlockList, ...]:
+    """Return every list of blocks of a file, in the file's order."""
+    lists = _lists(tuple(tensors.items()), "")
+    return tuple(sorted(lists, key=lambda each: each.order))
+
+
+Item = tuple[str, Named]
+
+
+def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
+    """Yield the lists of blocks among tensors whose names begin behind `prefix`."""
+    order = {named.path: i for i, (_, named) in enumerate(items)}
+    taken: list[str] = []
+    for stem, members in _outermost(items):
+        if any(stem.startswith(other) for other in taken):
+            continue
+        good = {n: m for n, m in members.items() if _is_block_like(m)}
+        if not good:
+            continue
+        inner = {n: list(_lists(tuple(m.items()), f"{prefix}{stem}{n}")) for n, m in good.items()}
+        if _are_stages(good, inner):
+            taken.append(stem)
+            yield from (found for lists in inner.values() for found in lists)
+            continue
+        alike = _alike(good)
+        if not alike:
+            yield from (found for lists in inner.values() for found in lists)
+            taken.append(stem)
+            continue
+        taken.append(stem)
+        yield _list_of(f"{prefix}{stem}", alike, order)
+
+
+def _outermost(items: Sequence[Item]) -> list[tuple[str, dict[int, dict[str, Named]]]]:
+    """Return (stem, number → inner name → tensor) of every run, those nearest the root first."""
+    runs: dict[str, dict[int, dict[str, Named]]] = defaultdict(lambda: defaultdict(dict))
+    for name, tensor in items:
+        for stem, number, inner in _numbers(name):
+            runs[stem][number][inner] = tensor
+    return sorted(runs.items(), key=lambda run: run[0].count("."))
+
+
+def _numbers(name: str) -> Iterator[tuple[str, int, str]]:
+    """Yield (what stands before, the number, what stands behind) of every numbered part."""
+    at = 0
+    while (end := name.find(".", at)) >= 0:
+        if match := _ENDS_IN_NUMBER.fullmatch(name, at, end):
+            yield name[:at] + match["stem"], int(match["number"]), name[end:]
+        at = end + 1
+
+
+def _is_block_like(member: Mapping[str, Named]) -> bool:
+    """Whether a member holds a norm and at least two matrices."""
+    matrices = sum(_is_matrix(tensor) for tensor in member.values())
+    if matrices < 2:
+        return False
+    return any(_SAYS_NORM.search(name) or is_norm(name, t, member) for name, t in member.items())
+
+
+def _is_matrix(tensor: Named) -> bool:
+    shape = tensor.shape
+    pointwise = (len(shape) == 4 and shape[2:] == (1, 1)) or (len(shape) == 3 and shape[-1] == 1)
+    return tensor.is_floating and (len(shape) == 2 or pointwise) and min(tensor.shape[:2]) > 1
+
+
+def _are_stages(
+    members: Mapping[int, Mapping[str, Named]], inner: Mapping[int, Sequence[BlockList]]
+) -> bool:
+    """Whether the members hold, for the most part, lists of blocks of their own."""
+    shares = []
+    for number, member in members.items():
+        lists = inner[number]
+        inside = (block for each in lists if each.attends for block in each.blocks)
+        held = sum(_count(block.tensors.values()) for block in inside)
+        shares.append(held >= _MOSTLY * max(1, _count(member.values())))
+    return sum(shares) > len(shares) / 2
+
+
+def _count(tensors: Iterable[Named]) -> int:
+    return sum(_is_matrix(tensor) for tensor in tensors)
+
+
+def _alike(members: Mapping[int, Mapping[str, Named]]) -> dict[int, Mapping[str, Named]]:
+    """Return the members that share one set of names, where most members do; else nothing."""
+    names = {
+        number: {n for n, t in m.items() if _is_learned(n, t)} for number, m in members.items()
+    }
+    counts = Counter(name for each in names.values() for name in each)
+    common = {name for name, count in counts.items() if 2 * count > len(names)}
+    alike = {n: members[n] for n, own in names.items() if _overlap(own, common) >= _ALIKE}
+    return alike if 2 * len(alike) > len(members) else {}
+
+
+def _is_learned(name: str, tensor: Named) -> bool:
+    return tensor.is_floating and "running_" not in name and not name.endswith("attn_mask")
+
+
+def _overlap(own: set[str], common: set[str]) -> float:
+    return len(own & common) / max(1, len(own | common))
+
+
+def _list_of(
+    prefix: str, members: Mapping[int, Mapping[str, Named]], order: Mapping[str, int]
+) -> BlockList:
+    numbers = tuple(sorted(members))
+    blocks = tuple(
+        Block(f"{prefix}{n}", {name.lstrip("."): t for name, t in members[n].items()})
+        for n in numbers
+    )
+    first = min(order[t.path] for t in members[numbers[0]].values())
+    return BlockList(prefix, blocks, numbers, first)

@@ -1,0 +1,205 @@
+"""From the rows of a table to prefix rows, a grid and suffix rows: by evidence, else by asking.
+
+The evidence, strongest first: a flag, config.json, a stored index, what the file says of itself,
+extra tokens and rows together, the values, the square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import isqrt, prod
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.arrays import Float32
+from pe_inspect.families.structure.tokens import ExtraTokens
+from pe_inspect.families.structure.values import best_reading, speaks_against
+
+__all__ = ["Evidence", "Reading", "Statement", "decide", "flags_of", "readings", "written"]
+
+Grid = tuple[int, ...]
+
+_MOST_LISTED: Final = 40
+_MOST_SCORED: Final = 200
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to divide the rows of a table.
+
+    Attributes:
+        grid: (H, W) or (T, H, W).
+        prefix: rows ahead of the patches.
+        suffix: rows behind them.
+    """
+
+    grid: Grid
+    prefix: int = 0
+    suffix: int = 0
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A grid that somebody or something states.
+
+    Attributes:
+        grid: what it states.
+        who: what states it.
+        binds: whether a table that it does not fit is a contradiction.
+    """
+
+    grid: Grid
+    who: str
+    binds: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a table's grid beside its number of rows.
+
+    Attributes:
+        tokens: the tower's extra tokens.
+        statements: grids that are stated, the strongest first.
+        prefix: how many prefix rows are said.
+        has_time: whether a third axis is likely: a kernel with a side in time.
+        may_have_time: whether it is possible: a kernel of three sides, or frames that are said.
+        values: reads the table, (rows, channels).
+    """
+
+    tokens: ExtraTokens
+    statements: tuple[Statement, ...] = ()
+    prefix: int | None = None
+    has_time: bool = False
+    may_have_time: bool = False
+    values: Callable[[], Float32[np.ndarray, "rows channels"]] | None = None
+
+
+def decide(rows: int, evidence: Evidence) -> tuple[Reading | None, str]:
+    """Return the reading that the evidence speaks for and why; none where nothing decides."""
+    if (stated := _as_stated(rows, evidence)) is not None:
+        return stated
+    options = readings(rows, evidence)
+    if not options:
+        return None, ""
+    square = _ordinary(options, evidence)
+    shown = _by_values(options, evidence, square)
+    if shown is not None and shown != square:
+        instead = f", where {written(square.grid)} would fit too" if square else ""
+        return shown, f"grid {written(shown.grid)} shown by the values of the table{instead}"
+    if square is not None:
+        patches = prod(square.grid)
+        others = _others(options, square)
+        return square, f"grid {written(square.grid)} inferred from {patches} patch rows{others}"
+    if len(options) == 1 and min(options[0].grid) > 1:
+        return options[0], f"grid {written(options[0].grid)} is the only one of {rows} rows"
+    return None, ""
+
+
+def readings(rows: int, evidence: Evidence) -> list[Reading]:
+    """Return every reading, the likeliest first: full coverings, then grids nearest the square."""
+    found = list[Reading]()
+    for suffix in dict.fromkeys((evidence.tokens.det, 0)):
+        for prefix in _coverings(evidence):
+            patches = rows - prefix - suffix
+            grids = _grids(patches, evidence) if patches > 1 else ()
+            found += [Reading(grid, prefix, suffix) for grid in grids]
+    whole = [each for each in found if min(each.grid) > 1]
+    return whole or found
+
+
+def _coverings(evidence: Evidence) -> tuple[int, ...]:
+    if evidence.prefix is not None:
+        return tuple(dict.fromkeys((evidence.prefix, 0)))
+    own = evidence.tokens.coverings
+    return own if evidence.tokens.prefix else (0, 1)
+
+
+def _grids(patches: int, evidence: Evidence) -> list[Grid]:
+    flat = list(_pairs(patches))
+    if not evidence.may_have_time:
+        return flat
+    deep = _deep(patches)
+    deep.sort(key=lambda grid: (grid[1] != grid[2], abs(grid[1] - grid[2]), grid[0]))
+    return [*deep, *flat] if evidence.has_time else [*flat, *deep]
+
+
+def _deep(patches: int) -> list[Grid]:
+    frames = [t for t in range(2, patches // 4 + 1) if patches % t == 0]
+    return [(t, *pair) for t in frames for pair in _pairs(patches // t) if min(pair) > 1]
+
+
+def _pairs(patches: int) -> Iterator[Grid]:
+    for a in range(isqrt(patches), 0, -1):
+        if patches % a == 0:
+            yield (a, patches // a)
+            if a * a != patches:
+                yield (patches // a, a)
+
+
+def _as_stated(rows: int, evidence: Evidence) -> tuple[Reading, str] | None:
+    for stated in evidence.statements:
+        for suffix in dict.fromkeys((evidence.tokens.det, 0)):
+            prefix = rows - suffix - prod(stated.grid)
+            if prefix in _coverings(evidence):
+                note = f"grid {written(stated.grid)} from {stated.who}"
+                return Reading(stated.grid, prefix, suffix), note
+    return None
+
+
+def _ordinary(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
+    """Return the square with the most of the tower's own tokens; of time, the only such square."""
+    own = [each for each in options if evidence.tokens.prefix or each.prefix == 0]
+    flat = [each for each in own if len(each.grid) == 2 and each.grid[0] == each.grid[1]]
+    if evidence.has_time and not flat:
+        deep = [each for each in own if len(each.grid) == 3 and each.grid[1] == each.grid[2]]
+        return deep[0] if len(deep) == 1 else None
+    return flat[0] if flat else None
+
+
+def _by_values(
+    options: Sequence[Reading], evidence: Evidence, square: Reading | None
+) -> Reading | None:
+    """Return the reading that the values show; against a square only where they are clear."""
+    if evidence.values is None or len(options) > _MOST_SCORED:
+        return None
+    values = evidence.values()
+    if not evidence.may_have_time:  # a matrix on flattened patches may be of three axes too
+        patches = {(each.prefix, each.suffix): prod(each.grid) for each in options}
+        deep = ((p, s, _deep(n)) for (p, s), n in patches.items())
+        options = [*options, *(Reading(grid, p, s) for p, s, grids in deep for grid in grids)]
+    found = best_reading(values, [(each.grid, each.prefix) for each in options])
+    if found is None:
+        return None
+    shown, taken = options[found], square or options[found]
+    pair = (shown.grid, shown.prefix), (taken.grid, taken.prefix)
+    return shown if shown == taken or speaks_against(values, *pair) else None
+
+
+def _others(options: Sequence[Reading], taken: Reading) -> str:
+    """Name what would fit too, where another number of prefix rows leaves a rectangle."""
+    other = [each for each in options if each.prefix != taken.prefix and min(each.grid) > 1]
+    said = {each.prefix: each for each in reversed(other)}
+    if not said:
+        return ""
+    listed = ", ".join(f"{p} prefix + {written(each.grid)}" for p, each in sorted(said.items()))
+    return f"; {listed} would fit too (--grid-size, --num-prefix-tokens)"
+
+
+def flags_of(options: Sequence[Reading], *, most: int = _MOST_LISTED) -> str:
+    """List readings with the flags that choose each."""
+    listed = [
+        f"{written(each.grid)} with {each.prefix} prefix"
+        + (f" and {each.suffix} suffix" if each.suffix else "")
+        + f" rows (--grid-size {'x'.join(map(str, each.grid))} --num-prefix-tokens {each.prefix})"
+        for each in islice(options, most)
+    ]
+    more = len(options) - len(listed)
+    return "; ".join(listed) + (f"; and {more} more" if more > 0 else "")
+
+
+def written(grid: Grid) -> str:
+    """Write a grid as the field does: `8×14×14`."""
+    return "×".join(map(str, grid))

@@ -1,0 +1,290 @@
+"""From the tables that act inside attention to position embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isqrt, prod
+from typing import Final
+
+import numpy as np
+
+from pe_inspect.arrays import Float32, Int
+from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
+from pe_inspect.families.structure.grids import written
+from pe_inspect.families.structure.structure import Structure
+from pe_inspect.families.structure.tokens import extra_tokens
+from pe_inspect.families.structure.values import best_reading
+from pe_inspect.families.structure.words import says_axis
+from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.parts import checked_grid
+from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
+
+__all__ = ["bias_embedding", "has_window", "offset_index"]
+
+_CLS_ROWS: Final = 3
+
+Window = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The window of one table, how many prefix tokens it knows, and what tells so."""
+
+    window: Window
+    prefix: int
+    why: str
+
+
+def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
+    """Read a group of tables of one form.
+
+    Raises:
+        AmbiguousCheckpoint: nothing decides on a window, or a table is of no form known here.
+    """
+    if group.form == "axes":
+        return _embedding(
+            structure, group, "decomposed_relative", "relative", _by_axis(structure, group)
+        )
+    placed = [_placed(structure, tensor) for tensor in group.tensors]
+    layers = [
+        layer
+        for tensor, where in zip(group.tensors, placed)
+        for layer in _layers(structure, tensor, where)
+    ]
+    family = "distance_bias" if group.form == "distances" else "relative_bias"
+    notes = tuple(dict.fromkeys(where.why for where in placed))
+    return _embedding(structure, group, family, "bias", layers, notes)
+
+
+def _embedding(
+    structure: Structure,
+    group: BiasGroup,
+    family: str,
+    kind: Kind,
+    layers: list[LayerPE],
+    notes: tuple[str, ...] = (),
+) -> PositionEmbedding:
+    said = structure.hints.num_prefix_tokens
+    tower = structure.seen.tower_holding(group.tensors[0].named.path) or structure.main_tower
+    tokens = extra_tokens(structure.seen, group.tensors[0].place, tower.width if tower else 0)
+    return PositionEmbedding(
+        family=family,
+        kind=kind,
+        join="layer",
+        tables=tuple(layers),
+        norms=structure.norms(tower),
+        notes=(*notes, *structure.norm_notes),
+        keys=structure.stored(t.named.path for t in group.tensors),
+        num_prefix_tokens=tokens.prefix if said is None else said,
+        depth=_depth(structure, group),
+        num_parameters=sum(t.named.size for t in group.tensors),
+        relation=Relation("sum", "query-key") if kind == "relative" else Relation(),
+    )
+
+
+def _depth(structure: Structure, group: BiasGroup) -> int:
+    """Return how many blocks hold a table; all of a tower where one lies outside them."""
+    holding = {tensor.place for tensor in group.tensors if tensor.place}
+    if holding:
+        return len(holding)
+    return structure.main_tower.depth if structure.main_tower else len(group.tensors)
+
+
+def _layers(structure: Structure, tensor: BiasTensor, where: _Placed) -> Iterator[LayerPE]:
+    values, window = _by_head(structure, tensor), checked_grid(where.window)
+    blocks = [_layer(structure, tensor)] if tensor.place else _all_blocks(structure)
+    if tensor.form == "pairs":
+        for block in blocks:
+            yield LayerPE(block, values, window, where.prefix)
+        return
+    index = _index(tensor, where)
+    for block in blocks:
+        yield LayerPE.from_lookup(block, Lookup(values, index), window, where.prefix)
+
+
+def _layer(structure: Structure, tensor: BiasTensor) -> str:
+    tower = structure.seen.tower_holding(tensor.named.path)
+    return structure.layers(tower).get(tensor.place, tensor.place)
+
+
+def _all_blocks(structure: Structure) -> list[str]:
+    """One table at the root is added in every block."""
+    return list(structure.layers(structure.main_tower).values()) or ["blocks.0"]
+
+
+def _by_head(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "heads ..."]:
+    """Read a table, a row a head; of pairs, a matrix a head."""
+    values = structure.trunk.float32(tensor.named.key)
+    if tensor.form == "pairs":
+        return values.reshape(tensor.heads, tensor.rows, tensor.rows)
+    if tensor.head_axis is None:
+        return values.reshape(1, -1)
+    squeezed = values.reshape([n for i, n in enumerate(values.shape) if n > 1 or _keeps(tensor, i)])
+    if squeezed.ndim == 1:
+        return squeezed.reshape(tensor.heads, -1)
+    axis = tensor.head_axis if squeezed.ndim > tensor.head_axis else squeezed.ndim - 1
+    return np.moveaxis(squeezed, axis, 0).reshape(tensor.heads, -1)
+
+
+def _keeps(tensor: BiasTensor, axis: int) -> bool:
+    """Whether an axis of length 1 is the one of the heads."""
+    return tensor.heads == 1 and len(tensor.named.shape) == 2 and axis == tensor.head_axis
+
+
+def _index(tensor: BiasTensor, where: _Placed) -> Int[np.ndarray, "tokens tokens"]:
+    if tensor.form == "distances":
+        return _distances(where.window)
+    return offset_index(where.window, where.prefix)
+
+
+@lru_cache(maxsize=8)
+def offset_index(window: Window, num_prefix: int = 0) -> Int[np.ndarray, "tokens tokens"]:
+    """Return which row of a table of offsets each (query, key) pair takes, for any axes.
+
+    Args:
+        window: (H, W) or (T, H, W); offsets are query − key, the last axis fastest.
+        num_prefix: 1 where three more rows are those of a class token.
+    """
+    places = np.indices(window).reshape(len(window), -1)
+    index = np.zeros((prod(window),) * 2, np.int32)
+    for side, at in zip(window, places):
+        index = index * (2 * side - 1) + (at[:, None] - at[None]) + side - 1
+    if num_prefix:
+        rows = prod(2 * side - 1 for side in window)
+        index = np.pad(index, ((1, 0), (1, 0)))
+        index[0, :], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
+    index = index.astype(np.int32)
+    index.flags.writeable = False
+    return index
+
+
+@lru_cache(maxsize=8)
+def _distances(window: Window) -> Int[np.ndarray, "tokens tokens"]:
+    places = np.indices(window).reshape(len(window), -1)
+    index = np.zeros((prod(window),) * 2, np.int32)
+    for side, at in zip(window, places):
+        index = index * side + np.abs(at[:, None] - at[None])
+    index = index.astype(np.int32)
+    index.flags.writeable = False
+    return index
+
+
+def _placed(structure: Structure, tensor: BiasTensor) -> _Placed:
+    options = _options(structure, tensor)
+    said = structure.hints.grid_size
+    name = structure.stored([tensor.named.path])[0]
+    if said is not None and tuple(said) in options:
+        why = f"window {written(said)} from {structure.hints.origin('grid_size')}"
+        return _Placed(tuple(said), _prefix(tensor, said), why)
+    if tensor.sides and tensor.form == "offsets":
+        why = f"window {written(options[0])} shown by the shape of the bias table"
+        return _Placed(options[0], 0, why)
+    if len(options) > 1 and (shown := _by_index(structure, tensor, options)) is not None:
+        why = f"window {written(shown)} shown by the stored index"
+        return _Placed(shown, _prefix(tensor, shown), why)
+    if tensor.tokens is not None and len(options) == 1:
+        why = f"window {written(options[0])} of {tensor.tokens} tokens shown by the stored index"
+        return _Placed(options[0], _prefix(tensor, options[0]), why)
+    square = [window for window in options if len(set(window)) == 1]
+    by_values = _by_values(structure, tensor, options)
+    chosen = by_values or (square[0] if square else options[0] if len(options) == 1 else None)
+    if chosen is not None:
+        who = "the values" if by_values and by_values not in square else f"{tensor.rows} rows"
+        why = f"window {written(chosen)} inferred from {who} of the bias table"
+        return _Placed(chosen, _prefix(tensor, chosen), why)
+    listed = "; ".join(f"{written(w)} (--grid-size {'x'.join(map(str, w))})" for w in options[:40])
+    raise AmbiguousCheckpoint(
+        f"{name} has {tensor.rows} rows, and nothing in the file decides on the window. "
+        f"{'Each of these fits: ' + listed if listed else 'No window has so many'}."
+    )
+
+
+def has_window(structure: Structure, tensor: BiasTensor) -> bool:
+    """Whether any window has as many rows as a table."""
+    return tensor.form == "axes" or bool(_options(structure, tensor))
+
+
+def _options(structure: Structure, tensor: BiasTensor) -> list[Window]:
+    if tensor.form == "offsets":
+        if tensor.sides:
+            return [tuple((side + 1) // 2 for side in tensor.sides)]
+        return _windows(structure, tensor)
+    rows = tensor.rows
+    if tensor.form == "pairs":
+        return [w for p in (0, 1) for w in _factors(rows - p)]
+    return _factors(rows)
+
+
+def _windows(structure: Structure, tensor: BiasTensor) -> list[Window]:
+    """Windows of two sides, and of three where the file may be of three axes."""
+    flat = [w for w in windows_of(tensor.rows, tensor.tokens) if min(w) > 1 or tensor.tokens]
+    is_deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+    deep = [w for w in windows_of(tensor.rows, tensor.tokens, axes=3) if min(w) > 1]
+    if is_deep and deep:
+        return list(dict.fromkeys([*deep, *flat]))
+    return list(dict.fromkeys(flat)) or list(dict.fromkeys(deep))
+
+
+def _factors(number: int) -> list[Window]:
+    pairs = [(a, number // a) for a in range(isqrt(max(number, 1)), 1, -1) if number % a == 0]
+    return [window for a, b in pairs for window in dict.fromkeys(((a, b), (b, a)))]
+
+
+def _prefix(tensor: BiasTensor, window: Window) -> int:
+    if tensor.form == "pairs":
+        return tensor.rows - prod(window)
+    if tensor.form == "distances":
+        return 0
+    if tensor.tokens == prod(window):
+        return 0
+    return int(tensor.rows == prod(2 * side - 1 for side in window) + _CLS_ROWS)
+
+
+def _by_index(structure: Structure, tensor: BiasTensor, options: list[Window]) -> Window | None:
+    """Return the window whose index is the stored one, where exactly one is."""
+    if tensor.index is None or tensor.form != "offsets":
+        return None
+    stored = structure.trunk.tensor(tensor.index.key)
+    fitting = [w for w in options if _same(stored, offset_index(w, _prefix(tensor, w)))]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _same(stored: np.ndarray, index: Int[np.ndarray, "tokens tokens"]) -> bool:
+    if stored.size != index.size:
+        return False
+    flat = stored.reshape(index.shape)
+    return bool(np.array_equal(flat, index) or np.array_equal(flat, index.T))
+
+
+def _by_values(structure: Structure, tensor: BiasTensor, options: list[Window]) -> Window | None:
+    """Return the window over whose offsets neighbours are alike, where one stands out."""
+    if tensor.form != "offsets" or len(options) < 2 or tensor.rows > 10_000:
+        return None
+    rows = _by_head(structure, tensor).T
+    grids = [(tuple(2 * side - 1 for side in window), 0) for window in options]
+    found = best_reading(rows, grids)
+    return None if found is None else options[found]
+
+
+def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
+    """Read tables of vectors, 2S−1 offsets an axis; rows and columns of one place together."""
+    layers = []
+    places = dict.fromkeys(tensor.place for tensor in group.tensors)
+    for own in ([t for t in group.tensors if t.place == place] for place in places):
+        axes = {says_axis(t.named.path) or "": t for t in own}
+        if set(axes) != {"y", "x"}:
+            named = ", ".join(structure.stored(t.named.path for t in own))
+            raise AmbiguousCheckpoint(f"{named}: vectors of one axis without those of the other")
+        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in "yx"))
+        layers += [
+            LayerPE(_layer(structure, axes[a]), _vectors(structure, axes[a]), grid, part=a)
+            for a in "yx"
+        ]
+    return layers
+
+
+def _vectors(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "offsets dim"]:
+    return structure.trunk.float32(tensor.named.key).reshape(tensor.rows, -1)

@@ -1,0 +1,163 @@
+"""Readers that know names, and structure: who is believed where they differ.
+
+A reader that knows a library's names is believed on what its names tell. Structure serves what no
+reader took, and is believed where a reader saw fewer blocks or extra tokens than the file holds, or
+took a square that the values of the table contradict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.families.structure.read_biases import bias_embedding, has_window
+from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
+from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
+from pe_inspect.families.structure.structure import Structure
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+
+__all__ = ["reconciled"]
+
+_BINDING: Final = (
+    *("grid_size", "img_size", "patch_size", "num_prefix_tokens", "num_heads", "join", "pe"),
+    *("family", "arch", "embed_dim", "depth"),
+)
+
+Read = Callable[[], PositionEmbedding]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One embedding that structure found, not yet read: its keys, and how to read it."""
+
+    keys: frozenset[str]
+    read: Read
+    is_by_values: bool = False
+    num_tokens: int = 0
+    is_indexed: bool = False
+
+
+def reconciled(
+    structure: Structure,
+    named: Iterable[PositionEmbedding],
+    refusal: AmbiguousCheckpoint | None = None,
+) -> list[PositionEmbedding]:
+    """Return the embeddings of a file, those of readers and those of structure together.
+
+    Args:
+        structure: what structure tells.
+        named: what the readers that know names have read.
+        refusal: what one of them refused with.
+
+    Raises:
+        AmbiguousCheckpoint: something was found, and nothing decides how to read it.
+    """
+    kept = list(named)
+    found = list(_found(structure))
+    result, used = [], set[int]()
+    for pe in kept:
+        own = [i for i, each in enumerate(found) if each.keys & set(pe.keys)]
+        used.update(own)
+        result += _surer(pe, [found[i] for i in own]) or [
+            _mended(structure, pe, [found[i] for i in own])
+        ]
+    open_questions: list[AmbiguousCheckpoint | UnreadableCheckpoint] = []
+    for i, each in enumerate(found):
+        if i not in used:
+            try:
+                result.append(each.read())
+            except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
+                open_questions.append(error)
+    if not any(pe.kind == "phases" for pe in result):
+        known = tuple(grids_of(result))
+        for rotation in structure.rotations:
+            try:
+                result.append(rotation_embedding(structure, rotation, known))
+            except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
+                open_questions.append(error)
+    if refusal is not None and not _answers(structure, result, kept):
+        raise refusal
+    if not result and open_questions:
+        raise open_questions[0]
+    return _with_questions(_of_family(structure, result), open_questions)
+
+
+def _answers(
+    structure: Structure, result: list[PositionEmbedding], named: list[PositionEmbedding]
+) -> bool:
+    """Whether structure read what a reader refused: something more, and nothing against a flag."""
+    more = result[len(named) :]
+    hints = structure.hints
+    said = [name for name in _BINDING if structure.hints.is_flag(name)]
+    if said == ["grid_size"] or set(said) == {"grid_size", "num_prefix_tokens"}:
+        return any(pe.grid_size == hints.grid_size for pe in more)
+    return bool(more) and not said
+
+
+def _of_family(structure: Structure, result: list[PositionEmbedding]) -> list[PositionEmbedding]:
+    wanted = structure.hints.family
+    return [pe for pe in result if wanted in (None, pe.family)]
+
+
+def _found(structure: Structure) -> Iterator[_Found]:
+    for decided in decided_tables(structure):
+        keys = frozenset(structure.stored(t.path for t in decided.table.tensors))
+        yield _Found(
+            keys,
+            partial(embedding_of, structure, decided),
+            "shown by the values" in decided.why,
+            decided.tokens.prefix,
+        )
+    for group in structure.biases:
+        if not all(has_window(structure, tensor) for tensor in group.tensors):
+            continue
+        keys = frozenset(structure.stored(t.named.path for t in group.tensors))
+        read = partial(bias_embedding, structure, group)
+        deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+        indexed = deep or all(tensor.tokens is not None for tensor in group.tensors)
+        yield _Found(keys, read, is_indexed=indexed)
+
+
+def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
+    """Return structure's biases where their stored indices tell more than a reader saw."""
+    if pe.kind != "bias" or not own or not all(each.is_indexed for each in own):
+        return []
+    others = [each.read() for each in own]
+    is_deep = any(other.grid_size is not None and len(other.grid_size) == 3 for other in others)
+    more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
+    return others if is_deep or more else []
+
+
+def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> PositionEmbedding:
+    """Return a reader's embedding, or structure's of the same tensors where that is the surer."""
+    if len(own) != 1:
+        return pe
+    try:
+        other = own[0].read()
+    except (AmbiguousCheckpoint, UnreadableCheckpoint):
+        return pe
+    if other.kind != pe.kind:
+        return pe
+    is_said = structure.hints.grid_size is not None or structure.hints.img_size is not None
+    if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
+        return other
+    if pe.grid_size and 1 in pe.grid_size and other.grid_size and 1 not in other.grid_size:
+        return other
+    if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
+        return other
+    if other.depth > pe.depth:
+        return replace(pe, depth=other.depth, norms=other.norms)
+    return pe
+
+
+def _with_questions(
+    result: list[PositionEmbedding], questions: list[AmbiguousCheckpoint | UnreadableCheckpoint]
+) -> list[PositionEmbedding]:
+    """Say in a note what was found beside and could not be read."""
+    if not questions:
+        return result
+    said = tuple(f"not read: {question}" for question in questions)
+    return [replace(result[0], notes=(*result[0].notes, *said)), *result[1:]]

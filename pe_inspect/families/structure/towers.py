@@ -1,0 +1,198 @@
+"""Which towers a file holds: lists of blocks that belong together, and what feeds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from pe_inspect.families.structure.blocks import Block, BlockList, find_blocks
+from pe_inspect.families.structure.names import Named, common_depth, wildcard
+from pe_inspect.families.structure.words import (
+    is_decoders,
+    is_textual,
+    says_patch,
+    says_vocabulary,
+)
+
+__all__ = ["Kernel", "Survey", "Tower", "survey"]
+
+_MOST_CHANNELS: Final = 16
+_ALIKE: Final = 0.7
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel, or a matrix on flattened patches, that may make tokens of an image.
+
+    Attributes:
+        named: the tensor.
+        out: channels that it makes.
+        sides: of the kernel: (h, w) or (t, h, w); empty for a matrix.
+    """
+
+    named: Named
+    out: int
+    sides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """Lists of blocks that belong together.
+
+    Attributes:
+        lists: in the file's order.
+    """
+
+    lists: tuple[BlockList, ...]
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks, in order."""
+        return tuple(block for each in self.lists for block in each.blocks)
+
+    @property
+    def width(self) -> int:
+        """The width of the first block."""
+        return self.blocks[0].width
+
+    @cached_property
+    def widths(self) -> frozenset[int]:
+        """The widths of all blocks."""
+        return frozenset(width for each in self.lists for width in each.widths)
+
+    @property
+    def prefix(self) -> str:
+        """Where the first list lies."""
+        return self.lists[0].prefix
+
+    @cached_property
+    def depth(self) -> int:
+        """How many blocks there are; gaps of a numbered list are counted."""
+        return sum(len(each.blocks) + len(each.missing) for each in self.lists)
+
+    @property
+    def attends(self) -> bool:
+        """Whether its blocks hold attention."""
+        return any(each.attends for each in self.lists)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A file at a glance.
+
+    Attributes:
+        tensors: path → tensor.
+        lists: every list of blocks.
+        towers: the lists, those that belong together as one.
+        kernels: what may make tokens of images, in the file's order.
+        vocabularies: tables of words.
+    """
+
+    tensors: Mapping[str, Named]
+    lists: tuple[BlockList, ...]
+    towers: tuple[Tower, ...]
+    kernels: tuple[Kernel, ...]
+    vocabularies: tuple[Named, ...]
+
+    @cached_property
+    def in_block(self) -> Mapping[str, Block]:
+        """Path of a tensor → the block that holds it."""
+        blocks = (block for each in self.lists for block in each.blocks)
+        return {t.path: block for block in blocks for t in block.tensors.values()}
+
+    def is_text(self, path: str) -> bool:
+        """Whether a path lies nearer to a vocabulary than to a patch kernel."""
+        if not self.vocabularies:
+            return is_textual(path) and bool(self.kernels)
+        words = max(common_depth(path, named.path) for named in self.vocabularies)
+        sight = max((common_depth(path, k.named.path) for k in self.kernels), default=-1)
+        return words > sight or (words == sight and is_textual(path))
+
+    def has_bias(self, named: Named) -> bool:
+        """Whether a tensor stands beside a bias of its module, as a matrix of a Linear does."""
+        return named.leaf in ("weight", "kernel") and f"{named.module}.bias" in self.tensors
+
+    def tower_of(self, path: str, widths: Iterable[int]) -> Tower | None:
+        """Return the tower that a table at `path` feeds: of its width, and nearest by name."""
+        wanted = set(widths)
+        fitting = [t for t in self.towers if t.widths & wanted and not self.is_text(t.prefix)]
+        if not fitting:
+            return None
+        return max(fitting, key=lambda tower: self._nearness(path, tower))
+
+    def tower_holding(self, path: str) -> Tower | None:
+        """Return the tower in one of whose blocks a tensor lies."""
+        block = self.in_block.get(path)
+        return self._tower_of_block.get(block.path) if block is not None else None
+
+    @cached_property
+    def _tower_of_block(self) -> Mapping[str, Tower]:
+        return {block.path: tower for tower in self.towers for block in tower.blocks}
+
+    def _nearness(self, path: str, tower: Tower) -> tuple[bool, int, bool, int, int]:
+        same = is_decoders(path) == is_decoders(tower.prefix)
+        near = common_depth(path, tower.prefix)
+        return same, near, tower.attends, tower.depth, -tower.lists[0].order
+
+
+def survey(tensors: Mapping[str, Named]) -> Survey:
+    """Look over a file's tensors once."""
+    lists = find_blocks(tensors)
+    inside = {t.path for each in lists for b in each.blocks for t in b.tensors.values()}
+    outside = [named for path, named in tensors.items() if path not in inside]
+    kernels = tuple(k for named in outside if (k := _kernel(named, tensors)) is not None)
+    return Survey(
+        tensors,
+        lists,
+        tuple(_towers(lists)),
+        kernels,
+        tuple(named for named in outside if _is_vocabulary(named, tensors)),
+    )
+
+
+def _towers(lists: Iterable[BlockList]) -> list[Tower]:
+    """Join lists: stages of one row, and neighbours of one width whose blocks are alike."""
+    groups: list[list[BlockList]] = []
+    for each in lists:
+        home = next((group for group in groups if _belong(group[0], each)), None)
+        if home is None:
+            groups.append([each])
+        else:
+            home.append(each)
+    return [Tower(tuple(group)) for group in groups]
+
+
+def _belong(one: BlockList, other: BlockList) -> bool:
+    if wildcard(one.prefix) == wildcard(other.prefix):
+        return "#" in wildcard(one.prefix) or one.prefix == other.prefix
+    if is_decoders(one.prefix) != is_decoders(other.prefix) or one.parent != other.parent:
+        return False
+    names, others = set(one.blocks[0].tensors), set(other.blocks[0].tensors)
+    return one.width == other.width and _ALIKE * len(names | others) <= len(names & others)
+
+
+def _kernel(named: Named, tensors: Mapping[str, Named]) -> Kernel | None:
+    shape = named.shape
+    if not named.is_floating or named.leaf not in ("weight", "kernel"):
+        return None
+    if len(shape) in (4, 5):
+        flax = named.leaf == "kernel"
+        out, into = (shape[-1], shape[-2]) if flax else shape[:2]
+        sides = shape[:-2] if flax else shape[2:]
+        seen = into <= _MOST_CHANNELS or "patch" in named.path
+        return Kernel(named, out, sides) if seen and max(sides) > 1 else None
+    if len(shape) == 2 and says_patch(named.path) and f"{named.module}.bias" in tensors:
+        is_other = says_vocabulary(named.path) or "head" in named.path
+        if not is_other:
+            return Kernel(named, shape[1] if named.leaf == "kernel" else shape[0], ())
+    return None
+
+
+def _is_vocabulary(named: Named, tensors: Mapping[str, Named]) -> bool:
+    if len(named.shape) != 2 or not named.is_floating or named.leaf not in ("weight", "embedding"):
+        return False
+    if f"{named.module}.bias" in tensors:
+        return False
+    return says_vocabulary(named.module)

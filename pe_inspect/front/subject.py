@@ -1,0 +1,133 @@
+"""Whatever holds a position embedding → the container that an analysis is handed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.loading.checkpoint import Checkpoint, Hints
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Subject", "checkpoint_of", "embedding_of", "embeddings_of"]
+
+Subject: TypeAlias = (
+    "PositionEmbedding | Checkpoint | str | os.PathLike[str] | nn.Module | Mapping[str, Any]"
+)
+
+
+def embedding_of(subject: Subject, family: str | None = None) -> PositionEmbedding:
+    """Return the one position embedding that a subject holds.
+
+    Args:
+        subject: an embedding, or what `checkpoint_of` takes.
+        family: which scheme, where there are several.
+
+    Raises:
+        UsageError: it holds several, or is nothing that could hold one.
+        NoPositionEmbedding: it holds none.
+    """
+    if isinstance(subject, PositionEmbedding):
+        return subject
+    found = embeddings_of(subject, family)
+    if len(found) == 1:
+        return found[0]
+    named = "\n".join(f"  {pe.headline}" for pe in found)
+    families = {pe.family for pe in found}
+    chosen = f"Pass family={found[0].family!r}, or one of" if len(families) > 1 else "Pass one of"
+    raise UsageError(
+        f"{_called(subject)} holds {len(found)} position embeddings:\n{named}\n"
+        f"{chosen} pe_inspect.extract(…)."
+    )
+
+
+def embeddings_of(subject: Subject, family: str | None = None) -> tuple[PositionEmbedding, ...]:
+    """Return every position embedding that a subject holds.
+
+    Args:
+        subject: an embedding, or what `checkpoint_of` takes.
+        family: look for this scheme only.
+
+    Raises:
+        UsageError: it is nothing that could hold one.
+        NoPositionEmbedding: it holds none.
+    """
+    if isinstance(subject, PositionEmbedding):
+        return (subject,)
+    from pe_inspect.families import extract
+
+    return extract(checkpoint_of(subject, family))
+
+
+def checkpoint_of(subject: Subject, family: str | None = None) -> Checkpoint:
+    """Return the checkpoint that a subject is, or that it names.
+
+    Args:
+        subject: a checkpoint; a path or a name, as `pe_inspect.load` takes it; a `torch.nn.Module`;
+            or a state dict, of numpy arrays or torch tensors.
+        family: look for this scheme only.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    checkpoint = _opened(subject)
+    if family is None:
+        return checkpoint
+    said = Hints(family=family, origins={"family": "family="})
+    return replace(checkpoint, hints=said.over(checkpoint.hints))
+
+
+def _opened(subject: Any) -> Checkpoint:
+    if isinstance(subject, Checkpoint):
+        return subject
+    if isinstance(subject, (str, os.PathLike)):
+        from pe_inspect.loading import load
+
+        return load(subject)
+    if callable(getattr(subject, "state_dict", None)):
+        return Checkpoint.from_state_dict(subject.state_dict(), source=type(subject).__name__)
+    if isinstance(subject, Mapping) and subject and all(map(_is_array, subject.values())):
+        return Checkpoint.from_state_dict(subject)
+    raise UsageError(_refusal(subject))
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _refusal(subject: Any) -> str:
+    """Say which call is the right one for what was given."""
+    name = type(subject).__name__
+    if isinstance(subject, PositionEmbedding):
+        return (
+            "This needs a whole checkpoint, and was given one position embedding of it. Pass "
+            "pe_inspect.load(…), or the path."
+        )
+    if isinstance(subject, (list, tuple)):
+        return (
+            f"This is asked of one subject, and was given a {name} of {len(subject)}. Pass one of "
+            "them, as pe_inspect.extract(…)[0]."
+        )
+    if hasattr(subject, "question") and hasattr(subject, "summary"):
+        return f"A {name} is an answer already. pe_inspect.figure draws it."
+    if isinstance(subject, Mapping):
+        return (
+            f"A {name} that does not hold arrays by name is no state dict. Pass its inner one, as "
+            "subject['model'], or save it and pass the path: pe_inspect.load looks inside."
+        )
+    return (
+        f"Expected a PositionEmbedding, a Checkpoint, a path, a module or a state dict, not "
+        f"{name}. pe_inspect.load(path) opens a checkpoint, pe_inspect.extract(…) lists what it "
+        "holds."
+    )
+
+
+def _called(subject: Any) -> str:
+    if isinstance(subject, (Checkpoint, str, os.PathLike)):
+        return str(getattr(subject, "source", subject))
+    return "This state dict" if isinstance(subject, Mapping) else f"This {type(subject).__name__}"
