@@ -57,6 +57,24 @@ class Case:
     missing: NoPositionEmbedding | None = field(default=None, repr=False)
 
     @property
+    def as_examined(self) -> Checkpoint:
+        """The checkpoint as it is opened where the user states the reading that was supposed."""
+        return (
+            self.checkpoint
+            if self.supposed is None
+            else _as_if_stated(self.checkpoint, self.supposed)
+        )
+
+    @property
+    def tables_of_rows(self) -> tuple[Readings, ...]:
+        """The readings of every table; of the one that nothing divides, the supposed is taken."""
+        best = self.supposed
+        return tuple(
+            replace(each, taken=best.reading) if best is not None and each is best.table else each
+            for each in self.readings
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the examination rests on, in words."""
         if self.missing is not None:

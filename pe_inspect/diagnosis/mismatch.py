@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from pe_inspect.diagnosis.fitting import Fitting, fitting
 from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
-from pe_inspect.diagnosis.readings import Readings, RowDivision, readings
-from pe_inspect.families.reading.bias import windows_of
+from pe_inspect.diagnosis.readings import Readings, RowDivision
+from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import x
+from pe_inspect.families.reading.patch import is_spectrogram_s
+from pe_inspect.families.reading.prefix import PrefixTokens, class_token
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["ExpectedTable", "mismatch", "px"]
+__all__ = ["ExpectedTable", "mismatch", "px", "written"]
 
 CODE: Final = "mismatch-rows"
 USUAL_PATCH: Final = (16, 16)
@@ -49,9 +52,10 @@ class ExpectedTable:
 def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
     """Return the finding that says how two numbers of rows come about, and what mends it."""
     have = found.taken or found.all[0]
-    need = wanted.reading or (
-        _nearest_window(wanted.rows) if found.is_bias else _nearest(have, wanted.rows)
-    )
+    fits = _fitting(checkpoint, found, have, wanted)
+    need = fits.only
+    if need is None and fits.all:
+        return _several(checkpoint, found, have, wanted, fits)
     return Finding(
         CODE,
         found.key,
@@ -71,22 +75,53 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> 
     )
 
 
-def _nearest(have: RowDivision, rows: int) -> RowDivision | None:
-    """Return the reading that differs least: in prefix rows, else in size, else in both."""
+def _fitting(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, wanted: ExpectedTable
+) -> Fitting:
+    """Return the reading that is known, or those that fit."""
+    if wanted.reading is not None:
+        return Fitting((wanted.reading,), 1, keeps=True)
+    if found.is_bias:
+        windows = windows_of(wanted.rows) if wanted.rows > 0 else []
+        likeliest = [RowDivision(each, cls_tokens(wanted.rows), "ordinary") for each in windows[:1]]
+        return Fitting(tuple(likeliest), 1, keeps=True)
+    return fitting(have, wanted.rows, keeps_height=is_spectrogram_s(trunk_of(checkpoint)))
 
-    def distance(other: RowDivision) -> tuple[bool, float, bool, int]:
-        shape = other.grid_size[0] / other.grid_size[1], have.grid_size[0] / have.grid_size[1]
-        stretched = max(shape) / min(shape) - 1
-        differs = other.num_prefix_rows != have.num_prefix_rows
-        same_grid = other.grid_size == have.grid_size
-        return not same_grid, stretched, differs, other.num_prefix_rows
 
-    return min(readings(rows), key=distance, default=None)
-
-
-def _nearest_window(rows: int) -> RowDivision | None:
-    windows = windows_of(rows) if rows > 0 else []
-    return RowDivision(windows[0], 1 - rows % 2, "ordinary") if windows else None
+def _several(
+    checkpoint: Checkpoint, found: Readings, have: RowDivision, wanted: ExpectedTable, fits: Fitting
+) -> Finding:
+    """Return the finding of a number that several readings give: all are told, none is taken."""
+    told = "; ".join(_sum(checkpoint, found, each) for each in fits.all)
+    kept = (
+        "Each keeps something of what the file shows"
+        if fits.keeps
+        else ("None keeps the shape or a side of the grid that the file has")
+    )
+    first = fits.all[0]
+    return Finding(
+        CODE,
+        found.key,
+        f"{found.key} has {found.rows} rows = {_sum(checkpoint, found, have)}; {wanted.who} "
+        f"expects {wanted.rows}, which can be {told}. {kept}; the number does not tell which.",
+        _WHY,
+        f"Name the image size instead (--expect-res HxW), or the model's own checkpoint (--against "
+        f"OTHER). If it is {first}: {_mend(checkpoint, found, have, first).splitlines()[0]}"
+        if _is_only_larger(checkpoint, found, have, first)
+        else "Name the image size instead (--expect-res HxW), or the model's own checkpoint "
+        "(--against OTHER).",
+        {
+            "rows": found.rows,
+            "grid_size": list(have.grid_size),
+            "num_prefix_rows": have.num_prefix_rows,
+            "expected_rows": wanted.rows,
+            "readings": [
+                {"grid_size": list(each.grid_size), "num_prefix_rows": each.num_prefix_rows}
+                for each in fits.all
+            ],
+        },
+        "error",
+    )
 
 
 def _sentence(
@@ -112,7 +147,9 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: RowDivision) -> str:
     patch = trunk_of(checkpoint).patch_size
     height, width = (n * p for n, p in zip(reading.grid_size, patch or USUAL_PATCH))
     at = f"at patch {px(patch)}" if patch else f"if a patch is {px(USUAL_PATCH)}"
-    return f"{reading.num_prefix_rows} + {x(reading.grid_size)} ({px((height, width))} px {at})"
+    rows = f"{reading.num_prefix_rows} + {x(reading.grid_size)}"
+    behind = f" + {reading.num_suffix_rows}" if reading.num_suffix_rows else ""
+    return f"{rows}{behind} ({px((height, width))} px {at})"
 
 
 def _folded(
@@ -132,7 +169,7 @@ def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: i
         return "The windows differ: theirs is a table of other offsets."
     same_grid = have.grid_size == need.grid_size
     same_prefix = have.num_prefix_rows == need.num_prefix_rows
-    tokens = f"{_tokens(have.num_prefix_rows)} here, {_tokens(need.num_prefix_rows)} there"
+    tokens = f"{_tokens(have, found.own)} here, {_tokens(need, found.own)} there"
     if same_grid and same_prefix:
         return "They divide alike."
     if folded and same_grid:
@@ -145,9 +182,14 @@ def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: i
     return f"Image size and prefix rows both differ: {tokens}."
 
 
-def _tokens(count: int) -> str:
-    names = {0: "none", 1: "CLS", 2: "CLS and distillation"}
-    return names.get(count, f"{count} (CLS and {count - 1} registers)")
+def _tokens(reading: RowDivision, own: PrefixTokens) -> str:
+    """Name prefix rows as far as the file's own tokens tell what they stand for."""
+    count = reading.num_prefix_rows
+    if count == 2 and own.distillation:
+        return "CLS and distillation"
+    if own.registers and count == own.total:
+        return f"CLS and {own.registers} registers"
+    return {0: "none", 1: "CLS"}.get(count, f"{count} rows")
 
 
 def _mend(
@@ -157,12 +199,12 @@ def _mend(
     if need is None:
         return "Check the number: `pe-inspect info` shows what the file holds."
     if _is_only_larger(checkpoint, found, have, need):
-        return _written(checkpoint, need)
+        return written(checkpoint, need.grid_size)
     steps = []
     if have.grid_size != need.grid_size:
         steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
-        steps += _other_prefix(found, have.num_prefix_rows, need.num_prefix_rows)
+        steps += _other_prefix(checkpoint, found, have.num_prefix_rows, need.num_prefix_rows)
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
 
 
@@ -174,7 +216,7 @@ def _is_only_larger(
     return checkpoint.format != "state_dict" and same_prefix and have.grid_size != need.grid_size
 
 
-def _written(checkpoint: Checkpoint, need: RowDivision) -> str:
+def written(checkpoint: Checkpoint, grid_size: tuple[int, int]) -> str:
     """The command that writes the file at the other grid, as pasted into a shell."""
     source, flags = checkpoint.source, list[str]()
     for hint in ("grid_size", "num_prefix_tokens"):
@@ -182,7 +224,7 @@ def _written(checkpoint: Checkpoint, need: RowDivision) -> str:
             said = getattr(checkpoint.hints, hint)
             shown = "x".join(map(str, said)) if isinstance(said, tuple) else said
             flags += [f"--{hint.replace('_', '-')}", str(shown)]
-    grid = "x".join(map(str, need.grid_size))
+    grid = "x".join(map(str, grid_size))
     name = PurePath(source.rpartition(":")[2])
     suffix = name.suffix if name.suffix in SUFFIXES or checkpoint.path is None else ""
     target = f"{name.name.removesuffix(suffix) or 'model'}-{grid}{suffix or _suffix(checkpoint)}"
@@ -219,18 +261,45 @@ def _resized_biases(need: RowDivision) -> list[str]:
     ]
 
 
-def _other_prefix(found: Readings, have: int, need: int) -> list[str]:
-    """Drop the last prefix rows, or add rows of zeros: a token without a position of its own."""
+def _other_prefix(checkpoint: Checkpoint, found: Readings, have: int, need: int) -> list[str]:
+    """Drop prefix rows, or add rows of zeros: a token without a position of its own.
+
+    Where all go and the file keeps its class token, its row is added to it, which comes to the
+    same in timm's models without a row for it (`no_embed_class`).
+    """
     state, kept = f"state[{found.key!r}]", min(have, need)
     zeros = [f"torch.zeros_like(table[..., :{need - have}, :])"] if need > have else []
     first = [f"table[..., :{kept}, :]"] if kept else []
     parts = [*first, *zeros, f"table[..., {have}:, :]" if have else "table"]
     if len(parts) == 1:
-        return [f"{state} = {state}[..., {have}:, :]"]
+        return [*_folding(checkpoint, found, have), f"{state} = {state}[..., {have}:, :]"]
+    joined = f"{state} = torch.cat([{', '.join(parts)}], dim=-2)"
+    return [*_untrained_tokens(found, have, need), "import torch", f"table = {state}", joined]
+
+
+def _folding(checkpoint: Checkpoint, found: Readings, have: int) -> list[str]:
+    """The lines that add the CLS row to the class token, where the row is that one alone."""
+    token = class_token(trunk_of(checkpoint))
+    if token is None or have != 1 or found.own.cls != 1:
+        return []
+    stored = checkpoint.stored_key(token)
+    shape = checkpoint.shape(token)
     return [
-        "import torch",
-        f"table = {state}",
-        f"{state} = torch.cat([{', '.join(parts)}], dim=-2)",
+        "# Its row is added to the class token, as timm does; a model without one drops both.",
+        f"row = state[{found.key!r}][..., :1, :]",
+        f"state[{stored!r}] = state[{stored!r}] + row.reshape({shape})",
+    ]
+
+
+def _untrained_tokens(found: Readings, have: int, need: int) -> list[str]:
+    """The comment that a model with more tokens than the file holds is another class of model."""
+    lacks = need - max(have, found.own.total)
+    if lacks <= 0 or not found.own.known:
+        return []
+    tokens = "class token" if need == 1 else f"{lacks} of those tokens"
+    return [
+        f"# The file holds no {tokens}: a model that has them is of another class (CLIP's, not",
+        "# SigLIP's), with weights that are not in the file. Rows alone do not make it fit.",
     ]
 
 

@@ -39,14 +39,21 @@ class RowDivision:
         grid_size: (H, W).
         num_prefix_rows: rows ahead of the grid.
         standing: why it ranks where it does; the words in the order of their rank.
+        num_suffix_rows: rows behind the grid, as YOLOS has for its detection tokens.
     """
 
     grid_size: tuple[int, int]
     num_prefix_rows: int
     standing: Standing
+    num_suffix_rows: int = 0
 
     def __str__(self) -> str:
-        return f"{self.num_prefix_rows} prefix + {x(self.grid_size)}"
+        behind = f" + {self.num_suffix_rows} behind" if self.num_suffix_rows else ""
+        return f"{self.num_prefix_rows} prefix + {x(self.grid_size)}{behind}"
+
+    def with_suffix(self, rows: int) -> RowDivision:
+        """Return the reading of a table with so many rows behind the grid."""
+        return replace(self, num_suffix_rows=rows)
 
     @property
     def because(self) -> str:
@@ -62,12 +69,13 @@ class Readings:
 
     Attributes:
         key: the table's name in the file.
-        rows: how many it has.
+        rows: how many it has, those behind the grid included.
         all: every reading, the likeliest first.
         taken: the one that every command takes; `None` where none is taken unasked.
         table: the table itself, where it is one of vectors.
         said: why none is taken, in words.
         notes: what taking that one rests on.
+        own: the prefix tokens that the file holds.
         is_window: whether the grid is a window within the image, as Swin's is.
     """
 
@@ -78,6 +86,7 @@ class Readings:
     table: StoredTable | None = None
     said: str = ""
     notes: tuple[str, ...] = ()
+    own: PrefixTokens = NO_TOKENS
     is_window: bool = False
 
     @property
@@ -161,7 +170,18 @@ def _of_vectors(checkpoint: Checkpoint) -> Iterator[Readings]:
         except AmbiguousCheckpoint as error:
             where, said = None, str(error)
         found = _all_of(checkpoint, table)
-        yield _taken_first(Readings(key, table.rows, found, None, table, said), where)
+        yield _taken_first(
+            Readings(
+                key,
+                table.rows + table.trailing,
+                found,
+                None,
+                table,
+                said,
+                own=trunk_of(checkpoint).prefix_tokens,
+            ),
+            where,
+        )
 
 
 def _one_a_shape(tables: list[StoredTable]) -> list[StoredTable]:
@@ -172,12 +192,13 @@ def _all_of(checkpoint: Checkpoint, table: StoredTable) -> tuple[RowDivision, ..
     if table.grid_size is not None:
         return (RowDivision(table.grid_size, 0, "said"),)
     hints = checkpoint.hints
-    return readings(
+    found = readings(
         table.rows,
         table.tokens or trunk_of(checkpoint).prefix_tokens,
         grid_size=hints.grid_size,
         num_prefix_tokens=hints.num_prefix_tokens,
     )
+    return tuple(each.with_suffix(table.trailing) for each in found)
 
 
 def _taken_first(found: Readings, where: Layout | None) -> Readings:
@@ -188,7 +209,9 @@ def _taken_first(found: Readings, where: Layout | None) -> Readings:
         for each in found.all
         if (each.grid_size, each.num_prefix_rows) == (where.grid_size, where.num_prefix_rows)
     ]
-    taken = same[0] if same else RowDivision(where.grid_size, where.num_prefix_rows, "said")
+    behind = found.table.trailing if found.table else 0
+    stated = RowDivision(where.grid_size, where.num_prefix_rows, "said", behind)
+    taken = same[0] if same else stated
     others = (each for each in found.all if each is not taken)
     return replace(found, all=(taken, *others), taken=taken, notes=where.notes)
 

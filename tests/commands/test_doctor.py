@@ -243,7 +243,7 @@ def test_a_mismatch_is_explained_with_its_mend(run, save):
     )
 
 
-@pytest.mark.parametrize(("grid", "made"), [((6, 6), "8x8"), ((3, 4), "mended")])
+@pytest.mark.parametrize(("grid", "made"), [((6, 6), "8x8"), ((3, 4), "16x4")])
 def test_the_lines_that_mend_it_work_as_pasted(run, save, grid, made):
     stated = ["--grid-size", "x".join(map(str, grid)), "--num-prefix-tokens", 1]
     finding = run("doctor", save(grid=grid), *stated, "--expect", 65, "--json").json["findings"][0]
@@ -304,19 +304,28 @@ def test_another_checkpoint_can_be_the_measure(run, save):
     assert "large.safetensors expects 577 = 1 + 24×24" in done.out
 
 
-def test_a_rectangle_is_read_by_its_values_and_said_to_be_ambiguous(run, save):
+def test_a_rectangle_is_read_by_its_values(run, save):
     done = run("doctor", save(grid=(12, 16)), "--json")
-    assert done.code == 6
-    (finding,) = done.json["findings"]
-    assert finding["code"] == "ambiguous-grid"
-    assert finding["evidence"]["likeliest_grid_size"] == [12, 16]
-    assert finding["mend"] == (
-        "pe-inspect info vit.safetensors --grid-size 12x16 --num-prefix-tokens 1"
-    )
-    assert done.json["readings"][0]["grid_size"] == [12, 16]
-    assert not any(each["taken"] for each in done.json["readings"])
+    assert done.code == 0
     assert done.json["embeddings"][0]["grid_size"] == [12, 16]
-    assert "examined as 1 prefix + 12×16, the likeliest reading" in done.json["notes"]
+    assert "grid 12×16 shown by the values of the table" in done.json["notes"]
+
+
+def test_a_rectangle_whose_values_show_nothing_is_said_to_be_ambiguous(run, save):
+    name = save(grid=(12, 16))
+    noise = np.random.default_rng(5).normal(0, 0.02, (1, 193, 32))
+    edit(name, pos_embed=noise.astype(np.float32))
+    done = run("doctor", name, "--json")
+    assert done.code == 6
+    finding = done.json["findings"][0]
+    assert finding["code"] == "ambiguous-grid"
+    height, width = finding["evidence"]["likeliest_grid_size"]
+    assert height * width == 192
+    assert finding["mend"] == (
+        f"pe-inspect info vit.safetensors --grid-size {height}x{width} --num-prefix-tokens 1"
+    )
+    assert not any(each["taken"] for each in done.json["readings"])
+    assert f"examined as 1 prefix + {height}×{width}, the likeliest reading" in done.json["notes"]
 
 
 def test_a_stated_rectangle_is_healthy_and_its_transpose_is_not(run, save):

@@ -40,7 +40,7 @@ def numbers_in(text: str) -> list[float]:
 def test_every_module_of_the_folder_registers_a_section_of_its_own_name():
     names = [module.rpartition(".")[2] for module in sections.modules()]
     assert sorted(names) == sorted(sections)
-    assert set(sections) == {*questions, "doctor"}
+    assert set(sections) - {"doctor"} <= set(questions)
     assert all(importlib.import_module(module).__doc__ for module in sections.modules())
 
 

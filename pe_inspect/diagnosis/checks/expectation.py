@@ -20,10 +20,11 @@ __all__ = ["expected_resolution", "expected_rows"]
 @on_case("expected-fit", codes=("mismatch-rows",))
 def expected_fit(case: Case) -> Iterator[Finding]:
     """A number of rows, or a size of images, that the file does not have."""
+    checkpoint, tables = case.as_examined, case.tables_of_rows
     if case.expected.rows is not None:
-        yield from expected_rows(case.checkpoint, case.readings, case.expected.rows)
+        yield from expected_rows(checkpoint, tables, case.expected.rows)
     if case.expected.pixels is not None:
-        yield from expected_resolution(case.checkpoint, case.readings, case.expected.pixels)
+        yield from expected_resolution(checkpoint, tables, case.expected.pixels)
 
 
 def expected_rows(
@@ -73,9 +74,9 @@ def _at(
     rows = (
         (2 * grid[0] - 1) * (2 * grid[1] - 1) + CLS_ROWS * prefix
         if first.is_bias
-        else prefix + grid[0] * grid[1]
+        else prefix + grid[0] * grid[1] + have.num_suffix_rows
     )
-    reading = RowDivision(grid, prefix, "said")
+    reading = RowDivision(grid, prefix, "said", have.num_suffix_rows)
     return ExpectedTable(
         rows,
         f"your model at {px(pixels)} px (--expect-res {px(pixels)})",

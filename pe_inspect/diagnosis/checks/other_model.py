@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
+from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.readings import Readings, file_readings
-from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
-from pe_inspect.families import extract
+from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
+from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
+from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
+from pe_inspect.kinds.layouts import source_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -28,30 +31,33 @@ _NO_RESAMPLING: Final = (
     "None: the widths differ too (mismatch-width), and no resampling changes those."
 )
 
+_OTHER_CLASS: Final = (
+    "None by rows alone: the model also has {tokens}, which the file lacks: it is of another "
+    "class. Build the class that the file was saved from, or train these anew."
+)
+
 
 @on_case(
     "other-model",
     codes=(
-        "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-name",
-        "transposed",
+        "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-grid",
+        "mismatch-position", "mismatch-name", "mismatch-tensors", "transposed",
     ),
 )  # fmt: skip
 def other_model(case: Case) -> Iterator[Finding]:
     """What keeps the weights out of the model of another checkpoint."""
     other = case.expected.other
-    if other is None:
-        return
-    try:
-        theirs = extract(other, with_sha256=False)
-    except (NoPositionEmbedding, AmbiguousCheckpoint):
-        theirs = ()
-    yield from differences(case.checkpoint, case.tables, other, theirs)
+    if other is not None:
+        theirs = opened(other, Expected()).tables
+        yield from differences(case.checkpoint, case.tables, other, theirs)
 
 
 def differences(
     here: Checkpoint, mine: Embeddings, there: Checkpoint, others: Embeddings
 ) -> Iterator[Finding]:
-    """Compare schemes, widths, rows, names, depth, norms and the order of axes.
+    """Compare every tensor by name and shape; those of positions are explained, all are counted.
+
+    There is a finding wherever `load_state_dict(strict=True)` would stop, but for wrappers.
 
     Args:
         here: the checkpoint that is examined.
@@ -59,69 +65,72 @@ def differences(
         there: the checkpoint that it should fit.
         others: that one's embeddings.
     """
-    yield from _schemes(here, mine, there, others)
-    by_kind = {pe.kind: pe for pe in reversed(others)}
-    for pe in mine:
-        if (other := by_kind.get(pe.kind)) is not None:
-            yield from _sizes(here, pe, there, other)
-            yield from _norms(here, pe, there, other)
-            yield from _turned(here, pe, there, other)
-    yield from _rows(here, there, _of_other_widths(mine, by_kind))
+    pair, told = Pair(here, mine, there, others), set[str]()
+    for explain in _EXPLANATIONS:
+        for finding, names in explain(pair, frozenset(told)):
+            told |= names
+            yield finding
+    for pe, other in pair.embeddings():
+        yield from _turned(here, pe, there, other)
 
 
-def _schemes(
-    here: Checkpoint, mine: Embeddings, there: Checkpoint, others: Embeddings
-) -> Iterator[Finding]:
-    has, wants = {pe.kind: pe.family for pe in mine}, {pe.kind: pe.family for pe in others}
-    if has.keys() == wants.keys():
+def _schemes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+    has, wants = ({pe.kind: pe.family for pe in each} for each in (pair.mine, pair.others))
+    if has.keys() == wants.keys() or pair.tensors.none:
         return
     names = [", ".join(each.values()) or "none" for each in (has, wants)]
-    yield Finding(
-        "mismatch-scheme",
-        here.source,
-        f"{here.source} holds {names[0]}; {there.source} holds {names[1]}.",
-        "Position enters these models in different ways: no resampling turns one into the other.",
-        "Load the file into the model that it was saved from: `pe-inspect info` shows both.",
-        {"here": sorted(has.values()), "there": sorted(wants.values())},
-        "error",
+    yield (
+        Finding(
+            "mismatch-scheme",
+            pair.here.source,
+            f"{pair.here.source} holds {names[0]}; {pair.there.source} holds {names[1]}.",
+            "Position enters these models in different ways: no resampling turns one into the "
+            "other.",
+            "Load the file into the model that it was saved from: `pe-inspect info` shows both.",
+            {"here": sorted(has.values()), "there": sorted(wants.values())},
+            "error",
+        ),
+        frozenset(),
     )
 
 
-def _sizes(
-    here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
-) -> Iterator[Finding]:
-    sizes = {"depth": (pe.depth, other.depth)}
-    if pe.scheme_kind.has_token_rows:
-        sizes["embed_dim"] = (pe.embed_dim, other.embed_dim)
-    else:
-        sizes["num_heads"] = (pe.num_heads or 0, other.num_heads or 0)
-    unequal = {name: pair for name, pair in sizes.items() if all(pair) and pair[0] != pair[1]}
-    if unequal:
-        said = ", ".join(f"{name} {a} here, {b} there" for name, (a, b) in unequal.items())
-        yield Finding(
+def _sizes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+    """Find another width, number of heads or depth: all tensors that differ as it does."""
+    sizes = pair.sizes()
+    if not sizes:
+        return
+    said = ", ".join(f"{name} {a} here, {b} there" for name, (a, b) in sizes.items())
+    yield (
+        Finding(
             "mismatch-width",
-            pe.family,
+            pair.mine[0].family if pair.mine else pair.here.source,
             f"The models are of different sizes: {said}.",
             "Widths and depths are not interpolated: these are two models of one family.",
-            f"Use weights of the size of {there.source}, or build the model that {here.source} "
-            "was saved from.",
-            {name: list(pair) for name, pair in unequal.items()},
+            f"Use weights of the size of {pair.there.source}, or build the model that "
+            f"{pair.here.source} was saved from.",
+            {name: list(each) for name, each in sizes.items()},
             "error",
-        )
+        ),
+        frozenset(pair.tensors.of_width() | pair.tensors.of_depth()),
+    )
 
 
-def _norms(
-    here: Checkpoint, pe: PositionEmbedding, there: Checkpoint, other: PositionEmbedding
-) -> Iterator[Finding]:
-    has, wants = ({norm.name for norm in each.norms} for each in (pe, other))
-    missing, extra = sorted(wants - has), sorted(has - wants)
-    if not missing and not extra:
-        return
+def _norms(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+    for pe, other in pair.embeddings():
+        has, wants = ({norm.name for norm in each.norms} for each in (pe, other))
+        missing, extra = sorted(wants - has), sorted(has - wants)
+        if names := pair.of_modules({*missing, *extra}):
+            yield _unlike_norms(pair, pe, missing, extra), names
+
+
+def _unlike_norms(
+    pair: Pair, pe: PositionEmbedding, missing: list[str], extra: list[str]
+) -> Finding:
     parts = [
-        *([f"{here.source} lacks {', '.join(missing)}"] if missing else []),
-        *([f"{there.source} has no {', '.join(extra)}"] if extra else []),
+        *([f"{pair.here.source} lacks {', '.join(missing)}"] if missing else []),
+        *([f"{pair.there.source} has no {', '.join(extra)}"] if extra else []),
     ]
-    yield Finding(
+    return Finding(
         "mismatch-norms",
         pe.family,
         f"The norms differ: {'; '.join(parts)}.",
@@ -132,41 +141,85 @@ def _norms(
     )
 
 
-def _of_other_widths(mine: Embeddings, others: Mapping[Any, PositionEmbedding]) -> set[str]:
-    """Return the kinds whose tables no resampling makes fit."""
-    return {
-        pe.kind
-        for pe in mine
-        if (other := others.get(pe.kind)) is not None
-        and (pe.embed_dim, pe.num_heads) != (other.embed_dim, other.num_heads)
-    }
-
-
-def _rows(here: Checkpoint, there: Checkpoint, unlike: set[str]) -> Iterator[Finding]:
-    for mine, other in zip(file_readings(here), file_readings(there)):
-        if mine.is_bias != other.is_bias:
-            continue
+def _rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+    """Explain tables of rows, whose numbers are other ones: by their grids and prefix rows."""
+    for mine, other in _paired(pair):
         if mine.rows != other.rows:
-            wanted = ExpectedTable(other.rows, there.source, other.taken)
-            finding = mismatch(here, mine, wanted)
-            is_unlike = ("bias" if mine.is_bias else "vectors") in unlike
-            yield replace(finding, mend=_NO_RESAMPLING) if is_unlike else finding
-        elif mine.key != other.key:
-            yield _renamed(here, mine, there, other)
+            wanted = ExpectedTable(other.rows, pair.there.source, other.taken)
+            finding = mismatch(pair.here, mine, wanted)
+            if pair.is_unlike("bias" if mine.is_bias else "vectors"):
+                finding = replace(finding, mend=_NO_RESAMPLING)
+            elif lacking := pair.lacking_tokens():
+                finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))
+            yield finding, pair.resized_with(pair.name_of(mine.key))
+        elif pair.name_of(mine.key) != pair.name_there(other.key):
+            names = frozenset({pair.name_of(mine.key), pair.name_there(other.key)})
+            yield _renamed(pair, mine, other), names
 
 
-def _renamed(here: Checkpoint, mine: Readings, there: Checkpoint, other: Readings) -> Finding:
+def _paired(pair: Pair) -> Iterator[tuple[Readings, Readings]]:
+    """Yield the tables of both files that are one another's: by their names, else in order."""
+    theirs = {pair.name_there(each.key): each for each in file_readings(pair.there)}
+    unmatched = list[Readings]()
+    for mine in file_readings(pair.here):
+        name = pair.name_of(mine.key)
+        if name in theirs and theirs[name].is_bias == mine.is_bias:
+            yield mine, theirs.pop(name)
+        elif name not in pair.there:
+            unmatched.append(mine)
+    left = [each for name, each in theirs.items() if name not in pair.here]
+    yield from ((a, b) for a, b in zip(unmatched, left) if a.is_bias == b.is_bias)
+
+
+def _renamed(pair: Pair, mine: Readings, other: Readings) -> Finding:
     return Finding(
         "mismatch-name",
         mine.key,
-        f"The same table is called {mine.key!r} in {here.source} and {other.key!r} in "
-        f"{there.source}.",
+        f"The same table is called {mine.key!r} in {pair.here.source} and {other.key!r} in "
+        f"{pair.there.source}.",
         "A loader that goes by name finds no position embedding, and with strict=False says "
         "nothing.",
         f"state[{other.key!r}] = state.pop({mine.key!r})",
         {"here": mine.key, "there": other.key},
         "error",
     )
+
+
+def _grids(pair: Pair, told: frozenset[str]) -> Iterator[Explained]:
+    """Explain what another grid changes beside tables of rows: biases by distance, buffers."""
+    if pair.resized is None:
+        return
+    names = pair.resized.fits & pair.tensors.reshaped.keys() - told
+    if names:
+        yield _other_grid(pair, pair.resized.command, names), names
+
+
+def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
+    grids = [source_grid(pair.main_of(each)) for each in (pair.mine, pair.others)]
+    patterns = sorted(by_pattern(names))
+    shown = patterns[0] + (f" and {len(patterns) - 1} more" if len(patterns) > 1 else "")
+    first = min(names)
+    shapes = pair.tensors.reshaped[first]
+    return Finding(
+        "mismatch-grid",
+        pattern_of(first),
+        f"{pair.main_of(pair.mine).family} is of {x(grids[0])} patches here, of {x(grids[1])} in "
+        f"{pair.there.source}: {len(names)} tensors have other shapes ({shown}: {shapes[0]} here, "
+        f"{shapes[1]} there).",
+        "Loading stops with a size mismatch for each of them, with strict=False too.",
+        command or "Save the state dict to a file: `pe-inspect interpolate --write` resizes it.",
+        {
+            "grid_size": list(grids[0]),
+            "expected_grid_size": list(grids[1]),
+            "tensors": sorted(names),
+        },
+        "error",
+    )
+
+
+_EXPLANATIONS: Final = (
+    _schemes, other_names, _sizes, _rows, _grids, _norms, position_tensors, renamed, other_tensors,
+)  # fmt: skip
 
 
 def _turned(

@@ -7,7 +7,7 @@ from typing import Final
 
 from pe_inspect.families.reading.tensors import NamedTensors, answered_once
 
-__all__ = ["PrefixTokens", "prefix_tokens"]
+__all__ = ["PrefixTokens", "class_token", "prefix_tokens"]
 
 _CLS: Final = (
     "cls_token",
@@ -75,6 +75,11 @@ def prefix_tokens(tensors: NamedTensors) -> PrefixTokens:
         _count(tensors, _REGISTERS),
         known=len(tensors) > 1,
     )
+
+
+def class_token(tensors: NamedTensors) -> str | None:
+    """Return the checkpoint's name of its class token, where it holds one."""
+    return next((tensors.names[name] for name in _CLS if name in tensors.names), None)
 
 
 def _count(tensors: NamedTensors, names: tuple[str, ...]) -> int:
