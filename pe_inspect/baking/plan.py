@@ -96,6 +96,8 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     changes: dict[str, np.ndarray] = {}
     notes, trunk = list[str](), Trunk(checkpoint)
     for pe, (_, new) in zip(tables, grids):
+        if changes and set(pe.keys) <= set(map(checkpoint.stored_key, changes)):
+            continue  # MAE's decoder: written together with the table of the encoder
         for change in _changes(trunk, pe, new, request, notes):
             if change.values is not None:
                 changes[change.key] = change.values

@@ -103,7 +103,7 @@ def test_one_number_is_a_square_where_that_is_meant():
     assert Resize(res="224x384").arguments() == {"res": (224, 384)}
     assert Resize(grid="3x4").arguments() == {"grid": (3, 4)}
     assert Resize(grid="24").arguments() == {"grid": (24, 24)}
-    assert not Resize().is_given
+    assert Resize().arguments() == {}
 
 
 @pytest.mark.parametrize(

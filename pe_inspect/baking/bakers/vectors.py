@@ -51,7 +51,13 @@ def _tables_of(trunk: Trunk, job: Job) -> tuple[StoredTable, ...]:
         parts = {table.part for table in tables}
         if keys <= set(job.pe.keys) and parts == {layer.part for layer in job.pe.tables}:
             return tables
-    raise UsageError(f"{trunk.source}: the table of {job.pe.family} is not stored in it.")
+    if not job.pe.stored:
+        raise UsageError(f"{trunk.source}: the table of {job.pe.family} is not stored in it.")
+    raise UsageError(
+        f"{trunk.source}: {', '.join(job.pe.keys)} was read by structure alone, and it is not "
+        "known how its model takes a table of another size. Nothing was written; interpolate without "
+        "--write shows it."
+    )
 
 
 def _needs_nothing(trunk: Trunk, table: StoredTable) -> str:
