@@ -55,8 +55,8 @@ def _tables_of(trunk: Trunk, job: Job) -> tuple[StoredTable, ...]:
         raise UsageError(f"{trunk.source}: the table of {job.pe.family} is not stored in it.")
     raise UsageError(
         f"{trunk.source}: {', '.join(job.pe.keys)} was read by structure alone, and it is not "
-        "known how its model takes a table of another size. Nothing was written; interpolate without "
-        "--write shows it."
+        "known how its model takes a table of another size. Nothing was written; interpolate "
+        "without --write shows it."
     )
 
 
