@@ -174,7 +174,7 @@ class NamedTensors:
     @cached_property
     def _forms(self) -> Mapping[str, list[str]]:
         """Bare names by form: the name with every number replaced by 0."""
-        return _by_form(self.names)
+        return _by_form({bare: bare for bare in self.names})
 
     @cached_property
     def _in_blocks(self) -> Mapping[str, tuple[str, str]]:
