@@ -21,7 +21,7 @@ __all__ = ["best_reading", "grid_score", "speaks_against"]
 _CLEAR: Final = 0.1
 _AGAINST: Final = 0.5
 _LEAST: Final = 0.3
-_NOISE: Final = 1.5  # of a table without order, times the root of what its shortest mean is over
+_NOISE: Final = 1.5  # standard deviations of the score of a table without order
 
 Grid = tuple[int, ...]
 
@@ -50,12 +50,9 @@ def best_reading(
     Returns:
         `None` where no reading stands out; of several alike, the only one of square frames does.
     """
-    scores = []
-    for grid, prefix in readings:
-        rows = values[prefix : prefix + prod(grid)]
-        scores.append(grid_score(rows, grid))
-    noise = _noise(values)
+    scores = [grid_score(values[p : p + prod(grid)], grid) for grid, p in readings]
     best = max((s for s in scores if np.isfinite(s)), default=0.0)
+    noise = _noise(values, readings[scores.index(best)][0]) if best else 0.0
     if best < _LEAST + noise:
         return None
     near = [i for i, s in enumerate(scores) if s > best - _CLEAR - noise]
@@ -70,11 +67,16 @@ def speaks_against(
 ) -> bool:
     """Whether the values speak for one reading so clearly that the other is out of the question."""
     scores = [grid_score(values[p : p + prod(g)], g) for g, p in (taken, other)]
-    return bool(scores[0] - scores[1] > _AGAINST + _noise(values))
+    return bool(scores[0] - scores[1] > _AGAINST + _noise(values, taken[0]))
 
 
-def _noise(values: Float32[np.ndarray, "tokens channels"]) -> float:
-    return float(_NOISE / sqrt(values.shape[1] * sqrt(len(values))))
+def _noise(values: Float32[np.ndarray, "tokens channels"], grid: Grid) -> float:
+    """What the score of a table without order reaches by chance: its shortest mean is the widest.
+
+    That mean is over the ends of rows, one less than there are rows, each of so many channels.
+    """
+    shortest = max(1, min(side for side in grid if side > 1) - 1) if max(grid) > 1 else 1
+    return float(2 * _NOISE / sqrt(values.shape[1] * shortest))
 
 
 def _centred(
