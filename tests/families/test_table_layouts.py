@@ -235,7 +235,7 @@ def test_gemma_s_two_axes_stay_apart_until_a_grid_is_said(make):
     assert (down.grid_size, across.grid_size) == ((11, 1), (1, 11))
     assert down.num_parameters + across.num_parameters == values.size == summed.num_parameters
     np.testing.assert_array_equal(across.tables[0].values, values[0])
-    np.testing.assert_array_equal(down.layers[0].values, values[1])
+    np.testing.assert_array_equal(down.tables[0].values, values[1])
     assert summed.grid_size == (3, 5)
     np.testing.assert_allclose(summed.tables[0].values[2 * 5 + 4], values[1, 2] + values[0, 4])
     assert (
