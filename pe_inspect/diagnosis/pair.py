@@ -71,7 +71,10 @@ class Pair:
         sizes = dict[str, tuple[int, int]]()
         for pe, other in self.embeddings():
             sizes["depth"] = (pe.depth, other.depth)
-            sizes["embed_dim" if pe.kind == "vectors" else "num_heads"] = _width(pe), _width(other)
+            sizes["embed_dim" if pe.scheme_kind.has_token_rows else "num_heads"] = (
+                _width(pe),
+                _width(other),
+            )
         if self.tensors.width is not None:
             sizes.setdefault("embed_dim", self.tensors.width)
         return {name: pair for name, pair in sizes.items() if all(pair) and pair[0] != pair[1]}
@@ -115,7 +118,7 @@ def _is_of(name: str, modules: Collection[str]) -> bool:
 
 
 def _width(pe: PositionEmbedding) -> int:
-    return pe.embed_dim if pe.kind == "vectors" else pe.num_heads or 0
+    return pe.embed_dim if pe.scheme_kind.has_token_rows else pe.num_heads or 0
 
 
 def _names(checkpoint: Checkpoint) -> dict[str, str]:
