@@ -14,7 +14,7 @@ from pe_inspect.commands.shell.checkpoint_writing import (
     tell_idle,
     write_checkpoint,
 )
-from pe_inspect.commands.shell.interpolate_options import Resampling
+from pe_inspect.commands.shell.interpolate_options import ResamplingOptions
 from pe_inspect.commands.shell.interpolate_text import by_method, method_lines, side_by_side
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Data, Drawing, Query, Resize
@@ -36,7 +36,7 @@ Files: TypeAlias = dict[str, Callable[[Any, IO[bytes]], Any]]
 
 
 @command("interpolate", panel=QUESTIONS)
-def interpolate(resize: Resize, query: Query, asked: Asked, resampling: Resampling) -> None:
+def interpolate(resize: Resize, query: Query, asked: Asked, resampling: ResamplingOptions) -> None:
     """The embedding at another resolution, and what resampling does to it."""
     if resampling.method == "list":
         _list_methods(as_json=asked.terminal.json)
@@ -68,7 +68,7 @@ def interpolate(resize: Resize, query: Query, asked: Asked, resampling: Resampli
 def _ask(
     model: Sequence[PositionEmbedding],
     query: Query,
-    resampling: Resampling,
+    resampling: ResamplingOptions,
     options: dict[str, Any],
     pe: PositionEmbedding,
 ) -> InterpolationResult:
@@ -100,7 +100,7 @@ def _check_files(
     ask: Callable[[Any], Any],
     data: Files,
     asked: Asked,
-    resampling: Resampling,
+    resampling: ResamplingOptions,
 ) -> None:
     """Stop before a file is written where it cannot lie, or where no embedding has an answer."""
     from pe_inspect.front.refusals import refusals_of

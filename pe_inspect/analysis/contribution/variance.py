@@ -1,4 +1,4 @@
-"""Shares of variance by position, and how alike two sets of tokens are."""
+"""VarianceShares of variance by position, and how alike two sets of tokens are."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from pe_inspect.arrays import Float
 from pe_inspect.traces import TokenSums
 
-__all__ = ["Shares", "linear_cka", "shares_of"]
+__all__ = ["VarianceShares", "linear_cka", "shares_of"]
 
 
-class Shares(NamedTuple):
+class VarianceShares(NamedTuple):
     """ω² and η² of position; NaN where there is one image or one patch."""
 
     omega2: float
     eta2: float
 
 
-def shares_of(sums: TokenSums, images: int) -> Shares:
+def shares_of(sums: TokenSums, images: int) -> VarianceShares:
     """Return the shares of a two-way analysis of variance without replication.
 
     Args:
@@ -28,13 +28,13 @@ def shares_of(sums: TokenSums, images: int) -> Shares:
     """
     patches = sums.num_patches
     if images < 2 or patches < 2 or not sums.ss_total > 0:
-        return Shares(float("nan"), float("nan"))
+        return VarianceShares(float("nan"), float("nan"))
     mean = sums.patches.astype(np.float64)
     by_position = images * float(((mean - mean.mean(axis=0)) ** 2).sum())
     rest = max(sums.ss_total - by_position - sums.ss_images, 0.0)
     error = rest / ((images - 1) * (patches - 1))
     omega2 = (by_position - (patches - 1) * error) / (sums.ss_total + error)
-    return Shares(omega2, by_position / sums.ss_total)
+    return VarianceShares(omega2, by_position / sums.ss_total)
 
 
 def linear_cka(

@@ -10,7 +10,7 @@ import typer
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["Resampling"]
+__all__ = ["ResamplingOptions"]
 
 _SHOW: Final = "What to show"
 _FILES: Final = "Files"
@@ -21,7 +21,7 @@ def _option(name: str, panel: str, metavar: str, help: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Resampling:
+class ResamplingOptions:
     """By which method, and what is written of it."""
 
     method: Annotated[

@@ -14,8 +14,8 @@ from functools import cached_property
 from math import isqrt, prod
 from typing import Final, Literal
 
-from pe_inspect.families.structure.blocks import Block
-from pe_inspect.families.structure.names import Named, common_depth, wildcard
+from pe_inspect.families.structure.blocks import FoundBlock
+from pe_inspect.families.structure.names import NamedTensor, common_depth, wildcard
 from pe_inspect.families.structure.towers import Survey
 from pe_inspect.families.structure.words import (
     is_no_position,
@@ -51,7 +51,7 @@ class BiasTensor:
         index: the integer index that belongs to it.
     """
 
-    named: Named
+    named: NamedTensor
     place: str
     inner: str
     form: Form
@@ -59,7 +59,7 @@ class BiasTensor:
     rows: int
     head_axis: int | None
     sides: tuple[int, ...] = ()
-    index: Named | None = field(default=None, repr=False)
+    index: NamedTensor | None = field(default=None, repr=False)
 
     @cached_property
     def tokens(self) -> int | None:
@@ -105,11 +105,11 @@ def _without_axis(found: BiasTensor) -> str:
     return pair[0] if pair else found.inner
 
 
-def _is_index(named: Named) -> bool:
+def _is_index(named: NamedTensor) -> bool:
     return named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4)
 
 
-def _bias(seen: Survey, named: Named, indices: list[Named]) -> BiasTensor | None:
+def _bias(seen: Survey, named: NamedTensor, indices: list[NamedTensor]) -> BiasTensor | None:
     if not _may_be(seen, named):
         return None
     block = seen.in_block.get(named.path)
@@ -126,7 +126,7 @@ def _bias(seen: Survey, named: Named, indices: list[Named]) -> BiasTensor | None
     return BiasTensor(named, place, inner, form, heads, rows, head_axis, sides, index)
 
 
-def _may_be(seen: Survey, named: Named) -> bool:
+def _may_be(seen: Survey, named: NamedTensor) -> bool:
     if not named.is_floating or len(named.squeezed) < 1 or len(named.shape) < 2:
         return False
     path = named.path
@@ -139,7 +139,7 @@ def _may_be(seen: Survey, named: Named) -> bool:
     return not ("coords" in named.leaf or named.leaf in ("logit_scale", "running_mean"))
 
 
-def _placed(named: Named, block: Block | None) -> tuple[str, str]:
+def _placed(named: NamedTensor, block: FoundBlock | None) -> tuple[str, str]:
     """Return where a tensor lies and its name there; outside blocks, up to its last number."""
     if block is not None:
         return block.path, wildcard(named.path.removeprefix(block.path).lstrip("."))
@@ -148,7 +148,9 @@ def _placed(named: Named, block: Block | None) -> tuple[str, str]:
     return ".".join(parts[: last + 1]), wildcard(".".join(parts[last + 1 :]))
 
 
-def _index_of(named: Named, block: Block | None, indices: list[Named]) -> Named | None:
+def _index_of(
+    named: NamedTensor, block: FoundBlock | None, indices: list[NamedTensor]
+) -> NamedTensor | None:
     """Return the index nearest to a table: in its module, else in its block, else at the root."""
     module = [i for i in indices if i.module == named.module]
     if not module and named.leaf == "weight":  # an Embedding: the index lies beside its module
@@ -159,7 +161,9 @@ def _index_of(named: Named, block: Block | None, indices: list[Named]) -> Named 
     return None
 
 
-def _in_block(named: Named, block: Block | None, indices: list[Named]) -> list[Named]:
+def _in_block(
+    named: NamedTensor, block: FoundBlock | None, indices: list[NamedTensor]
+) -> list[NamedTensor]:
     if block is not None and (own := [i for i in indices if i.path.startswith(block.path + ".")]):
         return [i for i in own if common_depth(i.path, named.path) > block.path.count(".") + 1]
     return []
@@ -173,7 +177,9 @@ def _alike(one: str, other: str) -> int:
 Shaped = tuple[Form, int, int, int | None, tuple[int, ...]]
 
 
-def _shaped(named: Named, index: Named | None, block: Block | None, *, says: bool) -> Shaped | None:
+def _shaped(
+    named: NamedTensor, index: NamedTensor | None, block: FoundBlock | None, *, says: bool
+) -> Shaped | None:
     shape = named.shape
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
@@ -187,7 +193,12 @@ def _shaped(named: Named, index: Named | None, block: Block | None, *, says: boo
 
 
 def _of_two(
-    named: Named, shape: tuple[int, ...], index: Named | None, block: Block | None, *, says: bool
+    named: NamedTensor,
+    shape: tuple[int, ...],
+    index: NamedTensor | None,
+    block: FoundBlock | None,
+    *,
+    says: bool,
 ) -> Shaped | None:
     first, last = shape
     square = first == last and index is None
@@ -214,7 +225,7 @@ def _of_two(
     return ("offsets", heads, rows, axis, ()) if rows >= 5 else None
 
 
-def _is_axis(named: Named, rows: int) -> bool:
+def _is_axis(named: NamedTensor, rows: int) -> bool:
     """Whether a table is of the offsets along one axis."""
     leaf = named.leaf.lower()
     return rows % 2 == 1 and any(
@@ -244,7 +255,7 @@ def _is_window(tokens: int) -> bool:
     return side > 1 and side * side == tokens
 
 
-def _is_distances(index: Named, rows: int) -> bool:
+def _is_distances(index: NamedTensor, rows: int) -> bool:
     """Whether a table has as many rows as its index has tokens: one a distance."""
     shape = index.squeezed
     return len(shape) == 2 and rows == shape[-1]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from pe_inspect.families.structure.names import Named, wildcard
+from pe_inspect.families.structure.names import NamedTensor, wildcard
 
-__all__ = ["Block", "BlockList", "find_blocks", "is_norm"]
+__all__ = ["BlockList", "FoundBlock", "find_blocks", "is_norm"]
 
 _ENDS_IN_NUMBER: Final = re.compile(r"(?P<stem>.*?)(?P<number>\d+)")
 _NORM_LEAF: Final = frozenset({"weight", "scale", "gamma", "g", "alpha", "gain"})
@@ -31,7 +31,7 @@ _ALIKE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Block:
+class FoundBlock:
     """One block.
 
     Attributes:
@@ -40,10 +40,10 @@ class Block:
     """
 
     path: str
-    tensors: Mapping[str, Named] = field(repr=False)
+    tensors: Mapping[str, NamedTensor] = field(repr=False)
 
     @cached_property
-    def norms(self) -> tuple[Named, ...]:
+    def norms(self) -> tuple[NamedTensor, ...]:
         """Its norms' weights, in the file's order."""
         return tuple(t for inner, t in self.tensors.items() if is_norm(inner, t, self.tensors))
 
@@ -80,7 +80,7 @@ class BlockList:
     """
 
     prefix: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[FoundBlock, ...]
     numbers: tuple[int, ...]
     order: int = 0
 
@@ -111,7 +111,7 @@ class BlockList:
         return tuple(n for n in range(min(present), max(present)) if n not in present)
 
 
-def is_norm(name: str, tensor: Named, around: Mapping[str, Named]) -> bool:
+def is_norm(name: str, tensor: NamedTensor, around: Mapping[str, NamedTensor]) -> bool:
     """Whether a tensor is the weight of a norm: one axis, and a name or a bias that says so."""
     stem, _, leaf = name.rpartition(".")
     if leaf not in _NORM_LEAF or len(tensor.squeezed) != 1 or not tensor.is_floating:
@@ -124,13 +124,13 @@ def is_norm(name: str, tensor: Named, around: Mapping[str, Named]) -> bool:
     return bias is not None and bias.shape == tensor.shape
 
 
-def find_blocks(tensors: Mapping[str, Named]) -> tuple[BlockList, ...]:
+def find_blocks(tensors: Mapping[str, NamedTensor]) -> tuple[BlockList, ...]:
     """Return every list of blocks of a file, in the file's order."""
     lists = _lists(tuple(tensors.items()), "")
     return tuple(sorted(lists, key=lambda each: each.order))
 
 
-Item = tuple[str, Named]
+Item = tuple[str, NamedTensor]
 
 
 def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
@@ -157,9 +157,9 @@ def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
         yield _list_of(f"{prefix}{stem}", alike, order)
 
 
-def _outermost(items: Sequence[Item]) -> list[tuple[str, dict[int, dict[str, Named]]]]:
+def _outermost(items: Sequence[Item]) -> list[tuple[str, dict[int, dict[str, NamedTensor]]]]:
     """Return (stem, number → inner name → tensor) of every run, those nearest the root first."""
-    runs: dict[str, dict[int, dict[str, Named]]] = defaultdict(lambda: defaultdict(dict))
+    runs: dict[str, dict[int, dict[str, NamedTensor]]] = defaultdict(lambda: defaultdict(dict))
     for name, tensor in items:
         for stem, number, inner in _numbers(name):
             runs[stem][number][inner] = tensor
@@ -175,7 +175,7 @@ def _numbers(name: str) -> Iterator[tuple[str, int, str]]:
         at = end + 1
 
 
-def _is_block_like(member: Mapping[str, Named]) -> bool:
+def _is_block_like(member: Mapping[str, NamedTensor]) -> bool:
     """Whether a member holds a norm and at least two matrices."""
     matrices = sum(_is_matrix(tensor) for tensor in member.values())
     if matrices < 2:
@@ -183,14 +183,14 @@ def _is_block_like(member: Mapping[str, Named]) -> bool:
     return any(_SAYS_NORM.search(name) or is_norm(name, t, member) for name, t in member.items())
 
 
-def _is_matrix(tensor: Named) -> bool:
+def _is_matrix(tensor: NamedTensor) -> bool:
     shape = tensor.shape
     pointwise = (len(shape) == 4 and shape[2:] == (1, 1)) or (len(shape) == 3 and shape[-1] == 1)
     return tensor.is_floating and (len(shape) == 2 or pointwise) and min(tensor.shape[:2]) > 1
 
 
 def _are_stages(
-    members: Mapping[int, Mapping[str, Named]], inner: Mapping[int, Sequence[BlockList]]
+    members: Mapping[int, Mapping[str, NamedTensor]], inner: Mapping[int, Sequence[BlockList]]
 ) -> bool:
     """Whether the members hold, for the most part, lists of blocks of their own."""
     shares = []
@@ -202,11 +202,13 @@ def _are_stages(
     return sum(shares) > len(shares) / 2
 
 
-def _count(tensors: Iterable[Named]) -> int:
+def _count(tensors: Iterable[NamedTensor]) -> int:
     return sum(_is_matrix(tensor) for tensor in tensors)
 
 
-def _alike(members: Mapping[int, Mapping[str, Named]]) -> dict[int, Mapping[str, Named]]:
+def _alike(
+    members: Mapping[int, Mapping[str, NamedTensor]],
+) -> dict[int, Mapping[str, NamedTensor]]:
     """Return the members that share one set of names, where most members do; else nothing."""
     names = {
         number: {n for n, t in m.items() if _is_learned(n, t)} for number, m in members.items()
@@ -217,7 +219,7 @@ def _alike(members: Mapping[int, Mapping[str, Named]]) -> dict[int, Mapping[str,
     return alike if 2 * len(alike) > len(members) else {}
 
 
-def _is_learned(name: str, tensor: Named) -> bool:
+def _is_learned(name: str, tensor: NamedTensor) -> bool:
     return tensor.is_floating and "running_" not in name and not name.endswith("attn_mask")
 
 
@@ -226,11 +228,11 @@ def _overlap(own: set[str], common: set[str]) -> float:
 
 
 def _list_of(
-    prefix: str, members: Mapping[int, Mapping[str, Named]], order: Mapping[str, int]
+    prefix: str, members: Mapping[int, Mapping[str, NamedTensor]], order: Mapping[str, int]
 ) -> BlockList:
     numbers = tuple(sorted(members))
     blocks = tuple(
-        Block(f"{prefix}{n}", {name.lstrip("."): t for name, t in members[n].items()})
+        FoundBlock(f"{prefix}{n}", {name.lstrip("."): t for name, t in members[n].items()})
         for n in numbers
     )
     first = min(order[t.path] for t in members[numbers[0]].values())

@@ -18,7 +18,7 @@ from pe_inspect.arrays import Float32
 from pe_inspect.families.structure.tokens import ExtraTokens
 from pe_inspect.families.structure.values import best_reading, speaks_against
 
-__all__ = ["Evidence", "Reading", "Statement", "decide", "flags_of", "readings", "written"]
+__all__ = ["Evidence", "GridReading", "Statement", "decide", "flags_of", "readings", "written"]
 
 Grid = tuple[int, ...]
 
@@ -27,7 +27,7 @@ _MOST_SCORED: Final = 200
 
 
 @dataclass(frozen=True)
-class Reading:
+class GridReading:
     """One way to divide the rows of a table.
 
     Attributes:
@@ -77,7 +77,7 @@ class Evidence:
     values: Callable[[], Float32[np.ndarray, "rows channels"]] | None = None
 
 
-def decide(rows: int, evidence: Evidence) -> tuple[Reading | None, str]:
+def decide(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
     """Return the reading that the evidence speaks for and why; none where nothing decides."""
     if (stated := _as_stated(rows, evidence)) is not None:
         return stated
@@ -98,14 +98,14 @@ def decide(rows: int, evidence: Evidence) -> tuple[Reading | None, str]:
     return None, ""
 
 
-def readings(rows: int, evidence: Evidence) -> list[Reading]:
+def readings(rows: int, evidence: Evidence) -> list[GridReading]:
     """Return every reading, the likeliest first: full coverings, then grids nearest the square."""
-    found = list[Reading]()
+    found = list[GridReading]()
     for suffix in dict.fromkeys((evidence.tokens.det, 0)):
         for prefix in _coverings(evidence):
             patches = rows - prefix - suffix
             grids = _grids(patches, evidence) if patches > 1 else ()
-            found += [Reading(grid, prefix, suffix) for grid in grids]
+            found += [GridReading(grid, prefix, suffix) for grid in grids]
     whole = [each for each in found if min(each.grid) > 1]
     return whole or found
 
@@ -139,17 +139,17 @@ def _pairs(patches: int) -> Iterator[Grid]:
                 yield (patches // a, a)
 
 
-def _as_stated(rows: int, evidence: Evidence) -> tuple[Reading, str] | None:
+def _as_stated(rows: int, evidence: Evidence) -> tuple[GridReading, str] | None:
     for stated in evidence.statements:
         for suffix in dict.fromkeys((evidence.tokens.det, 0)):
             prefix = rows - suffix - prod(stated.grid)
             if prefix in _coverings(evidence):
                 note = f"grid {written(stated.grid)} from {stated.who}"
-                return Reading(stated.grid, prefix, suffix), note
+                return GridReading(stated.grid, prefix, suffix), note
     return None
 
 
-def _ordinary(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
+def _ordinary(options: Sequence[GridReading], evidence: Evidence) -> GridReading | None:
     """Return the square with the most of the tower's own tokens; of time, the only such square."""
     own = [each for each in options if evidence.tokens.prefix or each.prefix == 0]
     flat = [each for each in own if len(each.grid) == 2 and each.grid[0] == each.grid[1]]
@@ -160,8 +160,8 @@ def _ordinary(options: Sequence[Reading], evidence: Evidence) -> Reading | None:
 
 
 def _by_values(
-    options: Sequence[Reading], evidence: Evidence, square: Reading | None
-) -> Reading | None:
+    options: Sequence[GridReading], evidence: Evidence, square: GridReading | None
+) -> GridReading | None:
     """Return the reading that the values show; against a square only where they are clear."""
     if evidence.values is None or len(options) > _MOST_SCORED:
         return None
@@ -169,7 +169,7 @@ def _by_values(
     if not evidence.may_have_time:  # a matrix on flattened patches may be of three axes too
         patches = {(each.prefix, each.suffix): prod(each.grid) for each in options}
         deep = ((p, s, _deep(n)) for (p, s), n in patches.items())
-        options = [*options, *(Reading(grid, p, s) for p, s, grids in deep for grid in grids)]
+        options = [*options, *(GridReading(grid, p, s) for p, s, grids in deep for grid in grids)]
     found = best_reading(values, [(each.grid, each.prefix) for each in options])
     if found is None:
         return None
@@ -178,7 +178,7 @@ def _by_values(
     return shown if shown == taken or speaks_against(values, *pair) else None
 
 
-def _others(options: Sequence[Reading], taken: Reading) -> str:
+def _others(options: Sequence[GridReading], taken: GridReading) -> str:
     """Name what would fit too, where another number of prefix rows leaves a rectangle."""
     other = [each for each in options if each.prefix != taken.prefix and min(each.grid) > 1]
     said = {each.prefix: each for each in reversed(other)}
@@ -188,7 +188,7 @@ def _others(options: Sequence[Reading], taken: Reading) -> str:
     return f"; {listed} would fit too (--grid-size, --num-prefix-tokens)"
 
 
-def flags_of(options: Sequence[Reading], *, most: int = _MOST_LISTED) -> str:
+def flags_of(options: Sequence[GridReading], *, most: int = _MOST_LISTED) -> str:
     """List readings with the flags that choose each."""
     listed = [
         f"{written(each.grid)} with {each.prefix} prefix"

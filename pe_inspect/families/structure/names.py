@@ -11,7 +11,7 @@ from typing import Final
 
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Named", "common_depth", "named_tensors", "wildcard", "words"]
+__all__ = ["NamedTensor", "common_depth", "named_tensors", "wildcard", "words"]
 
 _WRAPPERS: Final = frozenset({
     "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
@@ -25,7 +25,7 @@ _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedTensor:
     """One tensor under its name without wrappers.
 
     Attributes:
@@ -71,16 +71,18 @@ class Named:
         return tuple(side for side in self.shape if side != 1)
 
 
-def named_tensors(checkpoint: Checkpoint) -> Mapping[str, Named]:
+def named_tensors(checkpoint: Checkpoint) -> Mapping[str, NamedTensor]:
     """Return path → tensor in the file's order; the side tensors of LoRA are left out.
 
     Of two names that become one, the first keeps the path.
     """
-    found: dict[str, Named] = {}
+    found: dict[str, NamedTensor] = {}
     for key in checkpoint.keys:
         path = without_wrappers(key)
         if path and not _SIDE.search(path):
-            found.setdefault(path, Named(path, key, checkpoint.shape(key), checkpoint.dtype(key)))
+            found.setdefault(
+                path, NamedTensor(path, key, checkpoint.shape(key), checkpoint.dtype(key))
+            )
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pe_inspect.families.structure.blocks import Block, is_norm
-from pe_inspect.families.structure.names import Named, wildcard
+from pe_inspect.families.structure.blocks import FoundBlock, is_norm
+from pe_inspect.families.structure.names import NamedTensor, wildcard
 from pe_inspect.families.structure.towers import Survey, Tower
 
 __all__ = ["FoundNorm", "layer_names", "norms_of"]
@@ -27,8 +27,8 @@ class FoundNorm:
 
     layer: str
     name: str
-    weight: Named
-    bias: Named | None
+    weight: NamedTensor
+    bias: NamedTensor | None
 
 
 def layer_names(tower: Tower) -> Mapping[str, str]:
@@ -47,7 +47,7 @@ def norms_of(seen: Survey, tower: Tower) -> tuple[FoundNorm, ...]:
     return (*inside, *_around(seen, tower))
 
 
-def _in_block(block: Block, layer: str) -> Iterator[FoundNorm]:
+def _in_block(block: FoundBlock, layer: str) -> Iterator[FoundNorm]:
     """The norms before attention and the rest become norm1, norm2 …; others keep their names."""
     count = 0
     for weight in block.norms:
@@ -66,7 +66,7 @@ def _is_inner(inner: str) -> bool:
 
 
 def _norm(
-    layer: str, name: str, weight: Named, around: Mapping[str, Named], inner: str
+    layer: str, name: str, weight: NamedTensor, around: Mapping[str, NamedTensor], inner: str
 ) -> FoundNorm:
     bias = next((around[f"{inner}.{b}"] for b in _BIASES if f"{inner}.{b}" in around), None)
     return FoundNorm(layer, name, weight, bias)

@@ -11,11 +11,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.sincos import one_dimensional
 from pe_inspect.families.reading.vectors import is_sinusoidal
 from pe_inspect.families.structure.grids import (
     Evidence,
-    Reading,
+    GridReading,
     Statement,
     decide,
     flags_of,
@@ -49,9 +48,9 @@ class DecidedTable:
 
     table: TableCandidate
     tokens: ExtraTokens
-    reading: Reading | None
+    reading: GridReading | None
     why: str
-    options: tuple[Reading, ...] = ()
+    options: tuple[GridReading, ...] = ()
 
 
 def tables_embeddings(structure: Structure) -> list[PositionEmbedding]:
@@ -92,13 +91,17 @@ def _decided(
 ) -> DecidedTable:
     tokens = extra_tokens(structure.seen, table.path, table.dim)
     if table.role == "time":
-        return DecidedTable(table, tokens, Reading((table.rows, 1, 1)), "positions in time alone")
+        return DecidedTable(
+            table, tokens, GridReading((table.rows, 1, 1)), "positions in time alone"
+        )
     if _is_stack(table, known):
         first = next(each for each in known if each.reading and each.table.rows == table.sides[1])
         return DecidedTable(table, tokens, first.reading, "one table a block, in one tensor")
     if len(table.sides) in (2, 3) and table.role != "blocks":
         grid = written(table.sides)
-        return DecidedTable(table, tokens, Reading(table.sides), f"grid {grid} shown by the shape")
+        return DecidedTable(
+            table, tokens, GridReading(table.sides), f"grid {grid} shown by the shape"
+        )
     evidence = _evidence(structure, table, tokens, known)
     reading, why = decide(table.sides[-1], evidence)
     options = () if reading else tuple(readings(table.sides[-1], evidence))
@@ -235,7 +238,7 @@ def _join(decided: DecidedTable) -> Join:
 def _tables(
     structure: Structure, decided: DecidedTable, values: Sequence[Float32[np.ndarray, "rows dim"]]
 ) -> Iterator[LayerPE]:
-    reading, table = decided.reading or Reading(()), decided.table
+    reading, table = decided.reading or GridReading(()), decided.table
     names = list(structure.layers(table.tower).values())
     own = [structure.seen.in_block[t.path].path for t in table.tensors if table.role == "blocks"]
     by_path = structure.layers(table.tower)
@@ -252,6 +255,8 @@ def _tables(
 def _family(values: Float32[np.ndarray, "rows dim"]) -> str:
     if not is_sinusoidal(values):
         return LEARNED
+    from pe_inspect.families.reading.sincos import one_dimensional
+
     return "sinusoidal_1d" if one_dimensional(values) else "sinusoidal_2d"
 
 

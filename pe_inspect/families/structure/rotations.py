@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pe_inspect.families.structure.names import Named
+from pe_inspect.families.structure.names import NamedTensor
 from pe_inspect.families.structure.towers import Survey
 from pe_inspect.families.structure.words import says_rotation
 
@@ -28,7 +28,7 @@ class StoredRotation:
     """
 
     form: Literal["cosines", "complex"]
-    tensors: tuple[Named, ...]
+    tensors: tuple[NamedTensor, ...]
     sides: tuple[int, ...]
     copies: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, Literal
 
-from pe_inspect.families.structure.names import Named
+from pe_inspect.families.structure.names import NamedTensor
 from pe_inspect.families.structure.towers import Survey, Tower
 from pe_inspect.families.structure.words import (
     is_decoders,
@@ -45,7 +45,7 @@ class TableCandidate:
         said: whether its name says position.
     """
 
-    tensors: tuple[Named, ...]
+    tensors: tuple[NamedTensor, ...]
     dim: int
     axis: int
     sides: tuple[int, ...]
@@ -89,7 +89,7 @@ def _fits(seen: Survey, table: TableCandidate) -> bool:
     return table.tower is not None and is_decoders(table.tower.prefix)
 
 
-def _may_be(seen: Survey, named: Named) -> bool:
+def _may_be(seen: Survey, named: NamedTensor) -> bool:
     if not named.is_floating or len(named.shape) < 2 or 0 in named.shape or seen.has_bias(named):
         return False
     if named.leaf == "weight" and len(named.shape) >= 4 and named.shape[0] != 1:
@@ -110,7 +110,7 @@ def _is_embedding(path: str) -> bool:
     return says_position(module) or "emb" in module.lower() or "enc" in module.lower()
 
 
-def _axis_tables(seen: Survey, found: Iterable[Named]) -> list[Named]:
+def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor]:
     """Tables of rows and columns whose names say no more: `row_embed.weight`."""
     have = {named.path for named in found}
     return [
@@ -125,9 +125,9 @@ def _axis_tables(seen: Survey, found: Iterable[Named]) -> list[Named]:
     ]
 
 
-def _pairs(seen: Survey, tables: Sequence[Named]) -> Iterator[TableCandidate]:
+def _pairs(seen: Survey, tables: Sequence[NamedTensor]) -> Iterator[TableCandidate]:
     """Find tables of rows and columns: one path but for the word of the axis, one width."""
-    firsts: dict[str, dict[str, Named]] = {}
+    firsts: dict[str, dict[str, NamedTensor]] = {}
     for named in tables:
         if (found := pair_axis(named.path)) and len(named.squeezed) == 2:
             firsts.setdefault(found[0], {}).setdefault(found[1], named)
@@ -136,7 +136,7 @@ def _pairs(seen: Survey, tables: Sequence[Named]) -> Iterator[TableCandidate]:
             yield pair
 
 
-def _pair(seen: Survey, down: Named, across: Named) -> TableCandidate | None:
+def _pair(seen: Survey, down: NamedTensor, across: NamedTensor) -> TableCandidate | None:
     common = set(down.squeezed) & set(across.squeezed)
     widths = _widths(seen)
     for dim in sorted(common, key=lambda n: (n in widths or 2 * n in widths, n), reverse=True):
@@ -164,7 +164,7 @@ def _widths(seen: Survey) -> frozenset[int]:
     return kernels.union(*towers)
 
 
-def _candidate(seen: Survey, named: Named, *, said: bool = True) -> TableCandidate | None:
+def _candidate(seen: Survey, named: NamedTensor, *, said: bool = True) -> TableCandidate | None:
     axis = _channel_axis(seen, named)
     if axis is None or (said and token_sort(named.path) and named.size == named.shape[axis]):
         return None
@@ -179,7 +179,7 @@ def _candidate(seen: Survey, named: Named, *, said: bool = True) -> TableCandida
     return TableCandidate((named,), dim, axis, sides, tower, role=role, said=said)
 
 
-def _channel_axis(seen: Survey, named: Named) -> int | None:
+def _channel_axis(seen: Survey, named: NamedTensor) -> int | None:
     """Return which axis holds the channels: one as long as a tower is wide, else the last one."""
     own = [t.widths for t in seen.towers if not seen.is_text(t.prefix)]
     near = seen.tower_of(named.path, named.shape)
@@ -196,7 +196,7 @@ def _channel_axis(seen: Survey, named: Named) -> int | None:
     return _by_shape_alone(named)
 
 
-def _by_shape_alone(named: Named) -> int | None:
+def _by_shape_alone(named: NamedTensor) -> int | None:
     if len(named.squeezed) < 2 or named.shape[-1] < _NARROWEST:
         return None
     if len(named.shape) == 4 and named.shape[0] == 1 and named.shape[1] > named.shape[3]:
@@ -204,9 +204,9 @@ def _by_shape_alone(named: Named) -> int | None:
     return len(named.shape) - 1
 
 
-def _per_block(seen: Survey, named: Iterable[Named]) -> Iterator[TableCandidate]:
+def _per_block(seen: Survey, named: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
     """Find tables of which every block has one, under one name inside it."""
-    groups: dict[str, list[Named]] = {}
+    groups: dict[str, list[NamedTensor]] = {}
     for tensor in named:
         block = seen.in_block.get(tensor.path)
         if block is not None and len(tensor.squeezed) == 2 and tensor.shape[-1] == block.width:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pe_inspect.families.structure.names import Named, common_depth
+from pe_inspect.families.structure.names import NamedTensor, common_depth
 from pe_inspect.families.structure.towers import Survey
 from pe_inspect.families.structure.words import is_decoders, says_position, token_sort
 
@@ -46,7 +46,7 @@ class ExtraTokens:
 
 def extra_tokens(seen: Survey, near: str, width: int) -> ExtraTokens:
     """Count the extra tokens of `width` numbers each, those nearest to the path `near`."""
-    chosen: dict[str, Named] = {}
+    chosen: dict[str, NamedTensor] = {}
     for path, named in seen.tensors.items():
         sort = token_sort(path)
         if sort is None or not _is_token(seen, named, sort, width):
@@ -61,7 +61,7 @@ def _nearness(near: str, path: str) -> tuple[bool, int]:
     return is_decoders(near) == is_decoders(path), common_depth(near, path)
 
 
-def _is_token(seen: Survey, named: Named, sort: str, width: int) -> bool:
+def _is_token(seen: Survey, named: NamedTensor, sort: str, width: int) -> bool:
     if not named.is_floating or not width or named.path in seen.in_block:
         return False
     if says_position(named.leaf) or seen.is_text(named.path) or seen.has_bias(named):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from pe_inspect.families.structure.blocks import Block, BlockList, find_blocks
-from pe_inspect.families.structure.names import Named, common_depth, wildcard
+from pe_inspect.families.structure.blocks import BlockList, FoundBlock, find_blocks
+from pe_inspect.families.structure.names import NamedTensor, common_depth, wildcard
 from pe_inspect.families.structure.words import (
     is_decoders,
     is_textual,
@@ -32,7 +32,7 @@ class Kernel:
         sides: of the kernel: (h, w) or (t, h, w); empty for a matrix.
     """
 
-    named: Named
+    named: NamedTensor
     out: int
     sides: tuple[int, ...]
 
@@ -48,7 +48,7 @@ class Tower:
     lists: tuple[BlockList, ...]
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[FoundBlock, ...]:
         """All blocks, in order."""
         return tuple(block for each in self.lists for block in each.blocks)
 
@@ -90,14 +90,14 @@ class Survey:
         vocabularies: tables of words.
     """
 
-    tensors: Mapping[str, Named]
+    tensors: Mapping[str, NamedTensor]
     lists: tuple[BlockList, ...]
     towers: tuple[Tower, ...]
     kernels: tuple[Kernel, ...]
-    vocabularies: tuple[Named, ...]
+    vocabularies: tuple[NamedTensor, ...]
 
     @cached_property
-    def in_block(self) -> Mapping[str, Block]:
+    def in_block(self) -> Mapping[str, FoundBlock]:
         """Path of a tensor → the block that holds it."""
         blocks = (block for each in self.lists for block in each.blocks)
         return {t.path: block for block in blocks for t in block.tensors.values()}
@@ -110,7 +110,7 @@ class Survey:
         sight = max((common_depth(path, k.named.path) for k in self.kernels), default=-1)
         return words > sight or (words == sight and is_textual(path))
 
-    def has_bias(self, named: Named) -> bool:
+    def has_bias(self, named: NamedTensor) -> bool:
         """Whether a tensor stands beside a bias of its module, as a matrix of a Linear does."""
         return named.leaf in ("weight", "kernel") and f"{named.module}.bias" in self.tensors
 
@@ -137,7 +137,7 @@ class Survey:
         return same, near, tower.attends, tower.depth, -tower.lists[0].order
 
 
-def survey(tensors: Mapping[str, Named]) -> Survey:
+def survey(tensors: Mapping[str, NamedTensor]) -> Survey:
     """Look over a file's tensors once."""
     lists = find_blocks(tensors)
     inside = {t.path for each in lists for b in each.blocks for t in b.tensors.values()}
@@ -173,7 +173,7 @@ def _belong(one: BlockList, other: BlockList) -> bool:
     return one.width == other.width and _ALIKE * len(names | others) <= len(names & others)
 
 
-def _kernel(named: Named, tensors: Mapping[str, Named]) -> Kernel | None:
+def _kernel(named: NamedTensor, tensors: Mapping[str, NamedTensor]) -> Kernel | None:
     shape = named.shape
     if not named.is_floating or named.leaf not in ("weight", "kernel"):
         return None
@@ -190,7 +190,7 @@ def _kernel(named: Named, tensors: Mapping[str, Named]) -> Kernel | None:
     return None
 
 
-def _is_vocabulary(named: Named, tensors: Mapping[str, Named]) -> bool:
+def _is_vocabulary(named: NamedTensor, tensors: Mapping[str, NamedTensor]) -> bool:
     if len(named.shape) != 2 or not named.is_floating or named.leaf not in ("weight", "embedding"):
         return False
     if f"{named.module}.bias" in tensors:
