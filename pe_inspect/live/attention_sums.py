@@ -93,7 +93,8 @@ class AttentionAccumulator:
         own = whole + share.log() - (patches * finite).sum(dim=-1) / share
         raw = torch.einsum("bhqk,qk->bhq", patches, self.distances[some])
         found = (raw, raw / share, every, own, 1 - share)
-        assert self.scalars is not None  # noqa: S101  # `add` has begun
+        if self.scalars is None:
+            raise ValueError("the sums of a block begin with `add`")
         self.scalars += torch.stack([each.double().sum(dim=(0, 2)) for each in found])
         self.mean[:, some] += (patches / share[..., None]).sum(dim=0)
 
@@ -159,5 +160,6 @@ def _distances(grid_size: tuple[int, int]) -> np.ndarray:
 
 def _device_of(attended: Attended) -> torch.device:
     held = attended.eager if attended.q is None else attended.q
-    assert held is not None  # noqa: S101  # one of both is given
+    if held is None:
+        raise ValueError("attention was caught with neither queries nor a map")
     return held.device

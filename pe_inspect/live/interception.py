@@ -46,9 +46,9 @@ class Attended:
         """(batch, heads, queries, keys)."""
         if self.eager is not None:
             batch, heads, queries, keys = self.eager.shape
+        elif self.q is None or self.k is None:
+            raise ValueError("attention was caught with neither queries and keys nor a map")
         else:
-            assert self.q is not None  # noqa: S101  # one of both is given
-            assert self.k is not None  # noqa: S101
             (batch, heads, queries, _), keys = self.q.shape, self.k.shape[-2]
         return batch, heads, queries, keys
 
@@ -90,7 +90,8 @@ class Attended:
 
 
 def _floats(tensor: torch.Tensor | None) -> torch.Tensor:
-    assert tensor is not None  # noqa: S101  # callers have checked
+    if tensor is None:
+        raise ValueError("attention was caught without the tensor that is asked for")
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

@@ -97,6 +97,7 @@ class FoldAccumulator:
 
     def folded(self) -> FoldSums:
         """Return what a trace holds of them."""
-        assert self.centre is not None  # noqa: S101  # a trace has an image
+        if self.centre is None:
+            raise ValueError("no image was added")
         plain = (each.float().cpu().numpy() for each in (self.centre, self.sums, self.grams))
         return FoldSums(self.place, *plain)

@@ -292,7 +292,8 @@ class _Run:
             self.normed[i].add(received)
 
     def _add_shares(self, found: Captured) -> None:
-        assert self.omega is not None  # noqa: S101  # the caller has looked
+        if self.omega is None:
+            raise ValueError("a model without a table of vectors has no shares")
         blocks = self.host.anatomy.blocks
         if not self.shares:
             self.shares = [ShareAccumulator(b.name, b.norm) for b in blocks if b.norm is not None]

@@ -59,6 +59,8 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
 
 def _named(given: str) -> Located | str:
     """Find what was named; return a recipe's name where its checkpoint is still to be made."""
+    from pe_inspect.loading.byte_source import is_remote  # numpy: not for --help
+
     if is_remote(given):
         return Located(given, _remote_name(given))
     if given and Path(given).exists():
@@ -66,11 +68,6 @@ def _named(given: str) -> Located | str:
     if _is_recipe(given):
         return _of_recipe(given)
     raise UnreadableCheckpoint(_missing(given))
-
-
-def is_remote(given: str) -> bool:
-    """Whether this names a checkpoint that lies elsewhere: `timm:…`, `hf-hub:…`, a URL."""
-    return re.match(r"(timm|hf-hub|hf_hub):|https?://", given, re.IGNORECASE) is not None
 
 
 def _remote_name(given: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pe_inspect.commands.shell.describe import as_json
-from pe_inspect.commands.shell.locate import Located, is_remote, locate
+from pe_inspect.commands.shell.locate import Located, locate
 from pe_inspect.commands.shell.options import Opening, Reading, Source, Terminal
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import NoPositionEmbedding
@@ -78,6 +78,8 @@ def open_subject(
 
 def transfers_of(source: str, *, quiet: bool) -> AbstractContextManager[Transfers | None]:
     """Return what `load` is to tell of transfers: a file of this machine makes none."""
+    from pe_inspect.loading.byte_source import is_remote
+
     if not is_remote(source):
         return nullcontext()
     from pe_inspect.commands.shell.transfers import transfers
