@@ -117,7 +117,7 @@ def test_info_loads_nothing_heavy(checkpoint, more):
 @pytest.fixture(scope="module")
 def own_modules_of_info():
     """What `info` on a checkpoint that is shipped executes: all of it, and as Python times it."""
-    file = str(Path(pe_inspect.__file__).parents[1] / "checkpoints" / "cifar10-lape")
+    file = str(Path(__file__).parents[1] / "checkpoints" / "cifar10-lape")
     words = [sys.executable, "-X", "importtime", "-c", PROBE, "info", file]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
     times, _, loaded = said.rpartition("LOADED")
