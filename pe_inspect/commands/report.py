@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pe_inspect.checkpoint_files import checkpoint_name
 from pe_inspect.commands.shell import ANSWERS, command
 from pe_inspect.commands.shell.describe import command_line, now, versions
 from pe_inspect.commands.shell.opening import NamedCheckpoint, described, open_subject
@@ -26,8 +27,7 @@ from pe_inspect.commands.shell.parsing import megabytes, whole
 from pe_inspect.commands.shell.progress import counted
 from pe_inspect.commands.shell.question_runner import output_folder
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
-from pe_inspect.front.checkpoint_files import checkpoint_name
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.snapshots import gallery_in
 
 if TYPE_CHECKING:

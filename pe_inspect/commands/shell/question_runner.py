@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pe_inspect.checkpoint_files import REPORTS
 from pe_inspect.commands.shell.describe import (
     aligned,
     as_json,
@@ -21,7 +22,6 @@ from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
-from pe_inspect.front.checkpoint_files import REPORTS
 
 if TYPE_CHECKING:
     from pe_inspect.files import OutputFolder
