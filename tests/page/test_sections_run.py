@@ -30,7 +30,7 @@ def undrawn(monkeypatch):
         return Picture(stem, "image/png", b"", 1, 1, stem, "", alt)
 
     monkeypatch.setattr("pe_inspect.page.result_parts.picture", blank)
-    monkeypatch.setattr("pe_inspect.page.comparison.picture", blank)
+    monkeypatch.setattr("pe_inspect.page.compare.picture", blank)
 
 
 def noisy(embedding, seed, **changes):
