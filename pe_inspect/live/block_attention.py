@@ -101,10 +101,9 @@ class BlockAttention:
 
     def sums(self) -> Iterator[AttentionSums]:
         """Yield what a trace holds of each block."""
-        for i in sorted(self.by_block):
-            each = self.by_block[i]
-            if each is not None:
-                yield each.sums()
+        found = (self.by_block[i] for i in sorted(self.by_block))
+        sums = (each.sums() for each in found if each is not None)
+        yield from (each for each in sums if each is not None)
 
 
 def _window_of(attention: Any, block: Any, tokens: int) -> tuple[int, int] | None:

@@ -86,7 +86,7 @@ def _own_facts(section: Section, name: str) -> Section:
 
 def _health(subject: Subject) -> Health | None:
     found = subject.results.get("doctor")
-    return None if found is None else Health(found.findings, len(found.checks))
+    return None if found is None else Health(found.findings, found.finding)
 
 
 def _answers(subject: Subject) -> Iterator[Section | Omission]:
