@@ -107,7 +107,8 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
     found, refusal = _read_by_names(trunk)
-    if trunk.hints.tower == "text" or len(trunk) < 2:
+    is_read = len(trunk) < 2 or (found and trunk.is_plain)
+    if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
             raise refusal
         return found

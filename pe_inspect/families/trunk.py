@@ -20,6 +20,12 @@ from pe_inspect.families.reading.tokens import (
 __all__ = ["Trunk"]
 
 _DECODER_OF_MAE: Final = re.compile(r"((module|model)\.)*decoder_pos_embed")
+_PLAIN: Final = re.compile(
+    r"(?:pos_embed|(?:cls|dist|reg|mask)_token"
+    r"|(?:patch_embed\.proj|norm|fc_norm|head|head_dist)\.(?:weight|bias)"
+    r"|blocks\.\d+\.(?:norm1|norm2|pe_norm|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.(?:weight|bias)"
+    r"|blocks\.\d+\.(?:gamma_[12]|ls[12]\.gamma))"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,15 @@ class Trunk(NamedTensors):
     def first_kernel(self) -> tuple[int, int] | None:
         """(height, width) of the kernel that looks at the image; `None` behind a stem."""
         return first_kernel(self)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether every tensor has a name of timm's plain ViT, and the size of its image is said.
+
+        Nothing is left to find by structure then.
+        """
+        is_said = self.hints.grid_size is not None or self.hints.img_size is not None
+        return is_said and len(self.names) == len(self) and all(map(_PLAIN.fullmatch, self.names))
 
     @cached_property
     def norms(self) -> Norms:

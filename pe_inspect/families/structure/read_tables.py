@@ -24,8 +24,7 @@ from pe_inspect.families.structure.grids import (
 from pe_inspect.families.structure.names import common_depth
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tables import TableCandidate
-from pe_inspect.families.structure.tokens import ExtraTokens, extra_tokens
-from pe_inspect.families.structure.towers import Kernel
+from pe_inspect.families.structure.towers import ExtraTokens, Kernel, extra_tokens
 from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, Literal
 
-from pe_inspect.families.structure.names import NamedTensor
-from pe_inspect.families.structure.towers import Survey, Tower
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
+    NamedTensor,
     is_decoders,
     is_no_position,
     is_of_time,
@@ -20,6 +19,7 @@ from pe_inspect.families.structure.words import (
     says_rotation,
     token_sort,
 )
+from pe_inspect.families.structure.towers import Survey, Tower
 
 __all__ = ["TableCandidate", "find_tables"]
 
