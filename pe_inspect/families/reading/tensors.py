@@ -342,9 +342,11 @@ def is_depthwise(shape: tuple[int, ...], axes: int = 4) -> bool:
 
 def _by_form(names: Mapping[str, str]) -> dict[str, list[str]]:
     """Group bare names by the form of the name that stands for each."""
-    forms = dict[str, list[str]]()
+    forms, known = dict[str, list[str]](), dict[str, str]()
     for bare, name in names.items():
-        forms.setdefault(_NUMBER.sub("0", name), []).append(bare)
+        if (form := known.get(name)) is None:
+            form = known[name] = _NUMBER.sub("0", name)
+        forms.setdefault(form, []).append(bare)
     return forms
 
 

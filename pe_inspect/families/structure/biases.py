@@ -86,9 +86,9 @@ class BiasGroup:
 
 def find_biases(seen: Survey) -> tuple[BiasGroup, ...]:
     """Return every group of bias tables on the vision side of a file."""
-    indices = [t for t in seen.tensors.values() if _is_index(t)]
+    indices = seen.those(_is_index)
     groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
-    for named in seen.tensors.values():
+    for named in seen.those(lambda each: _has_form(each) and (indices or _says(each))):
         found = _bias(seen, named, indices)
         if found is not None:
             inner = _without_axis(found) if found.form == "axes" else found.inner
@@ -129,14 +129,21 @@ def _bias(seen: Survey, named: NamedTensor, indices: list[NamedTensor]) -> BiasT
 
 
 def _may_be(seen: Survey, named: NamedTensor) -> bool:
+    if named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2:
+        return False  # coordinates that a network is given
+    return not seen.has_bias(named) and not seen.is_text(named.path)
+
+
+def _says(named: NamedTensor) -> bool:
+    return says_relative(named.path) or says_position(named.path)
+
+
+def _has_form(named: NamedTensor) -> bool:
+    """Whether a tensor may be a table of biases by its name, its shape and its type."""
     if not named.is_floating or len(named.squeezed) < 1 or len(named.shape) < 2:
         return False
     path = named.path
-    if named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2:
-        return False  # coordinates that a network is given
-    if seen.has_bias(named) or named.leaf == "bias" or "mask" in path or seen.is_text(path):
-        return False
-    if says_rotation(path) or is_no_position(path):
+    if named.leaf == "bias" or "mask" in path or says_rotation(path) or is_no_position(path):
         return False
     return not ("coords" in named.leaf or named.leaf in ("logit_scale", "running_mean"))
 

@@ -67,7 +67,7 @@ class TableCandidate:
 
 def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     """Return every table of vectors of a file's vision side, in the file's order."""
-    named = [t for t in seen.tensors.values() if _may_be(seen, t) and says_position(t.path)]
+    named = [t for t in seen.those(_says_table) if _is_free(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
     pairs = list(_pairs(seen, [*outside, *_axis_tables(seen, outside)]))
     paired = {t.path for pair in pairs for t in pair.tensors}
@@ -89,8 +89,22 @@ def _fits(seen: Survey, table: TableCandidate) -> bool:
     return table.tower is not None and is_decoders(table.tower.prefix)
 
 
+def _says_table(named: NamedTensor) -> bool:
+    return says_position(named.path) and _has_form(named)
+
+
 def _may_be(seen: Survey, named: NamedTensor) -> bool:
-    if not named.is_floating or len(named.shape) < 2 or 0 in named.shape or seen.has_bias(named):
+    return _has_form(named) and _is_free(seen, named)
+
+
+def _is_free(seen: Survey, named: NamedTensor) -> bool:
+    """Whether a tensor belongs to no Linear and to no text."""
+    return not seen.has_bias(named) and not seen.is_text(named.path)
+
+
+def _has_form(named: NamedTensor) -> bool:
+    """Whether a tensor may be a table by its name, its shape and its type."""
+    if not named.is_floating or len(named.shape) < 2 or 0 in named.shape:
         return False
     if named.leaf == "weight" and len(named.shape) >= 4 and named.shape[0] != 1:
         return False  # a convolution
@@ -101,7 +115,7 @@ def _may_be(seen: Survey, named: NamedTensor) -> bool:
         return False
     if named.leaf == "weight" and not _is_embedding(path):
         return False
-    return named.leaf != "bias" and not seen.is_text(path)
+    return named.leaf != "bias"
 
 
 def _is_embedding(path: str) -> bool:
