@@ -88,7 +88,7 @@ def find_biases(seen: Survey) -> tuple[BiasGroup, ...]:
     """Return every group of bias tables on the vision side of a file."""
     indices = seen.those(_is_index)
     groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
-    for named in seen.those(lambda each: _has_form(each) and (indices or _says(each))):
+    for named in seen.those(lambda each: _has_form(each) and (bool(indices) or _says(each))):
         found = _bias(seen, named, indices)
         if found is not None:
             inner = _without_axis(found) if found.form == "axes" else found.inner
