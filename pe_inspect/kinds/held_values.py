@@ -90,7 +90,9 @@ class HeldValues:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Float32[np.ndarray, "..."]:
+    def __get__(
+        self, instance: Any, owner: type | None = None
+    ) -> Float32[np.ndarray, "..."] | None:
         if instance is None:  # dataclasses ask the class for a default; there is none
             raise AttributeError(self._name)
         held = instance.__dict__[self._name]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UnfitShapes, UsageError
 from pe_inspect.kinds.held_values import HeldValues, Lookup, Unread
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class LayerNormParams:
     def __post_init__(self) -> None:
         weight, bias = (self.__dict__[name] for name in ("weight", "bias"))
         if bias is not None and bias.shape != weight.shape:
-            raise ValueError(f"{self.path}: weight has shape {weight.shape}, bias {bias.shape}")
+            raise UnfitShapes(f"{self.path}: weight has shape {weight.shape}, bias {bias.shape}")
 
     def __repr__(self) -> str:
         return f"LayerNormParams({self.path}, {self.num_features} features, eps={self.eps:g})"

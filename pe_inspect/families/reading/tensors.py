@@ -358,7 +358,8 @@ def is_depthwise(shape: tuple[int, ...], axes: int = 4) -> bool:
         shape: of the weight.
         axes: how many it has; a 3-D convolution has one more.
     """
-    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+    is_depthwise = len(shape) == axes and shape[0] > 0 and shape[1] == 1
+    return is_depthwise and all(side % 2 for side in shape[2:4])
 
 
 def _by_form(names: Mapping[str, str]) -> dict[str, list[str]]:
