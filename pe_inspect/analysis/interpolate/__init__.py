@@ -10,9 +10,8 @@ import numpy as np
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
-from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
-from pe_inspect.analysis.interpolate.measures import DEFINITIONS
+from pe_inspect.analysis.interpolate.measures import DEFINITIONS, pooled
 from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
@@ -173,13 +172,9 @@ class InterpolationResult(Shown):
         return pairs
 
     def means(self, method: str | None = None) -> dict[str, float]:
-        """The measures of `DEFINITIONS` by one method: means over tables, sums of counts."""
+        """The measures of `DEFINITIONS` by one method, over all tables."""
         tables = self.tables(method)
-        means = {
-            name: mean_of(np.array([table.measures[name] for table in tables]))
-            for name in tables[0].measures
-        }
-        return {**means, "num_missing": sum(table.measures["num_missing"] for table in tables)}
+        return pooled(tables, [table.measures for table in tables])
 
     @property
     def finding(self) -> str:
