@@ -139,7 +139,7 @@ _RELATIVE: Final = re.compile(
     re.I,
 )
 _ROTATION: Final = re.compile(
-    r"rope|rotary|freqs?_cis|(?:^|[._])freqs?(?:$|[._])|inv_freq|freqs_(?:cos|sin)|"
+    r"rope|rotary|freqs?_cis|(?:^|[._])freqs(?:$|[._])|inv_freq|freqs_(?:cos|sin)|"
     r"(?:^|[._])(?:cos|sin)(?:_cached|_table|$|[._])|theta",
     re.I,
 )
@@ -169,12 +169,18 @@ _TOKEN_SORTS: Final = (
     ("reg", re.compile(r"(?:^|[._])(?:reg|register|registers|storage)(?:$|[._]|tok)", re.I)),
     ("det", re.compile(r"(?:^|[._])(?:det|detection)_?(?:tok\w*|emb\w*|quer\w*)", re.I)),
 )
-_ROW: Final = re.compile(
-    r"(?<![a-z])(row|rows|y|h|height|vertical|ver|freq\w*|lat\w*)(?![a-z])", re.I
-)
-_COLUMN: Final = re.compile(
-    r"(?<![a-z])(column|columns|col|cols|x|w|width|horizontal|hor|time|lon\w*)(?![a-z])", re.I
-)
+_AXES: Final = {
+    "t": frozenset({"t", "d", "depth", "temporal", "frame", "frames"}),
+    "y": frozenset(
+        {"row", "rows", "y", "h", "height", "vertical", "vert", "ver", "freq", "frequency", "lat"}
+        | {"latitude"}
+    ),
+    "x": frozenset(
+        {"column", "columns", "col", "cols", "x", "w", "width", "horizontal", "horiz", "hor"}
+        | {"time", "lon", "longitude"}
+    ),
+}
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+[A-Za-z]*")
 
 
 def says_position(path: str) -> bool:
@@ -229,24 +235,16 @@ def token_sort(path: str) -> str | None:
 
 
 def says_axis(path: str) -> str | None:
-    """Return `"y"` or `"x"` where the last parts of a path name an axis."""
-    found = [(m.start(), axis) for m, axis in _axes(path)]
-    return max(found)[1] if found else None
+    """Return `"t"`, `"y"` or `"x"` where the last parts of a path name an axis."""
+    found = pair_axis(path)
+    return found[1] if found else None
 
 
 def pair_axis(path: str) -> tuple[str, str] | None:
     """Return (path with the axis word left out, axis) where a path names an axis."""
-    found = [(m.start(), m.end(), axis) for m, axis in _axes(path)]
-    if not found:
-        return None
-    start, end, axis = max(found)
-    return f"{path[:start]}*{path[end:]}", axis
-
-
-def _axes(path: str) -> list[tuple[re.Match[str], str]]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path) if len(path) < 500 else path
-    return [
-        (match, axis)
-        for pattern, axis in ((_ROW, "y"), (_COLUMN, "x"))
-        for match in pattern.finditer(spaced)
-    ]
+    for match in reversed(list(_PART.finditer(path[-_LONGEST:]))):
+        axis = next((axis for axis, own in _AXES.items() if match[0].lower() in own), None)
+        if axis is not None:
+            start = len(path[:-_LONGEST]) + match.start()
+            return f"{path[:start]}*{path[start + len(match[0]) :]}", axis
+    return None

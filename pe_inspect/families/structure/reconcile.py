@@ -130,7 +130,7 @@ def _found(structure: Structure) -> Iterator[_Found]:
         yield _Found(
             keys,
             partial(embedding_of, structure, decided),
-            "shown by the values" in decided.why,
+            "values" in decided.why,
             decided.tokens.prefix,
         )
     yield from _found_biases(structure)
