@@ -45,9 +45,7 @@ def _adapted(
     return call
 
 
-def signed_as(
-    function: Callable[..., Any], said: str, *, annotation: str
-) -> Callable[[F], F]:
+def signed_as(function: Callable[..., Any], said: str, *, annotation: str) -> Callable[[F], F]:
     """Return a decorator that gives a front door the name, options and words of what is behind.
 
     Args:
