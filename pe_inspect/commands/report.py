@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from pe_inspect.checkpoint_files import checkpoint_name
 from pe_inspect.commands.shell import ANSWERS, command
 from pe_inspect.commands.shell.describe import command_line, now
 from pe_inspect.commands.shell.opening import open_subject
@@ -38,7 +39,6 @@ from pe_inspect.commands.shell.report_text import (
     write_page,
 )
 from pe_inspect.commands.shell.terminal import note
-from pe_inspect.front.checkpoint_files import checkpoint_name
 from pe_inspect.front.snapshots import gallery_in
 
 PAGE: Final = "report.html"

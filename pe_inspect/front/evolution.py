@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from pe_inspect.analysis.evolution import EvolutionResult
 from pe_inspect.analysis.evolution import evolution as followed
 from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError, refused_as
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.adapted import signed_as
-from pe_inspect.front.opened import OpenedCheckpoint
 from pe_inspect.front.snapshots import history_beside, snapshots_in
 from pe_inspect.front.subject import Subject, each_of, embedding_of, is_one
 from pe_inspect.kinds.position_embedding import PositionEmbedding

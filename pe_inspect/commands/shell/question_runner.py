@@ -11,6 +11,7 @@ from typing import IO, Any, TypeAlias
 
 import typer
 
+from pe_inspect.checkpoint_files import REPORTS
 from pe_inspect.commands.shell.describe import (
     aligned,
     as_json,
@@ -23,7 +24,6 @@ from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
 from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_line
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
-from pe_inspect.front.checkpoint_files import REPORTS
 
 __all__ = [
     "Question",

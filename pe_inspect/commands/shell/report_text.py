@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from pe_inspect.commands.shell.opening import NamedCheckpoint, described
 from pe_inspect.commands.shell.question_runner import Target
 from pe_inspect.commands.shell.terminal import note, write_line
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 
 if TYPE_CHECKING:
     from pe_inspect.commands.shell.options import Terminal
