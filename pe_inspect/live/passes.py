@@ -68,7 +68,7 @@ class TwoPasses:
         Raises:
             UsageError: the images are of another size than the model, or have other channels.
         """
-        weight, channels = next(self.host.model.parameters()), self.host.blank().shape[1]
+        weight, channels = next(self.host.model.parameters()), self.host.in_chans
         for batch in self.stream.batches(self.host.res, self.batch_size):
             if tuple(batch.shape[-2:]) != self.host.res:
                 raise UsageError(
