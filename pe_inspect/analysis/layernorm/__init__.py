@@ -225,11 +225,11 @@ def layernorm(
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))
-    rows = tuple(_rows(pe.norms, near_zero))
+    rows = tuple(_norm_rows(pe.norms, near_zero))
     return LayerNormResult(pe.norms, rows, decompositions, parameters, notes)
 
 
-def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
+def _norm_rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
     previous: dict[tuple[str, str], LayerNormParams] = {}
     token_norms = {norm.layer: norm for norm in norms if norm.name == "norm1"}
     for norm in norms:
@@ -248,7 +248,7 @@ def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[Norm
 
 
 def _series(norm: LayerNormParams) -> tuple[str, str]:
-    """What norms must share to follow one another: the name and the kind of layer."""
+    """Return what the norms of one series share: the name and the kind of layer."""
     return re.sub(r"\d+", "#", norm.layer), norm.name
 
 
@@ -286,7 +286,7 @@ def _summary_of(name: str, rows: tuple[NormRow, ...]) -> dict[str, float]:
 
 
 def _cell(value: Any) -> str:
-    """Nine digits hold a float32 exactly."""
+    """Write a number in nine digits, which hold a float32 exactly."""
     if not isinstance(value, float):
         return str(value)
     return "" if np.isnan(value) else f"{value:.9g}"

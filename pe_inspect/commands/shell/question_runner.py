@@ -201,9 +201,9 @@ def carry_out(run: Run) -> None:
     run.folder.written += run.question.made
     written = run.folder.written
     if run.asked.terminal.json:
-        made = {"written": list(map(str, written)), "versions": versions()}
-        content = {**made, **run.content(entries)}
-        write_json({**content, "command": command_line(), **run.question.whole})
+        content = run.content(entries)
+        write_json({**content, "written": content.get("written", written), "versions": versions(),
+                    "command": command_line(), **run.question.whole})  # fmt: skip
     else:
         for path in written:
             write_line(f"Wrote {path}")
