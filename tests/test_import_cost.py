@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import pe_inspect
 from pe_inspect.commands import commands
 
 pytestmark = pytest.mark.subprocess
