@@ -11,9 +11,9 @@ from typing import Final
 
 import torch
 
+from pe_inspect.checkpoint_files import FINISHED
 from pe_inspect.data.by_name import load
 from pe_inspect.errors import UsageError
-from pe_inspect.run_status import FINISHED
 from pe_inspect.training.board import Board
 from pe_inspect.training.fit import check_fits, check_readable
 from pe_inspect.training.hardware import exact_algorithms

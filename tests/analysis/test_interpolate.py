@@ -14,8 +14,8 @@ from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.offsets import offset_table
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 from pe_inspect.resampling import target_grid as _target_grid
 from pe_inspect.resampling.methods import methods

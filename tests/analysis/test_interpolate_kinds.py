@@ -14,7 +14,7 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 from pe_inspect.loading.checkpoint import Checkpoint
 
