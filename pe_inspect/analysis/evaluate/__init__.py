@@ -138,6 +138,18 @@ class EvaluationResult(Shown):
                 found["fragility_permuted"] = self.fragility(row)
         return {**found, **{f"top1_at_{_sized(row.res)}": row.top1 for row in self.own_rule}}
 
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        known = {"num_images": COLUMNS["count"], **COLUMNS}
+        for row in self.ablations[1:]:
+            known[f"top1_{_key(row)}"] = f"{COLUMNS['top1']}; {row.name}, at the model's own size"
+        for row in self.own_rule:
+            height, width = row.res
+            at = f"at {height}×{width} pixels, by the model's own rule"
+            known[f"top1_at_{_sized(row.res)}"] = f"{COLUMNS['top1']}; {at}"
+        known["fragility_permuted"] = f"{COLUMNS['fs']}; patches permuted"
+        return {name: known[name] for name in self.summary()}
+
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield each row under the columns of `evaluate.csv`."""
         for row in self.rows:
