@@ -49,7 +49,11 @@ def summary_lines(result: Any) -> list[str]:
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
     """Return what the JSON object holds of every result."""
-    return {"parameters": result.parameters, "summary": result.summary()}
+    return {
+        "parameters": result.parameters,
+        "summary": result.summary(),
+        "definitions": getattr(result, "defined", dict)(),  # a plugin's need not have any
+    }
 
 
 def notes_of(result: Any) -> Iterable[str]:

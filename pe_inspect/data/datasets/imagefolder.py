@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,8 +50,10 @@ def image_folder(folder: Path, name: str, label: str, request: Request) -> Datas
         )
     splits = [_Listed.of(split, classes) for split in (train, test)]
     if request.stream != "off" and _streams(splits, request):
-        return _streamed(name, label, classes, splits, request)
-    return _held(name, label, classes, splits, request)
+        found = _streamed(name, label, classes, splits, request)
+    else:
+        found = _held(name, label, classes, splits, request)
+    return replace(found, test_name=test.name)
 
 
 def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
