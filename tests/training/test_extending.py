@@ -73,7 +73,8 @@ def test_an_unfinished_run_of_another_recipe_is_not_replaced(
     assert str(caught.value) == (
         f"{folder} holds an unfinished run (interrupted in epoch 2) of another recipe: "
         "flip true there and false here, seed 0 there and 5 here. To go on with it: --set "
-        "flip=true --set seed=0 --resume. Else train into another --out, or pass --force to replace it."
+        "flip=true --set seed=0 --resume. Else train into another --out, or pass --force to "
+        "replace it."
     )
     with pytest.raises(UsageError, match=r"begun with \(--set seed=0\), or train this one into"):
         run(tiny.with_overrides(["seed=5"]), resume=True)
