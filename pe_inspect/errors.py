@@ -90,6 +90,10 @@ class UnfitShapes(UndecidedGrid, ValueError):
     """Tensors have the names of a scheme, and shapes that it does not have."""
 
 
+class GridNotStored(UndecidedGrid):
+    """A scheme that is computed for any grid, and nothing says which."""
+
+
 def printable(text: str) -> str:
     """Return words of a stranger's file without control characters, and not too long."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -340,6 +340,6 @@ def test_notes_say_when_norms_follow_and_when_a_formula_would_do():
 
 
 def test_a_large_grid_says_that_its_correlations_are_sampled():
-    pe = vectors(grid_size=(20, 60), channels=3)
+    pe = vectors(grid_size=(40, 60), channels=3)
 
     assert any("evenly spread" in note for note in interpolate(pe, grid=(4, 4)).notes)

@@ -9,9 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pe_inspect.analysis.common.notebook_repr import Shown
-from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
-from pe_inspect.analysis.interpolate.measures import DEFINITIONS
+from pe_inspect.analysis.interpolate.measures import DEFINITIONS, defined_over, pooled
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, query_maps
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.arrays import Float32
@@ -151,13 +150,9 @@ class InterpolationResult(Shown):
         return pairs
 
     def means(self, method: str | None = None) -> dict[str, float]:
-        """The measures of `DEFINITIONS` by one method: means over tables, sums of counts."""
+        """The measures of `DEFINITIONS` by one method, over all tables."""
         tables = self.tables(method)
-        means = {
-            name: mean_of(np.array([table.measures[name] for table in tables]))
-            for name in tables[0].measures
-        }
-        return {**means, "num_missing": sum(table.measures["num_missing"] for table in tables)}
+        return pooled(tables, [table.measures for table in tables])
 
     @property
     def finding(self) -> str:
@@ -172,6 +167,10 @@ class InterpolationResult(Shown):
         """Whether a network gives the values, not a resampler."""
         name = self.tables()[0].resampler.name
         return self.pe.scheme_kind.is_computed and name.startswith("cpb")
+
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        return {name: defined_over(name, len(self.tables())) for name in self.summary()}
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""

@@ -22,6 +22,7 @@ __all__ = [
     "is_no_position",
     "is_of_time",
     "is_textual",
+    "is_visual",
     "named_tensors",
     "pair_axis",
     "says_axis",
@@ -152,7 +153,7 @@ _RELATIVE: Final = re.compile(
     re.I,
 )
 _ROTATION: Final = re.compile(
-    r"rope|rotary|freqs?_cis|(?:^|[._])freqs?(?:$|[._])|inv_freq|freqs_(?:cos|sin)|"
+    r"rope|rotary|freqs?_cis|(?:^|[._])freqs(?:$|[._])|inv_freq|freqs_(?:cos|sin)|"
     r"(?:^|[._])(?:cos|sin)(?:_cached|_table|$|[._])|theta",
     re.I,
 )
@@ -167,6 +168,7 @@ _TEXT: Final = re.compile(
     r"(?:$|[._])|language_model|text_model|text_encoder|text_decoder",
     re.I,
 )
+_VISUAL: Final = re.compile(r"image|visual|vision|pixel|patch|(?:^|[._])img", re.I)
 _VOCABULARY: Final = re.compile(
     r"(?:word|token|tok|vocab\w*|wte|shared|text)_?(?:embed\w*|emb|$)|embed_tokens|(?:^|[._])wte(?:$|[._])"
     r"|char_embed|text_embed\.embedding",
@@ -182,12 +184,18 @@ _TOKEN_SORTS: Final = (
     ("reg", re.compile(r"(?:^|[._])(?:reg|register|registers|storage)(?:$|[._]|tok)", re.I)),
     ("det", re.compile(r"(?:^|[._])(?:det|detection)_?(?:tok\w*|emb\w*|quer\w*)", re.I)),
 )
-_ROW: Final = re.compile(
-    r"(?<![a-z])(row|rows|y|h|height|vertical|ver|freq\w*|lat\w*)(?![a-z])", re.I
-)
-_COLUMN: Final = re.compile(
-    r"(?<![a-z])(column|columns|col|cols|x|w|width|horizontal|hor|time|lon\w*)(?![a-z])", re.I
-)
+_AXES: Final = {
+    "t": frozenset({"t", "d", "depth", "temporal", "frame", "frames"}),
+    "y": frozenset(
+        {"row", "rows", "y", "h", "height", "vertical", "vert", "ver", "freq", "frequency", "lat"}
+        | {"latitude"}
+    ),
+    "x": frozenset(
+        {"column", "columns", "col", "cols", "x", "w", "width", "horizontal", "horiz", "hor"}
+        | {"time", "lon", "longitude"}
+    ),
+}
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+[A-Za-z]*")
 
 
 _Said = TypeVar("_Said")
@@ -241,6 +249,12 @@ def is_textual(path: str) -> bool:
 
 
 @_of_form
+def is_visual(path: str) -> bool:
+    """Whether a path speaks of images."""
+    return bool(_VISUAL.search(path))
+
+
+@_of_form
 def says_vocabulary(path: str) -> bool:
     """Whether a path is that of a vocabulary."""
     return bool(_VOCABULARY.search(path)) and not says_position(path)
@@ -267,23 +281,20 @@ def token_sort(path: str) -> str | None:
 
 @_of_form
 def says_axis(path: str) -> str | None:
-    """Return `"y"` or `"x"` where the last parts of a path name an axis."""
-    found = [(m.start(), axis) for m, axis in _axes(path)]
-    return max(found)[1] if found else None
+    """Return `"t"`, `"y"` or `"x"` where the last parts of a path name an axis."""
+    found = _pair_axis(path)
+    return found[1] if found else None
 
 
 def pair_axis(path: str) -> tuple[str, str] | None:
     """Return (path with the axis word left out, axis) where a path names an axis."""
-    if says_axis(path) is None:
-        return None
-    start, end, axis = max((m.start(), m.end(), axis) for m, axis in _axes(path))
-    return f"{path[:start]}*{path[end:]}", axis
+    return _pair_axis(path) if says_axis(path) is not None else None
 
 
-def _axes(path: str) -> list[tuple[re.Match[str], str]]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path) if len(path) < 500 else path
-    return [
-        (match, axis)
-        for pattern, axis in ((_ROW, "y"), (_COLUMN, "x"))
-        for match in pattern.finditer(spaced)
-    ]
+def _pair_axis(path: str) -> tuple[str, str] | None:
+    for match in reversed(list(_PART.finditer(path[-_LONGEST:]))):
+        axis = next((axis for axis, own in _AXES.items() if match[0].lower() in own), None)
+        if axis is not None:
+            start = len(path[:-_LONGEST]) + match.start()
+            return f"{path[:start]}*{path[start + len(match[0]) :]}", axis
+    return None

@@ -54,6 +54,12 @@ class Structure:
         own = [t for t in self.seen.towers if not self.seen.is_text(t.prefix) and t.attends]
         return fed or max(own, key=lambda tower: tower.depth, default=None)
 
+    def tower_near(self, path: str) -> Tower | None:
+        """The tower of another width that a table most likely feeds, behind a projection."""
+        attending = [t for t in self.seen.towers if t.attends]
+        widths = frozenset().union(*(t.widths for t in attending))
+        return self.seen.tower_of(path, widths)
+
     def stored(self, paths: Iterable[str]) -> tuple[str, ...]:
         """The file's names of paths."""
         return tuple(self.trunk.stored_key(self.seen.tensors[p].key) for p in paths)
@@ -126,8 +132,7 @@ def norms_of(seen: Survey, tower: Tower) -> tuple[FoundNorm, ...]:
 def _in_block(block: FoundBlock, layer: str) -> Iterator[FoundNorm]:
     """The norms before attention and the rest become norm1, norm2 …; others keep their names."""
     count = 0
-    for weight in block.norms:
-        inner = weight.module.removeprefix(block.path).lstrip(".")
+    for inner, weight in block.norms.items():
         if len(weight.squeezed) == 1 and weight.squeezed[0] == block.width and not _is_inner(inner):
             count += 1
             yield _norm(layer, f"norm{count}", weight, block.tensors, inner)
