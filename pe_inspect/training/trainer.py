@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 
 from pe_inspect.data.by_name import load
+from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import UsageError
 from pe_inspect.files import OutputFolder
 from pe_inspect.training.board import Board
@@ -38,6 +39,8 @@ __all__ = ["Progress", "TrainingAbandoned", "TrainingDiverged", "TrainingInterru
 
 FLOAT: Final = 4  # bytes
 
+Say: TypeAlias = Callable[[str], object]
+
 
 def train(
     recipe: Recipe,
@@ -51,7 +54,7 @@ def train(
     tensorboard: bool = False,
     export: str | Path | None = None,
     progress: Callable[[Progress], object] | None = None,
-    say: Callable[[str], object] | None = None,
+    say: Say | None = None,
     draw_curves: DrawCurves | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Path:
@@ -116,7 +119,7 @@ def train(
         else:
             if not (force or extend or (resume and (folder.path / RESUME).exists())):
                 refuse_to_replace(folder.path, recipe)
-            run = _begun(recipe, root, folder, world, clock)
+            run = _begun(recipe, _dataset(recipe, root, say), folder, world, clock)
             run.progress, run.say, run.draw_curves = progress, say, draw_curves
             _take_up(run, resume=resume)
             if tensorboard and world.is_first:
@@ -152,14 +155,8 @@ def _recipe_here(recipe: Recipe, folder: Path, extend: int, *, resume: bool) -> 
     return recipe
 
 
-def _begun(
-    recipe: Recipe,
-    root: str | Path | None,
-    folder: RunFolder,
-    world: World,
-    clock: Callable[[], float],
-) -> Run:
-    """Return a run before its first step, once everything that it needs is there."""
+def _dataset(recipe: Recipe, root: str | Path | None, say: Say | None) -> Dataset:
+    """Return a recipe's images, once they fit; where they do not, their notes may say why."""
     dataset = load(
         recipe.data,
         root=root,
@@ -167,8 +164,24 @@ def _begun(
         stream=recipe.stream,
         strict=recipe.strict,
     )
-    check_fits(recipe, dataset)
+    try:
+        check_fits(recipe, dataset)
+    except UsageError:
+        for text in dataset.notes:
+            (say or _nobody)(text)
+        raise
     check_readable(dataset)
+    return dataset
+
+
+def _begun(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: RunFolder,
+    world: World,
+    clock: Callable[[], float],
+) -> Run:
+    """Return a run before its first step, once everything that it needs is there."""
     folder.demand_room(_bytes_written(recipe))
     return Run(recipe, dataset, Loop(recipe, dataset, world.device, world), folder, clock)
 
@@ -182,8 +195,8 @@ def _take_up(run: Run, *, resume: bool) -> None:
     own = run.recipe.own_epochs
     if run.recipe.warmup_epochs >= own:
         run.tell(
-            f"The warm-up of {run.recipe.warmup_epochs:g} epochs is the whole run: its rate never "
-            f"falls. A shorter one: --set warmup_epochs={own / 10:g}."
+            f"The warm-up, warmup_epochs={run.recipe.warmup_epochs:g}, is the whole run: its rate "
+            f"never falls. A shorter one: --set warmup_epochs={own / 10:g}."
         )
     if run.recipe.extends:
         run.note(labelled(run.recipe))

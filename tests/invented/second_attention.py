@@ -24,7 +24,7 @@ second = layout("second")
 
 @second
 def pinyin_windows() -> Layout:
-    state = {**kernel("qie"), **blocks("duan.0.kuai.", range(2)), **blocks("duan.1.kuai.", range(2))}
+    state = kernel("qie") | blocks("duan.0.kuai.", range(2)) | blocks("duan.1.kuai.", range(2))
     keys = [f"duan.{s}.kuai.{i}.mixer.pianyi_biao" for s, i in np.ndindex(2, 2)]
     for key in keys:
         state |= {key: offsets((3, 4), 4), key.replace("biao", "suoyin"): pair_index((3, 4))}

@@ -53,6 +53,20 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     **{f"decomposition: {name}": text for name, text in MEASURES.items()},
 }
 
+OF_NORMS: Final[Mapping[str, str]] = {
+    "weight_mean": "mean over channels of γ of {name}, the mean over layers",
+    "bias_mean": "mean over channels of β of {name}, the mean over the layers that have one",
+    "cosine_to_previous_layer": "cosine of γ of {name} with γ of the same norm one layer before, "
+    "the mean over the layers where both are as wide",
+    "cosine_to_norm1": "cosine of γ of {name} with γ of norm1 in the same block, the mean over "
+    "layers",
+}
+ENDS: Final[Mapping[str, str]] = {
+    "before": "the table as the norm receives it",
+    "after": "what the whole norm makes of it",
+}
+"""What the summary's numbers of norms are, by the ends of their names; and of the table."""
+
 
 @dataclass(frozen=True)
 class NormRow:
@@ -166,6 +180,21 @@ class LayerNormResult(Shown):
             if measure != "distance_to_full":  # of the whole LayerNorm to itself
                 found[f"{measure}_after"] = mean_of(after)
         return found
+
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        of_norms = {
+            f"{name}_{what}": text.format(name=name)
+            for name in self.names
+            for what, text in OF_NORMS.items()
+        }
+        of_tables = {
+            f"{measure}_{when}": f"{text}; of {what}, the mean over layers"
+            for measure, text in MEASURES.items()
+            for when, what in ENDS.items()
+        }
+        known = {"num_norms": "norms of the checkpoint", **of_norms, **of_tables}
+        return {name: known[name] for name in self.summary()}
 
     def _before_and_after(
         self, measure: str
