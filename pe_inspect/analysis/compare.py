@@ -20,7 +20,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-__all__ = ["Alongside", "Likeness", "alongside"]
+__all__ = ["Comparison", "Likeness", "compare"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, eq=False)
-class Alongside:
+class Comparison:
     """Results on one grid and one scale.
 
     Attributes:
@@ -107,7 +107,7 @@ class Alongside:
                 yield alike.map(_shown_head(result, alike))
 
 
-def alongside(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Alongside | None:
+def compare(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Comparison | None:
     """Bring results of one quantity onto one grid, and match their layers by depth.
 
     The grid is the commonest one, the first of several that are equally common. Another grid's
@@ -134,7 +134,7 @@ def alongside(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Alo
     notes += _resampled(results, labels, places, grid)
     layers = _matched_layers([len(result.views) for result in asked])
     notes += _left_out(asked, layers, [labels[place] for place in places])
-    return Alongside(places, asked, layers, tuple(notes))
+    return Comparison(places, asked, layers, tuple(notes))
 
 
 def _of_one_quantity(

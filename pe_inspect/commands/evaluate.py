@@ -28,6 +28,7 @@ def evaluate(asked: Asked, measuring: Measuring) -> None:
         lines=accuracy_lines,
         told=with_rows,
         is_of_checkpoint=True,
+        is_told=True,
     )
     answer(question, asked)
 

@@ -18,8 +18,7 @@ from pe_inspect.diagnosis.readings import Readings, RowDivision
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.patch import is_spectrogram_s
-from pe_inspect.families.reading.prefix import PrefixTokens, class_token
+from pe_inspect.families.reading.tokens import PrefixTokens, class_token, is_spectrogram_s
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 

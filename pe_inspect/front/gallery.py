@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.checkpoint_files import REPORTS, checkpoint_name
 from pe_inspect.errors import OutputError, PEInspectError, UnreadableCheckpoint, refused_as
 from pe_inspect.files import OutputFolder
-from pe_inspect.front.checkpoint_files import REPORTS, checkpoint_name
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.report import Options, report, unanswered
 from pe_inspect.front.snapshots import checkpoints_in
 from pe_inspect.front.subject import opened

@@ -1,4 +1,4 @@
-"""What a position embedding is made of: tables and their grids, norms, relations, steps.
+"""What a position embedding is made of: tables and their grids, norms, relations, facts, steps.
 
 A step says how a layer comes to its table, before anything is computed.
 Three notions are kept apart, and every figure says which it shows:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = [
+    "Beginning",
+    "FamilyFacts",
     "FlatGrid",
     "Grid",
     "LayerNormParams",
@@ -252,6 +254,35 @@ class Relation:
     combine: Literal["concatenate", "sum"] = "concatenate"
     offset: Literal["key-query", "query-key"] = "key-query"
     beyond: Literal["clip", "none"] = "clip"
+
+
+Beginning = Literal["random", "rule", "form"]
+
+
+@dataclass(frozen=True)
+class FamilyFacts:
+    """What later rooms need to know of a scheme, and cannot tell from its arrays.
+
+    A family states it once, and each of its embeddings carries it.
+
+    Attributes:
+        sentence: what it is, without a full stop; empty where no family states it.
+        source: the paper of a network whose values are computed; empty for others.
+        begins: what its maps show before training: noise (`random`), the pattern that a rule
+            gives (`rule`), or the one that the scheme's form gives to any numbers (`form`).
+        computed_from: what its values are computed from, where they are.
+        serves_any_grid: whether the stored offsets are those of any grid.
+        added_between_layers: whether it is added to the tokens between layers.
+        is_of_stages: whether its tables are those of a pyramid's stages, each on a grid of its own.
+    """
+
+    sentence: str = ""
+    source: str = ""
+    begins: Beginning = "form"
+    computed_from: str = "the input"
+    serves_any_grid: bool = False
+    added_between_layers: bool = False
+    is_of_stages: bool = False
 
 
 Notion = Literal["joined", "proxy", "stored"]

@@ -15,10 +15,9 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at, is_remote
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor, is_scalar
 from pe_inspect.loading.containers import StateDict, find_state_dict
-from pe_inspect.loading.formats import Contents, SourceFile
+from pe_inspect.loading.formats import Contents, SourceFile, recognise, suffix_note
 from pe_inspect.loading.hints import hints_from, outranked
 from pe_inspect.loading.prefixes import find_trunk
-from pe_inspect.loading.recognise import recognise, suffix_note
 
 if TYPE_CHECKING:
     from pe_inspect.loading.keywords import Known

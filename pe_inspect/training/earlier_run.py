@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from pe_inspect.checkpoint_files import FINISHED, WEIGHTS
 from pe_inspect.errors import OutputError, UsageError
-from pe_inspect.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.resume import RESUME, differing, refusal, spoken, typed_as
 from pe_inspect.training.run_folder import CONFIG

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import UsageError
-from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.earlier_run import earlier_run
 from pe_inspect.training.facts import through_json
 from pe_inspect.training.recipe import Recipe

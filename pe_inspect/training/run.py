@@ -13,10 +13,10 @@ from typing import Any, Final, NoReturn
 
 import torch
 
+from pe_inspect.checkpoint_files import FINISHED, WEIGHTS
 from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.board import Board
 from pe_inspect.training.facts import circumstances, describe_data, through_json
 from pe_inspect.training.loop import Loop, SplitScore

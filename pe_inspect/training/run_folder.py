@@ -15,11 +15,11 @@ from typing import IO, Any, Final
 
 import torch
 
+from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import OutputError, refused_as
 from pe_inspect.files import MANIFEST, OutputFolder, write_atomically
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.resume import RESUME
 
 __all__ = ["BEST", "CONFIG", "CURVES", "METRICS", "DrawCurves", "RunFolder", "stored_weights"]

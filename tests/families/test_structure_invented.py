@@ -9,8 +9,8 @@ import pytest
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
+from pe_inspect.families.structure.grids import best_reading, grid_score
 from pe_inspect.families.structure.structure import Structure
-from pe_inspect.families.structure.values import best_reading, grid_score
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint

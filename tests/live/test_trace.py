@@ -11,9 +11,10 @@ from transformers import AutoModel, models
 import pe_inspect as pei
 from pe_inspect.errors import UsageError
 from pe_inspect.live.change import NotApplicable
+from pe_inspect.live.edits import edits_of
 from pe_inspect.live.hosts.common import IMAGENET, Preprocessing
 from pe_inspect.live.images import image_stream
-from pe_inspect.live.trace import edits_of, trace
+from pe_inspect.live.trace import trace
 
 RES, COUNT = (24, 40), 6  # 3×5 patches
 SHARED = {

@@ -19,8 +19,10 @@ def number_text(value: float, *, on_a_scale: bool = True) -> str:
 
 
 def percent_text(value: float) -> str:
-    """Write a share inside a sentence: 97.2 %, never broken before its sign."""
-    return f"{100 * value:.3g}\N{NO-BREAK SPACE}%"
+    """Write a share inside a sentence: 97.2 %, 1,250 %; never broken before its sign."""
+    percent = 100 * value
+    digits = f"{percent:,.0f}" if abs(percent) >= 999.5 else f"{percent:.3g}"
+    return f"{digits}\N{NO-BREAK SPACE}%"
 
 
 def sentence(words: Sequence[str]) -> str:

@@ -15,9 +15,10 @@ from pe_inspect.analysis.interpolate.by_products import (
     covering,
     row_norms,
 )
+from pe_inspect.analysis.interpolate.cosine_map import CosineMap
 from pe_inspect.analysis.interpolate.directions import Directions
 from pe_inspect.analysis.interpolate.inner_products import MAX_POSITIONS, InnerProducts
-from pe_inspect.analysis.interpolate.spectrum import Power, power, radial, some_channels
+from pe_inspect.analysis.interpolate.spectrum import Power, in_parts, power, radial
 from pe_inspect.arrays import Bool, Float, Float32, Int
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.offset_network import OffsetNetwork
@@ -87,14 +88,14 @@ class SourceTable:
         return Directions(self.features, self.norms)
 
     @cached_property
-    def query_map(self) -> Float32[np.ndarray, "queries positions"]:
-        """The cosines of evenly spread queries with all positions."""
-        return self.directions.query_map()
+    def cosine_map(self) -> CosineMap:
+        """The cosines of its rows."""
+        return CosineMap(self.directions.query_map())
 
     @cached_property
     def power(self) -> Power:
         """Its Fourier coefficients, squared."""
-        return power(some_channels(self.values), self.values.shape[2])
+        return power(in_parts(self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,11 +293,9 @@ class TableOnTwoGrids:
         return self._once("power", self.matrices, self._power)
 
     def _power(self) -> Power:
-        some = some_channels(self.before)
-        made = (
-            some_channels(self.after) if self.matrices is None else self.resampler(some, self.size)
-        )
-        return power(made, self.before.shape[2])
+        if self.matrices is None:
+            return power(in_parts(self.after))
+        return power(self.resampler(part, self.size) for part in in_parts(self.before))
 
 
 def _in_double(pair: Matrices | None) -> Any:

@@ -16,11 +16,11 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import are_equal, cosine_of, mean_of
 from pe_inspect.analysis.layernorm.decomposition import (
-    MAX_QUERIES,
     MEASURES,
     VARIANTS,
     Decomposition,
     decompose,
+    queries_of,
 )
 from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
@@ -313,5 +313,18 @@ def _notes(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> 
     for table in pe.tables if decompositions else ():
         if are_equal(table.patches):
             yield f"{table.name}: all rows are equal, so every norm gives equal rows again"
-    if decompositions and pe.tables[0].num_patches > MAX_QUERIES:
-        yield f"the decomposition's cosines use at most {MAX_QUERIES} evenly spread query patches"
+    if decompositions:
+        yield from _on_sampling(pe, decompositions)
+
+
+def _on_sampling(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> Iterator[str]:
+    """Yield what was measured on some patches only, and how far off that may be."""
+    patches = max(table.num_patches for table in pe.tables)
+    queries = len(queries_of(patches))
+    if queries < patches:
+        errors = np.array([one.distance_error for part in decompositions for one in part.variants])
+        largest = errors[np.isfinite(errors)].max(initial=0.0)
+        yield (
+            f"distance_to_full is over {queries:,} of {patches:,} patches, evenly spread, each "
+            f"with all others: its standard error is {largest:.2g} or less"
+        )

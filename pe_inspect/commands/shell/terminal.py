@@ -22,6 +22,7 @@ __all__ = [
     "complain",
     "leave_closed_pipe",
     "move_line",
+    "note",
     "on_a_terminal",
     "tolerate_any_encoding",
     "working",
@@ -83,6 +84,12 @@ def complain(text: str) -> None:
     """Write lines to stderr, at once; where they cannot be written, the work goes on."""
     with suppress(OutputError):
         _write(sys.stderr, text)
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """Write a note to stderr, unless the run is quiet."""
+    if not quiet:
+        complain(f"Note: {text}")
 
 
 def on_a_terminal() -> bool:

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.embedding import Place
 from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.reading.named_model import module_at
 from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.offset_network import trained_window
 

@@ -15,15 +15,17 @@ from math import isqrt, prod
 from typing import Final, Literal
 
 from pe_inspect.families.structure.blocks import FoundBlock
-from pe_inspect.families.structure.names import NamedTensor, common_depth, wildcard
-from pe_inspect.families.structure.towers import Survey
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
+    NamedTensor,
+    common_depth,
     is_no_position,
     pair_axis,
     says_position,
     says_relative,
     says_rotation,
+    wildcard,
 )
+from pe_inspect.families.structure.towers import Survey
 
 __all__ = ["BiasGroup", "BiasTensor", "Form", "find_biases", "windows_of"]
 

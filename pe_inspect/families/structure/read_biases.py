@@ -13,11 +13,10 @@ import numpy as np
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
-from pe_inspect.families.structure.grids import written
+from pe_inspect.families.structure.grids import best_reading, written
+from pe_inspect.families.structure.names import says_axis
 from pe_inspect.families.structure.structure import Structure
-from pe_inspect.families.structure.tokens import extra_tokens
-from pe_inspect.families.structure.values import best_reading
-from pe_inspect.families.structure.words import says_axis
+from pe_inspect.families.structure.towers import extra_tokens
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation

@@ -13,6 +13,9 @@ from functools import partial
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.names import says_rotation
+from pe_inspect.families.structure.read_biases import bias_embedding, has_window
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -90,12 +93,18 @@ def _read(
 
 def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Read]:
     """Return how to read stored rotations, where no reader has found one."""
-    if not structure.rotations or any(pe.scheme_kind.holds_angles for pe in result):
+    is_turned = any(map(says_rotation, structure.seen.tensors))
+    if not is_turned or any(pe.scheme_kind.holds_angles for pe in result):
         return []
-    from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
+    from pe_inspect.families.structure.rotations import (
+        find_rotations,
+        grids_of,
+        rotation_embedding,
+    )
 
     known = tuple(grids_of(result))
-    return [partial(rotation_embedding, structure, each, known) for each in structure.rotations]
+    found = find_rotations(structure.seen)
+    return [partial(rotation_embedding, structure, each, known) for each in found]
 
 
 def _answers(
@@ -121,17 +130,14 @@ def _found(structure: Structure) -> Iterator[_Found]:
         yield _Found(
             keys,
             partial(embedding_of, structure, decided),
-            "shown by the values" in decided.why,
+            "values" in decided.why,
             decided.tokens.prefix,
         )
-    if structure.biases:
-        yield from _found_biases(structure)
+    yield from _found_biases(structure)
 
 
 def _found_biases(structure: Structure) -> Iterator[_Found]:
-    from pe_inspect.families.structure.read_biases import bias_embedding, has_window
-
-    for group in structure.biases:
+    for group in find_biases(structure.seen):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))

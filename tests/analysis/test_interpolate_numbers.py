@@ -1,9 +1,13 @@
-"""Every measure of every method on oblong grids, against its definition in plain NumPy."""
+"""Every number of `interpolate`, against its definition in plain NumPy and PyTorch."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from analysis.made import dinov2, strong
 from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.interpolate import interpolate
@@ -42,8 +46,8 @@ def on_border(table):
 
 def cosine_map(table):
     """The cosines of all pairs of rows but for the diagonal."""
-    rows = table.reshape(-1, table.shape[-1])
-    return cosine(rows[:, None], rows)[~np.eye(len(rows), dtype=bool)]
+    rows = (table / lengths(table)[..., None]).reshape(-1, table.shape[-1])
+    return (rows @ rows.T)[~np.eye(len(rows), dtype=bool)]
 
 
 def correlation(a, b):
@@ -57,14 +61,15 @@ def covering(before, after):
 
 
 def neighbours(table, coarse):
-    """Mean cosine at one patch of the coarser grid, by axis; between whole lags, linear."""
-    found = []
+    """Mean cosine of pairs one patch of the coarser grid apart; between whole lags, linear."""
+    found, pairs = [], []
     for axis, step in enumerate(coarse):
         lag, along = table.shape[axis] / step, np.moveaxis(table, axis, 0)
         whole = (int(np.floor(lag)), int(np.ceil(lag)))
         means = [cosine(along[k:], along[: len(along) - k]).mean() for k in whole]
         found.append(np.interp(lag, whole, means) if whole[0] != whole[1] else means[0])
-    return np.mean(found)
+        pairs.append((len(along) - lag) * along.shape[1])
+    return np.average(found, weights=pairs)
 
 
 def high_frequency(table, above):
@@ -82,12 +87,14 @@ def by_hand(before, after, back, native):
         "norm_before": old.mean(),
         "norm_after": new.mean(),
         "norm_ratio": new.mean() / old.mean(),
-        "norm_ratio_border": new[rings[1]].mean() / old[rings[0]].mean(),
-        "norm_ratio_interior": new[~rings[1]].mean() / old[~rings[0]].mean(),
+        "norm_ratio_border": new[rings[1]].mean() / old.mean(),
+        "norm_ratio_interior": new[~rings[1]].mean() / old.mean(),
+        "norm_ratio_border_before": old[rings[0]].mean() / old.mean(),
+        "norm_ratio_interior_before": old[~rings[0]].mean() / old.mean(),
         "low_norm_share": (new < old.min()).mean(),
         "high_frequency_before": high_frequency(before, above),
         "high_frequency_after": high_frequency(after, above),
-        "round_trip_error": np.linalg.norm(back - before) / np.linalg.norm(before),
+        "round_trip_error": lost.mean() / old.mean(),
         "round_trip_cosine": cosine(back, before).mean(),
         "error_border": lost[rings[0]].mean() / old.mean(),
         "error_interior": lost[~rings[0]].mean() / old.mean(),
@@ -120,9 +127,10 @@ def of_bias(before, after, back):
     [
         (vectors((5, 7)), (8, 4), of_vectors),
         (vectors((6, 4)), (13, 9), of_vectors),
+        (strong(), (4, 7), of_vectors),
         (bias((4, 5)), (6, 3), of_bias),
     ],
-    ids=["vectors", "more vectors", "bias"],
+    ids=["vectors", "more vectors", "one strong channel", "bias"],
 )
 def test_measures_are_what_their_definitions_say(pe, grid, own):
     result = interpolate(pe, grid=grid, method="all")
@@ -139,6 +147,90 @@ def test_measures_are_what_their_definitions_say(pe, grid, own):
                 method,
                 name,
             )
+
+
+def resized(table, size):
+    """By the rule of transformers for DINOv2, and of timm: bicubic, antialiased or not."""
+    channels = torch.tensor(table).permute(2, 0, 1)[None]
+    return lambda antialias: (
+        torch.nn.functional.interpolate(channels, size, mode="bicubic", antialias=antialias)[0]
+        .permute(1, 2, 0)
+        .numpy()
+        .astype(np.float64)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "antialias"),
+    [
+        (lambda: vectors((3, 4)), (7, 6), True),
+        (strong, (4, 7), True),
+        (dinov2, (16, 24), False),
+        (dinov2, (40, 50), False),
+    ],
+    ids=["oblong", "one strong channel", "DINOv2-S, smaller", "DINOv2-S, larger"],
+)
+def test_every_number_of_the_summary_follows_from_the_table_alone(make, size, antialias):
+    pe = make()
+    before = pe.tables[0].patches.reshape(*pe.grid_size, -1)
+    after = resized(before, size)(antialias)
+    back = resized(after.astype(np.float32), pe.grid_size)(antialias)
+    before = before.astype(np.float64)
+    expected = {**by_hand(before, after, back, after), **of_vectors(before, after, back)}
+
+    found = interpolate(pe, grid=size).summary()
+
+    assert list(found) == list(DEFINITIONS) == [name for name in DEFINITIONS if name in expected]
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=2e-5, abs=ROUNDING), name
+
+
+@pytest.mark.parametrize("size", [(8, 4), (3, 11)])
+def test_the_whole_is_the_mean_of_its_parts_weighted_by_their_numbers(size):
+    result = interpolate(several(), grid=size, method="bilinear")
+    numbers, tables = result.summary(), result.tables()
+    for (whole, border, interior), on in {
+        ("norm_ratio", "norm_ratio_border", "norm_ratio_interior"): "after",
+        ("round_trip_error", "error_border", "error_interior"): "before",
+    }.items():
+        outer = sum(int(on_border(getattr(table, on)).sum()) for table in tables)
+        inner = sum(getattr(table, on)[..., 0].size for table in tables) - outer
+        expected = (outer * numbers[border] + inner * numbers[interior]) / (outer + inner)
+        assert numbers[whole] == pytest.approx(expected, rel=ROUNDING)
+
+
+def several():
+    """Two tables of other sizes and other lengths: the stages of a pyramid."""
+    layers = tuple(
+        LayerPE(f"blocks.{k}", 10.0**k * vectors(grid).tables[0].patches, grid)
+        for k, grid in enumerate([(10, 7), (5, 4)])
+    )
+    return PositionEmbedding("learned_absolute", "vectors", "layer", layers)
+
+
+def test_several_tables_are_averaged_over_their_rows_each_in_its_own_unit():
+    result = interpolate(several(), grid=(8, 11), method="bilinear")
+    ratios = [lengths(t.after) / lengths(t.before).mean() for t in result.tables()]
+    pooled = np.concatenate([ratio.ravel() for ratio in ratios])
+    assert result.summary()["norm_ratio"] == pytest.approx(pooled.mean(), rel=1e-5)
+    cosines = [table.measures["structure_correlation"] for table in result.tables()]
+    assert result.summary()["structure_correlation"] == pytest.approx(np.mean(cosines))
+
+
+def test_the_correlation_of_some_queries_is_that_of_all_within_what_the_note_says():
+    pe = vectors((40, 60))
+    smooth = replace(pe.tables[0], values=np.cumsum(pe.tables[0].values, axis=0))
+    result = interpolate(replace(pe, tables=(smooth,)), grid=(23, 31), method="bilinear")
+    (note,) = [note for note in result.notes if "of 2,400 patches" in note]
+    queries = int(note.split(" are over ")[1].split(" of ")[0].replace(",", ""))
+    before, after = (
+        t.astype(np.float64) for t in (result.tables()[0].before, result.tables()[0].after)
+    )
+    exact = correlation(cosine_map(before), cosine_map(covering(before, after)))
+    found = result.summary()["structure_correlation"]
+    assert queries == 1747
+    assert found != exact
+    assert abs(found - exact) < (1 - exact**2) / np.sqrt(queries)
 
 
 @pytest.mark.parametrize(("pe", "grid"), [(vectors((5, 7)), (8, 4)), (bias((4, 5)), (6, 3))])

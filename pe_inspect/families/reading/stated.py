@@ -1,16 +1,76 @@
-"""Flags that the tensors contradict: neither is obeyed without a word, both sides are said."""
+"""What flags and a config.json state of the model, held against its tensors.
+
+Where they contradict each other, neither is obeyed without a word: both sides are said, and the
+user decides.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias_tables import find_bias_tables
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.names import in_order
-from pe_inspect.families.reading.patch import is_spectrogram_s
+from pe_inspect.families.reading.tokens import is_spectrogram_s
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["notes_on_flags", "refuse_other_arch", "refuse_other_heads", "refuse_other_patch"]
+__all__ = [
+    "DINOV3",
+    "computes_rotations",
+    "notes_on_flags",
+    "refuse_other_arch",
+    "refuse_other_heads",
+    "refuse_other_model",
+    "refuse_other_patch",
+]
+
+DINOV3: Final = "dinov3_vit"
+_PIXTRAL: Final = "pixtral"
+_WEIGHT: Final = re.compile(r".+[./](?:weight|scale|gamma)")
+
+
+def computes_rotations(trunk: Trunk) -> bool:
+    """Whether a config.json of transformers names a rotary model that stores nothing."""
+    return trunk.vision_config.get("model_type") in (DINOV3, _PIXTRAL)
+
+
+def refuse_other_model(trunk: Trunk) -> None:
+    """Compare the depth and the width that a config.json states with those of the weights.
+
+    Raises:
+        AmbiguousCheckpoint: they differ; both are said.
+    """
+    found = "; ".join(_differences(trunk))
+    if found:
+        raise AmbiguousCheckpoint(
+            f"config.json contradicts the weights of {trunk.source}: {found}. One of the two "
+            "is of another model: put the right config.json beside the weights, or give the "
+            "weight file without it."
+        )
+
+
+def _differences(trunk: Trunk) -> Iterator[str]:
+    hints = trunk.hints
+    if not any(name.startswith("blocks.") for name in trunk.blocks):
+        return  # a pyramid's stages differ in width, and configurations count them variously
+    if trunk.hints.is_of_config("depth") and hints.depth != (blocks := trunk.depth):
+        yield f"it says {hints.depth} blocks, they have {blocks}"
+    width = _width(trunk)
+    if trunk.hints.is_of_config("embed_dim") and width and hints.embed_dim != width:
+        yield f"it says embed_dim {hints.embed_dim}, they have {width}"
+
+
+def _width(trunk: Trunk) -> int | None:
+    """The width of the first block's first norm."""
+    for each in trunk.matching_in_blocks(_WEIGHT):
+        shape = trunk.shape(each.key)
+        if len(shape) == 1 and trunk.place(each.bare) == ("blocks.0", "norm1"):
+            return shape[0]
+    return None
 
 
 def refuse_other_patch(trunk: Trunk) -> None:

@@ -15,10 +15,10 @@ from pe_inspect.page.subjects import NotAsked, Subject
 from pe_inspect.page.views import Frame, Track, View
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis.compare import Alongside
+    from pe_inspect.analysis.compare import Comparison
     from pe_inspect.analysis.similarity import SimilarityResult
 
-__all__ = ["compared"]
+__all__ = ["compare"]
 
 _READING: Final = (
     "A column is a depth, a row a checkpoint; all maps share one scale, so that equal colours are "
@@ -39,15 +39,15 @@ _TERMS: Final = (
 )  # fmt: skip
 
 
-def compared(subjects: Sequence[Subject]) -> Section | None:
+def compare(subjects: Sequence[Subject]) -> Section | None:
     """Return the section, or `None` where no two subjects have maps of one quantity."""
     found = [(subject, result) for subject in subjects if (result := _maps_of(subject))]
     if len(found) < 2:
         return None
-    from pe_inspect.analysis.compare import alongside
+    from pe_inspect.analysis.compare import compare as side_by_side
 
     labels = [subject.label for subject, _ in found]
-    side = alongside([result for _, result in found], labels)
+    side = side_by_side([result for _, result in found], labels)
     return None if side is None else _section(side, [found[place][0] for place in side.places])
 
 
@@ -59,7 +59,7 @@ def _maps_of(subject: Subject) -> SimilarityResult | None:
     return result if hasattr(result, "affinities") else None
 
 
-def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
+def _section(side: Comparison, subjects: Sequence[Subject]) -> Section:
     from pe_inspect.figures.compare import told_notions
 
     labels = [subject.label for subject in subjects]
@@ -79,19 +79,19 @@ def _section(side: Alongside, subjects: Sequence[Subject]) -> Section:
     )
 
 
-def _is_resampled(side: Alongside) -> list[bool]:
+def _is_resampled(side: Comparison) -> list[bool]:
     return ["resampled" in note for note in side.notes]
 
 
 def _figures(
-    side: Alongside, labels: Sequence[str], seen: str, dpi: int | None
+    side: Comparison, labels: Sequence[str], seen: str, dpi: int | None
 ) -> tuple[Picture, ...]:
-    from pe_inspect.figures.compare import draw_alongside
+    from pe_inspect.figures.compare import draw_compare
 
-    return (picture(draw_alongside(side, labels), "compare", alt=seen, dpi=dpi),)
+    return (picture(draw_compare(side, labels), "compare", alt=seen, dpi=dpi),)
 
 
-def _likeness_definition(side: Alongside) -> Definition:
+def _likeness_definition(side: Comparison) -> Definition:
     affinity = side.results[0].affinity
     height, width = side.grid_size
     text = (
@@ -102,7 +102,7 @@ def _likeness_definition(side: Alongside) -> Definition:
                       "as in the section on similarity of each", _TERMS)  # fmt: skip
 
 
-def _most_and_least_alike(side: Alongside, labels: Sequence[str]) -> str:
+def _most_and_least_alike(side: Comparison, labels: Sequence[str]) -> str:
     alike = [(_mean(each.correlations), each) for each in side.likenesses]
     known = sorted((pair for pair in alike if not math.isnan(pair[0])), key=lambda pair: pair[0])
     if not known:
@@ -118,19 +118,19 @@ def _most_and_least_alike(side: Alongside, labels: Sequence[str]) -> str:
     return f"Most alike: {text[0].lower()}{text[1:]}; least: {other}, at {number_text(least)}."
 
 
-def _likeness_table(side: Alongside, labels: Sequence[str]) -> Table:
+def _likeness_table(side: Comparison, labels: Sequence[str]) -> Table:
     columns = ("a", "b", "correlation", "in the first layer", "in the last layer", "difference")
     return Table("how alike the maps are", columns, tuple(_likeness_rows(side, labels)), "compare")
 
 
-def _likeness_rows(side: Alongside, labels: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _likeness_rows(side: Comparison, labels: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for each in side.likenesses:
         values = each.correlations
         numbers = (_mean(values), values[0], values[-1], _mean(each.differences))
         yield (labels[each.first], labels[each.second], *numbers)
 
 
-def _by_depth(side: Alongside, labels: Sequence[str]) -> Table:
+def _by_depth(side: Comparison, labels: Sequence[str]) -> Table:
     """Each embedding's own numbers, one row a matched depth."""
     names = ("layer", "neighbours", "far")
     columns = ("depth", *(f"{label}: {name}" for label in labels for name in names))
@@ -141,7 +141,7 @@ def _by_depth(side: Alongside, labels: Sequence[str]) -> Table:
     return Table("likeness by depth, side by side", columns, rows, "compare_by_depth")
 
 
-def _cells(side: Alongside, place: int, depth: int) -> tuple[str, float, float]:
+def _cells(side: Comparison, place: int, depth: int) -> tuple[str, float, float]:
     layer = side.layers[place][depth]
     result = side.results[place]
     numbers = result.statistics[layer]
@@ -153,7 +153,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _linked_view(side: Alongside, subjects: Sequence[Subject]) -> View:
+def _linked_view(side: Comparison, subjects: Sequence[Subject]) -> View:
     affinity = side.results[0].affinity
     tracks = [
         Track(subject.label, tuple(frames[place] for place in places))
@@ -165,13 +165,13 @@ def _linked_view(side: Alongside, subjects: Sequence[Subject]) -> View:
     )  # fmt: skip
 
 
-def _head_names(side: Alongside) -> tuple[str, ...]:
+def _head_names(side: Comparison) -> tuple[str, ...]:
     """The names of the heads, where all have the same."""
     found = {head_names(result.pe) for result in side.results}
     return found.pop() if len(found) == 1 else ()
 
 
-def _frames_of_each(side: Alongside, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:
+def _frames_of_each(side: Comparison, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:
     """The frames of each subject's own view, or those of the resampled embedding."""
     for subject, result in zip(subjects, side.results):
         own = result is subject.results.get("similarity")

@@ -1,13 +1,15 @@
-"""How many pixels one step of the grid is: the patch kernel's, or what is known of a stem.
+"""The tokens of a model: those ahead of the patches, and how many pixels a patch is.
 
-A kernel's size is its step only where patches lie side by side. Behind a stem, and where patches
-overlap, it is not, and no file stores a step: it is that of the family, or of the config.json.
+Prefix tokens (classes, distillation, registers) are counted by their shapes. One step of the grid
+is the patch kernel's, or what is known of a stem: a kernel's size is its step only where patches
+lie side by side. Behind a stem, and where patches overlap, it is not, and no file stores a step:
+it is that of the family, or of the config.json.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
@@ -15,11 +17,14 @@ from pe_inspect.families.reading.tensors import NamedTensors, answered_once
 
 __all__ = [
     "PATCH_KERNELS",
+    "PrefixTokens",
+    "class_token",
     "first_kernel",
     "is_spectrogram_s",
     "known_step",
     "patch_kernel",
     "patch_size",
+    "prefix_tokens",
 ]
 
 PATCH_KERNELS: Final = (
@@ -43,7 +48,83 @@ _STEP_OF_SEVEN: Final = (4, 4)
 """A 7×7 kernel's: Hiera's (arXiv:2306.00989), MViTv2's (arXiv:2112.01526) and PVTv2's."""
 _WIDENING: Final = re.compile(r"blocks\.\d+\.proj\.weight")
 _MOST_BANDS: Final = 16  # of an image, spectral ones included
+_CLS: Final = (
+    "cls_token",
+    "class_token",
+    "class_embedding",
+    "cls",
+    "embeddings.cls_token",
+    "embeddings.class_embedding",
+    "embedding.cls_token",
+    "embeds.cls_token",
+    "cls_token1",  # CoaT's, one a stage
+    "cls_token_0",  # CrossViT's, one a branch
+    "class_emb",
+)
 _DISTILLATION: Final = ("dist_token", "embeddings.distillation_token")
+_REGISTERS: Final = (
+    "reg_token",
+    "register_tokens",
+    "storage_tokens",
+    "embeddings.register_tokens",
+    "embeds.reg_token",
+)
+
+
+@dataclass(frozen=True)
+class PrefixTokens:
+    """How many prefix tokens a file holds, by sort.
+
+    Attributes:
+        known: whether the file holds a model at all: a bare table says nothing of prefix tokens.
+        covered: whether the table is known to have a row for each of them.
+    """
+
+    cls: int = 0
+    distillation: int = 0
+    registers: int = 0
+    known: bool = True
+    covered: bool = False
+
+    @property
+    def total(self) -> int:
+        """All of them: timm's `num_prefix_tokens`."""
+        return self.cls + self.distillation + self.registers
+
+    def coverings(self, said: int | None) -> tuple[int, ...]:
+        """How many prefix rows a table may have: all tokens, then fewer, then none.
+
+        Args:
+            said: `num_prefix_tokens` by a flag or a config.json; outranks what the file holds.
+        """
+        if said is not None and said != self.total:
+            return tuple(dict.fromkeys((said, 0)))
+        if self.covered:
+            return (self.total,)
+        own = (self.total, self.cls + self.distillation, self.cls, 0)
+        return tuple(dict.fromkeys(own))
+
+
+@answered_once
+def prefix_tokens(tensors: NamedTensors) -> PrefixTokens:
+    """Count the prefix tokens that a file holds, from their shapes."""
+    return PrefixTokens(
+        _count(tensors, _CLS),
+        _count(tensors, _DISTILLATION),
+        _count(tensors, _REGISTERS),
+        known=len(tensors) > 1,
+    )
+
+
+def class_token(tensors: NamedTensors) -> str | None:
+    """Return the checkpoint's name of its class token, where it holds one."""
+    return next((tensors.names[name] for name in _CLS if name in tensors.names), None)
+
+
+def _count(tensors: NamedTensors, names: tuple[str, ...]) -> int:
+    keys = tensors.names
+    shapes = [tensors.shape(keys[name]) for name in names if name in keys]
+    return (shapes[0][-2] if len(shapes[0]) > 1 else 1) if shapes else 0
 
 
 @answered_once
@@ -118,7 +199,7 @@ def _overlapping_step(trunk: NamedTensors) -> tuple[int, int] | None:
     """Return the step of patches that overlap or lie behind a stem, where it is known."""
     if (step := _step_of_volo(trunk)) is not None:
         return step
-    if (stride := _pair(_settings(trunk).get("patch_stride"))) is not None:
+    if (stride := _pair(trunk.vision_config.get("patch_stride"))) is not None:
         return stride
     is_theirs = first_kernel(trunk) == (7, 7) and _is_pyramid(trunk)
     return _STEP_OF_SEVEN if is_theirs else None
@@ -141,19 +222,13 @@ def is_spectrogram_s(trunk: NamedTensors) -> bool:
     The config.json says so; of a file alone, one channel and DeiT's two tokens do.
     Source: arXiv:2104.01778, section 2.1.
     """
-    settings = _settings(trunk)
+    settings = trunk.vision_config
     strides = (settings.get("frequency_stride"), settings.get("time_stride"))
     if None not in strides:
         return strides != first_kernel(trunk)
     shape = _shape(trunk)
     is_grey = shape is not None and shape[1] == 1
     return is_grey and any(name in trunk.names for name in _DISTILLATION)
-
-
-def _settings(trunk: NamedTensors) -> Mapping[str, Any]:
-    """Return what the config.json says of the vision model."""
-    inner = trunk.config.get("vision_config")
-    return inner if isinstance(inner, Mapping) else trunk.config
 
 
 def _pair(value: Any) -> tuple[int, int] | None:
