@@ -261,6 +261,8 @@ def test_a_model_without_attention_and_bad_images_are_refused(tmp_path):
         trace(mixer, pictures(1, (224, 224)))
     with pytest.raises(UsageError, match="images are 32×32 pixels, and the model is at 24×40"):
         trace(dinov2(), pictures(1, (32, 32)), res=RES)
+    with pytest.raises(UsageError, match="images have 1 channels, and Dinov2Model takes 3"):
+        trace(dinov2(), pictures(1)[:, :1], res=RES)
     with pytest.raises(UsageError, match="questions are attention, contribution, probe, not x"):
         trace(dinov2(), pictures(1), questions=["x"])
     with pytest.raises(UsageError, match="holds no images"):

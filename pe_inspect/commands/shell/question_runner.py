@@ -49,7 +49,11 @@ def summary_lines(result: Any) -> list[str]:
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
     """Return what the JSON object holds of every result."""
-    return {"parameters": result.parameters, "summary": result.summary()}
+    return {
+        "parameters": result.parameters,
+        "summary": result.summary(),
+        "definitions": getattr(result, "defined", dict)(),  # a plugin's need not have any
+    }
 
 
 def notes_of(result: Any) -> Iterable[str]:
@@ -201,9 +205,9 @@ def carry_out(run: Run) -> None:
     run.folder.written += run.question.made
     written = run.folder.written
     if run.asked.terminal.json:
-        made = {"written": list(map(str, written)), "versions": versions()}
-        content = {**made, **run.content(entries)}
-        write_json({**content, "command": command_line(), **run.question.whole})
+        content = run.content(entries)
+        write_json({**content, "written": content.get("written", written), "versions": versions(),
+                    "command": command_line(), **run.question.whole})  # fmt: skip
     else:
         for path in written:
             write_line(f"Wrote {path}")
