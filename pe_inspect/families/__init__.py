@@ -76,9 +76,13 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     stated.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
+        from pe_inspect.families.structure.candidates import candidates
 
-        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
+        what = explain(trunk, list(families), _others(trunk), candidates(trunk))
+        raise NoPositionEmbedding("\n".join(filter(None, (what, _offered(trunk)))))
     said = stated.notes_on_flags(trunk)
+    if not all(pe.has_places for pe in found):
+        said = (*said, *filter(None, [_offered(trunk)]))
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
@@ -92,6 +96,13 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
     )
+
+
+def _offered(trunk: Trunk) -> str:
+    """Offer the architecture that the file's name may be that of."""
+    from pe_inspect.families.structure.offered import offered_arch
+
+    return offered_arch(trunk.checkpoint)
 
 
 def _made_here(checkpoint: Checkpoint) -> str | None:
