@@ -48,6 +48,7 @@ families: Final[Registry[Family]] = Registry(
 _UNFIT: Final = (ValueError, IndexError)
 """What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
 
+_FLAT: Final = ("rows", "columns")
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
 
@@ -117,7 +118,7 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
-    found, refusal = _read_by_names(trunk)
+    found, refusal = _read_by_names(_flatly(trunk))
     is_read = len(trunk) < 2 or (found and trunk.is_plain)
     if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
@@ -127,6 +128,15 @@ def _found(trunk: Trunk) -> list[PositionEmbedding]:
     from pe_inspect.families.structure.structure import Structure
 
     return reconciled(Structure(trunk), found, refusal)
+
+
+def _flatly(trunk: Trunk) -> Trunk:
+    """Return the trunk for readers that know names: what is said of three axes is not for them."""
+    said = trunk.hints.grid_size
+    if said is None or len(said) == len(_FLAT):
+        return trunk
+    hints = replace(trunk.hints, grid_size=None)
+    return Trunk(replace(trunk.checkpoint, hints=hints))
 
 
 def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:

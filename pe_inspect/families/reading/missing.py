@@ -140,7 +140,7 @@ def _verdict(trunk: Trunk, others: Sequence[str], unread: str) -> str:
             f"{_renamed(trunk)}"
         )
     if unread:
-        return unread
+        return unread + _renamed(trunk)
     for present, absent, verdict in _SIGNS:
         if all(_any(trunk, p) for p in present) and not any(_any(trunk, p) for p in absent):
             return verdict + _renamed(trunk)

@@ -88,7 +88,9 @@ def reconciled(
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
     if not result and not open_questions:
-        result += described_biases(structure) or described_rotations(structure, _NO_GRID)
+        result += described_biases(structure)
+        if not result and structure.main_tower is not None and structure.seen.kernels:
+            result += described_rotations(structure, _NO_GRID)
     if isinstance(refusal, GridNotStored):
         result = [_with_reason(pe, str(refusal)) for pe in result]
     if not result and open_questions:
@@ -203,6 +205,8 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
+    if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
+        return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return _with_blocks_of(other, pe)
