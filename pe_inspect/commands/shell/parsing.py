@@ -101,7 +101,7 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     return rows, columns
 
 
-def grid(option: str, given: str) -> tuple[int, ...]:
+def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]:
     """Parse `14x14` as rows and columns, or `8x14x14` as frames, rows and columns.
 
     Raises:
@@ -112,7 +112,7 @@ def grid(option: str, given: str) -> tuple[int, ...]:
         if min(sides) < 1:
             raise UsageError(f"{option} {given}: all sides must be at least 1.")
         return sides
-    return pair(option, given)
+    return pair(option, given, one=one)
 
 
 def place(option: str, given: str) -> tuple[int, int]:
