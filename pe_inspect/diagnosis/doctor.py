@@ -50,13 +50,13 @@ def doctor(
     pixels = (expect_res, expect_res) if isinstance(expect_res, int) else expect_res
     expected = Expected(expect, pixels, against, ask_timm)
     if isinstance(subject, Checkpoint):
-        return _of_file(subject, expected).allowing(accepted)
+        return _of_file(subject, expected).without(accepted)
     if expected != Expected():
         raise UsageError(
             "doctor compares files with what is expected of them, and was given an embedding "
             "alone. Hand in the checkpoint: pe_inspect.load(…)."
         )
-    return _of_table(subject).allowing(accepted)
+    return _of_table(subject).without(accepted)
 
 
 def doctor_by_table(

@@ -13,7 +13,7 @@ from pe_inspect.analysis.interpolate.spectrum import high_share
 from pe_inspect.analysis.interpolate.two_grids import TableOnTwoGrids, border, row_norms
 from pe_inspect.arrays import Float
 
-__all__ = ["DEFINITIONS", "Measures", "measured", "pooled"]
+__all__ = ["DEFINITIONS", "Measures", "defined_over", "measured", "pooled"]
 
 Lagged: TypeAlias = Callable[[int, int], np.ndarray]
 """(axis, lag) → the cosines of the rows that lie so far apart."""
@@ -23,6 +23,9 @@ _BEFORE: Final = ("norm_before", "norm_ratio_border_before", "norm_ratio_interio
 _AFTER: Final = ("norm_ratio", "norm_ratio_border", "norm_ratio_interior")
 _LOST: Final = ("round_trip_error", "error_border", "error_interior")
 """A mean over all rows, over the border and over the interior: the first is that of the others."""
+_OVER_ROWS: Final = frozenset(
+    {*_BEFORE, *_AFTER, *_LOST, "norm_after", "low_norm_share", "round_trip_cosine"}
+)
 
 DEFINITIONS: Final[Mapping[str, str]] = {
     "norm_before": "mean L2 norm of a row of the source table",
@@ -66,7 +69,8 @@ positions are offsets, cycles are counted over their table, which is twice the i
 phases, a row is the cosines and sines of all angles, so that its cosine is their mean affinity.
 
 Over several tables, means over rows are over the rows of all of them, each in units of its own
-table's norm_before; correlations, cosines and shares of variation are means over tables."""
+table's norm_before; correlations, cosines of pairs and shares of variation are means over tables.
+"""
 
 
 def measured(table: TableOnTwoGrids) -> dict[str, float]:
@@ -80,6 +84,17 @@ def measured(table: TableOnTwoGrids) -> dict[str, float]:
         "num_missing": _missing(table),
     }
     return {name: found[name] for name in DEFINITIONS if name in found}
+
+
+def defined_over(name: str, tables: int) -> str:
+    """The definition of a measure, and how that of several tables is put together."""
+    text = DEFINITIONS[name]
+    if tables == 1:
+        return text
+    if name == "num_missing":
+        return f"{text}; the sum over {tables} tables"
+    how = "over the rows of all" if name in _OVER_ROWS else "the mean over"
+    return f"{text}; {how} {tables} tables"
 
 
 def pooled(tables: Sequence[TableOnTwoGrids], measures: Sequence[Measures]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
-from pe_inspect.analysis.interpolate.measures import DEFINITIONS, pooled
+from pe_inspect.analysis.interpolate.measures import DEFINITIONS, defined_over, pooled
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, query_maps
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.arrays import Float32
@@ -167,6 +167,10 @@ class InterpolationResult(Shown):
         """Whether a network gives the values, not a resampler."""
         name = self.tables()[0].resampler.name
         return self.pe.scheme_kind.is_computed and name.startswith("cpb")
+
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        return {name: defined_over(name, len(self.tables())) for name in self.summary()}
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""

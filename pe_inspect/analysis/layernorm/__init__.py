@@ -54,6 +54,20 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     **{f"decomposition: {name}": text for name, text in MEASURES.items()},
 }
 
+OF_NORMS: Final[Mapping[str, str]] = {
+    "weight_mean": "mean over channels of γ of {name}, the mean over layers",
+    "bias_mean": "mean over channels of β of {name}, the mean over the layers that have one",
+    "cosine_to_previous_layer": "cosine of γ of {name} with γ of the same norm one layer before, "
+    "the mean over the layers where both are as wide",
+    "cosine_to_norm1": "cosine of γ of {name} with γ of norm1 in the same block, the mean over "
+    "layers",
+}
+ENDS: Final[Mapping[str, str]] = {
+    "before": "the table as the norm receives it",
+    "after": "what the whole norm makes of it",
+}
+"""What the summary's numbers of norms are, by the ends of their names; and of the table."""
+
 
 @dataclass(frozen=True)
 class NormRow:
@@ -168,6 +182,21 @@ class LayerNormResult(Shown):
                 found[f"{measure}_after"] = mean_of(after)
         return found
 
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        of_norms = {
+            f"{name}_{what}": text.format(name=name)
+            for name in self.names
+            for what, text in OF_NORMS.items()
+        }
+        of_tables = {
+            f"{measure}_{when}": f"{text}; of {what}, the mean over layers"
+            for measure, text in MEASURES.items()
+            for when, what in ENDS.items()
+        }
+        known = {"num_norms": "norms of the checkpoint", **of_norms, **of_tables}
+        return {name: known[name] for name in self.summary()}
+
     def _before_and_after(
         self, measure: str
     ) -> tuple[Float[np.ndarray, " layers"], Float[np.ndarray, " layers"]]:
@@ -226,11 +255,11 @@ def layernorm(
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))
-    rows = tuple(_rows(pe.norms, near_zero))
+    rows = tuple(_norm_rows(pe.norms, near_zero))
     return LayerNormResult(pe.norms, rows, decompositions, parameters, notes)
 
 
-def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
+def _norm_rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
     previous: dict[tuple[str, str], LayerNormParams] = {}
     token_norms = {norm.layer: norm for norm in norms if norm.name == "norm1"}
     for norm in norms:
@@ -249,7 +278,7 @@ def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[Norm
 
 
 def _series(norm: LayerNormParams) -> tuple[str, str]:
-    """What norms must share to follow one another: the name and the kind of layer."""
+    """Return what the norms of one series share: the name and the kind of layer."""
     return re.sub(r"\d+", "#", norm.layer), norm.name
 
 
@@ -287,7 +316,7 @@ def _summary_of(name: str, rows: tuple[NormRow, ...]) -> dict[str, float]:
 
 
 def _cell(value: Any) -> str:
-    """Nine digits hold a float32 exactly."""
+    """Write a number in nine digits, which hold a float32 exactly."""
     if not isinstance(value, float):
         return str(value)
     return "" if np.isnan(value) else f"{value:.9g}"
