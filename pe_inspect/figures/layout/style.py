@@ -7,8 +7,9 @@ matplotlib (`lines.panel_figure`).
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -20,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float32
 
@@ -27,7 +29,8 @@ __all__ = [
     "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
     "TICK_SIZE", "TITLE_SIZE", "Mosaic", "NotebookFigure", "axes_at", "caption", "caption_height",
     "color_scale", "colorbar", "colorbar_width", "diverging", "framed", "headline",
-    "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy", "title", "wrapped",
+    "mark_missing", "mosaic", "new_figure", "scale_ticks", "sequential", "signed", "tidy", "title",
+    "wrapped",
 ]  # fmt: skip
 
 PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that 8 pt stays 8 pt
@@ -38,6 +41,7 @@ DIGIT: Final = 0.6  # em
 TICK_SIZE: Final = 7.5
 CAPTION_SIZE: Final = 7.5
 TITLE_LINE: Final = 0.17  # inches
+NEAREST_TICK: Final = 0.1  # of a scale: what is nearer to an end would touch its label
 INK: Final = "#1b1b1f"
 MUTED: Final = "#5c5f66"
 HATCH: Final[dict[str, Any]] = {"facecolor": "#e6e6e6", "edgecolor": "#8c8c8c", "hatch": "//////"}
@@ -125,9 +129,28 @@ def caption_height(text: str, width: float, *, left: float = 0.12) -> float:
 
 
 def wrapped(text: str, width: float, size: float, *, em: float = 0.54) -> str:
-    """Break `text` into lines of at most `width` inches at `size` points, `em` a letter."""
+    """Break `text` into lines of at most `width` inches at `size` points, `em` a letter.
+
+    A word that is longer, such as a layer's name, is broken behind a dot, an underscore or a
+    slash; one without any stays whole, and its line is longer.
+    """
     letters = max(int(width * 72 / (size * em)), 8)
-    return "\n".join(textwrap.wrap(text, letters, break_on_hyphens=False)) or text
+    lines = textwrap.wrap(text, letters, break_on_hyphens=False, break_long_words=False)
+    return "\n".join(part for line in lines for part in _broken(line, letters)) or text
+
+
+def _broken(line: str, letters: int) -> Iterator[str]:
+    """Yield a line, or the pieces of the one long word that it is."""
+    if len(line) <= letters:
+        yield line
+        return
+    piece = ""
+    for part in re.split(r"(?<=[._/])", line):
+        if piece and len(piece + part) > letters:
+            yield piece
+            piece = ""
+        piece += part
+    yield piece
 
 
 @cache
@@ -197,8 +220,8 @@ def colorbar(figure: Figure, image: Any, box: Sequence[float], label: str) -> Ax
         scale, cmap=image.get_cmap(), vmin=low, vmax=high,
         origin="lower", aspect="auto", extent=(0, 1, low, high), interpolation="nearest",
     )  # fmt: skip
-    ticks = np.linspace(low, high, 5 if box[3] >= 0.8 else 3)
-    axes.set(xticks=[], yticks=ticks, yticklabels=[signed(tick) for tick in ticks])
+    ticks = scale_ticks(low, high, inner=3 if box[3] >= 0.8 else 1)
+    axes.set(xticks=[], yticks=list(ticks), yticklabels=list(ticks.values()))
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_ylabel(label, size=LABEL_SIZE, color=INK, labelpad=3)
@@ -217,8 +240,25 @@ def color_scale(inside: SubFigure, image: Any, panels: Sequence[Axes], label: st
 
 def colorbar_width(limit: float) -> float:
     """The inches that the longest tick label of the scale [−limit, limit] takes, at most."""
-    longest = max(len(signed(part * limit)) for part in (-1.0, -0.5))
+    longest = max(map(len, scale_ticks(-limit, limit).values()))
     return longest * DIGIT * TICK_SIZE / 72
+
+
+def scale_ticks(low: float, high: float, inner: int = 3) -> dict[float, str]:
+    """Return the ticks of a colour scale: its two ends, and round numbers between them.
+
+    A label between the ends is the very number at its tick, so that equal steps have equal labels.
+
+    Args:
+        low: the lower end; labelled in three significant digits, as the upper one is.
+        high: the upper end.
+        inner: how many round numbers there may be, about.
+    """
+    near = NEAREST_TICK * (high - low)
+    between = MaxNLocator(inner + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    kept = [float(tick) for tick in between if low + near <= tick <= high - near]
+    rounded = {tick: f"{round(tick, 12) + 0.0:.10g}".replace("-", "−") for tick in kept}
+    return {low: signed(low), **rounded, high: signed(high)}
 
 
 def signed(value: float) -> str:
