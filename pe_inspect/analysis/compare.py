@@ -131,7 +131,7 @@ def compare(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Compa
     if len(kept) < 2:
         return None
     places, asked = zip(*kept)
-    notes += _resampled(results, labels, places, grid)
+    notes += _resampling_notes(results, labels, places, grid)
     layers = _matched_layers([len(result.views) for result in asked])
     notes += _left_out(asked, layers, [labels[place] for place in places])
     return Comparison(places, asked, layers, tuple(notes))
@@ -162,7 +162,7 @@ def _on_grid(result: SimilarityResult, grid: tuple[int, int]) -> SimilarityResul
     return again
 
 
-def _resampled(
+def _resampling_notes(
     results: Sequence[SimilarityResult],
     labels: Sequence[str],
     places: Sequence[int],

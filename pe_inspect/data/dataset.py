@@ -111,7 +111,7 @@ class Dataset:
         test: what it is measured on.
         classes: the class names, in the order of the labels.
         notes: what was decided while reading: images skipped, resized, read from the disk.
-        test_name: what the test split is called where it comes from: `"val"` of a folder val/.
+        test_name: what the set itself calls the images of `test`: `"test"`, or `"val"`.
     """
 
     name: str

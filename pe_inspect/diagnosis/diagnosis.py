@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.sentences import count_text
 from pe_inspect.diagnosis.ranked import Ranked
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -40,8 +41,7 @@ class Diagnosis(Shown):
     is_drawn: ClassVar[bool] = False
 
     def __repr__(self) -> str:
-        count = len(self.findings)
-        found = f"{count} finding{'s' * (count != 1)}" if count else "healthy"
+        found = "healthy" if self.healthy else count_text(len(self.findings), "finding")
         return f"Diagnosis({self.family}, {len(self.checks)} checks, {found})"
 
     @property
@@ -62,12 +62,11 @@ class Diagnosis(Shown):
     @property
     def finding(self) -> str:
         """The diagnosis in one sentence: how many checks, and the codes of what they found."""
-        made = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
+        made = count_text(len(self.checks), "check")
         accepted = f", {len(self.allowed)} allowed ({_codes(self.allowed)})" if self.allowed else ""
         if self.healthy:
             return f"Healthy: {made} found nothing{accepted}."
-        count = len(self.findings)
-        found = f"{count} finding{'s' * (count != 1)} in {made}: {_codes(self.findings)}"
+        found = f"{count_text(len(self.findings), 'finding')} in {made}: {_codes(self.findings)}"
         return f"{found}{accepted}."
 
     @property
@@ -75,8 +74,8 @@ class Diagnosis(Shown):
         """The checks that ran."""
         return {"checks": list(self.checks)}
 
-    def allowing(self, codes: Collection[str]) -> Diagnosis:
-        """Return the diagnosis with the findings of some codes accepted."""
+    def without(self, codes: Collection[str]) -> Diagnosis:
+        """Return the diagnosis without the findings of some codes, which are accepted."""
         known = tuple(finding for finding in self.findings if finding.code in codes)
         others = tuple(finding for finding in self.findings if finding.code not in codes)
         return replace(self, findings=others, allowed=(*self.allowed, *known))

@@ -201,7 +201,7 @@ def _mend(
         return written(checkpoint, need.grid_size)
     steps = []
     if have.grid_size != need.grid_size:
-        steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
+        steps += _resized_biases(need) if found.is_bias else _resampling_lines(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
         steps += _other_prefix(checkpoint, found, have.num_prefix_rows, need.num_prefix_rows)
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
@@ -237,7 +237,7 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".safetensors" if is_elsewhere else ""
 
 
-def _resampled(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
+def _resampling_lines(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
     """The two lines of timm that do it in a state dict."""
     flat = found.table is not None and len(found.table.shape) == 2
     return [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from pe_inspect.extras import needed
-from pe_inspect.front.subject import Subject, checkpoint_of, embedding_of
+from pe_inspect.front.subject import Subject, checkpoint_of, embedding_of, model_of, trace_of
 
-__all__ = ["asked_of_any_checkpoint", "asked_of_any_embedding", "signed_as"]
+__all__ = ["SORTS", "asked_of_any", "signed_as"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FAMILY: Final = inspect.Parameter(
@@ -20,23 +20,25 @@ _SAID: Final = (
     "The first argument may be {what}a `Checkpoint`, a path or a name, a module or a state dict.\n"
     "`family` chooses where it holds several schemes."
 )
+SORTS: Final[Mapping[str, tuple[Callable[[Any, str | None], Any], str]]] = {
+    "embedding": (embedding_of, _SAID.format(what="a `PositionEmbedding`, ")),
+    "checkpoint": (checkpoint_of, _SAID.format(what="")),
+    "model": (model_of, _SAID.format(what="")),
+    "trace": (trace_of, "The first argument is what `pe_inspect.trace` returned."),
+}
+"""What a function may be asked of: how a subject becomes it, and what `help` says of that."""
 
 
 @functools.cache
-def asked_of_any_embedding(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a question of one embedding as one of whatever holds one."""
-    return _adapted(function, embedding_of, _SAID.format(what="a `PositionEmbedding`, "))
+def asked_of_any(function: Callable[..., Any], sort: str) -> Callable[..., Any]:
+    """Return a function of the rooms behind as one of whatever holds what it is asked of.
 
+    Args:
+        function: its first argument is the container.
+        sort: of which sort that is, a name of `SORTS`.
+    """
+    adapt, said = SORTS[sort]
 
-@functools.cache
-def asked_of_any_checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of a checkpoint as one of whatever is, or names, a checkpoint."""
-    return _adapted(function, checkpoint_of, _SAID.format(what=""))
-
-
-def _adapted(
-    function: Callable[..., Any], adapt: Callable[[Subject, str | None], Any], said: str
-) -> Callable[..., Any]:
     @signed_as(function, said, annotation="Subject")
     def call(subject: Subject, *arguments: Any, family: str | None = None, **options: Any) -> Any:
         with needed():

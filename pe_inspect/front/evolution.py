@@ -17,6 +17,7 @@ from pe_inspect.front.snapshots import history_beside, snapshots_in
 from pe_inspect.front.subject import Subject, each_of, embedding_of, is_one
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading import Hints, load
+from pe_inspect.loading.opening import path_text
 
 __all__ = ["TrainingHistory", "evolution", "open_history", "run_folder"]
 
@@ -124,10 +125,11 @@ def run_folder(given: str) -> Path:
     """Return the folder that was named: a path, or where a recipe's checkpoint lies.
 
     Raises:
-        UnreadableCheckpoint: the system refuses the path.
+        UnreadableCheckpoint: the path is empty, or the system refuses it.
     """
     from pe_inspect.training import checkpoint_folder, recipes
 
+    path_text(given, "a run's folder, or a folder of its checkpoints")
     if not Path(given).exists() and given in recipes:
         return Path(checkpoint_folder(given))
     return Path(given)

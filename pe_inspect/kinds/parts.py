@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
 
 if TYPE_CHECKING:
@@ -91,16 +91,18 @@ def flat_grid(grids: Iterable[Any], question: str) -> None:
         question: what was asked, as it is named on the command line.
 
     Raises:
-        UsageError: a grid has a time axis, or is not known.
+        UndecidedGrid: a grid is not known.
+        UsageError: a grid has a time axis.
     """
     for grid in grids:
         if grid is None:
-            raise UsageError(
-                f"{question}: the grid of this table is not known: pass --grid-size HxW."
+            raise UndecidedGrid(
+                f"{question}: nothing in the file tells the grid of this table. "
+                "Pass --grid-size HxW, or --arch timm:NAME."
             )
         if len(grid) != 2:
             raise UsageError(
-                f"{question} of a T×H×W grid is not drawn yet, and this table has one: "
+                f"{question} of a T×H×W grid is not done yet, and this table has one: "
                 f"{grid_words(grid)}. A single frame, as a table of H×W patches, can be asked."
             )
 

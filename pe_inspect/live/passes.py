@@ -63,13 +63,23 @@ class TwoPasses:
         self.omega: torch.Tensor | None = None
 
     def batches(self) -> Iterable[torch.Tensor]:
-        """Yield batches where the model is; how far the work is gets told."""
-        weight = next(self.host.model.parameters())
+        """Yield batches where the model is; how far the work is gets told.
+
+        Raises:
+            UsageError: the images are of another size than the model, or have other channels.
+        """
+        weight, channels = next(self.host.model.parameters()), self.host.in_chans
         for batch in self.stream.batches(self.host.res, self.batch_size):
             if tuple(batch.shape[-2:]) != self.host.res:
                 raise UsageError(
                     f"images are {batch.shape[-2]}×{batch.shape[-1]} pixels, and the model is at "
                     f"{self.host.res[0]}×{self.host.res[1]}. Pass res with their size."
+                )
+            if batch.shape[1] != channels:
+                raise UsageError(
+                    f"images have {batch.shape[1]} channels, and {type(self.host.model).__name__} "
+                    f"takes {channels}. Pass images as it was trained on, as a tensor: "
+                    "(images, channels, rows, columns), normalised."
                 )
             yield batch.to(weight)
             self.done += len(batch)

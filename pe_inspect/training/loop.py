@@ -205,6 +205,17 @@ class Loop:
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         self.step_number = step_number
 
+    def begin_from(self, weights: Mapping[str, torch.Tensor], step_number: int) -> None:
+        """Go on from a finished run's weights after its steps; the optimizer begins anew.
+
+        Raises:
+            RuntimeError: they are of another model.
+        """
+        self.model.load_state_dict(weights)
+        if self.average:
+            self.average.model.load_state_dict(weights)
+        self.step_number = step_number
+
     def _averaged(self) -> Mapping[str, torch.Tensor]:
         return self.average.model.state_dict() if self.average else {}
 

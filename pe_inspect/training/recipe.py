@@ -64,7 +64,9 @@ class Recipe:
         description: one line for the list of recipes.
         data: a dataset's name, e.g. `"digits"`, `"imagefolder:PATH"`.
         model: the shape of the network, scheme and join included (`[model]` in the file).
-        epochs: passes over the training images.
+        epochs: passes over the training images, those of an extended run included.
+        extends: as many of them an earlier run did, from whose weights this one goes on by a
+            schedule of its own; 0 for a run from the beginning. `--extend` sets it.
         batch_size: images a step, over all its micro-batches and all processes.
         accumulate: micro-batches of equal size that a step's gradient is summed over.
         optimizer: `"adamw"`, or `"lamb"` (arXiv:1904.00962).
@@ -133,6 +135,7 @@ class Recipe:
     model: ViTConfig
     description: str = ""
     epochs: int = 10
+    extends: int = 0
     batch_size: int = 128
     accumulate: int = 1
     optimizer: str = "adamw"
@@ -182,6 +185,7 @@ class Recipe:
             self._demand(name, getattr(self, name) >= 1, "at least 1")
         for name in _NOT_NEGATIVE:
             self._demand(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        self._demand("extends", 0 <= self.extends < self.epochs, "0 or more, and below epochs")
         self._demand("lr", 0 < self.lr < math.inf, "above 0 and finite")
         for name in ("label_smoothing", "ema_decay"):
             self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
@@ -260,7 +264,12 @@ class Recipe:
     @property
     def expected_minutes(self) -> float:
         """Minutes that the run takes on `timed_on`; 0 where nobody measured it."""
-        return self.minutes_per_epoch * self.epochs
+        return self.minutes_per_epoch * self.own_epochs
+
+    @property
+    def own_epochs(self) -> int:
+        """Epochs of its own schedule: all but those of the run that it extends."""
+        return self.epochs - self.extends
 
     @property
     def num_parameters(self) -> int:

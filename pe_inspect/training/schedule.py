@@ -20,13 +20,16 @@ DEITS_FIRST: Final = 1e-6  # timm's `warmup_lr`, which DeiT's batch does not sca
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """Return the rate of `step`, counted from 0; `recipe.lr` is the highest.
 
+    The steps of a run that this one extends had a schedule of their own.
+
     Source: the cosine is arXiv:1608.03983, Eq. 5, one period without restart.
     """
-    return _SCHEDULES[recipe.schedule](recipe, step, steps_per_epoch)
+    own_step = step - recipe.extends * steps_per_epoch
+    return _SCHEDULES[recipe.schedule](recipe, own_step, steps_per_epoch)
 
 
 def _every_step(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    total = recipe.epochs * steps_per_epoch
+    total = recipe.own_epochs * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total)
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
@@ -38,7 +41,7 @@ def _as_schh(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     epoch = step // steps_per_epoch
     if epoch < recipe.warmup_epochs:
         return recipe.lr * min(1.0, (epoch + 1) / recipe.warmup_epochs)
-    falling = recipe.epochs - recipe.warmup_epochs
+    falling = recipe.own_epochs - recipe.warmup_epochs
     return _cosine(recipe, (epoch - recipe.warmup_epochs) / max(1.0, falling))
 
 
@@ -47,7 +50,7 @@ def _as_deit(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     epoch = max(0, step // steps_per_epoch - 1)
     if epoch < recipe.warmup_epochs:
         return DEITS_FIRST + (recipe.lr - DEITS_FIRST) * epoch / recipe.warmup_epochs
-    return _cosine(recipe, epoch / recipe.epochs)
+    return _cosine(recipe, epoch / recipe.own_epochs)
 
 
 def _cosine(recipe: Recipe, done: float) -> float:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from pe_inspect.analysis.evaluate import COLUMNS
 from pe_inspect.commands.shell.parsing import numbers
-from pe_inspect.commands.shell.progress_bar import Shares
+from pe_inspect.commands.shell.progress_bar import ProgressBar
 from pe_inspect.errors import UsageError
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
@@ -235,7 +235,7 @@ def test_numbers_are_finite_and_between_commas(given):
 def test_progress_says_the_share_and_the_time_left(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    told = Shares("evaluate", moving=False)
+    told = ProgressBar("evaluate", moving=False)
     for share in (0.0, 0.05, 0.3, 0.31, 0.9):
         told("plain", share)
         now[0] += 60
@@ -243,5 +243,5 @@ def test_progress_says_the_share_and_the_time_left(monkeypatch, capsys):
     assert lines == [
         "evaluate: 30% · plain · 5 min left", "evaluate: 90% · plain · 27 s left"
     ]  # fmt: skip
-    Shares("evaluate", moving=False, quiet=True)("plain", 0.9)
+    ProgressBar("evaluate", moving=False, quiet=True)("plain", 0.9)
     assert capsys.readouterr().err == ""

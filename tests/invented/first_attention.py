@@ -27,6 +27,7 @@ def windows_with_the_heads_first() -> Layout:
     state = {**kernel(), **blocks("st.0.cell.", range(2)), **blocks("st.1.cell.", range(2))}
     keys = [f"st.{s}.cell.{i}.mixer.rel_bias" for s, i in np.ndindex(2, 2)]
     state |= {key: offsets((4, 4), 4).T for key in keys}
+    state |= {f"{key}_index": pair_index((4, 4)) for key in keys}
     return state, (Truth(tuple(keys), (4, 4), "bias", depth=4, heads=4),)
 
 

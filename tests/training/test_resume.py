@@ -138,6 +138,26 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(
     assert hashes(folder) == whole(recipe, ())
 
 
+def test_a_run_that_an_earlier_version_was_interrupted_in_goes_on(
+    tiny: Recipe,
+    run: Train,
+    stopping_at: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict],
+) -> None:
+    recipe, usual = tiny.with_overrides(["epochs=3"]), Recipe.to_dict
+    new = ("schedule", "decayed", "start", "extends")
+    stopping_at(5)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            Recipe, "to_dict", lambda each: {k: v for k, v in usual(each).items() if k not in new}
+        )
+        with pytest.raises(TrainingInterrupted):
+            run(recipe)
+    stopping_at(1000)
+    assert hashes(run(recipe, resume=True)) == whole(recipe, ())
+
+
 def test_what_lies_in_the_folder_is_said(
     tiny: Recipe, run: Train, stopping_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +184,7 @@ def test_an_earlier_run_stays_until_the_resumed_one_has_an_epoch(
     expected = hashes(run(other, "whole"))
     stopping_at(2)
     with pytest.raises(TrainingInterrupted, match=r"The earlier run in .* is as it was"):
-        run(other)
+        run(other, force=True)
     folder = run(other, resume=True)
     assert hashes(folder)["model.safetensors"] != before["model.safetensors"]
     assert hashes(folder) == expected
@@ -337,7 +357,7 @@ def test_a_file_size_limit_loses_nothing_that_was_saved(
     resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, usual[1]))
     try:
         with pytest.raises(OutputError, match=r"Cannot write .*File too large.*Nothing was left"):
-            run(tiny)
+            run(tiny, force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert load_file(folder / "model.safetensors").keys()

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.attention.heads import HALF_PLANE, OFFSET_HEAD, HeadNumbers, heads_of
-from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.errors import UsageError
 from pe_inspect.traces import AttentionSums, Trace
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["HALF_PLANE", "OFFSET_HEAD", "AttentionResult", "HeadNumbers", "attention"]
 
@@ -29,7 +26,7 @@ _BY_HEAD: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class AttentionResult(Shown):
+class AttentionResult(TraceResult):
     """The heads of every block, over the images of a trace.
 
     Attributes:
@@ -49,14 +46,6 @@ class AttentionResult(Shown):
     def blocks(self) -> tuple[AttentionSums, ...]:
         """The sums that the numbers are from."""
         return self.trace.attention
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The choices behind the result."""
-        return {
-            "images": self.trace.images.source, "num_images": self.trace.images.count,
-            "res": list(self.trace.res),
-        }  # fmt: skip
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -80,8 +69,8 @@ class AttentionResult(Shown):
     def finding(self) -> str:
         """How many heads attend by position alone, and which."""
         offset, half, count = self.offset_heads, self.half_plane_heads, len(self.heads)
-        said = f"{len(offset)} of {count} heads look mostly at one neighbour{_named(offset)}"
-        said += f"; {len(half)} more at one half of the image{_named(half)}"
+        said = f"{len(offset)} of {count} heads look mostly at one neighbour{_listed_heads(offset)}"
+        said += f"; {len(half)} more at one half of the image{_listed_heads(half)}"
         return f"{said} ({self.trace.images.count} images)."
 
     @cached_property
@@ -140,12 +129,6 @@ class AttentionResult(Shown):
         """Return one dictionary a head."""
         return [head.row() for head in self.heads]
 
-    def to_frame(self) -> DataFrame:
-        """Return one row a head."""
-        from pandas import DataFrame
-
-        return DataFrame(self.rows())
-
 
 @questions.register("attention")
 def attention(trace: Trace) -> AttentionResult:
@@ -165,18 +148,18 @@ def attention(trace: Trace) -> AttentionResult:
             'questions=["attention"] on a model that attends.'
         )
     pixels = float(np.sqrt(trace.patch_size[0] * trace.patch_size[1]))
-    stages = (pixels * trace.grid_size[0] / _rows(trace, each) for each in trace.attention)
+    stages = (pixels * trace.grid_size[0] / _grid_rows(trace, each) for each in trace.attention)
     heads = (heads_of(each, side) for each, side in zip(trace.attention, stages))
     return AttentionResult(trace, tuple(head for block in heads for head in block))
 
 
-def _rows(trace: Trace, block: AttentionSums) -> float:
+def _grid_rows(trace: Trace, block: AttentionSums) -> float:
     """Return the rows of the grid that a block's window lies on."""
     by_place = {sums.place: sums.grid_size[0] for sums in trace.normed}
     return float(by_place.get(block.layer, block.grid_size[0]))
 
 
-def _named(heads: Sequence[HeadNumbers]) -> str:
+def _listed_heads(heads: Sequence[HeadNumbers]) -> str:
     shown = ", ".join(head.in_words for head in heads[:MOST_NAMED])
     more = f" and {len(heads) - MOST_NAMED} more" if len(heads) > MOST_NAMED else ""
     return f": {shown}{more}" if heads else ""

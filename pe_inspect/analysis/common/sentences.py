@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["listed", "number_text", "percent_text", "sentence"]
+__all__ = ["count_text", "listed", "number_text", "percent_text", "sentence"]
 
 
 def number_text(value: float, *, on_a_scale: bool = True) -> str:
@@ -28,6 +28,11 @@ def percent_text(value: float) -> str:
 def sentence(words: Sequence[str]) -> str:
     """Join the parts of a sentence that have something to say, and end it."""
     return "; ".join(word for word in words if word) + "."
+
+
+def count_text(count: int, noun: str) -> str:
+    """Write how many there are: `1 check`, `3 checks`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def listed(names: Sequence[str]) -> str:

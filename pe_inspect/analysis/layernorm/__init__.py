@@ -25,6 +25,7 @@ from pe_inspect.analysis.layernorm.decomposition import (
 from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.frames import row_of_frames
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -250,15 +251,15 @@ def layernorm(
         )
     if not near_zero > 0:
         raise UsageError(f"near_zero is {near_zero}; it must be positive, e.g. 0.01.")
-    pe.require_flat_grid("layernorm")
+    pe = row_of_frames(pe, "layernorm")
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))
-    rows = tuple(_rows(pe.norms, near_zero))
+    rows = tuple(_norm_rows(pe.norms, near_zero))
     return LayerNormResult(pe.norms, rows, decompositions, parameters, notes)
 
 
-def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
+def _norm_rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
     previous: dict[tuple[str, str], LayerNormParams] = {}
     token_norms = {norm.layer: norm for norm in norms if norm.name == "norm1"}
     for norm in norms:
@@ -277,7 +278,7 @@ def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[Norm
 
 
 def _series(norm: LayerNormParams) -> tuple[str, str]:
-    """What norms must share to follow one another: the name and the kind of layer."""
+    """Return what the norms of one series share: the name and the kind of layer."""
     return re.sub(r"\d+", "#", norm.layer), norm.name
 
 
@@ -315,7 +316,7 @@ def _summary_of(name: str, rows: tuple[NormRow, ...]) -> dict[str, float]:
 
 
 def _cell(value: Any) -> str:
-    """Nine digits hold a float32 exactly."""
+    """Write a number in nine digits, which hold a float32 exactly."""
     if not isinstance(value, float):
         return str(value)
     return "" if np.isnan(value) else f"{value:.9g}"

@@ -17,7 +17,7 @@ _option: Final = partial(option, panel="What to measure")
 
 @dataclass(frozen=True)
 class Measuring:
-    """On which images, at which sizes, and with what done to positions."""
+    """What is measured: on which images, at which sizes, with which changes of positions."""
 
     data: Annotated[
         str | None,

@@ -55,11 +55,11 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
         UnreadableCheckpoint: there is no such file, folder or recipe.
     """
     with refused_as(UnreadableCheckpoint):
-        found = _without_a_name() if given is None else _named(given)
+        found = _without_a_name() if given is None else _where_named(given)
     return found if isinstance(found, Located) else _trained(found, no_train, quiet)
 
 
-def _named(given: str) -> Located | str:
+def _where_named(given: str) -> Located | str:
     """Find what was named; return a recipe's name where its checkpoint is still to be made."""
     from pe_inspect.loading.byte_source import is_remote  # numpy: not for --help
 

@@ -27,8 +27,8 @@ from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
 
 __all__ = [
+    "CommandRun",
     "Question",
-    "Run",
     "Target",
     "answer",
     "carry_out",
@@ -138,7 +138,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """One question, asked of its targets, and where its files go.
 
     Attributes:
@@ -190,10 +190,10 @@ def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = N
         )  # fmt: skip
     folder = output_folder(asked.output, subject.name)
     targets = tuple(_targets(question, subject))
-    carry_out(Run(question, asked, folder, targets, partial(_whole, question, subject)))
+    carry_out(CommandRun(question, asked, folder, targets, partial(_whole, question, subject)))
 
 
-def carry_out(run: Run) -> None:
+def carry_out(run: CommandRun) -> None:
     """Claim the names of files, ask every target, write, print; end with the question's code.
 
     Raises:
@@ -208,9 +208,9 @@ def carry_out(run: Run) -> None:
     run.folder.written += run.question.made
     written = run.folder.written
     if run.asked.terminal.json:
-        made = {"written": list(map(str, written)), "versions": versions()}
-        content = {**made, **run.content(entries)}
-        write_json({**content, "command": command_line(), **run.question.whole})
+        content = run.content(entries)
+        write_json({**content, "written": content.get("written", written), "versions": versions(),
+                    "command": command_line(), **run.question.whole})  # fmt: skip
     else:
         for path in written:
             write_line(f"Wrote {path}")
@@ -218,7 +218,7 @@ def carry_out(run: Run) -> None:
         raise typer.Exit(code)
 
 
-def _entries(run: Run) -> tuple[list[dict[str, Any]], int]:
+def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
     """Answer for every target; where the question does not apply to one, that is its entry.
 
     Returns:
@@ -256,7 +256,7 @@ def _targets(question: Question, subject: NamedCheckpoint) -> Iterator[Target]:
         yield Target(pe, (pe.headline,), pe.notes, as_json(pe), suffix, pe.family)
 
 
-def _names(run: Run) -> Iterator[str]:
+def _names(run: CommandRun) -> Iterator[str]:
     """Yield the names of all files that this run can write, or patterns of them."""
     question, drawing = run.question, run.asked.drawing
     each = ("_*",) if getattr(drawing, "each", False) else ()
@@ -269,7 +269,7 @@ def _names(run: Run) -> Iterator[str]:
     yield from question.pages
 
 
-def _ask(run: Run, target: Target) -> tuple[dict[str, Any], int]:
+def _ask(run: CommandRun, target: Target) -> tuple[dict[str, Any], int]:
     """Answer for one target; return its entry in the JSON object, and the exit code."""
     question, terminal = run.question, run.asked.terminal
     for headline in () if terminal.json else target.headlines:
@@ -289,7 +289,7 @@ def _watched(question: Question, target: Target, *, quiet: bool) -> AbstractCont
     return working(what, quiet=quiet)
 
 
-def _results(run: Run, target: Target) -> tuple[Any, dict[str, Any]]:
+def _results(run: CommandRun, target: Target) -> tuple[Any, dict[str, Any]]:
     """Ask, draw and write; return the result, and its numbers for the JSON object.
 
     The numbers are computed here too, where somebody watches the time.
@@ -314,7 +314,7 @@ def _print(question: Question, result: Any, notes: Sequence[str], terminal: Term
         note(each, quiet=terminal.quiet)
 
 
-def _draw(run: Run, result: Any, suffix: str) -> None:
+def _draw(run: CommandRun, result: Any, suffix: str) -> None:
     from pe_inspect.figures.saving import save
 
     drawing = run.asked.drawing

@@ -52,11 +52,12 @@ class FoundBlock:
 
     @cached_property
     def width(self) -> int:
-        """The length that most of its norms have; 0 where no norm has any."""
+        """The greatest length that two of its norms have, else one; 0 where no norm has any."""
         outside = [norm for norm in self.norms.values() if not _OF_ATTENTION.search(norm.path)]
         counts = Counter(norm.squeezed[-1] for norm in outside if norm.squeezed)
         if counts:
-            return counts.most_common(1)[0][0]
+            several = [length for length, count in counts.items() if count > 1]
+            return max(several) if several else counts.most_common(1)[0][0]
         inputs = Counter(
             t.shape[1] for t in self.tensors.values() if len(t.shape) == 2 and t.leaf == "weight"
         )

@@ -34,6 +34,8 @@ __all__ = [
 
 Grid = tuple[int, ...]
 
+_MOST_PREFIX: Final = 9
+_FEWEST_PATCHES: Final = 8
 _MOST_LISTED: Final = 40
 _MOST_SCORED: Final = 200
 
@@ -99,7 +101,7 @@ def decide(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
         return stated
     options = readings(rows, evidence)
     if not options:
-        return None, ""
+        return _unusual(rows, evidence)
     square = _ordinary(options, evidence)
     shown = _by_values(options, evidence, square)
     if shown is not None and shown != square:
@@ -111,7 +113,20 @@ def decide(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
         return square, f"grid {written(square.grid)} inferred from {patches} patch rows{others}"
     if len(options) == 1 and min(options[0].grid) > 1:
         return options[0], f"grid {written(options[0].grid)} is the only one of {rows} rows"
-    return None, ""
+    return _unusual(rows, evidence)
+
+
+def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
+    """Return a square behind more prefix rows than there are tokens, where the values show it."""
+    if evidence.prefix is not None or evidence.values is None:
+        return None, ""
+    prefixes = [p for p in range(1, _MOST_PREFIX) if isqrt(max(rows - p, 0)) ** 2 == rows - p]
+    options = [((isqrt(rows - p),) * 2, p) for p in prefixes if rows - p > _FEWEST_PATCHES]
+    found = best_reading(evidence.values(), options) if options else None
+    if found is None:
+        return None, ""
+    grid, prefix = options[found]
+    return GridReading(grid, prefix), f"{prefix} prefix + {written(grid)} shown by the values"
 
 
 def readings(rows: int, evidence: Evidence) -> list[GridReading]:

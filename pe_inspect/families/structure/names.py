@@ -21,6 +21,7 @@ __all__ = [
     "is_no_position",
     "is_of_time",
     "is_textual",
+    "is_visual",
     "named_tensors",
     "pair_axis",
     "says_axis",
@@ -154,6 +155,7 @@ _TEXT: Final = re.compile(
     r"(?:$|[._])|language_model|text_model|text_encoder|text_decoder",
     re.I,
 )
+_VISUAL: Final = re.compile(r"image|visual|vision|pixel|patch|(?:^|[._])img", re.I)
 _VOCABULARY: Final = re.compile(
     r"(?:word|token|tok|vocab\w*|wte|shared|text)_?(?:embed\w*|emb|$)|embed_tokens|(?:^|[._])wte(?:$|[._])"
     r"|char_embed|text_embed\.embedding",
@@ -211,6 +213,11 @@ def is_of_time(path: str) -> bool:
 def is_textual(path: str) -> bool:
     """Whether a path speaks of text."""
     return bool(_TEXT.search(path))
+
+
+def is_visual(path: str) -> bool:
+    """Whether a path speaks of images."""
+    return bool(_VISUAL.search(path))
 
 
 def says_vocabulary(path: str) -> bool:

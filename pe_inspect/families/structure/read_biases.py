@@ -24,6 +24,7 @@ from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding
 __all__ = ["bias_embedding", "has_window", "offset_index"]
 
 _CLS_ROWS: Final = 3
+_BEHIND: Final = 2  # where the heads of (tokens, tokens, heads) lie
 
 Window = tuple[int, ...]
 
@@ -49,6 +50,8 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
         )
         return replace(made, relation=Relation("sum", "query-key"))
     placed = [_placed(structure, tensor) for tensor in group.tensors]
+    if group.is_deep:
+        placed = [_of_frames(where) for where in placed]
     layers = [
         layer
         for tensor, where in zip(group.tensors, placed)
@@ -57,6 +60,11 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
     family = "distance_bias" if group.form == "distances" else "relative_bias"
     notes = tuple(dict.fromkeys(where.why for where in placed))
     return _embedding(structure, group, family, "bias", layers, notes)
+
+
+def _of_frames(where: _Placed) -> _Placed:
+    """Return a flat window as one of a single frame."""
+    return where if len(where.window) == 3 else replace(where, window=(1, *where.window))
 
 
 def _embedding(
@@ -118,6 +126,8 @@ def _by_head(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "h
     """Read a table, a row a head; of pairs, a matrix a head."""
     values = structure.trunk.float32(tensor.named.key)
     if tensor.form == "pairs":
+        if tensor.head_axis == _BEHIND:
+            values = np.moveaxis(values, -1, 0)
         return values.reshape(tensor.heads, tensor.rows, tensor.rows)
     if tensor.head_axis is None:
         return values.reshape(1, -1)
@@ -274,13 +284,14 @@ def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
     places = dict.fromkeys(tensor.place for tensor in group.tensors)
     for own in ([t for t in group.tensors if t.place == place] for place in places):
         axes = {says_axis(t.named.path) or "": t for t in own}
-        if set(axes) != {"y", "x"}:
+        if set(axes) not in ({"y", "x"}, {"t", "y", "x"}):
             named = ", ".join(structure.stored(t.named.path for t in own))
             raise AmbiguousCheckpoint(f"{named}: vectors of one axis without those of the other")
-        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in "yx"))
+        ordered = [axis for axis in "tyx" if axis in axes]
+        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in ordered))
         layers += [
             LayerPE(_layer(structure, axes[a]), _vectors(structure, axes[a]), grid, part=a)
-            for a in "yx"
+            for a in ordered
         ]
     return layers
 

@@ -12,10 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.errors import (
+    AmbiguousCheckpoint,
+    GridNotStored,
+    UndecidedGrid,
+    UnreadableCheckpoint,
+)
 from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.described import described_biases, described_rotations
 from pe_inspect.families.structure.names import says_rotation
+from pe_inspect.families.structure.networks import find_networks
 from pe_inspect.families.structure.read_biases import bias_embedding, has_window
+from pe_inspect.families.structure.read_networks import network_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -26,6 +34,10 @@ _OF_GRIDS: Final = ("grid_size", "img_size", "num_prefix_tokens")
 _BINDING: Final = (
     *("grid_size", "img_size", "patch_size", "num_prefix_tokens", "num_heads", "join", "pe"),
     *("family", "arch", "embed_dim", "depth"),
+)
+
+_NO_GRID: Final = (
+    "rotary angles are computed for any grid, and no tensor tells one (--grid-size HxW)"
 )
 
 Read = Callable[[], PositionEmbedding]
@@ -71,8 +83,16 @@ def reconciled(
         ]
     open_questions = _read(result, [each.read for i, each in enumerate(found) if i not in used])
     open_questions += _read(result, _rotations(structure, result))
+    if isinstance(refusal, GridNotStored) and not any(pe.scheme_kind.holds_angles for pe in result):
+        result += _described(structure, refusal, result)
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
+    if not result and not open_questions:
+        result += described_biases(structure)
+        if not result and structure.main_tower is not None and structure.seen.kernels:
+            result += described_rotations(structure, _NO_GRID)
+    if isinstance(refusal, GridNotStored):
+        result = [_with_reason(pe, str(refusal)) for pe in result]
     if not result and open_questions:
         raise open_questions[0]
     return _with_questions(_of_family(structure, result), open_questions)
@@ -88,6 +108,8 @@ def _read(
             result.append(read())
         except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
             open_questions.append(error)
+        except (ValueError, IndexError) as error:  # one scheme must not take down the others
+            open_questions.append(UndecidedGrid(f"a table of another form: {error}"))
     return open_questions
 
 
@@ -105,6 +127,15 @@ def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Re
     known = tuple(grids_of(result))
     found = find_rotations(structure.seen)
     return [partial(rotation_embedding, structure, each, known) for each in found]
+
+
+def _described(
+    structure: Structure, refusal: GridNotStored, result: Iterable[PositionEmbedding]
+) -> list[PositionEmbedding]:
+    """Describe rotations whose grid no file tells, where no flag was given that would."""
+    if any(structure.hints.is_flag(name) for name in _BINDING):
+        return []
+    return described_rotations(structure, str(refusal), {key for pe in result for key in pe.keys})
 
 
 def _answers(
@@ -137,7 +168,11 @@ def _found(structure: Structure) -> Iterator[_Found]:
 
 
 def _found_biases(structure: Structure) -> Iterator[_Found]:
-    for group in find_biases(structure.seen):
+    nets = find_networks(structure.seen)
+    if nets:
+        keys = frozenset(structure.stored(t.path for net in nets for t in net.tensors))
+        yield _Found(keys, partial(network_embedding, structure, nets))
+    for group in find_biases(structure.seen, nets):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
@@ -149,7 +184,8 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
     """Return structure's biases where their stored indices tell more than a reader saw."""
-    if not pe.scheme_kind.is_pairwise or pe.scheme_kind.is_computed or not own:
+    kind = pe.scheme_kind
+    if not (kind.is_pairwise or kind.has_reach) or kind.is_computed or not own:
         return []
     more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
     if not more and not all(each.is_indexed for each in own):
@@ -169,6 +205,8 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
+    if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
+        return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return _with_blocks_of(other, pe)
@@ -187,6 +225,13 @@ def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> Position
 
 def _blocks_with_norms(pe: PositionEmbedding) -> int:
     return len({norm.layer for norm in pe.norms if norm.layer})
+
+
+def _with_reason(pe: PositionEmbedding, why: str) -> PositionEmbedding:
+    """Say in a note why an embedding has no grid, and which flags would give it one."""
+    if pe.has_places or why in pe.notes:
+        return pe
+    return replace(pe, notes=(why, *pe.notes))
 
 
 def _with_questions(

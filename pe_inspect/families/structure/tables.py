@@ -25,6 +25,8 @@ from pe_inspect.families.structure.towers import Survey, Tower
 __all__ = ["TableCandidate", "find_tables"]
 
 _FEWEST: Final = 4
+_FEWEST_LONE: Final = 9  # of a table that no name speaks for; levels and kinds of tokens have fewer
+_ENTRY: Final = 2  # letters of the name of one of several alike modules
 _PLACES: Final = 3  # axes of a table that keeps the place of its own axis
 _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
@@ -81,6 +83,7 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     single = (_candidate(seen, t) for t in _left(outside, found))
     found += [each for each in single if each is not None]
     found += _per_block(seen, named)
+    found += _scalars(seen)
     if not any(each.role != "time" for each in found):
         found += _lone(seen)
     found = [each for each in found if _fits(seen, each)]
@@ -125,8 +128,10 @@ def _may_be(seen: Survey, named: NamedTensor) -> bool:
 
 def _is_embedding(path: str) -> bool:
     """Whether a weight without a bias is that of an Embedding, by what its module is called."""
-    modules = path.split(".")[-3:-1] or [path]
-    return any(says_position(m) or "emb" in m.lower() or "enc" in m.lower() for m in modules)
+    modules = path.split(".")[:-1] or [path]
+    if len(modules[-1]) <= _ENTRY and len(modules) > 1:  # an entry of a list or of a dictionary
+        modules.pop()
+    return any(word in modules[-1].lower() for word in ("emb", "enc")) or says_position(modules[-1])
 
 
 def _by_places(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
@@ -275,6 +280,17 @@ def _per_block(seen: Survey, named: Iterable[NamedTensor]) -> Iterator[TableCand
             yield TableCandidate(tuple(tensors), shape[-1], last, (rows,), tower, role="blocks")
 
 
+def _scalars(seen: Survey) -> Iterator[TableCandidate]:
+    """Find tables of one number a place, which is added to every channel."""
+    for path, named in seen.tensors.items():
+        if len(named.shape) != 1 or not says_position(path) or named.size < _FEWEST_LONE:
+            continue
+        is_other = named.leaf in ("weight", "bias") or says_relative(path) or is_no_position(path)
+        if named.is_floating and not is_other and named.size not in _widths(seen):
+            tower = seen.tower_holding(path) or seen.tower_of(path, _widths(seen))
+            yield TableCandidate((named,), 1, 0, (named.size,), tower)
+
+
 def _lone(seen: Survey) -> list[TableCandidate]:
     """Return the only tensor, or the only one a stage, that may be a table without saying so."""
     groups: dict[str, list[TableCandidate]] = {}
@@ -285,7 +301,9 @@ def _lone(seen: Survey) -> list[TableCandidate]:
             continue
         hinted = bool(_TABLE_WORDS.search(path))
         found = _candidate(seen, named, said=False, hinted=hinted)
-        if found and _feeds_attention(seen, found) and (hinted or named.leaf != "weight"):
+        if not hinted and named.leaf == "weight":
+            continue
+        if found and found.rows >= _FEWEST_LONE and _feeds_attention(seen, found):
             groups.setdefault(wildcard(path), []).append(found)
     hinted_ones = {form: own for form, own in groups.items() if own[0].hinted}
     chosen = groups if len(groups) == 1 else hinted_ones

@@ -13,6 +13,8 @@ from pe_inspect.families.structure.names import (
     common_depth,
     is_decoders,
     is_textual,
+    is_visual,
+    pair_axis,
     says_patch,
     says_position,
     says_vocabulary,
@@ -106,10 +108,29 @@ class Survey:
         blocks = (block for each in self.lists for block in each.blocks)
         return {t.path: block for block in blocks for t in block.tensors.values()}
 
+    @cached_property
+    def axes(self) -> Mapping[str, frozenset[str]]:
+        """Path without its word for an axis → the axes that tensors of that name are of."""
+        found: dict[str, set[str]] = {}
+        for path in self.tensors:
+            if pair := pair_axis(path):
+                found.setdefault(pair[0], set()).add(pair[1])
+        return {path: frozenset(own) for path, own in found.items()}
+
+    @cached_property
+    def by_module(self) -> Mapping[str, tuple[NamedTensor, ...]]:
+        """Path of a module → the tensors that it holds itself."""
+        found: dict[str, list[NamedTensor]] = {}
+        for tensor in self.tensors.values():
+            found.setdefault(tensor.module, []).append(tensor)
+        return {module: tuple(own) for module, own in found.items()}
+
     def is_text(self, path: str) -> bool:
         """Whether a path lies nearer to a vocabulary than to a patch kernel."""
         if not self.vocabularies:
             return is_textual(path) and bool(self.kernels)
+        if not self.kernels and is_visual(path):
+            return False
         words = max(common_depth(path, named.path) for named in self.vocabularies)
         sight = max((common_depth(path, k.named.path) for k in self.kernels), default=-1)
         return words > sight or (words == sight and is_textual(path))
@@ -121,7 +142,8 @@ class Survey:
     def tower_of(self, path: str, widths: Iterable[int]) -> Tower | None:
         """Return the tower that a table at `path` feeds: of its width, and nearest by name."""
         wanted = set(widths)
-        fitting = [t for t in self.towers if t.widths & wanted and not self.is_text(t.prefix)]
+        wide = [t for t in self.towers if t.widths & wanted]
+        fitting = [t for t in wide if not self.is_text(t.prefix)] or wide * (not self.kernels)
         if not fitting:
             return None
         return max(fitting, key=lambda tower: self._nearness(path, tower))
