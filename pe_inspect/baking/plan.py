@@ -139,8 +139,7 @@ def _changes(
 def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
     if method.name != "native":
         return f"resampled by {spoken(method.name, resampler.name)}"
-    origin = origin_of(pe)
-    return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
+    return f"resampled by {origin_of(pe).sentence(resampler.name)}"
 
 
 def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Resampler]:

@@ -88,6 +88,7 @@ def _question(
         ask,
         data,
         {"token": query.query()},
+        first=lambda result: result.change,
         lines=lambda result: [*summary_lines(result), *side_by_side(result)],
         told=by_method,
         whole={} if baked is None else {"baked": baked.as_dict()},

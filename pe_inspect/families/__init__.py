@@ -67,7 +67,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
     from pe_inspect.families.reading import flags as _flags
-    from pe_inspect.families.reading.config import library_of, refuse_other_model
+    from pe_inspect.families.reading.config import library_of, model_type_of, refuse_other_model
 
     trunk = Trunk(checkpoint)
     refuse_other_model(trunk)
@@ -89,6 +89,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
             library=library_of(trunk),
+            model_type=model_type_of(trunk),
             facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))

@@ -58,6 +58,7 @@ class PositionEmbedding:
         patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
         library: whose format the file has, as a method of `interpolate`, where more than the names
             of the tables tells it.
+        model_type: what a config.json calls the model, or the tower that holds the embedding.
         relation: how the tables of kind `relative` make the vector of a pair.
         facts: what holds of every embedding of the family.
     """
@@ -78,6 +79,7 @@ class PositionEmbedding:
     patch_size: tuple[int, int] | None = None
     architecture: str | None = None
     library: str | None = None
+    model_type: str | None = None
     relation: Relation = field(default_factory=Relation)
     facts: FamilyFacts = field(default_factory=FamilyFacts)
 
@@ -234,6 +236,10 @@ _PLAIN_FIELDS: Final = tuple(
 )
 
 
+_SAID_LATER: Final = ("library", "model_type")
+"""What older extractions do not say."""
+
+
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
     tables = [
         [t.layer, _list_if_tuple(t.grid_size), t.num_prefix_rows, t.part, names]
@@ -266,9 +272,9 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
         )
         for i, (layer, name, eps) in enumerate(saved["norms"])
     )
-    known = [name for name in _PLAIN_FIELDS if name != "library"]
+    known = [name for name in _PLAIN_FIELDS if name not in _SAID_LATER]
     plain = {name: _tuple_if_list(saved[name]) for name in known}
-    plain["library"] = saved.get("library")  # which older extractions do not say
+    plain |= {name: saved.get(name) for name in _SAID_LATER}
     relation = Relation(**saved.get("relation", {}))
     facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
     return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)

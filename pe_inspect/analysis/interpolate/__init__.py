@@ -14,6 +14,7 @@ from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.interpolate.finding import finding_of, rule_words
 from pe_inspect.analysis.interpolate.measures import DEFINITIONS
 from pe_inspect.analysis.interpolate.notes import notes_on, notes_on_values
+from pe_inspect.analysis.interpolate.outcomes import outcomes_of, refusing_methods, stacked
 from pe_inspect.analysis.interpolate.query_maps import QueryMaps, checked_token, places, query_maps
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.analysis.interpolate.two_grids import SourceTable
@@ -23,14 +24,13 @@ from pe_inspect.kinds.layouts import put_back, source_grid, target_shape
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.registry import did_you_mean
 from pe_inspect.resampling.methods import Method, methods
-from pe_inspect.resampling.methods.computed import for_network
 from pe_inspect.resampling.model_grids import grid_in_model, notes_beside
-from pe_inspect.resampling.native import origin_of
+from pe_inspect.resampling.native import Origin, origin_of
 from pe_inspect.resampling.refusals import refuse_free, refuse_other_kinds
-from pe_inspect.resampling.resampler import Resampler
 from pe_inspect.resampling.target_grid import (
     Size,
     check_divisible,
+    is_windowed,
     pair_of,
     refuse_if_too_large,
     shown,
@@ -57,7 +57,7 @@ class InterpolationResult(Shown):
         outcomes: method → one resampled table for each of `pe.tables`; methods that come down to
             the same plain one share their tables.
         rules: method → the plain method that it comes down to for this embedding.
-        native: the library whose rule is the family's own.
+        origin: whose rule is the embedding's own, and whether that is known.
         parameters: what was asked for, by command-line names.
         notes: every choice and omission, in words.
         patch_size: pixels of a patch at the target, where that is known.
@@ -70,7 +70,7 @@ class InterpolationResult(Shown):
     grid_size: tuple[int, int]
     outcomes: Mapping[str, tuple[ResampledTable, ...]]
     rules: Mapping[str, str]
-    native: str
+    origin: Origin
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
     patch_size: tuple[int, int] | None = None
@@ -78,6 +78,31 @@ class InterpolationResult(Shown):
     def __repr__(self) -> str:
         (h, w), (rows, columns) = self.pe.grid_size, self.grid_size
         return f"InterpolationResult({h}×{w} to {rows}×{columns}, {', '.join(self.methods)})"
+
+    @property
+    def native(self) -> str:
+        """The library whose rule is the embedding's own; where none is known, the one shown."""
+        return self.origin.library
+
+    @property
+    def change(self) -> str:
+        """What becomes of the grid, and by which rule: `14×14 → 24×24 (384×384 px), timm, bicubic`.
+
+        Pixels are left out where no patch size is known, or where the grid is a window's.
+        """
+        (h, w), (rows, columns) = self.parameters["from"], self.grid_size
+        size = f"{h}×{w} → {rows}×{columns}"
+        if self.patch_size is not None and not is_windowed(self.pe):
+            high, wide = self.patch_size
+            size += f" ({rows * high}×{columns * wide} px)"
+        return f"{size}, {self._rule}"
+
+    @property
+    def _rule(self) -> str:
+        plain = self.rules[self.method]
+        if self.method == "native":
+            return self.origin.words(plain)
+        return plain if plain == self.method else f"{self.method}, {plain}"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -118,8 +143,8 @@ class InterpolationResult(Shown):
             removed. Layers with fewer heads or offsets than others are padded with NaN.
         """
         if self.pe.scheme_kind.has_heads:
-            return _stacked([layer.values for layer in self._layers(method)])
-        return _stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
+            return stacked([layer.values for layer in self._layers(method)])
+        return stacked([t.after.reshape(-1, t.after.shape[-1]) for t in self.tables(method)])
 
     @property
     def prefix(self) -> Float32[np.ndarray, "tables ..."]:
@@ -185,7 +210,7 @@ class InterpolationResult(Shown):
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
         source, target = (f"{h}×{w}" for h, w in (self.parameters["from"], self.grid_size))
-        rule = rule_words(self.method, self.rules[self.method], self.native)
+        rule = rule_words(self.method, self.rules[self.method], self.origin)
         way = f"from {source} to {target} patches ({rule})"
         return finding_of(self.pe, way, self.summary(), is_asked_anew=self.is_asked_anew)
 
@@ -286,19 +311,19 @@ def interpolate(
     ]
     checked_token(token, places(sources[0].values, is_bias=kind.is_pairwise))
     shapes = [target_shape(pe, table, size) for table in pe.tables]
-    skipped = _checked(resamplers, sources, shapes, may_skip=asked_all)
+    skipped = refusing_methods(resamplers, sources, shapes, may_skip=asked_all)
     resamplers = {name: each for name, each in resamplers.items() if name not in skipped}
     origin = origin_of(pe)
-    outcomes = _outcomes(sources, shapes, resamplers, methods[origin.library].choose(pe))
+    outcomes = outcomes_of(sources, shapes, resamplers, methods[origin.library].choose(pe))
     parameters = {
         "method": ",".join(outcomes), "grid": list(size), "from": list(source_grid(pe)),
-        "native": origin.library,
+        "native": origin.library, "native_is_known": origin.is_known,
     }  # fmt: skip
     if res is not None:
         parameters["res"] = shown(res)
     notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
     return InterpolationResult(
-        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
+        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin,
         parameters, (*notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
         pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),
     )  # fmt: skip
@@ -355,58 +380,3 @@ def _chosen(pe: PositionEmbedding, method: str) -> tuple[list[Method], bool]:
     for each in found:
         refuse_other_kinds(pe, each)
     return found, False
-
-
-def _checked(
-    resamplers: Mapping[str, Resampler],
-    sources: Sequence[SourceTable],
-    shapes: Sequence[tuple[int, int]],
-    *,
-    may_skip: bool,
-) -> dict[str, UsageError]:
-    """Have every method look at every table; return those that refuse one, where that may be."""
-    skipped = {}
-    for name, resampler in resamplers.items():
-        try:
-            for source, shape in zip(sources, shapes):
-                if source.values.shape[:2] != shape:
-                    for_network(resampler, source.network).check(source.values, shape)
-        except UsageError as error:
-            if not may_skip or name == "native":
-                raise
-            skipped[name] = error
-    return skipped
-
-
-def _outcomes(
-    sources: Sequence[SourceTable],
-    shapes: Sequence[tuple[int, int]],
-    resamplers: Mapping[str, Resampler],
-    native: Resampler,
-) -> dict[str, tuple[ResampledTable, ...]]:
-    """One table a source by every method; methods that are one plain method share theirs."""
-    by_native = tuple(
-        ResampledTable(source, shape, for_network(native, source.network))
-        for source, shape in zip(sources, shapes)
-    )
-    made = {native: by_native}
-    for resampler in resamplers.values():
-        if resampler not in made:
-            made[resampler] = tuple(
-                ResampledTable(source, shape, for_network(resampler, source.network), reference)
-                for source, shape, reference in zip(sources, shapes, by_native)
-            )
-    return {name: made[resampler] for name, resampler in resamplers.items()}
-
-
-def _stacked(values: list[Float32[np.ndarray, "..."]]) -> Float32[np.ndarray, "tables ..."]:
-    """One array, as large as the largest; what is not there is NaN."""
-    shapes = [each.shape for each in values]
-    if len(values) == 1:
-        return values[0][None]
-    if len(set(shapes)) == 1:
-        return np.stack(values)
-    stack = np.full((len(values), *np.max(shapes, axis=0)), np.nan, np.float32)
-    for row, each in zip(stack, values):
-        row[tuple(map(slice, each.shape))] = each
-    return stack

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.parsing import numbers, pair, whole
+from pe_inspect.commands.shell.parsing import numbers, pairs, whole
 
 __all__ = ["Measuring"]
 
@@ -101,11 +101,10 @@ class Measuring:
 
     def arguments(self) -> dict[str, Any]:
         """Return what `pe_inspect.evaluate` is asked with."""
-        sizes = [size for size in (self.res or "").split(",") if size.strip()]
         return {
             **vars(self),
             "alpha": numbers("--alpha", self.alpha) or (),
-            "res": [pair("--res", size, one=True) for size in sizes],
+            "res": pairs("--res", self.res),
             "mean": numbers("--mean", self.mean),
             "std": numbers("--std", self.std),
         }

@@ -58,6 +58,7 @@ class Question:
         draw: options of its figures.
         figures: how the names of its figures go on after that word; `*` stands for any letters.
         data: what `--save-data` writes: file extension → writer of (result, file).
+        first: what the first line adds to that of the embedding, where only the answer tells it.
         lines: what is printed of a result.
         told: what the JSON object holds of a result.
         whole: what the whole JSON object holds beside the entries.
@@ -71,6 +72,7 @@ class Question:
     data: dict[str, Callable[[Any, IO[bytes]], Any]]
     draw: dict[str, Any] = field(default_factory=dict)
     figures: tuple[str, ...] = ("", "_*")
+    first: Callable[[Any], str] | None = None
     lines: Callable[[Any], Sequence[str]] = summary_lines
     told: Callable[[Any], dict[str, Any]] = parameters_and_summary
     whole: dict[str, Any] = field(default_factory=dict)
@@ -187,12 +189,20 @@ def _names(question: Question, subject: NamedCheckpoint, asked: Asked) -> Iterat
             yield f"{question.name}{suffix}{extension}"
 
 
+def _write_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        write_line(line)
+
+
 def _ask(question: Question, target: Target, asked: Asked, folder: OutputFolder) -> dict[str, Any]:
     """Answer for one target; return its entry in the JSON object."""
-    for pe in () if asked.terminal.json else target.tables:
-        write_line(pe.headline)
+    heads = [] if asked.terminal.json else [pe.headline for pe in target.tables]
+    if question.first is None:
+        _write_lines(heads)
     with _watched(question, target, quiet=asked.terminal.quiet):
         result = _results(question, target, asked, folder)
+    if question.first is not None:
+        _write_lines([f"{line} · {question.first(result)}" for line in heads])
     notes = list(
         dict.fromkeys([*(note for pe in target.tables for note in pe.notes), *result.notes])
     )
