@@ -93,6 +93,7 @@ def _question(
         told=by_method,
         whole={} if baked is None else {"baked": baked.as_dict()},
         made=() if baked is None or baked.path is None else (baked.path,),
+        last=() if baked is None or baked.path is None else (f"{baked.path}: {baked.summary}",),
     )
 
 

@@ -63,6 +63,7 @@ class Question:
         told: what the JSON object holds of a result.
         whole: what the whole JSON object holds beside the entries.
         made: files that were made besides those of the question's folder.
+        last: what is printed before the files.
         is_of_checkpoint: whether it is asked once, of the whole checkpoint, which may hold no
             embedding, and tells on the terminal how far it is; else of each embedding.
     """
@@ -77,6 +78,7 @@ class Question:
     told: Callable[[Any], dict[str, Any]] = parameters_and_summary
     whole: dict[str, Any] = field(default_factory=dict)
     made: tuple[Path, ...] = ()
+    last: tuple[str, ...] = ()
     is_of_checkpoint: bool = False
 
 
@@ -137,8 +139,7 @@ def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = N
     if asked.terminal.json:
         write_json({**_whole(question, subject, entries, folder), **question.whole})
     else:
-        for path in folder.written:
-            write_line(f"Wrote {path}")
+        _write_lines([*question.last, *(f"Wrote {path}" for path in folder.written)])
 
 
 def _entries(
