@@ -9,6 +9,7 @@ of runs whose weights are not shipped lie in `docs/runs/`.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ short runs is a paper's setting: published numbers are listed by `pe-inspect rec
 sources.
 
 Made by `python benchmarks/accuracy.py > docs/accuracy.md`; each row again by
-`pe-inspect train RECIPE --force`, with the changes that the heading names. Weights are in
-`checkpoints/`, but for rows marked *, of which `docs/runs/` keeps the configuration.
+`pe-inspect train RECIPE --force`, with the changes that the heading and the row name (`--set
+KEY=VALUE`): a recipe may have moved on since. Weights are in `checkpoints/`, but for rows marked *,
+of which `docs/runs/` keeps the configuration.
 """
 
-CHANGEABLE = ("data", "epochs", "warmup_epochs", "batch_size")
 COLUMNS = ("recipe", "scheme", "join", "parameters", "top-1", "seed")
 
 
@@ -67,12 +68,20 @@ def _title(run: dict[str, Any]) -> str:
 
 
 def _changes(trained: dict[str, Any]) -> str:
-    """What was set otherwise than the recipe has it."""
-    from pe_inspect.training import recipes
-
-    plain = recipes[trained["name"]].to_dict()
-    changed = [f"`{k}={trained[k]}`" for k in CHANGEABLE if trained[k] != plain[k]]
+    """What was otherwise than the recipe has it now, the model's shape apart."""
+    theirs, ours = (_settings(trained["name"], each) for each in (trained, {}))
+    changed = [f"`{k}={theirs[k]}`" for k in theirs if k in ours and theirs[k] != ours[k]]
     return f"; changed: {', '.join(changed)}" if changed else ""
+
+
+def _settings(name: str, trained: dict[str, Any]) -> dict[str, Any]:
+    """Return what touches a weight of the trained recipe, or of the one that it is today."""
+    from pe_inspect.training import Recipe, recipes
+    from pe_inspect.training.resume import FREE
+
+    recipe = Recipe.from_dict(trained) if trained else recipes[name]
+    plain = recipe.to_dict()
+    return {key: plain[key] for key in plain if key not in FREE | {"model", "seed"}}
 
 
 def _table(runs: list[dict[str, Any]]) -> list[str]:
@@ -82,13 +91,17 @@ def _table(runs: list[dict[str, Any]]) -> list[str]:
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:
     from pe_inspect.models.config import ViTConfig
+    from pe_inspect.training import recipes
 
     shape = ViTConfig.from_dict(run["model"])
+    now = asdict(recipes[run["recipe"]["name"]].model)
+    other = [f"`{k}={v}`".lower() for k, v in asdict(shape).items() if now[k] != v]
     accuracy, count = run["metrics"]["test_accuracy"], run["data"]["num_test"]
     error = (accuracy * (1 - accuracy) / count) ** 0.5
     reached = f"{accuracy:.2%} ± {error:.2%}"
     name = f"`{run['recipe']['name']}`{'' if run['kept'] else ' *'}"
-    return name, shape.scheme, shape.join, f"{shape.num_parameters:,}", reached, str(run["seed"])
+    scheme = ", ".join((shape.scheme, *other))
+    return name, scheme, shape.join, f"{shape.num_parameters:,}", reached, str(run["seed"])
 
 
 if __name__ == "__main__":

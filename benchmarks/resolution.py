@@ -148,8 +148,19 @@ def difference(row: Row | None) -> str:
     """Return points over the reference, with their paired standard error."""
     if row is None:
         return "–"
-    value, error = (100 * float(row[key]) for key in ("difference", "difference_error"))
+    value, error = over_reference(row)
     return f"{value:+.1f} ± {error:.1f}".replace("-", "−")
+
+
+def over_reference(row: Row) -> tuple[float, float]:
+    """Return points over the own rule, of a method, or over the plain model; and their error.
+
+    Rows that were kept before these had columns of their own hold both in one.
+    """
+    kept = row.get("difference_to_native", "nan")
+    of_method = [kept, row.get("difference_to_native_standard_error", "nan")]
+    pair = of_method if kept not in ("", "nan") else [row["difference"], row["difference_error"]]
+    return 100 * float(pair[0]), 100 * float(pair[1])
 
 
 def schemes(rows: Rows) -> Figure:
@@ -203,12 +214,12 @@ def different(rows: Sequence[Row]) -> list[str]:
 def differences(axes: Axes, rows: Sequence[Row], method: str, index: int) -> None:
     """Draw one method over the own rule, with the standard error of the paired difference."""
     found = [r for r in rows if (r["condition"], r["method"]) == ("plain", method)]
-    points = sorted(
-        [(int(r["height"]), 100 * float(r["difference"]), 100 * float(r["difference_error"]))
-         for r in found] + [(int(rows[0]["height"]), 0.0, 0.0)]
-    )  # fmt: skip
-    line(axes, [(x, y) for x, y, _ in points], index, method)
-    axes.errorbar(*zip(*points), fmt="none", ecolor=COLOURS[index % 6], elinewidth=0.5)
+    points = {int(row["height"]): over_reference(row) for row in found}
+    points[int(rows[0]["height"])] = (0.0, 0.0)
+    sizes = sorted(points)
+    values, errors = zip(*(points[size] for size in sizes))
+    line(axes, list(zip(sizes, values)), index, method)
+    axes.errorbar(sizes, values, errors, fmt="none", ecolor=COLOURS[index % 6], elinewidth=0.5)
 
 
 def new_figure(width: float, height: float) -> Figure:

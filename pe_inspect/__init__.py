@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pe_inspect.front.report import report
     from pe_inspect.front.subject import Subject
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
-    from pe_inspect.live.trace import trace
     from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.traces import Trace
 
@@ -80,6 +79,11 @@ if TYPE_CHECKING:
         subject: Subject, *, family: str | None = None, **options: Any
     ) -> SimilarityResult:
         """Say how alike positions are, in every layer."""
+
+    def trace(
+        subject: Subject, images: Any = None, *, family: str | None = None, **options: Any
+    ) -> Trace:
+        """Run a model on images, and return what it did with positions."""
 
 
 _HOMES = {
@@ -116,8 +120,12 @@ _HOMES = {
     "trace": "live.trace",
 }
 
-_OF_AN_EMBEDDING = ("interpolate", "layernorm", "similarity")
-_OF_A_CHECKPOINT = ("bake", "evaluate", "extract", "rebuild")
+_ASKED_OF = {
+    **dict.fromkeys(("interpolate", "layernorm", "similarity"), "embedding"),
+    **dict.fromkeys(("bake", "evaluate", "extract", "rebuild"), "checkpoint"),
+    "trace": "model",
+    **dict.fromkeys(("attention", "contribution", "probe"), "trace"),
+}
 
 __all__ = [
     "AmbiguousCheckpoint",
@@ -165,13 +173,11 @@ def __getattr__(name: str) -> Any:
 
 def _asked_of_anything(name: str, found: Any) -> Any:
     """Return a public function that takes any subject; other names are as they are."""
-    if name not in (*_OF_AN_EMBEDDING, *_OF_A_CHECKPOINT):
+    if name not in _ASKED_OF:
         return found
-    from pe_inspect.front import adapted
+    from pe_inspect.front.adapted import asked_of_any
 
-    is_question = name in _OF_AN_EMBEDDING
-    ask = adapted.asked_of_any_embedding if is_question else adapted.asked_of_any_checkpoint
-    return ask(found)
+    return asked_of_any(found, _ASKED_OF[name])
 
 
 def __dir__() -> list[str]:

@@ -84,6 +84,10 @@ class UndecidedGrid(AmbiguousCheckpoint):
     """Several grids fit what was found, and what a reader knows does not decide between them."""
 
 
+class GridNotStored(UndecidedGrid):
+    """A scheme that is computed for any grid, and nothing says which."""
+
+
 def printable(text: str) -> str:
     """Return words of a stranger's file without control characters, and not too long."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

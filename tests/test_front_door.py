@@ -10,6 +10,8 @@ import torch
 from safetensors.numpy import save_file
 
 import pe_inspect as pei
+from pe_inspect.live.weights import CannotRebuild
+from pe_inspect.loading.opening import path_text
 from pe_inspect.page import Report
 
 GRID = pei.Hints(grid_size=(3, 4), num_prefix_tokens=1)
@@ -109,14 +111,43 @@ def test_several_embeddings_are_named_and_family_chooses(two_schemes):
         ([1, 2], r"given a list of 2\. Pass one of them, as pe_inspect\.extract"),
         ({"model": {}}, r"as subject\['model'\]"),
         ({}, "no state dict"),
+        ({"state": {}, "param_groups": []}, r"an optimiser.*model\.state_dict\(\)"),
+        (torch.nn.Linear, "was given the class Linear"),
+        (b"vit.pth", "not bytes"),
     ],
 )
 @pytest.mark.parametrize(
-    "name", ["similarity", "interpolate", "layernorm", "extract", "rebuild", "doctor"]
+    "name",
+    ["similarity", "interpolate", "layernorm", "extract", "rebuild", "doctor", "evaluate", "trace"],
 )
 def test_a_wrong_argument_names_the_right_call(name, wrong, said):
     with pytest.raises(pei.UsageError, match=said):
         getattr(pei, name)(wrong)
+
+
+@pytest.mark.parametrize("name", ["attention", "contribution", "probe"])
+@pytest.mark.parametrize("wrong", [3, "vit.pth", None, {}])
+def test_a_question_about_runs_names_what_makes_a_trace(name, wrong):
+    with pytest.raises(pei.UsageError, match=r"pe_inspect\.trace\(model, images\) makes one"):
+        getattr(pei, name)(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, None, {"w": np.zeros(2)}, b"vit.pth"])
+def test_what_is_no_path_is_refused_with_what_takes_it(wrong):
+    with pytest.raises(pei.UsageError, match=r"Expected the path of .*pe_inspect\.extract"):
+        path_text(wrong)
+
+
+@pytest.mark.parametrize("name", ["load", "gallery", "evolution", "similarity"])
+def test_an_empty_path_is_not_the_folder_one_stands_in(name):
+    with pytest.raises(pei.UnreadableCheckpoint, match=r"The path is empty\. Give a "):
+        getattr(pei, name)("")
+
+
+@pytest.mark.parametrize("sort", ["checkpoint", "path", "state dict"])
+def test_a_trace_is_made_of_whatever_holds_a_model(path, sort):
+    with pytest.raises(CannotRebuild, match="does not say which architecture"):
+        pei.trace(SUBJECTS[sort](path))
 
 
 def test_what_needs_the_whole_checkpoint_says_so(path):

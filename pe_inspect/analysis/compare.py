@@ -20,7 +20,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-__all__ = ["Alongside", "Likeness", "alongside"]
+__all__ = ["Comparison", "Likeness", "compare"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, eq=False)
-class Alongside:
+class Comparison:
     """Results on one grid and one scale.
 
     Attributes:
@@ -107,7 +107,7 @@ class Alongside:
                 yield alike.map(_shown_head(result, alike))
 
 
-def alongside(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Alongside | None:
+def compare(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Comparison | None:
     """Bring results of one quantity onto one grid, and match their layers by depth.
 
     The grid is the commonest one, the first of several that are equally common. Another grid's
@@ -131,10 +131,10 @@ def alongside(results: Sequence[SimilarityResult], labels: Sequence[str]) -> Alo
     if len(kept) < 2:
         return None
     places, asked = zip(*kept)
-    notes += _resampled(results, labels, places, grid)
+    notes += _resampling_notes(results, labels, places, grid)
     layers = _matched_layers([len(result.views) for result in asked])
     notes += _left_out(asked, layers, [labels[place] for place in places])
-    return Alongside(places, asked, layers, tuple(notes))
+    return Comparison(places, asked, layers, tuple(notes))
 
 
 def _of_one_quantity(
@@ -162,7 +162,7 @@ def _on_grid(result: SimilarityResult, grid: tuple[int, int]) -> SimilarityResul
     return again
 
 
-def _resampled(
+def _resampling_notes(
     results: Sequence[SimilarityResult],
     labels: Sequence[str],
     places: Sequence[int],

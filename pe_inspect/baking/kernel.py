@@ -7,7 +7,7 @@ import numpy as np
 from pe_inspect.baking.bakers import TensorChange
 from pe_inspect.errors import UsageError
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.patch import PATCH_KERNELS, known_step
+from pe_inspect.families.reading.tokens import PATCH_KERNELS, known_step
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.resampling.methods.torch_modes import bicubic_aa
 from pe_inspect.resampling.patch_kernel import pi_resize

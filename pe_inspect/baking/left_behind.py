@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
     is_no_position,
     is_of_time,
     is_textual,

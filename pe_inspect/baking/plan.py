@@ -93,11 +93,15 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     main = main_of(found, in_pixels=request.res is not None)
     main.require_flat_grid("interpolate --write")
     size = size_of(main, request.res, request.grid, request.patch_size)
-    tables = (main, *(pe for pe in found if pe is not main))
+    others = [pe for pe in found if pe is not main and not _is_of_time(pe)]
+    for pe in others:
+        pe.require_flat_grid("interpolate --write")
+    tables = (main, *others)
     beside = tuple((source_grid(pe), grid_beside(main, size, pe)) for pe in tables[1:])
     grids = ((source_grid(main), size), *beside)
     changes: dict[str, np.ndarray] = {}
-    notes, trunk, told = list[str](), Trunk(checkpoint), set[str]()
+    notes, trunk = list[str](), Trunk(checkpoint)
+    told = {key for pe in found if _is_of_time(pe) for key in pe.keys}
     for pe, (old, new) in zip(tables, grids):
         if changes and set(pe.keys) <= set(map(checkpoint.stored_key, changes)):
             continue  # MAE's decoder: written together with the table of the encoder
@@ -115,6 +119,11 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
     if kept:
         _refuse_half(checkpoint, left_behind(checkpoint, told, changes))
     return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
+
+
+def _is_of_time(pe: PositionEmbedding) -> bool:
+    """Whether its places are frames alone, which no image's size changes."""
+    return pe.grid_size is not None and tuple(pe.grid_size[1:]) == (1, 1)
 
 
 def _refuse_half(checkpoint: Checkpoint, left: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.evaluate_options import Measuring
 from pe_inspect.commands.shell.evaluate_text import accuracy_lines, with_rows
 from pe_inspect.commands.shell.options import Asked
-from pe_inspect.commands.shell.progress_bar import shares
+from pe_inspect.commands.shell.progress_bar import progress_bar
 from pe_inspect.commands.shell.question_runner import Question, answer, write_arrays, write_table
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def evaluate(asked: Asked, measuring: Measuring) -> None:
         lines=accuracy_lines,
         told=with_rows,
         is_of_checkpoint=True,
+        is_told=True,
     )
     answer(question, asked)
 
@@ -35,5 +36,5 @@ def evaluate(asked: Asked, measuring: Measuring) -> None:
 def _ask(checkpoint: Checkpoint, *, quiet: bool, arguments: dict[str, Any]) -> EvaluationResult:
     from pe_inspect.evaluation import evaluate as ask
 
-    with shares("evaluate", quiet=quiet) as tell:
+    with progress_bar("evaluate", quiet=quiet) as tell:
         return ask(checkpoint, **arguments, progress=lambda now: tell(now.what, now.share))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pe_inspect.checkpoint_files import checkpoint_name
 from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.opening import NamedCheckpoint
 from pe_inspect.commands.shell.options import (
@@ -23,7 +24,6 @@ from pe_inspect.commands.shell.options import (
 from pe_inspect.commands.shell.progress import counted
 from pe_inspect.commands.shell.question_runner import Question, answer, write_table
 from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.front.checkpoint_files import checkpoint_name
 
 _Folder = Annotated[
     str,

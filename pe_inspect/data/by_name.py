@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from pe_inspect.data.dataset import Dataset
-from pe_inspect.data.datasets import Request, datasets
+from pe_inspect.data.datasets import Reader, Request, datasets
 from pe_inspect.errors import UsageError
 
-__all__ = ["DEFAULT_ROOT", "load"]
+__all__ = ["DEFAULT_ROOT", "load", "reader_of"]
 
 DEFAULT_ROOT: Final = Path("data")
 
@@ -37,9 +37,21 @@ def load(
         UsageError: no such dataset, it is not on this disk (the message says how to get it), or
             its images cannot be used.
     """
-    kind, colon, argument = name.partition(":")
-    reader = datasets[kind]
+    _, colon, argument = name.partition(":")
+    reader = reader_of(name)
     if colon and not argument:
         raise UsageError(f"{name!r} has nothing after the colon; e.g. imagefolder:path/to/folder.")
     place = Path(root) if root is not None else DEFAULT_ROOT
     return reader(Request(argument, place, img_size, stream, strict))
+
+
+def reader_of(name: str) -> Reader:
+    """Return what reads a dataset of a name; nothing of it is read.
+
+    Raises:
+        UsageError: there is no such dataset; a folder's path is told how it is named.
+    """
+    kind = name.partition(":")[0]
+    if kind not in datasets and Path(name).is_dir():
+        raise UsageError(f"Unknown dataset {name!r}. It is a folder: pass imagefolder:{name}.")
+    return datasets[kind]

@@ -111,6 +111,7 @@ class Dataset:
         test: what it is measured on.
         classes: the class names, in the order of the labels.
         notes: what was decided while reading: images skipped, resized, read from the disk.
+        test_name: what the set itself calls the images of `test`: `"test"`, or `"val"`.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    test_name: str = "test"
 
     @property
     def img_size(self) -> tuple[int, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from pe_inspect.analysis.common.notebook_repr import Shown
+from pe_inspect.analysis.common.sentences import count_text
 from pe_inspect.diagnosis.ranked import Ranked
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -26,6 +27,7 @@ class Diagnosis(Shown):
         tables: the embeddings that were examined.
         readings: of every table of a file, the likeliest first; of an embedding alone, none.
         numbers: what was measured beside the checks.
+        allowed: what was found too, and accepted.
     """
 
     findings: tuple[Finding, ...]
@@ -34,12 +36,12 @@ class Diagnosis(Shown):
     tables: tuple[PositionEmbedding, ...] = field(default=(), repr=False, compare=False)
     readings: tuple[Ranked, ...] = field(default=(), repr=False, compare=False)
     numbers: dict[str, float] = field(default_factory=dict)
+    allowed: tuple[Finding, ...] = ()
     question: ClassVar[str] = "doctor"
     is_drawn: ClassVar[bool] = False
 
     def __repr__(self) -> str:
-        count = len(self.findings)
-        found = f"{count} finding{'s' * (count != 1)}" if count else "healthy"
+        found = "healthy" if self.healthy else count_text(len(self.findings), "finding")
         return f"Diagnosis({self.family}, {len(self.checks)} checks, {found})"
 
     @property
@@ -59,21 +61,24 @@ class Diagnosis(Shown):
 
     @property
     def finding(self) -> str:
-        """The diagnosis in one sentence, and the first finding in another."""
-        made = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
+        """The diagnosis in one sentence: how many checks, and the codes of what they found."""
+        made = count_text(len(self.checks), "check")
+        accepted = f", {len(self.allowed)} allowed ({_codes(self.allowed)})" if self.allowed else ""
         if self.healthy:
-            return f"Healthy: {made} found nothing."
-        count = len(self.findings)
-        return f"{count} finding{'s' * (count != 1)} in {made}. {self.findings[0].message}"
+            return f"Healthy: {made} found nothing{accepted}."
+        found = f"{count_text(len(self.findings), 'finding')} in {made}: {_codes(self.findings)}"
+        return f"{found}{accepted}."
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The checks that ran."""
         return {"checks": list(self.checks)}
 
-    def without(self, codes: Collection[str]) -> Diagnosis:
-        """Return the diagnosis without the findings of some codes, which are accepted."""
-        return replace(self, findings=tuple(f for f in self.findings if f.code not in codes))
+    def allowing(self, codes: Collection[str]) -> Diagnosis:
+        """Return the diagnosis with the findings of some codes accepted."""
+        known = tuple(finding for finding in self.findings if finding.code in codes)
+        others = tuple(finding for finding in self.findings if finding.code not in codes)
+        return replace(self, findings=others, allowed=(*self.allowed, *known))
 
     def summary(self) -> dict[str, float]:
         """How many findings there are of each code, and what was measured."""
@@ -88,3 +93,9 @@ class Diagnosis(Shown):
         columns = ["code", "severity", "where", "message", "why", "mend"]
         rows = [[getattr(finding, name) for name in columns] for finding in self.findings]
         return pd.DataFrame(rows, columns=columns)
+
+
+def _codes(findings: Sequence[Finding]) -> str:
+    """Return the codes, each once, with how often it was found where that is more than once."""
+    counts = Counter(finding.code for finding in findings)
+    return ", ".join(f"{code} ({n})" if n > 1 else code for code, n in counts.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from pe_inspect.diagnosis.case import Case, Expected, opened
@@ -15,7 +15,7 @@ from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import did_you_mean
 
-__all__ = ["allowed_codes", "doctor", "doctor_by_table"]
+__all__ = ["checked_codes", "doctor", "doctor_by_table"]
 
 
 def doctor(
@@ -25,6 +25,7 @@ def doctor(
     expect_res: int | tuple[int, int] | None = None,
     against: Checkpoint | None = None,
     ask_timm: bool = False,
+    allow: Collection[str] = (),
 ) -> Diagnosis:
     """Run every check on a checkpoint, or those of arrays on one embedding.
 
@@ -34,24 +35,27 @@ def doctor(
         expect_res: the image size that a model is built for, in pixels: R or (height, width).
         against: a checkpoint whose model it should fit.
         ask_timm: also have the installed timm resample a table, which imports it.
+        allow: codes of findings that are known and accepted.
 
     Returns:
         A diagnosis without findings where the subject is healthy.
 
     Raises:
         NoPositionEmbedding: the file holds none, and nothing else is wrong with it.
-        UsageError: something is expected that cannot be counted, or of an embedding alone.
+        UsageError: something is expected that cannot be counted, or of an embedding alone; or no
+            check has a finding that is allowed.
     """
+    accepted = checked_codes(allow)
     pixels = (expect_res, expect_res) if isinstance(expect_res, int) else expect_res
     expected = Expected(expect, pixels, against, ask_timm)
     if isinstance(subject, Checkpoint):
-        return _of_file(subject, expected)
+        return _of_file(subject, expected).allowing(accepted)
     if expected != Expected():
         raise UsageError(
             "doctor compares files with what is expected of them, and was given an embedding "
             "alone. Hand in the checkpoint: pe_inspect.load(…)."
         )
-    return _of_table(subject)
+    return _of_table(subject).allowing(accepted)
 
 
 def doctor_by_table(
@@ -66,17 +70,18 @@ def doctor_by_table(
         yield replace(own, findings=findings, checks=(*names, *own.checks))
 
 
-def allowed_codes(given: Sequence[str]) -> frozenset[str]:
-    """Return the codes of findings that the user accepts.
+def checked_codes(given: Collection[str]) -> frozenset[str]:
+    """Return the codes of findings that are accepted.
 
     Raises:
         UsageError: no check has such a finding.
     """
     known = sorted({code for check in checks.values() for code in check.codes})
-    for word in given:
+    codes = [given] if isinstance(given, str) else given
+    for word in codes:
         if word not in known:
             raise UsageError(did_you_mean("finding", word, known))
-    return frozenset(given)
+    return frozenset(codes)
 
 
 def _of_table(pe: PositionEmbedding) -> Diagnosis:

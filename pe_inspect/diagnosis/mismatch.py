@@ -18,8 +18,7 @@ from pe_inspect.diagnosis.readings import Readings, RowDivision
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import x
-from pe_inspect.families.reading.patch import is_spectrogram_s
-from pe_inspect.families.reading.prefix import PrefixTokens, class_token
+from pe_inspect.families.reading.tokens import PrefixTokens, class_token, is_spectrogram_s
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -202,7 +201,7 @@ def _mend(
         return written(checkpoint, need.grid_size)
     steps = []
     if have.grid_size != need.grid_size:
-        steps += _resized_biases(need) if found.is_bias else _resampled(found, have, need)
+        steps += _resized_biases(need) if found.is_bias else _resampling_lines(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
         steps += _other_prefix(checkpoint, found, have.num_prefix_rows, need.num_prefix_rows)
     return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
@@ -238,7 +237,7 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".safetensors" if is_elsewhere else ""
 
 
-def _resampled(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
+def _resampling_lines(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
     """The two lines of timm that do it in a state dict."""
     flat = found.table is not None and len(found.table.shape) == 2
     return [

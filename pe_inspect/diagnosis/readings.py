@@ -11,8 +11,8 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import BiasTable
 from pe_inspect.families.reading.grid import Layout, factor_pairs, x
-from pe_inspect.families.reading.prefix import PrefixTokens
 from pe_inspect.families.reading.tables import StoredTable
+from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["Readings", "RowDivision", "file_readings", "readings"]

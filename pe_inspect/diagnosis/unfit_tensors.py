@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
+from pe_inspect.analysis.common.sentences import count_text
 from pe_inspect.diagnosis.fields import listed
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.pair import Explained, Pair
@@ -131,16 +132,14 @@ def _lone(pair: Pair, missing: list[str], extra: list[str]) -> Finding:
 
 def _lacks(pair: Pair, missing: list[str], extra: list[str]) -> Iterator[str]:
     if missing:
-        yield f"{_counted(missing)} of position in {pair.there.source} alone: {_named(missing)}."
+        count, names = count_text(len(missing), "tensor"), _listed_patterns(missing)
+        yield f"{count} of position in {pair.there.source} alone: {names}."
     if extra:
-        yield f"{_counted(extra)} of position in {pair.here.source} alone: {_named(extra)}."
+        count, names = count_text(len(extra), "tensor"), _listed_patterns(extra)
+        yield f"{count} of position in {pair.here.source} alone: {names}."
 
 
-def _counted(names: list[str]) -> str:
-    return f"{len(names)} tensor{'s' * (len(names) != 1)}"
-
-
-def _named(names: list[str]) -> str:
+def _listed_patterns(names: list[str]) -> str:
     return listed(list(by_pattern(names)), MOST_NAMED)
 
 
@@ -197,11 +196,11 @@ def _remaining(
     pair: Pair, reshaped: list[str], missing: list[str], extra: list[str], *, is_all: bool
 ) -> Finding:
     parts = [
-        f"{_counted(names)} {what} ({shown(names)})"
+        f"{count_text(len(names), 'tensor')} {what} ({shown(names)})"
         for names, what, shown in (
             (reshaped, "of other shapes", partial(_shapes, pair)),
-            (missing, "missing", _named),
-            (extra, "too many", _named),
+            (missing, "missing", _listed_patterns),
+            (extra, "too many", _listed_patterns),
         )
         if names
     ]

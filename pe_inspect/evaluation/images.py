@@ -36,6 +36,7 @@ class Images:
         seed: of the permutations of patches.
         device: where batches go.
         crop_pct: the share of a file's shorter side that is evaluated.
+        name: of the split.
         broken: the files that were asked for and could not be read.
     """
 
@@ -46,6 +47,7 @@ class Images:
     seed: int
     device: torch.device
     crop_pct: float = CROP_PCT
+    name: str = "test"
     broken: dict[Path, UnreadableImage] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -104,7 +106,7 @@ class Images:
         """A note on the images that could not be read; empty where all could."""
         if not self.broken:
             return ""
-        return left_out(list(self.broken.values()), len(self), "the test split")
+        return left_out(list(self.broken.values()), len(self), f"the {self.name} split")
 
     def _read(
         self, wanted: np.ndarray, res: tuple[int, int]

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow
+from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow, PairedCounts
 from pe_inspect.analysis.evaluate import evaluate as in_order
 from pe_inspect.arrays import Bool
 from pe_inspect.data import Dataset
@@ -32,7 +32,9 @@ from pe_inspect.evaluation.setting import (
     check_fit,
     crop_pct_of,
     dataset_of,
+    name_of,
     normalisation_of,
+    refuse_features,
     renamed_classes,
 )
 from pe_inspect.families import extract
@@ -121,7 +123,8 @@ def evaluate(
         progress: called after every batch.
 
     Raises:
-        UsageError: no dataset is named, it does not fit the model or has its classes in another
+        UsageError: no dataset is named, or one that is not known; the checkpoint has no
+            classifier; the dataset does not fit the model or has its classes in another
             order, none of its images can be read, or they are no files for `crop_pct`; a size is
             no whole number of patches, or takes more memory than there is; a method is named
             without a size, or one that applies to no embedding of the model at any of them.
@@ -129,6 +132,9 @@ def evaluate(
     """
     place, methods = find_device(device), asked_methods(method)
     refuse_idle(methods, with_sizes=bool(res))
+    if not isinstance(data, Dataset):
+        data = name_of(checkpoint, data, root)
+    refuse_features(checkpoint)
     tables = _tables_of(checkpoint)
     refuse_unsuited(tables, methods)
     host = host_of(rebuild(checkpoint).to(place), tables)
@@ -141,7 +147,7 @@ def evaluate(
     images = Images(
         chosen(dataset.test, limit, seed), normalisation.mean, normalisation.std,
         batch_size or BATCH.get(place.type, 256), seed, place,
-        crop_pct_of(checkpoint, host.model, dataset, crop_pct),
+        crop_pct_of(checkpoint, host.model, dataset, crop_pct), dataset.test_name,
     )  # fmt: skip
     for size in sizes:
         images.refuse_if_too_large(size)
@@ -158,11 +164,11 @@ def evaluate(
         "method": method, "alpha": list(alpha), "shuffle": shuffle, "remove": remove,
         "permute_patches": permute_patches, "seed": seed, "mean": list(normalisation.mean),
         "std": list(normalisation.std), "normalised_by": normalisation.said_by,
-        "crop_pct": images.crop_pct,
+        "crop_pct": images.crop_pct, "split": dataset.test_name,
     }  # fmt: skip
     result: EvaluationResult = in_order(
         rows, dataset=dataset.label, num_classes=host.num_classes, parameters=parameters,
-        pe=tables[0] if tables else None, notes=notes,
+        pe=tables[0] if tables else None, notes=notes, split=dataset.test_name,
     )  # fmt: skip
     return result
 
@@ -184,9 +190,12 @@ def _notes(
     host: Host, dataset: Dataset, images: Images, by: Normalisation, *, with_sizes: bool
 ) -> Iterator[str]:
     if dataset.label != dataset.name:
-        yield f"images: the test split of {dataset.label}"
+        yield f"images: the {dataset.test_name} split of {dataset.label}"
     if len(images) < len(dataset.test):
-        yield f"{len(images)} of {len(dataset.test)} test images were drawn (--limit)"
+        yield (
+            f"{len(images):,} of {len(dataset.test):,} {dataset.test_name} images were drawn "
+            "(--limit)"
+        )
     if by.is_guess:
         yield (
             "how the model's images were normalised is not said anywhere: the mean and σ of "
@@ -246,7 +255,7 @@ def _counted(
             same = next((found for other, found in counted if run.is_like(other)), None)
             counts = same or _count(run, images, tell)
             counted.append((run, counts))
-            yield _row(run, counts, _reference(run, counted))
+            yield _row(run, counts, counted[0][1], _own_rule(run, counted))
         except NotApplicable as error:
             missed.setdefault(str(error), []).append(run.name)
         done += run.work
@@ -257,10 +266,10 @@ def _in_short(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _reference(run: ImagePass, counted: Sequence[tuple[ImagePass, Counts]]) -> Counts:
-    """Return what a run is compared with: of a method, the own rule; else the plain model."""
+def _own_rule(run: ImagePass, counted: Sequence[tuple[ImagePass, Counts]]) -> Counts | None:
+    """Return what the own rule gave at a method's size; `None` for the own rule itself."""
     own = [found for other, found in counted if (other.res, other.method) == (run.res, NATIVE)]
-    return own[0] if run.method != NATIVE and own else counted[0][1]
+    return own[0] if run.method != NATIVE and own else None
 
 
 def _teller(
@@ -274,16 +283,20 @@ def _teller(
     return lambda part: progress(EvaluationProgress(run.name, before + part * share))
 
 
-def _row(run: ImagePass, counts: Counts, reference: Counts) -> EvaluationRow:
-    gained, lost = (
-        int((mine & ~other).sum())
-        for mine, other in ((counts.hits, reference.hits), (reference.hits, counts.hits))
-    )
+def _row(run: ImagePass, counts: Counts, plain: Counts, own_rule: Counts | None) -> EvaluationRow:
+    pairs = _pairs(counts, plain)
     return EvaluationRow(
-        run.condition, run.res, run.grid_size, int(counts.hits.sum()),
-        counts.of_five if run.host.num_classes > TOP else None, counts.loss, len(counts.hits),
-        run.method, run.rule, 1.0 if run.change is None else run.change.alpha, gained, lost,
+        run.condition, run.res, run.grid_size, pairs.correct,
+        counts.of_five if run.host.num_classes > TOP else None, counts.loss, pairs.count,
+        run.method, run.rule, 1.0 if run.change is None else run.change.alpha,
+        pairs.gained, pairs.lost, None if own_rule is None else _pairs(counts, own_rule),
     )  # fmt: skip
+
+
+def _pairs(counts: Counts, reference: Counts) -> PairedCounts:
+    mine, its = counts.hits, reference.hits
+    gained, lost = (int((a & ~b).sum()) for a, b in ((mine, its), (its, mine)))
+    return PairedCounts(int(mine.sum()), gained, lost, len(mine))
 
 
 @torch.inference_mode()

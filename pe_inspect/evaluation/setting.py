@@ -10,10 +10,12 @@ from typing import Any, Final, NoReturn
 from torch import nn
 
 from pe_inspect.data import Dataset, load
+from pe_inspect.data.by_name import DEFAULT_ROOT, reader_of
 from pe_inspect.data.dataset import FileSplit
 from pe_inspect.data.decoding import CROP_PCT
 from pe_inspect.errors import UsageError
 from pe_inspect.live.host import Host
+from pe_inspect.live.rebuild import gives_logits
 from pe_inspect.loading import Checkpoint
 
 __all__ = [
@@ -21,33 +23,22 @@ __all__ = [
     "check_fit",
     "crop_pct_of",
     "dataset_of",
+    "name_of",
     "normalisation_of",
+    "refuse_features",
     "renamed_classes",
 ]
 
 NAMED: Final = 3  # classes of another name that a note names
 
 
-def dataset_of(
-    checkpoint: Checkpoint,
-    data: str | None,
-    root: str | Path | None,
-    img_size: tuple[int, int],
-    *,
-    from_files: bool = False,
-) -> Dataset:
+def name_of(checkpoint: Checkpoint, data: str | None, root: str | Path | None) -> str:
     """Return the dataset that was named, else the one in the checkpoint's config.json.
 
-    Args:
-        checkpoint: what is evaluated.
-        data: `NAME`, or `NAME:PATH` with the folder that it lies in.
-        root: where datasets lie, for a NAME alone.
-        img_size: (H, W) of the model, which images of several sizes become.
-        from_files: leave images that lie in a folder there, to be cropped as they are read;
-            otherwise the recipe in config.json says whether they are.
+    Nothing of it is read.
 
     Raises:
-        UsageError: neither names one, or it cannot be read.
+        UsageError: neither names one, no dataset is called so, or its folder does not exist.
     """
     name = data or _said(checkpoint, "data").get("name")
     if not isinstance(name, str):
@@ -55,6 +46,35 @@ def dataset_of(
             f"{checkpoint.source} does not say which images it is for. Pass --data NAME[:PATH], "
             "e.g. --data imagefolder:path/to/folder (train/<class>/*, test/<class>/*)."
         )
+    reader_of(name)
+    path = name.partition(":")[2]
+    places = (Path(path), Path(root or DEFAULT_ROOT) / path)
+    if path and not any(place.is_dir() for place in places):
+        raise UsageError(f"--data {name}: {path} is no folder. Give the one that holds train/.")
+    return name
+
+
+def dataset_of(
+    checkpoint: Checkpoint,
+    name: str,
+    root: str | Path | None,
+    img_size: tuple[int, int],
+    *,
+    from_files: bool = False,
+) -> Dataset:
+    """Read the dataset that is evaluated on.
+
+    Args:
+        checkpoint: what is evaluated.
+        name: `NAME`, or `NAME:PATH` with the folder that it lies in.
+        root: where datasets lie, for a NAME alone.
+        img_size: (H, W) of the model, which images of several sizes become.
+        from_files: leave images that lie in a folder there, to be cropped as they are read;
+            otherwise the recipe in config.json says whether they are.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     kind, _, path = name.partition(":")
     if path and kind != "imagefolder":
         name, root = kind, path
@@ -95,6 +115,20 @@ def normalisation_of(
                 "and a positive --std: --mean 0.485,0.456,0.406."
             )
     return Normalisation(dataset.mean, dataset.std, f"the images of {dataset.label}", is_guess=True)
+
+
+def refuse_features(checkpoint: Checkpoint) -> None:
+    """Stop where the names in a checkpoint show that its model has no classifier.
+
+    Raises:
+        UsageError: with the questions that need none.
+    """
+    if not gives_logits(checkpoint):
+        raise UsageError(
+            f"{checkpoint.source} holds a model without a classifier, and evaluate counts how "
+            "often the class is right. Give the weights of a classifier; probe, attention and "
+            "contribution ask what such features know of positions."
+        )
 
 
 def crop_pct_of(

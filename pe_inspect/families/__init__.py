@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid
-from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.families.trunk import Trunk, tower_type
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import Registry
@@ -66,20 +66,19 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     """
     if checkpoint.format == "pe" and checkpoint.path is not None:
         return (PositionEmbedding.open(checkpoint.path),)
-    from pe_inspect.families.reading import flags as _flags
-    from pe_inspect.families.reading.config import library_of, model_type_of, refuse_other_model
+    from pe_inspect.families.reading import stated
 
     trunk = Trunk(checkpoint)
-    refuse_other_model(trunk)
-    _flags.refuse_other_patch(trunk)
-    _flags.refuse_other_arch(trunk)
+    stated.refuse_other_model(trunk)
+    stated.refuse_other_patch(trunk)
+    stated.refuse_other_arch(trunk)
     found = _found(trunk)
-    _flags.refuse_other_heads(trunk)
+    stated.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
 
         raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
-    said = _flags.notes_on_flags(trunk)
+    said = stated.notes_on_flags(trunk)
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
@@ -88,8 +87,8 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             sha256=digest,
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
-            library=library_of(trunk),
-            model_type=model_type_of(trunk),
+            library=trunk.library,
+            model_type=tower_type(trunk.config),
             facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
@@ -109,7 +108,8 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
     found, refusal = _read_by_names(trunk)
-    if trunk.hints.tower == "text" or len(trunk) < 2:
+    is_read = len(trunk) < 2 or (found and trunk.is_plain)
+    if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
             raise refusal
         return found

@@ -16,11 +16,11 @@ import numpy as np
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, num_prefix_tokens, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     if not found:
         return ()
     from pe_inspect.families.reading.computed_window import evaluation_of
+    from pe_inspect.families.reading.embedding import scheme
 
     keys = {place.stem: _keys(trunk, place) for place in found}
     networks = {stem: _network(trunk, own) for stem, own in keys.items()}
@@ -78,7 +79,7 @@ def _odd(trunk: Trunk, key: str) -> tuple[str, ...]:
 
 
 def _found(trunk: Trunk) -> list[Place]:
-    return places(trunk, _FIRST_LAYER) or places(trunk, _SHARED)
+    return trunk.places(_FIRST_LAYER) or trunk.places(_SHARED)
 
 
 def _keys(trunk: Trunk, place: Place) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ def _keys(trunk: Trunk, place: Place) -> tuple[str, ...]:
 
 
 def _network(trunk: Trunk, keys: tuple[str, ...]) -> OffsetNetwork:
-    from pe_inspect.families.reading.fit import refuse_misfits
+    from pe_inspect.families.reading.embedding import refuse_misfits
     from pe_inspect.kinds.offset_network import OffsetNetwork
 
     refuse_misfits(trunk, dict(zip(keys, _AXES)))
@@ -110,6 +111,7 @@ def _layers(
 ) -> list[LayerPE]:
     """Return the bias of the place's block, or of every block that shares the network."""
     from pe_inspect.families.reading.bias import offset_index
+    from pe_inspect.families.reading.embedding import num_prefix_tokens
 
     is_shared = place.layer == "shared_rel_pos"
     blocks = trunk.blocks if is_shared else [place.layer]

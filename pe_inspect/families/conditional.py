@@ -16,10 +16,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float32
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import is_depthwise
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -33,7 +33,8 @@ _KERNEL: Final = re.compile(
     r"pos_embed\.proj|pos_embed|"  # CSATv2, UniFormer
     r"pos_emb\.pos_enc|pos_emb\.reparam_conv|"  # FastViT
     r"cpe\.module\.c|"  # iFormer, with a batch norm behind it
-    r"2\.proj\.fn"  # lucidrains' Twins
+    r"2\.proj\.fn|"  # lucidrains' Twins
+    r"attns\.[01]\.get_v"  # CSWin, on the values of attention
     r")\.weight"
 )
 _OF_STAGE: Final = re.compile(r"(?P<at>cpe\d+)\.(?P<module>proj)\.weight")
@@ -68,8 +69,9 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.embedding import scheme
     from pe_inspect.families.reading.kernels import padding_share, response
-    from pe_inspect.families.reading.stated_grid import stated_grid
+    from pe_inspect.families.reading.named_model import stated_grid
 
     layers, shares = [], []
     notes: dict[str, None] = {}
@@ -88,7 +90,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 def _find(trunk: Trunk) -> list[_Conv]:
     """Return the convolutions in order; one that CoaT's blocks share, once a stage."""
     stages, found = set[str](), list[_Conv]()
-    for place in (*places(trunk, _OF_STAGE), *places(trunk, _KERNEL)):
+    for place in (*trunk.places(_OF_STAGE), *trunk.places(_KERNEL)):
         key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
         if not is_depthwise(trunk.shape(key)) or not _is_position(place.path, place.match):
             continue
@@ -135,7 +137,7 @@ def _weights(
 
 def _beside(trunk: Trunk, conv: _Conv, key: str) -> Float32[np.ndarray, " channels"]:
     """Read a number a channel that acts with a kernel."""
-    from pe_inspect.families.reading.fit import refuse_misfits
+    from pe_inspect.families.reading.embedding import refuse_misfits
 
     refuse_misfits(trunk, {conv.key: "channels 1 rows columns", key: "channels"})
     return trunk.float32(key)

@@ -11,10 +11,10 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import is_depthwise, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import is_depthwise
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -39,8 +39,9 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     kernels = _kernels(trunk)
     if not kernels:
         return ()
+    from pe_inspect.families.reading.embedding import scheme
     from pe_inspect.families.reading.kernels import by_offset
-    from pe_inspect.families.reading.stated_grid import stated_grid
+    from pe_inspect.families.reading.named_model import stated_grid
 
     layers, notes = [], ["one set of kernels a stage, shared by its blocks, counted once"]
     for (stage, _), (bare, key) in kernels.items():

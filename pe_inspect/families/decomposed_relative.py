@@ -14,11 +14,11 @@ from typing import Final, Literal
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -37,7 +37,7 @@ _FIRST_OF_STAGE: Final = re.compile(r"stages\.[1-9]\d*\.0")  # halves the grid
 
 def detect(trunk: Trunk) -> bool:
     """Whether the checkpoint holds a pair of tables of relative vectors, one an axis."""
-    return bool(places(trunk, _SAM) or places(trunk, _BOTNET))
+    return bool(trunk.places(_SAM) or trunk.places(_BOTNET))
 
 
 def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
@@ -47,9 +47,9 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
         AmbiguousCheckpoint: a table lacks its partner, or has an even number of rows.
     """
     found = []
-    if sam := places(trunk, _SAM):
+    if sam := trunk.places(_SAM):
         found.append(_embedding(trunk, sam, "query-key"))
-    if botnet := places(trunk, _BOTNET):
+    if botnet := trunk.places(_BOTNET):
         found.append(_embedding(trunk, botnet, "key-query"))
     return tuple(found)
 
@@ -57,6 +57,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 def _embedding(
     trunk: Trunk, found: list[Place], offset: Literal["key-query", "query-key"]
 ) -> PositionEmbedding:
+    from pe_inspect.families.reading.embedding import scheme
+
     keys: list[str] = []
     layers: list[LayerPE] = []
     notes = ["grids read from the rows of the tables, 2S−1 an axis"]

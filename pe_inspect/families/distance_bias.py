@@ -18,12 +18,12 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import factor_pairs, x
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract", "find_places", "index_of", "table_of"]
@@ -53,6 +53,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
         AmbiguousCheckpoint: a table is of no square grid, and nothing says which.
     """
     from pe_inspect.families.reading.bias import distance_index
+    from pe_inspect.families.reading.embedding import scheme
 
     found = find_places(trunk)
     grids = [_grid(trunk, place) for place in found]
@@ -73,7 +74,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 
 def find_places(trunk: Trunk) -> list[Place]:
     """Return where the tables of distances lie, in block order."""
-    return [p for p in places(trunk, _TABLE) if len(trunk.shape(table_of(p))) == 2]
+    return [p for p in trunk.places(_TABLE) if len(trunk.shape(table_of(p))) == 2]
 
 
 def table_of(place: Place) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract", "fourier_features"]
@@ -42,7 +42,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
-    from pe_inspect.families.reading.stated_grid import stated_grid
+    from pe_inspect.families.reading.embedding import scheme
+    from pe_inspect.families.reading.named_model import stated_grid
 
     layers, keys, notes = [], list[str](), list[str]()
     for place, key in found:
@@ -76,7 +77,7 @@ def fourier_features(
 
 def _find(trunk: Trunk) -> list[tuple[Place, str]]:
     found = []
-    for place in places(trunk, _PROJECTION):
+    for place in trunk.places(_PROJECTION):
         key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
         shape = trunk.shape(key)
         if len(shape) == 4 and shape[1] % 4 == 0 and shape[2:] == (1, 1):

@@ -16,11 +16,11 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, places, scheme
 from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.reading.tables import find_tables, nonfinite_note
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]
@@ -45,6 +45,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.embedding import scheme
+
     grid, note = _grid_of(trunk)
     layers, gates, keys = [], [], list[str]()
     notes = [note]
@@ -65,7 +67,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 def _find(trunk: Trunk) -> list[Place]:
     return [
         place
-        for place in places(trunk, _SCORES)
+        for place in trunk.places(_SCORES)
         if trunk.shape(f"{place.stem}.attn.pos_proj.weight")[1:] == (_FEATURES,)
     ]
 

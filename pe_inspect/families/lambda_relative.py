@@ -11,10 +11,10 @@ import re
 from typing import Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.embedding import Place, is_depthwise, places, scheme
 from pe_inspect.families.reading.tables import nonfinite_note
+from pe_inspect.families.reading.tensors import Place, is_depthwise
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 
 __all__ = ["detect", "extract"]
@@ -36,6 +36,8 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
+    from pe_inspect.families.reading.embedding import scheme
+
     layers, notes = list[LayerPE](), list[str]()
     for place, key in found:
         table, note = _table(trunk, place, key)
@@ -51,7 +53,7 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
 def _find(trunk: Trunk) -> list[tuple[Place, str]]:
     found = []
     for pattern in (_TABLE, _KERNEL):
-        for place in places(trunk, pattern):
+        for place in trunk.places(pattern):
             key = f"{place.stem}{place.match.string[place.match.end('at') :]}"
             if _is_position(trunk.shape(key)):
                 found.append((place, key))
@@ -70,7 +72,7 @@ def _table(trunk: Trunk, place: Place, key: str) -> tuple[LayerPE, str]:
         rows = values.reshape(-1, values.shape[-1])
         return LayerPE(place.layer, rows, grid, part=_JOINT), "grids read from the tables"
     from pe_inspect.families.reading.kernels import by_offset
-    from pe_inspect.families.reading.stated_grid import stated_grid
+    from pe_inspect.families.reading.named_model import stated_grid
 
     grid, note = stated_grid(trunk, f"{place.path}.self_attn.qkv")
     kernel = by_offset(values)

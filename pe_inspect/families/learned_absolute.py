@@ -12,7 +12,7 @@ from typing import Final
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.vectors import is_sinusoidal, stored_vectors, vectors
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["detect", "extract"]

@@ -16,9 +16,9 @@ from pe_inspect.families.reading.bias_tables import BiasTable, find_bias_tables
 from pe_inspect.families.reading.norms import BIAS_NORM
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.joins import JOINS
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:

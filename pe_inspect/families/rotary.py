@@ -9,11 +9,11 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.families import Family, families
-from pe_inspect.families.reading.config import computes_rotations
+from pe_inspect.families.reading.stated import computes_rotations
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import frozen_array
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:

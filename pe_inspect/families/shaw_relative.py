@@ -16,7 +16,7 @@ from pe_inspect.families.reading.grid import Layout, image_grid, layout, period,
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["detect", "extract"]

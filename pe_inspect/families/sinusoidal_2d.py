@@ -17,7 +17,7 @@ from pe_inspect.families.reading.vectors import (
     vectors,
 )
 from pe_inspect.families.trunk import Trunk
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Final
 
 from pe_inspect.families.reading.norms import Norms, read_norms
-from pe_inspect.families.reading.patch import first_kernel, patch_kernel, patch_size
-from pe_inspect.families.reading.prefix import PrefixTokens, prefix_tokens
 from pe_inspect.families.reading.tensors import NamedTensors
+from pe_inspect.families.reading.tokens import (
+    PrefixTokens,
+    first_kernel,
+    patch_kernel,
+    patch_size,
+    prefix_tokens,
+)
 
-__all__ = ["Trunk"]
+__all__ = ["Trunk", "tower_type"]
+
+_DECODER_OF_MAE: Final = re.compile(r"((module|model)\.)*decoder_pos_embed")
+_SECTIONS: Final = (
+    *("thinker_config", "vision_config", "image_config", "backbone_config", "vision_encoder"),
+    "encoder",
+)
+_TIMM_S_BLOCK: Final = re.compile(r"(.*\.)?blocks\.\d+\.attn\.qkv\.weight")
+_PLAIN: Final = re.compile(
+    r"(?:pos_embed|(?:cls|dist|reg|mask)_token"
+    r"|(?:patch_embed\.proj|norm|fc_norm|head|head_dist)\.(?:weight|bias)"
+    r"|blocks\.\d+\.(?:norm1|norm2|pe_norm|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.(?:weight|bias)"
+    r"|blocks\.\d+\.(?:gamma_[12]|ls[12]\.gamma))"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +62,74 @@ class Trunk(NamedTensors):
         return first_kernel(self)
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether every tensor has a name of timm's plain ViT, and the size of its image is said.
+
+        Nothing is left to find by structure then.
+        """
+        is_said = self.hints.grid_size is not None or self.hints.img_size is not None
+        return is_said and len(self.names) == len(self) and all(map(_PLAIN.fullmatch, self.names))
+
+    @cached_property
     def norms(self) -> Norms:
         """The norms by block, and where their eps comes from."""
         return read_norms(self)
+
+    @cached_property
+    def library(self) -> str | None:
+        """The method of `interpolate` that is the library's; `None` where nothing tells."""
+        return _by_config(self) or _by_tensors(self)
+
+
+def _by_config(trunk: NamedTensors) -> str | None:
+    """Tell timm's config.json, which names one architecture."""
+    return "timm" if isinstance(trunk.config.get("architecture"), str) else None
+
+
+def _by_tensors(trunk: NamedTensors) -> str | None:
+    """Tell DINOv2 by its mask token's two axes, MAE by its decoder, Qwen3's ViT by its merger.
+
+    Sources: the state dicts of facebookresearch/dinov2, facebookresearch/mae and timm's Qwen3 ViT.
+    """
+    names = trunk.names
+    mask = names.get("mask_token")
+    if mask is not None and len(trunk.shape(mask)) == 2:
+        return "dinov2-reg" if "register_tokens" in names else "dinov2"
+    if any(_DECODER_OF_MAE.fullmatch(key) for key in trunk):
+        return "mae"
+    return next((library for library, has in _SIGNS.items() if has(names)), None)
+
+
+def tower_type(config: Mapping[str, Any]) -> str | None:
+    """Return the type of model of a configuration's image tower.
+
+    A model of several towers nests theirs, and a section without a type has that of the whole.
+    """
+    section: Any = config
+    found = None
+    while isinstance(section, Mapping):
+        said = section.get("model_type") or section.get("_class_name")
+        found = said if isinstance(said, str) else found
+        section = next((section[n] for n in _SECTIONS if isinstance(section.get(n), Mapping)), None)
+    return found
+
+
+def _has_timm_s_names(names: Mapping[str, str]) -> bool:
+    """Whether the trunk is named as in timm's ViT, whose loader takes such files."""
+    has_patch = any(name.endswith("patch_embed.proj.weight") for name in names)
+    return has_patch and any(map(_TIMM_S_BLOCK.fullmatch, names))
+
+
+def _is_mmdit(names: Mapping[str, str]) -> bool:
+    """Whether blocks have streams of image and text, and the image's patches a table."""
+    return any(".x_block." in name for name in names) and any(
+        name.endswith("x_embedder.proj.weight") for name in names
+    )
+
+
+_SIGNS: Final[dict[str, Callable[[Mapping[str, str]], bool]]] = {
+    "qwen": lambda names: "merger.norm.weight" in names,
+    "clip": lambda names: any(".pre_layrnorm." in f".{name}" for name in names),
+    "sd3": _is_mmdit,
+    "timm's names": _has_timm_s_names,
+}

@@ -11,9 +11,9 @@ from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pe_inspect.analysis.compare import Alongside
+    from pe_inspect.analysis.compare import Comparison
 
-__all__ = ["draw_alongside", "told_notions"]
+__all__ = ["draw_compare", "told_notions"]
 
 MOST_LAYERS: Final = 6
 MOST_ROWS: Final = 12
@@ -24,8 +24,8 @@ _NOTIONS: Final = {
 }
 
 
-def draw_alongside(
-    found: Alongside, labels: Sequence[str], *, token: tuple[int, int] | None = None
+def draw_compare(
+    found: Comparison, labels: Sequence[str], *, token: tuple[int, int] | None = None
 ) -> Figure:
     """Draw one patch's map of every embedding in a few matched layers, on one scale.
 
@@ -45,13 +45,13 @@ def draw_alongside(
     return draw_rows(rows, found.scale, _words_around(found, labels, len(columns), len(shown)))
 
 
-def told_notions(found: Alongside, labels: Sequence[str]) -> str:
+def told_notions(found: Comparison, labels: Sequence[str]) -> str:
     """Say whose maps are joined, whose are proxies, and whose are stored."""
     met = found.of_notion(labels).items()
     return " ".join(f"{_NOTIONS[notion]}: {', '.join(names)}." for notion, names in met)
 
 
-def _words_around(found: Alongside, labels: Sequence[str], columns: int, rows: int) -> Words:
+def _words_around(found: Comparison, labels: Sequence[str], columns: int, rows: int) -> Words:
     (centre, limit), name = found.scale, found.results[0].affinity.name
     height, width = found.grid_size
     about, less = (f" {word} {centre:.3g}" if centre else "" for word in ("about", "less"))

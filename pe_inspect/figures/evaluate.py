@@ -48,8 +48,8 @@ def curves(result: EvaluationResult) -> Figure:
     """Draw top-1 against the image size, one line a method."""
     text = (
         f"Top-1 on {_images(result)} Images are resized by bicubic interpolation, antialiased. "
-        "Band: ± one binomial standard error of the model's own rule; whiskers: ± one paired "
-        "standard error of the difference. At the model's own size "
+        "Band: 95 % interval of the model's own rule (Wilson); whiskers: 95 % interval of the "
+        "difference on the same images (Newcombe). At the model's own size "
         f"({_sized(result.plain)}) all are one. {_chance(result)}"
     )
     words = f"{_subject(result)}accuracy at other resolutions"
@@ -68,10 +68,10 @@ def curves(result: EvaluationResult) -> Figure:
 
 
 def bars(result: EvaluationResult) -> Figure:
-    """Draw top-1 of every condition at the model's own size, with its standard error."""
+    """Draw top-1 of every condition at the model's own size, with its interval."""
     rows = result.ablations
     text = (
-        f"Top-1 on {_images(result)} Whiskers: ± one binomial standard error. Scaled, shuffled and "
+        f"Top-1 on {_images(result)} Whiskers: 95 % intervals (Wilson). Scaled, shuffled and "
         "removed act on what the model receives of the position embedding; prefix tokens keep "
         "theirs. Shuffled: every patch is told the place of another, the same for all images. "
         "Patches permuted (RPI): the patches of each image trade places anew. Dashed: the plain "
@@ -81,9 +81,9 @@ def bars(result: EvaluationResult) -> Figure:
     figure, inside = panel_figure(words, text, BAR * len(rows) + AXIS)
     axes = inside.subplots()
     lined(axes, "top-1 (%)", "")
-    values, errors = _in_percent(rows)
+    values = _in_percent(rows)
     places = np.arange(len(rows))
-    axes.barh(places, values, 0.62, xerr=errors, color=[INK, *[PALETTE[0]] * (len(rows) - 1)],
+    axes.barh(places, values, 0.62, xerr=_reach(rows), color=[INK, *[PALETTE[0]] * (len(rows) - 1)],
               error_kw={"ecolor": MUTED, "elinewidth": 1.0, "capsize": 2})  # fmt: skip
     axes.set_yticks(places, [row.name for row in rows])
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 100))
@@ -111,19 +111,27 @@ def _line(
 ) -> None:
     """Draw one method: its accuracy, or what it is over that of the model's own rule."""
     rows = _through_own_size(result, method)
-    values, errors = _in_percent(rows)
+    values = _in_percent(rows)
     places = [_place_on_axis(row) for row in rows]
     is_own = method == "native"
     if over is not None:
         values = values - np.array([over.get(place, np.nan) for place in places])
-        errors = IN_PERCENT * np.array([0.0 if is_own else row.difference_error for row in rows])
-        axes.errorbar(places, values, errors, fmt="none", ecolor=MUTED, elinewidth=0.5, zorder=2)
+        _whiskers(axes, places, rows)
     axes.plot(
         places, values, **_look(index, is_own=is_own), zorder=4 if is_own else 3,
         label="native (own rule)" if is_own else method,
     )  # fmt: skip
     if is_own and over is None:
-        axes.fill_between(places, values - errors, values + errors, color=INK, alpha=0.12, lw=0)
+        below, above = _reach(rows)
+        axes.fill_between(places, values - below, values + above, color=INK, alpha=0.12, lw=0)
+
+
+def _whiskers(axes: Axes, places: Sequence[float], rows: Sequence[EvaluationRow]) -> None:
+    """Draw the intervals of what a method is over the own rule, where it was compared with it."""
+    for place, row in zip(places, rows):
+        if row.over_native is not None:
+            ends = IN_PERCENT * np.array(row.over_native.interval)
+            axes.plot([place, place], ends, color=MUTED, linewidth=0.5, zorder=2)
 
 
 def _look(index: int, *, is_own: bool) -> dict[str, Any]:
@@ -143,9 +151,15 @@ def _through_own_size(result: EvaluationResult, method: str) -> list[EvaluationR
     return sorted([*rows, result.plain], key=_place_on_axis)
 
 
-def _in_percent(rows: Sequence[EvaluationRow]) -> tuple[np.ndarray, np.ndarray]:
-    pairs = np.array([(row.top1, row.standard_error) for row in rows]) * IN_PERCENT
-    return pairs[:, 0], pairs[:, 1]
+def _in_percent(rows: Sequence[EvaluationRow]) -> np.ndarray:
+    return IN_PERCENT * np.array([row.top1 for row in rows])
+
+
+def _reach(rows: Sequence[EvaluationRow]) -> np.ndarray:
+    """How far intervals reach below and above top-1, in points: (2, rows)."""
+    ends = IN_PERCENT * np.array([row.interval for row in rows]).T
+    values = _in_percent(rows)
+    return np.asarray(np.maximum([values - ends[0], ends[1] - values], 0))
 
 
 def _place_on_axis(row: EvaluationRow) -> float:
@@ -181,7 +195,7 @@ def _chance(result: EvaluationResult) -> str:
 
 
 def _images(result: EvaluationResult) -> str:
-    return f"{result.plain.count:,} test images of {result.dataset}."
+    return f"{result.plain.count:,} {result.images}."
 
 
 def _subject(result: EvaluationResult) -> str:

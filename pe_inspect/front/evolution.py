@@ -6,23 +6,30 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pe_inspect.analysis.evolution import EvolutionResult
 from pe_inspect.analysis.evolution import evolution as followed
 from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, UsageError, refused_as
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
+from pe_inspect.front.adapted import signed_as
 from pe_inspect.front.snapshots import history_beside, snapshots_in
 from pe_inspect.front.subject import Subject, each_of, embedding_of, is_one
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading import Hints, load
-
-if TYPE_CHECKING:
-    from pe_inspect.analysis.common.selection import Layers
+from pe_inspect.loading.opening import path_text
 
 __all__ = ["TrainingHistory", "evolution", "open_history", "run_folder"]
 
 Watch: TypeAlias = Callable[[Sequence[Path]], Iterable[Path]]
+_SUBJECTS: Final = (
+    "The first argument may be the folder of a run, a folder of its checkpoints, or the name of a "
+    "recipe;\na `Checkpoint` of a run's folder; or the snapshots in order of time, each a "
+    "`PositionEmbedding`, a\n`Checkpoint`, a path or a name, a module or a state dict. `family` "
+    "chooses where they hold several\nschemes. Numbers in the file names of a folder are its "
+    "epochs; snapshots that cannot be read are\nnamed in the notes, and `UnreadableCheckpoint` is "
+    "raised where none can."
+)
 
 
 @dataclass(frozen=True)
@@ -73,43 +80,17 @@ class TrainingHistory:
         return found
 
 
+@signed_as(followed, _SUBJECTS, annotation="Subject | Iterable[Subject]")
 def evolution(
     subject: Subject | Iterable[Subject],
     *,
     family: str | None = None,
     epochs: Sequence[int] | None = None,
     of: Subject | None = None,
-    layer: Layers | None = None,
-    head: int | None = None,
-    token: Sequence[int] | None = None,
-    ln_eps: float | None = None,
+    **options: Any,
 ) -> EvolutionResult:
-    """Follow one run's position embedding from snapshot to snapshot.
-
-    Args:
-        subject: the folder of a run, a folder of its checkpoints, or the name of a recipe; a
-            `Checkpoint` of a run's folder; or the snapshots in order of time, each a
-            `PositionEmbedding`, a `Checkpoint`, a path or a name, a module or a state dict.
-        family: which scheme to follow, where there are several.
-        epochs: when each was taken, one number a snapshot; by default the numbers in the file
-            names of a folder, else 0, 1, 2, ….
-        of: the checkpoint's own embedding, where that is at hand; by default the last snapshot.
-        layer: one layer or several, by name or by place; by default all.
-        head: one head; by default the mean over heads.
-        token: (row, column) of the query patch; by default the middle one.
-        ln_eps: overrides the ε of every norm.
-
-    Returns:
-        Curves of (snapshots,) and (snapshots, layers), maps of (snapshots, H, W). Snapshots that
-        cannot be read are named in its notes.
-
-    Raises:
-        UnreadableCheckpoint: there is no such folder, or no snapshot in it that can be read.
-        UsageError: fewer than two snapshots, or they are not of one model, or hold several
-            schemes; or the subject has no history.
-    """
+    """Follow one run's position embedding from snapshot to snapshot."""
     own = None if of is None else embedding_of(of, family)
-    options: dict[str, Any] = {"layer": layer, "head": head, "token": token, "ln_eps": ln_eps}
     if not is_one(subject):
         tables = [embedding_of(each, family) for each in each_of(subject)]
         given: EvolutionResult = followed(tables, epochs=epochs, of=own, **options)
@@ -144,10 +125,11 @@ def run_folder(given: str) -> Path:
     """Return the folder that was named: a path, or where a recipe's checkpoint lies.
 
     Raises:
-        UnreadableCheckpoint: the system refuses the path.
+        UnreadableCheckpoint: the path is empty, or the system refuses it.
     """
     from pe_inspect.training import checkpoint_folder, recipes
 
+    path_text(given, "a run's folder, or a folder of its checkpoints")
     if not Path(given).exists() and given in recipes:
         return Path(checkpoint_folder(given))
     return Path(given)

@@ -10,14 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.checkpoint_files import REPORTS, checkpoint_name
 from pe_inspect.errors import OutputError, PEInspectError, UnreadableCheckpoint, refused_as
 from pe_inspect.files import OutputFolder
-from pe_inspect.front.checkpoint_files import REPORTS, checkpoint_name
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.report import Options, report, unanswered
 from pe_inspect.front.snapshots import checkpoints_in
 from pe_inspect.front.subject import opened
 from pe_inspect.loading import Hints, load
+from pe_inspect.loading.opening import path_text
 from pe_inspect.page.gallery import Exhibit, Gallery, Refusal, exhibits_of, thumbnail
 from pe_inspect.page.words import made_with
 
@@ -109,9 +110,10 @@ def gallery(
     Raises:
         UnreadableCheckpoint: there is no such folder, or not one checkpoint in it.
         PEInspectError: not one of them can be read: that of the first.
+        UsageError: the folder is no path.
         OutputError: nothing can be written, or a file that is not ours would be overwritten.
     """
-    place = Path(folder)
+    place = Path(path_text(folder, "a folder of checkpoints"))
     paths = _paths(place)
     names = _file_names(paths)
     target = OutputFolder(REPORTS / checkpoint_name(place) if out is None else Path(out), force)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pe_inspect.analysis import questions
 from pe_inspect.diagnosis.doctor import doctor_by_table
 from pe_inspect.errors import PEInspectError
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.evolution import open_history
-from pe_inspect.front.opened import OpenedCheckpoint
 from pe_inspect.front.refusals import refusals_of
 from pe_inspect.front.snapshots import history_beside
 from pe_inspect.front.subject import Subject, each_of, opened

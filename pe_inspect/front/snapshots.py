@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from pe_inspect.checkpoint_files import EXTRACTION, SUFFIXES, is_checkpoint_folder
 from pe_inspect.errors import UnreadableCheckpoint, refused_as
-from pe_inspect.front.checkpoint_files import EXTRACTION, SUFFIXES, is_checkpoint_folder
 
 __all__ = [
     "Snapshots",

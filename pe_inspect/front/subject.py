@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pe_inspect.errors import UsageError
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
+from pe_inspect.traces import Trace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,9 @@ __all__ = [
     "embedding_of",
     "embeddings_of",
     "is_one",
+    "model_of",
     "opened",
+    "trace_of",
 ]
 
 Subject: TypeAlias = (
@@ -30,11 +33,14 @@ Subject: TypeAlias = (
     "| Mapping[str, Any]"
 )
 
+_OPTIMISER: Final = {"state", "param_groups"}
+"""What `state_dict()` of every optimiser of torch holds."""
+
 
 def is_one(subject: Any) -> bool:
     """Whether this is one subject, and not several; a state dict or a module is one."""
-    whole = (PositionEmbedding, Checkpoint, OpenedCheckpoint, str, os.PathLike, Mapping)
-    return isinstance(subject, whole) or callable(getattr(subject, "state_dict", None))
+    whole = (PositionEmbedding, Checkpoint, OpenedCheckpoint, str, bytes, os.PathLike, Mapping)
+    return isinstance(subject, whole) or _is_module(subject)
 
 
 def each_of(subjects: Any) -> Iterator[Any]:
@@ -130,11 +136,39 @@ def _opened(subject: Any) -> Checkpoint:
         from pe_inspect.loading import load
 
         return load(subject)
-    if callable(getattr(subject, "state_dict", None)):
+    if _is_module(subject):
         return Checkpoint.from_state_dict(subject.state_dict(), source=type(subject).__name__)
     if isinstance(subject, Mapping) and subject and all(map(_is_array, subject.values())):
         return Checkpoint.from_state_dict(subject)
     raise UsageError(_refusal(subject))
+
+
+def model_of(subject: Any, family: str | None = None) -> Any:
+    """Return a live model as it is, and of all else the checkpoint, as `checkpoint_of` does.
+
+    Raises:
+        UsageError: it is no module, and nothing that `checkpoint_of` takes.
+    """
+    return subject if _is_module(subject) else checkpoint_of(subject, family)
+
+
+def trace_of(subject: Any, family: str | None = None) -> Trace:
+    """Return a trace as it is.
+
+    Raises:
+        UsageError: it is something else, or a scheme is chosen of it.
+    """
+    if isinstance(subject, Trace) and family is None:
+        return subject
+    wrong = "family=" if isinstance(subject, Trace) else f"a {type(subject).__name__}"
+    raise UsageError(
+        f"This is asked of a Trace alone, and was given {wrong}. pe_inspect.trace(model, images) "
+        "makes one, of a checkpoint, its path, or a live module."
+    )
+
+
+def _is_module(subject: Any) -> bool:
+    return not isinstance(subject, type) and callable(getattr(subject, "state_dict", None))
 
 
 def _is_array(value: Any) -> bool:
@@ -156,6 +190,13 @@ def _refusal(subject: Any) -> str:
         )
     if hasattr(subject, "question") and hasattr(subject, "summary"):
         return f"A {name} is an answer already. pe_inspect.figure draws it."
+    if isinstance(subject, type):
+        return f"This needs an object, and was given the class {subject.__name__}. Make one of it."
+    if isinstance(subject, Mapping) and set(subject) == _OPTIMISER:
+        return (
+            "This is the state of an optimiser, which holds no weights. Pass the model's: "
+            "model.state_dict()."
+        )
     if isinstance(subject, Mapping):
         return (
             f"A {name} that does not hold arrays by name is no state dict. Pass its inner one, as "

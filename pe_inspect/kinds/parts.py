@@ -1,4 +1,4 @@
-"""What a position embedding is made of: tables and their grids, norms, relations, steps.
+"""What a position embedding is made of: tables and their grids, norms, relations, facts, steps.
 
 A step says how a layer comes to its table, before anything is computed.
 Three notions are kept apart, and every figure says which it shows:
@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.offset_network import OffsetNetwork
 
 __all__ = [
+    "Beginning",
+    "FamilyFacts",
     "FlatGrid",
     "Grid",
     "LayerNormParams",
@@ -89,12 +91,14 @@ def flat_grid(grids: Iterable[Any], question: str) -> None:
         question: what was asked, as it is named on the command line.
 
     Raises:
-        UsageError: a grid has a time axis, or is not known.
+        UndecidedGrid: a grid is not known.
+        UsageError: a grid has a time axis.
     """
     for grid in grids:
         if grid is None:
-            raise UsageError(
-                f"{question}: the grid of this table is not known: pass --grid-size HxW."
+            raise UndecidedGrid(
+                f"{question}: nothing in the file tells the grid of this table. "
+                "Pass --grid-size HxW, or --arch timm:NAME."
             )
         if len(grid) != 2:
             raise UsageError(
@@ -252,6 +256,35 @@ class Relation:
     combine: Literal["concatenate", "sum"] = "concatenate"
     offset: Literal["key-query", "query-key"] = "key-query"
     beyond: Literal["clip", "none"] = "clip"
+
+
+Beginning = Literal["random", "rule", "form"]
+
+
+@dataclass(frozen=True)
+class FamilyFacts:
+    """What later rooms need to know of a scheme, and cannot tell from its arrays.
+
+    A family states it once, and each of its embeddings carries it.
+
+    Attributes:
+        sentence: what it is, without a full stop; empty where no family states it.
+        source: the paper of a network whose values are computed; empty for others.
+        begins: what its maps show before training: noise (`random`), the pattern that a rule
+            gives (`rule`), or the one that the scheme's form gives to any numbers (`form`).
+        computed_from: what its values are computed from, where they are.
+        serves_any_grid: whether the stored offsets are those of any grid.
+        added_between_layers: whether it is added to the tokens between layers.
+        is_of_stages: whether its tables are those of a pyramid's stages, each on a grid of its own.
+    """
+
+    sentence: str = ""
+    source: str = ""
+    begins: Beginning = "form"
+    computed_from: str = "the input"
+    serves_any_grid: bool = False
+    added_between_layers: bool = False
+    is_of_stages: bool = False
 
 
 Notion = Literal["joined", "proxy", "stored"]

@@ -15,10 +15,17 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from pe_inspect.errors import UnreadableCheckpoint
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
-from pe_inspect.kinds.parts import Grid, LayerNormParams, LayerPE, Relation, Step, flat_grid
+from pe_inspect.kinds.parts import (
+    FamilyFacts,
+    Grid,
+    LayerNormParams,
+    LayerPE,
+    Relation,
+    Step,
+    flat_grid,
+)
 from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, kind_of
 
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]

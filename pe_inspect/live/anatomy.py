@@ -120,7 +120,7 @@ def _watched(
 
 
 class _Reading:
-    """What the order of events says."""
+    """The parts of a model, read off the order in which its modules ran."""
 
     def __init__(self, model: nn.Module, ran: Sequence[_Ran | str]) -> None:
         self.modules = dict(model.named_modules())

@@ -131,7 +131,7 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 class _Once:
-    """Passes calls on, and tells of each but those that come of telling."""
+    """Reports every call of attention, but for those that the report itself makes."""
 
     def __init__(self, hear: Callable[[Attended], None]) -> None:
         self.hear = hear

@@ -15,14 +15,57 @@ from torch import nn
 
 from pe_inspect.arrays import Float
 from pe_inspect.live.attention_sums import tiles
-from pe_inspect.live.capture import Call
+from pe_inspect.live.capture import Call, Captured
 from pe_inspect.live.interception import Attended, listening
 from pe_inspect.traces import LogitSums
 
-__all__ = ["PARTS", "LogitAccumulator", "linear_norm"]
+__all__ = ["PARTS", "LogitAccumulator", "linear_norm", "parts_of_input"]
 
 PARTS: Final = ("content", "position", "constant")
+LEAST_BESIDE: Final = 1e-4  # what differs by less is rounding, and no embedding beside the norm
 LARGEST_RESIDUAL: Final = 1e-3  # of the largest logit; beyond it q or k are not linear
+
+
+def parts_of_input(
+    found: Captured,
+    block: int,
+    norm: nn.Module | None,
+    mean: Float[torch.Tensor, "tokens channels"],
+    prefix: int,
+    omega: Float[torch.Tensor, "patches channels"] | None,
+) -> dict[str, torch.Tensor] | None:
+    """Return the parts of what a block's attention receives, which sum to it.
+
+    Args:
+        found: the tokens of a batch.
+        block: its number.
+        norm: the norm ahead of its attention.
+        mean: the position map that it begins with, prefix tokens first.
+        prefix: how many those are.
+        omega: the position embedding itself, where this block is the first and it is known.
+
+    Returns:
+        Content, position and constant; `None` of a block whose norm is not linear, or comes after.
+    """
+    x, received = found.states[block], found.received(block)
+    linear = None if norm is None else linear_norm(norm, x)
+    if linear is None or received is None:
+        return None
+    normed, constant = linear
+    beside = received - normed(x) - constant  # what LaPE adds there; else nothing
+    mu = mean[prefix:].mean(dim=0)
+    if omega is not None:
+        position, still = torch.cat((torch.zeros_like(mean[:prefix]), omega)), torch.zeros_like(mu)
+    elif block == 0 and float(beside.abs().max()) > LEAST_BESIDE:
+        position, still = torch.zeros_like(mean), torch.zeros_like(mu)
+    else:
+        position, still = mean - mu, mu
+    content = x - position - still
+    return {
+        "content": normed(content),
+        "position": normed(position.expand_as(x)) + beside,
+        "constant": normed(still.expand_as(x)) + constant,
+    }
 
 
 class _Heard(Exception):  # it is no error

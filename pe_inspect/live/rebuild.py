@@ -9,24 +9,35 @@ from torch import nn
 
 from pe_inspect.live.rebuilders.native import is_native, native
 from pe_inspect.live.rebuilders.schh import is_schh, schh
-from pe_inspect.live.rebuilders.timm import has_architecture, timm_model
-from pe_inspect.live.rebuilders.transformers import is_of_transformers, transformers_model
+from pe_inspect.live.rebuilders.timm import has_architecture, has_classifier, timm_model
+from pe_inspect.live.rebuilders.transformers import (
+    is_classifier,
+    is_of_transformers,
+    transformers_model,
+)
 from pe_inspect.live.rebuilders.vit import is_lape, is_plain_vit, plain_vit
 from pe_inspect.live.weights import CannotRebuild
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["CannotRebuild", "rebuild"]
+__all__ = ["CannotRebuild", "gives_logits", "rebuild"]
 
-_KINDS: Final[
-    tuple[tuple[Callable[[Checkpoint], bool], Callable[[Checkpoint], nn.Module]], ...]
-] = (
-    (is_native, native),
-    (is_schh, schh),
-    (is_lape, plain_vit),
-    (has_architecture, timm_model),
-    (is_of_transformers, transformers_model),
-    (is_plain_vit, plain_vit),
+_Tells = Callable[[Checkpoint], bool]
+
+
+def _always(checkpoint: Checkpoint) -> bool:  # noqa: ARG001
+    """Of models that are recognised by their classifier, among others."""
+    return True
+
+
+_KINDS: Final[tuple[tuple[_Tells, Callable[[Checkpoint], nn.Module], _Tells], ...]] = (
+    (is_native, native, _always),
+    (is_schh, schh, _always),
+    (is_lape, plain_vit, _always),
+    (has_architecture, timm_model, has_classifier),
+    (is_of_transformers, transformers_model, is_classifier),
+    (is_plain_vit, plain_vit, _always),
 )
+"""What a model is recognised by, what rebuilds it, and whether the file has its classifier."""
 
 
 def rebuild(checkpoint: Checkpoint) -> nn.Module:
@@ -47,10 +58,19 @@ def rebuild(checkpoint: Checkpoint) -> nn.Module:
         CannotRebuild: something is missing; the message says what.
         AmbiguousCheckpoint: several readings fit, or a hint contradicts the file.
     """
-    for is_of_kind, build in _KINDS:
+    for is_of_kind, build, _ in _KINDS:
         if is_of_kind(checkpoint):
             return build(checkpoint).eval()
     raise CannotRebuild(_explain(checkpoint))
+
+
+def gives_logits(checkpoint: Checkpoint) -> bool:
+    """Whether the model to be rebuilt has a classifier, as far as names tell.
+
+    No tensor is read. Where nothing says how to rebuild it, that is to be said first: true.
+    """
+    of_kind = (has for is_of_kind, _, has in _KINDS if is_of_kind(checkpoint))
+    return next(of_kind, _always)(checkpoint)
 
 
 def _explain(checkpoint: Checkpoint) -> str:

@@ -11,20 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading.byte_source import ByteSource, ChangedMeanwhile, Folder, at, is_remote
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor, is_scalar
 from pe_inspect.loading.containers import StateDict, find_state_dict
-from pe_inspect.loading.formats import Contents, SourceFile
+from pe_inspect.loading.formats import Contents, SourceFile, recognise, suffix_note
 from pe_inspect.loading.hints import hints_from, outranked
 from pe_inspect.loading.prefixes import find_trunk
-from pe_inspect.loading.recognise import recognise, suffix_note
 
 if TYPE_CHECKING:
     from pe_inspect.loading.keywords import Known
     from pe_inspect.loading.transfer import Progress
 
-__all__ = ["load"]
+__all__ = ["load", "path_text"]
 
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
 # Where none of these is in a name, no tool has put integers in the place of weights.
@@ -69,7 +68,7 @@ def load(
     """
     open_once = partial(
         _open,
-        os.fspath(source),
+        path_text(source),
         _hinted(hints, known),
         state_dict_key,
         tower,
@@ -80,6 +79,27 @@ def load(
         return open_once()
     except ChangedMeanwhile:
         return open_once()
+
+
+def path_text(given: Any, wants: str = "a weight file or a folder with one") -> str:
+    """Return a path or a name as text.
+
+    Args:
+        given: what somebody passed for it.
+        wants: what it should lead to, in words.
+
+    Raises:
+        UsageError: it is neither text nor a path.
+        UnreadableCheckpoint: it is empty.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        if not os.fspath(given):
+            raise UnreadableCheckpoint(f"The path is empty. Give {wants}.")
+        return str(os.fspath(given))
+    raise UsageError(
+        f"Expected the path of {wants}, not {type(given).__name__}. What is in memory already, a "
+        "module or a state dict, is handed to the question itself: pe_inspect.extract(…)."
+    )
 
 
 def _open(
@@ -179,8 +199,6 @@ def _existing(source: str) -> Path:
     Raises:
         UnreadableCheckpoint: there is nothing, or a device or pipe.
     """
-    if not source:
-        raise UnreadableCheckpoint("The path is empty. Give a weight file or a folder with one.")
     try:
         path = Path(source).expanduser()
         is_there = path.is_file() or path.is_dir()

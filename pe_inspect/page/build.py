@@ -8,7 +8,7 @@ from typing import Final
 
 from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.errors import UsageError
-from pe_inspect.page.comparison import compared
+from pe_inspect.page.compare import compare
 from pe_inspect.page.content import (
     Chapter,
     Entry,
@@ -33,7 +33,7 @@ def built(subjects: Sequence[Subject], title: str | None, made_with: tuple[Entry
     anchors = _anchors([subject.label for subject in subjects])
     chapters = tuple(_chapter(subject, name) for subject, name in zip(subjects, anchors))
     heading = title or _title([chapter.label for chapter in chapters])
-    together = compared(subjects) if len(subjects) > 1 else None
+    together = compare(subjects) if len(subjects) > 1 else None
     return Report(heading, chapters, comparison_of(chapters), made_with, together)
 
 
@@ -86,7 +86,7 @@ def _own_facts(section: Section, name: str) -> Section:
 
 def _health(subject: Subject) -> Health | None:
     found = subject.results.get("doctor")
-    return None if found is None else Health(found.findings, len(found.checks))
+    return None if found is None else Health(found.findings, found.finding)
 
 
 def _answers(subject: Subject) -> Iterator[Section | Omission]:

@@ -182,20 +182,11 @@ class Health:
 
     Attributes:
         findings: what is wrong, in the order of the checks.
-        num_checks: how many were made.
+        verdict: one sentence: how many checks found what.
     """
 
     findings: tuple[Finding, ...]
-    num_checks: int
-
-    @property
-    def verdict(self) -> str:
-        """One sentence: how many checks found how much."""
-        made = f"{self.num_checks} check{'s' * (self.num_checks != 1)}"
-        if not self.findings:
-            return f"Healthy: {made} found nothing."
-        count = len(self.findings)
-        return f"{count} finding{'s' * (count != 1)} in {made}."
+    verdict: str
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,10 @@ def resampled_tracks(
     methods = [name for name in results[0].methods if all(name in r.methods for r in results)]
     shared = _products(results, methods, table, _table_of(like))
     return tuple(
-        Track(name, tuple(shared.get((id(r), name)) or _resampled(r, name, table) for r in results))
+        Track(
+            name,
+            tuple(shared.get((id(r), name)) or _frame_alone(r, name, table) for r in results),
+        )
         for name in methods
     )
 
@@ -250,7 +253,7 @@ def _made_by(result: InterpolationResult, method: str) -> str:
     return f"made by the rule {result.rules[method]}"
 
 
-def _resampled(result: InterpolationResult, method: str, table: int) -> Frame:
+def _frame_alone(result: InterpolationResult, method: str, table: int) -> Frame:
     """A frame of its own, of the resampled values; of relative vectors, of a layer's parts."""
     pe = result.embedding(method)
     held = pe.tables[table]

@@ -39,7 +39,7 @@ def _digest(text: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Return the template engine: everything is escaped, and nothing undefined is forgiven."""
+    """Return the template engine: everything is escaped, and an undefined name is an error."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     engine = Environment(

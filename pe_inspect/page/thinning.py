@@ -114,7 +114,7 @@ def _left(frame: Frame, axis: int, places: Int[np.ndarray, " kept"]) -> tuple[in
 
 
 def _can_lose_patches(item: Encoded) -> bool:
-    """A resampling mixes all rows of its table; whatever else keeps them apart."""
+    """Whether patches can be left out of a map: not where a resampling mixes all rows."""
     return item.chain is None or all(isinstance(step, Norm) for step in item.chain.steps)
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pe_inspect._version import __version__
-from pe_inspect.analysis.common.sentences import listed
+from pe_inspect.analysis.common.sentences import count_text, listed
 from pe_inspect.kinds.held_values import packed
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.content import Entry, Fact
@@ -51,7 +51,7 @@ def _extent(pe: PositionEmbedding) -> str:
     if not pe.tables:
         return ""
     prefix = pe.num_prefix_rows
-    tokens = f" and {_counted(prefix, 'prefix token')}" if prefix else ""
+    tokens = f" and {count_text(prefix, 'prefix token')}" if prefix else ""
     is_known = all(table.grid_size is not None for table in pe.tables)
     patches = f"{_grid_words(pe)} patches" if is_known else "patches whose grid is not known"
     return f", for {patches}{tokens}"
@@ -83,10 +83,10 @@ def facts_of(pe: PositionEmbedding) -> tuple[Fact, ...]:
 def _table_facts(pe: PositionEmbedding) -> str:
     """Count what the file holds: layers may share a table, and angles come of a few tensors."""
     if pe.scheme_kind.holds_angles and pe.stored and pe.keys:
-        return _counted(len(pe.keys), "stored tensor")
+        return count_text(len(pe.keys), "stored tensor")
     is_computed = pe.scheme_kind.is_computed or not pe.stored
     distinct = {names[0] for names in packed([table.held for table in pe.tables])[0]}
-    return _counted(len(distinct), "computed table" if is_computed else "stored table")
+    return count_text(len(distinct), "computed table" if is_computed else "stored table")
 
 
 def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
@@ -143,7 +143,3 @@ def _version_of(package: str) -> str:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
         return ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

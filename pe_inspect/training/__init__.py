@@ -1,7 +1,7 @@
 """Recipe → checkpoint: `train(recipes["digits-lape"])`.
 
 The names are resolved on first use: listing recipes loads no torch, and asking whether a run is
-finished (`pe_inspect/run_status.py`) loads no recipes.
+finished (`pe_inspect/checkpoint_files.py`) loads no recipes.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import UnknownName
-from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.recipe_file import read_recipes
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import torch
 
+from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import OutputFolder
 from pe_inspect.models.config import ViTConfig
-from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.run_folder import CONFIG
 
 __all__ = ["export"]

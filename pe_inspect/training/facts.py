@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from pe_inspect.training.hardware import describe_machine, versions
 from pe_inspect.training.loop import Loop
 from pe_inspect.training.recipe import Recipe
 
-__all__ = ["circumstances", "describe_data"]
+__all__ = ["circumstances", "describe_data", "through_json"]
 
 
 def circumstances(recipe: Recipe, dataset: Dataset, loop: Loop) -> dict[str, Any]:
@@ -40,3 +41,8 @@ def describe_data(dataset: Dataset) -> Mapping[str, Any]:
         "mean": list(dataset.mean),
         "std": list(dataset.std),
     }
+
+
+def through_json(value: Any) -> Any:
+    """Return a value as a file gives it back."""
+    return json.loads(json.dumps(value))

@@ -38,7 +38,7 @@ def _all() -> list[dict[str, Any]]:
 
 
 def _described(recipe: Recipe, family: str) -> dict[str, Any]:
-    from pe_inspect.run_status import WEIGHTS
+    from pe_inspect.checkpoint_files import WEIGHTS
     from pe_inspect.training import DEFAULT_RECIPE, checkpoint_folder
 
     weights = checkpoint_folder(recipe.name) / WEIGHTS

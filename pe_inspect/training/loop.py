@@ -28,12 +28,15 @@ from pe_inspect.training.losses import LOSSES
 from pe_inspect.training.optimizer import RunningAverage, make_optimizer
 from pe_inspect.training.recipe import Recipe
 from pe_inspect.training.schedule import learning_rate
+from pe_inspect.training.start import initial_model
 from pe_inspect.training.teacher import Teacher
 from pe_inspect.training.world import World
 
 __all__ = ["Loop", "SplitScore"]
 
-DROPOUT_SEEDS: Final = 1 << 40  # far from those of the order and the augmentation
+# torch's generator on a CPU keeps the last 32 bits of a seed, so that only on a GPU does this part
+# dropout from the order of an epoch.
+DROPOUT_SEEDS: Final = 1 << 40
 SEED_STRIDE: Final = 1_000_000_007
 RATES: Final = ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")
 CUDA_GRAPHS_PAY: Final = 30_000_000  # parameters; larger models are not bound by launching
@@ -92,7 +95,7 @@ class Loop:
         self.world = world or World(ProcessPlace(), device)
         _check_splits(recipe, self.world.size)
         self.dtype = find_precision(recipe.precision, device)
-        self.model = _initial_model(recipe).to(device)
+        self.model = initial_model(recipe).to(device)
         self._twin = copy.deepcopy(self.model).eval()
         suit_attention(self.model, device, self.dtype)
         if recipe.compile != "on":  # the compiler fuses PyTorch's own
@@ -202,6 +205,17 @@ class Loop:
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         self.step_number = step_number
 
+    def begin_from(self, weights: Mapping[str, torch.Tensor], step_number: int) -> None:
+        """Go on from a finished run's weights after its steps; the optimizer begins anew.
+
+        Raises:
+            RuntimeError: they are of another model.
+        """
+        self.model.load_state_dict(weights)
+        if self.average:
+            self.average.model.load_state_dict(weights)
+        self.step_number = step_number
+
     def _averaged(self) -> Mapping[str, torch.Tensor]:
         return self.average.model.state_dict() if self.average else {}
 
@@ -275,10 +289,3 @@ def _has_idle_convolution(recipe: Recipe) -> bool:
 def _under(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     prefix = f"{name}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _initial_model(recipe: Recipe) -> VisionTransformer:
-    """Initialise from the recipe's seed, and leave the caller's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return VisionTransformer(recipe.model)

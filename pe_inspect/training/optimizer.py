@@ -1,8 +1,9 @@
-"""AdamW or LAMB with decay for weight matrices alone, and the running average of weights."""
+"""AdamW or LAMB, which parameters decay, and the running average of weights."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -24,23 +25,39 @@ def make_optimizer(
     AdamW runs in one kernel where the device has one. LAMB (arXiv:1904.00962) is timm's; it leaves
     what does not decay without a trust ratio, and clipping to `clip_grad`.
     """
-    groups = parameter_groups(model, recipe.weight_decay)
+    groups = parameter_groups(model, recipe.weight_decay, recipe.decayed)
     if recipe.optimizer == "lamb":
         return Lamb(groups, lr=recipe.lr, eps=LAMB_EPS, max_grad_norm=None)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=device.type in ("cpu", "cuda"))
 
 
-def parameter_groups(model: VisionTransformer, weight_decay: float) -> list[dict[str, object]]:
-    """Split the parameters: weight matrices decay; norms, biases and embeddings do not."""
-    embeddings = model.no_weight_decay()
-    kept: list[torch.nn.Parameter] = []
-    decayed: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (kept if parameter.ndim < 2 or name in embeddings else decayed).append(parameter)
+def parameter_groups(
+    model: VisionTransformer, weight_decay: float, decayed: str = "matrices"
+) -> list[dict[str, object]]:
+    """Split the parameters into those that decay and those that do not.
+
+    Args:
+        model: whose they are.
+        weight_decay: of the former.
+        decayed: a recipe's word for which they are.
+    """
+    spared = _SPARED[decayed](model)
+    named = list(model.named_parameters())
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        {"params": [p for name, p in named if name not in spared], "weight_decay": weight_decay},
+        {"params": [p for name, p in named if name in spared], "weight_decay": 0.0},
     ]
+
+
+def _norms_and_biases(model: VisionTransformer) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.ndim < 2}
+
+
+_SPARED: Final[Mapping[str, Callable[[VisionTransformer], set[str]]]] = {
+    "matrices": lambda model: _norms_and_biases(model) | model.no_weight_decay(),
+    "deit": lambda model: _norms_and_biases(model) | {"pos_embed", "cls_token"},
+    "all": lambda _model: set(),
+}
 
 
 class RunningAverage:

@@ -24,6 +24,9 @@ POLICIES: Final = ("none", "randaugment", "randaugment-timm", "trivialaugment", 
 FILLS: Final = ("mean", "noise")
 OPTIMIZERS: Final = ("adamw", "lamb")
 LOSSES: Final = ("cross-entropy", "bce")
+SCHEDULES: Final = ("step", "schh", "deit")
+DECAYED: Final = ("matrices", "deit", "all")
+STARTS: Final = ("timm", "schh", "lape")
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "precision": PRECISIONS,
@@ -35,11 +38,15 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "erasing_fill": FILLS,
     "optimizer": OPTIMIZERS,
     "loss": LOSSES,
+    "schedule": SCHEDULES,
+    "decayed": DECAYED,
+    "start": STARTS,
 }
 # What the minutes of an epoch do not hang on.
 TIMELESS: Final = frozenset(
     {"name", "description", "epochs", "lr", "min_lr", "warmup_epochs", "weight_decay", "strict"}
     | {"label_smoothing", "stored_as", "snapshot_every", "seed", "minutes_per_epoch", "timed_on"}
+    | {"schedule", "decayed", "start"}
 )
 _NOT_NEGATIVE: Final = (
     *("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift"),
@@ -57,14 +64,25 @@ class Recipe:
         description: one line for the list of recipes.
         data: a dataset's name, e.g. `"digits"`, `"imagefolder:PATH"`.
         model: the shape of the network, scheme and join included (`[model]` in the file).
-        epochs: passes over the training images.
+        epochs: passes over the training images, those of an extended run included.
+        extends: as many of them an earlier run did, from whose weights this one goes on by a
+            schedule of its own; 0 for a run from the beginning. `--extend` sets it.
         batch_size: images a step, over all its micro-batches and all processes.
         accumulate: micro-batches of equal size that a step's gradient is summed over.
         optimizer: `"adamw"`, or `"lamb"` (arXiv:1904.00962).
         lr: its learning rate at the end of the warm-up.
         min_lr: where the cosine ends.
         warmup_epochs: epochs (fractions too) of linear warm-up from zero.
-        weight_decay: of weight matrices; norms, biases and embeddings have none.
+        schedule: `"step"`, a rate of its own for each step; `"schh"` and `"deit"`, a rate an
+            epoch, as those codes have it: s-chh's stays at its highest one epoch longer, DeiT's
+            comes one epoch late and begins at 1e-6.
+        weight_decay: of the parameters that decay.
+        decayed: which do: `"matrices"`, weight matrices, and no norm, bias or embedding;
+            `"deit"`, embeddings too, but for `pos_embed` and `cls_token`, as under the timm (0.3.2)
+            that DeiT and LaPE ask for; `"all"`, every parameter, as s-chh's code has it.
+        start: of the weights: `"timm"`, linear layers of σ 0.02 and convolutions as torch has
+            them; `"schh"`, convolutions likewise of σ 0.02, and their biases at zero; `"lape"`,
+            as timm, and biases by offset at zero.
         loss: `"cross-entropy"`, or `"bce"`: a binary one for every class, which is there if it has
             any share of the image (arXiv:2204.07118).
         label_smoothing: probability mass spread over all classes, 0 … 1.
@@ -117,13 +135,17 @@ class Recipe:
     model: ViTConfig
     description: str = ""
     epochs: int = 10
+    extends: int = 0
     batch_size: int = 128
     accumulate: int = 1
     optimizer: str = "adamw"
     lr: float = 1e-3
     min_lr: float = 1e-5
     warmup_epochs: float = 1.0
+    schedule: str = "step"
     weight_decay: float = 0.05
+    decayed: str = "matrices"
+    start: str = "timm"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.1
     clip_grad: float = 1.0
@@ -163,6 +185,7 @@ class Recipe:
             self._demand(name, getattr(self, name) >= 1, "at least 1")
         for name in _NOT_NEGATIVE:
             self._demand(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        self._demand("extends", 0 <= self.extends < self.epochs, "0 or more, and below epochs")
         self._demand("lr", 0 < self.lr < math.inf, "above 0 and finite")
         for name in ("label_smoothing", "ema_decay"):
             self._demand(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
@@ -241,7 +264,12 @@ class Recipe:
     @property
     def expected_minutes(self) -> float:
         """Minutes that the run takes on `timed_on`; 0 where nobody measured it."""
-        return self.minutes_per_epoch * self.epochs
+        return self.minutes_per_epoch * self.own_epochs
+
+    @property
+    def own_epochs(self) -> int:
+        """Epochs of its own schedule: all but those of the run that it extends."""
+        return self.epochs - self.extends
 
     @property
     def num_parameters(self) -> int:

@@ -20,8 +20,8 @@ from pe_inspect.errors import UsageError
 from pe_inspect.training.recipe import Recipe
 
 __all__ = [
-    "RESUME", "Standing", "damaged", "differing", "read_resume", "refusal", "resume_content",
-    "stays",
+    "FREE", "RESUME", "Standing", "damaged", "differing", "read_resume", "refusal",
+    "resume_content", "spoken", "stays", "typed_as",
 ]  # fmt: skip
 
 RESUME: Final = "resume.safetensors"
@@ -107,12 +107,28 @@ def differing(theirs: Recipe, ours: Recipe) -> dict[str, tuple[Any, Any]]:
 
 def refusal(where: Path, wrong: Mapping[str, tuple[Any, Any]]) -> str:
     """Return why a run cannot go on with another recipe."""
-    said = ", ".join(f"{key} {there} there and {here} here" for key, (there, here) in wrong.items())
     why = " (every step's learning rate hangs on it)" if set(wrong) == {"epochs"} else ""
     return (
-        f"{where} is of another recipe: {said}{why}. Continue it with the recipe that it was "
-        "begun with, or train this one into another --out."
+        f"{where} is of another recipe: {spoken(wrong)}{why}. Continue it with the recipe that it "
+        f"was begun with ({typed_as(wrong)}), or train this one into another --out."
     )
+
+
+def spoken(wrong: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return what differs between a run that is there and one that is asked for, in words."""
+    return ", ".join(f"{k} {_word(there)} there and {_word(here)} here"
+                     for k, (there, here) in wrong.items())  # fmt: skip
+
+
+def typed_as(wrong: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the options that ask for the run that is there."""
+    return " ".join(f"--set {key}={_word(there)}" for key, (there, _) in wrong.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flat_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import torch
 
+from pe_inspect.checkpoint_files import FINISHED, WEIGHTS
 from pe_inspect.data.dataset import Dataset
 from pe_inspect.errors import NoPositionEmbedding, OutputError, UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.run_status import FINISHED, WEIGHTS
 from pe_inspect.training.board import Board
-from pe_inspect.training.facts import circumstances, describe_data
+from pe_inspect.training.facts import circumstances, describe_data, through_json
 from pe_inspect.training.loop import Loop, SplitScore
 from pe_inspect.training.progress import (
     Progress,
@@ -96,22 +96,40 @@ class Run:
             UsageError: it is damaged, of another recipe, or of other images.
         """
         path = self.folder.path / RESUME
-        self.standing, tensors = read_resume(path, self.recipe)
-        if self.standing.data != _through_json(describe_data(self.dataset)):
-            raise UsageError(
-                f"{path} was trained on other images: the data of {self.recipe.data} has changed "
-                "since. Train anew into another --out."
-            )
+        standing, tensors = read_resume(path, self.recipe)
+        self.demand_same_images(path, standing.data)
         try:
             self.total = tensors.pop(TOTAL)
-            self.loop.restore(tensors, self.standing.step)
+            self.loop.restore(tensors, standing.step)
         except (KeyError, ValueError, RuntimeError) as error:
             raise UsageError(damaged(path)) from error
-        self.first_step, self.folder.owns_resume = self.standing.step, True
-        self.saved_epoch = self.standing.epoch - 1
-        if self.loop.world.is_first and self.standing.is_begun:
-            self.folder.restore_metrics(self.standing.rows)
+        self.go_on_from(standing)
+        self.folder.owns_resume = True
+        if self.loop.world.is_first and standing.is_begun:
+            self.folder.restore_metrics(standing.rows)
         self._tell_resumed(path)
+
+    def go_on_from(self, standing: Standing) -> None:
+        """Stand where an earlier run came to, or this one before it was interrupted."""
+        self.standing, self.first_step = standing, standing.step
+        self.saved_epoch = standing.epoch - 1
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What tells its images from others."""
+        return describe_data(self.dataset)
+
+    def demand_same_images(self, where: Path, data: Any) -> None:
+        """Stop where what lies in the folder was trained on other images.
+
+        Raises:
+            UsageError: it was.
+        """
+        if data != through_json(self.data):
+            raise UsageError(
+                f"{where} was trained on other images: the data of {self.recipe.data} has changed "
+                "since. Train anew into another --out."
+            )
 
     def epoch(self, number: int, interrupt: threading.Event) -> None:
         """Train what is left of an epoch, evaluate and save it."""
@@ -137,7 +155,7 @@ class Run:
         if self.say:
             self.say(text)
 
-    def _tell_resumed(self, path: Any) -> None:
+    def _tell_resumed(self, path: Path) -> None:
         now = str(self.loop.dtype)
         if self.standing.precision != now:
             self.note(f"Begun in {self.standing.precision}, and goes on in {now}.")
@@ -225,7 +243,7 @@ class Run:
             self.folder.save_weights(weights, BEST)
 
     def _row(self, epoch: int, train_loss: float, evaluation: SplitScore) -> dict[str, Any]:
-        return {
+        row = {
             "epoch": epoch,
             "step": self.loop.step_number,
             "lr": f"{self._lr_of(self.loop.step_number - 1):.4g}",
@@ -234,6 +252,13 @@ class Run:
             "test_accuracy": f"{evaluation.accuracy:.4f}",
             "seconds": f"{self._seconds(self.clock()):.1f}",
         }
+        return {**row, "schedule": self._schedule} if self.recipe.extends else row
+
+    @property
+    def _schedule(self) -> int:
+        """Which schedule its epochs are of, counted over the runs that it extends."""
+        before = [row for row in self.folder.rows if int(row["epoch"]) <= self.recipe.extends]
+        return 1 + max((int(row["schedule"]) for row in before), default=1)
 
     def _seconds(self, now: float) -> float:
         return self.standing.seconds + now - self.started
@@ -281,6 +306,8 @@ class Run:
         facts = {"status": status, "saved_at": saved_at, "metrics": metrics}
         if self.standing.best:
             facts["best"] = self.standing.best
+        if self.recipe.extends:
+            facts["extended"] = {"from_epoch": self.recipe.extends, "schedule": self._schedule}
         if self.notes:
             facts["notes"] = self.notes
         self.folder.save_config(facts | circumstances(self.recipe, self.dataset, self.loop))
@@ -294,7 +321,7 @@ class Run:
             rows=self.folder.rows,
             best=self.standing.best,
             is_begun=self.folder.is_begun,
-            data=describe_data(self.dataset),
+            data=self.data,
             precision=str(self.loop.dtype),
         )
         tensors = {**self.loop.state(), TOTAL: self.total}
@@ -367,7 +394,3 @@ class Run:
 
     def _lr_of(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.loop.steps_per_epoch)
-
-
-def _through_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))

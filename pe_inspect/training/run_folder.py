@@ -9,16 +9,17 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
 import torch
 
+from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import OutputError, refused_as
-from pe_inspect.files import MANIFEST, OutputFolder
+from pe_inspect.files import MANIFEST, OutputFolder, write_atomically
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.models.vit import VisionTransformer
-from pe_inspect.run_status import WEIGHTS
 from pe_inspect.training.resume import RESUME
 
 __all__ = ["BEST", "CONFIG", "CURVES", "METRICS", "DrawCurves", "RunFolder", "stored_weights"]
@@ -29,6 +30,7 @@ CONFIG: Final = "config.json"
 METRICS: Final = "metrics.csv"
 SNAPSHOTS: Final = "evolution"
 BESIDE: Final = ".first-files"
+BEFORE: Final = "before"  # whole folders of the finished runs that were extended
 
 DrawCurves = Callable[[Sequence[Mapping[str, Any]], IO[bytes]], object]
 
@@ -112,6 +114,19 @@ class RunFolder:
         else:
             (self.path / METRICS).unlink(missing_ok=True)
 
+    def go_on(self, rows: list[Mapping[str, Any]]) -> None:
+        """Take up the history of a finished run, with whatever it left."""
+        self.rows, self.is_begun = list(rows), True
+
+    def set_aside(self, epoch: int) -> Path:
+        """Keep what a finished run left, before it is gone on from: a folder of its own."""
+        kept = self.path / BEFORE / f"epoch_{epoch:03d}"
+        for name in (WEIGHTS, CONFIG, METRICS):
+            if (self.path / name).exists():
+                content = (self.path / name).read_bytes()
+                write_atomically(kept / name, partial(_write, content))
+        return kept
+
     def _save_metrics(self) -> Path:
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.rows[0]), lineterminator="\n")
@@ -179,10 +194,15 @@ class RunFolder:
         left = {self.path / name for name in (METRICS, CURVES, BEST, RESUME)}.union(snapshots)
         for old in left.difference(self.path / file for file in files):
             old.unlink(missing_ok=True)
+        shutil.rmtree(self.path / BEFORE, ignore_errors=True)
 
     def end(self) -> None:
         """Remove what only a run that is not over needs."""
         (self._folder.path / RESUME).unlink(missing_ok=True)
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _snapshot_name(epoch: int) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from closeness import ROUNDING
 
-from pe_inspect.analysis.compare import alongside
+from pe_inspect.analysis.compare import compare
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.analysis.similarity import similarity
 
@@ -17,7 +17,7 @@ def off_diagonal(values):
 
 def test_maps_of_one_grid_are_compared_as_they_are(vectors):
     results = [similarity(vectors(seed=seed)) for seed in (0, 3)]
-    side = alongside(results, ["a", "b"])
+    side = compare(results, ["a", "b"])
     assert side.results == tuple(results)
     assert side.notes == ()
     assert side.scale == (0.0, 1.0)
@@ -34,7 +34,7 @@ def test_maps_of_one_grid_are_compared_as_they_are(vectors):
 def test_another_grid_is_resampled_to_the_commonest_and_said_so(vectors):
     grids = [(3, 5), (4, 6), (4, 6)]
     results = [similarity(vectors(grid=grid, seed=k)) for k, grid in enumerate(grids)]
-    side = alongside(results, ["a", "b", "c"])
+    side = compare(results, ["a", "b", "c"])
     assert side.grid_size == (4, 6)
     assert [result.grid_size for result in side.results] == [(4, 6)] * 3
     assert side.notes == ("a was resampled from 3×5 to 4×6 patches by its own library's rule",)
@@ -45,7 +45,7 @@ def test_another_grid_is_resampled_to_the_commonest_and_said_so(vectors):
 
 def test_layers_are_matched_by_depth_and_those_left_out_are_counted(vectors):
     results = [similarity(vectors(depth=depth)) for depth in (3, 5)]
-    side = alongside(results, ["shallow", "deep"])
+    side = compare(results, ["shallow", "deep"])
     assert side.layers == ((0, 1, 2), (0, 2, 4))
     assert side.names(1, [0, 2]) == ["blocks.0", "blocks.4"]
     (note,) = side.notes
@@ -55,18 +55,18 @@ def test_layers_are_matched_by_depth_and_those_left_out_are_counted(vectors):
 def test_quantities_that_have_no_scale_in_common_are_left_out_by_name(vectors, per_layer):
     bias = per_layer("bias", [np.ones((2, 15, 15), np.float32)], (3, 5))
     results = [similarity(pe) for pe in (vectors(), bias, vectors(seed=2))]
-    side = alongside(results, ["a", "swin", "c"])
+    side = compare(results, ["a", "swin", "c"])
     assert side.places == (0, 2)
     assert side.notes == (
         "swin is left out: it shows the attention bias, the others the cosine similarity",
     )
-    assert alongside(results[:2], ["a", "swin"]) is None
+    assert compare(results[:2], ["a", "swin"]) is None
 
 
 def test_biases_share_a_scale_that_holds_them_all(per_layer):
     draw = np.random.default_rng(0)
     pes = [per_layer("bias", [draw.normal(0, size, (1, 15, 15))], (3, 5)) for size in (0.1, 2.0)]
-    side = alongside([similarity(pe) for pe in pes], ["a", "b"])
+    side = compare([similarity(pe) for pe in pes], ["a", "b"])
     largest = max(np.abs(pe.tables[0].values).max() for pe in pes)
     assert side.scale == pytest.approx((0.0, largest), rel=ROUNDING)
 
@@ -74,6 +74,6 @@ def test_biases_share_a_scale_that_holds_them_all(per_layer):
 def test_an_embedding_that_cannot_be_resampled_is_left_out_with_the_reason(vectors, per_layer):
     draw = np.random.default_rng(0)
     peg = per_layer("function", [draw.normal(size=(12, 8)).astype(np.float32)], (3, 4))
-    side = alongside([similarity(pe) for pe in (vectors(), vectors(seed=1), peg)], ["a", "b", "p"])
+    side = compare([similarity(pe) for pe in (vectors(), vectors(seed=1), peg)], ["a", "b", "p"])
     assert side.places == (0, 1)
     assert side.notes[0].startswith("p is left out: ")

@@ -55,8 +55,8 @@ def test_the_error_of_a_difference_is_that_of_the_mean_over_pairs(gained, lost, 
     count = gained + lost + same + 1
     one = EvaluationRow("plain", (4, 8), (1, 2), gained, None, 0.0, count, gained=gained, lost=lost)
     pairs = np.array([1.0] * gained + [-1.0] * lost + [0.0] * (same + 1))
-    assert one.difference == pytest.approx(pairs.mean())
-    assert one.difference_error == pytest.approx(pairs.std() / math.sqrt(count))
+    assert one.over_plain.difference == pytest.approx(pairs.mean())
+    assert one.over_plain.standard_error == pytest.approx(pairs.std() / math.sqrt(count))
 
 
 def test_fragility_is_one_minus_the_share_that_is_left(result):
@@ -81,7 +81,8 @@ def test_curves_go_from_small_to_large(result):
 def test_the_summary_names_every_condition(result):
     assert result.summary() == pytest.approx(
         {
-            "top1": 0.6, "top1_error": 0.0489898, "top5": 0.9, "loss": 1.23, "num_images": 100,
+            "top1": 0.6, "top1_standard_error": 0.0489898, "top1_low": 0.5020026,
+            "top1_high": 0.6905987, "top5": 0.9, "loss": 1.23, "num_images": 100,
             "top1_alpha_0.5": 0.55, "top1_shuffled": 0.3, "top1_removed": 0.15,
             "top1_permuted": 0.24, "fragility_permuted": 0.6, "top1_at_24x40": 0.5,
             "top1_at_8x12": 0.4,

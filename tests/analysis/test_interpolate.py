@@ -14,8 +14,8 @@ from timm.layers import RelPosBias, resample_abs_pos_embed
 
 from pe_inspect.analysis.interpolate import METHODS, interpolate
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.family_facts import FamilyFacts
 from pe_inspect.kinds.offsets import offset_table
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 from pe_inspect.resampling import target_grid as _target_grid
 from pe_inspect.resampling.methods import methods
@@ -345,6 +345,6 @@ def test_notes_say_when_norms_follow_and_when_a_formula_would_do():
 
 
 def test_a_large_grid_says_that_its_correlations_are_sampled():
-    pe = vectors(grid_size=(20, 60), channels=3)
+    pe = vectors(grid_size=(40, 60), channels=3)
 
     assert any("evenly spread" in note for note in interpolate(pe, grid=(4, 4)).notes)

@@ -14,7 +14,7 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from pe_inspect.analysis.interpolate import interpolate
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding, Relation
 from pe_inspect.loading.checkpoint import Checkpoint
 
@@ -270,8 +270,10 @@ def test_norms_are_compared_on_the_border_and_inside():
     before = np.linalg.norm(pe.tables[0].values, axis=1).reshape(3, 5)
     after = np.linalg.norm(result.values()[0], axis=1).reshape(6, 10)
 
-    expected = after[1:-1, 1:-1].mean() / before[1:-1, 1:-1].mean()
-    assert result.summary()["norm_ratio_interior"] == pytest.approx(expected, rel=1e-5)
+    inside = (after[1:-1, 1:-1].mean() / before.mean(), before[1:-1, 1:-1].mean() / before.mean())
+    found = result.summary()
+    assert found["norm_ratio_interior"] == pytest.approx(inside[0], rel=1e-5)
+    assert found["norm_ratio_interior_before"] == pytest.approx(inside[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["bicubic", "bicubic-aa", "jax"])

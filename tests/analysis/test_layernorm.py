@@ -286,7 +286,7 @@ def test_the_decomposition_is_also_a_frame():
 
     assert list(frame.columns) == [
         "layer", "norm", "notion",
-        "name", "scale", "mean_cosine", "neighbour_cosine", "distance_to_full",
+        "name", "scale", "mean_cosine", "neighbour_cosine", "distance_to_full", "distance_error",
     ]  # fmt: skip
     assert len(frame) == DEPTH * 6
 

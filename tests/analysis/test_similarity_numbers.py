@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from analysis.made import dinov2, strong
 from closeness import ROUNDING, assert_close
 from scipy.stats import pearsonr
 
@@ -126,3 +128,64 @@ def test_a_layer_without_its_norm_is_noted(vectors):
 
 def test_a_given_eps_is_noted(vectors):
     assert "ε = 1e-05 in every norm, as asked for." in similarity(vectors(), ln_eps=1e-5).notes
+
+
+def oblong(vectors):
+    """A plain model: the table is added once, and three layers normalise it."""
+    return vectors("input", grid=(3, 4), names=("norm1",))
+
+
+def normalised(rows, norm):
+    """LayerNorm in four lines, float64."""
+    rows = rows.astype(np.float64)
+    spread = np.sqrt(rows.var(axis=1, keepdims=True) + norm.eps)
+    return (rows - rows.mean(axis=1, keepdims=True)) / spread * norm.weight + norm.bias
+
+
+def tables_of(pe):
+    """What each layer of a plain model is shown with: LN1 of that layer on the stored table."""
+    norms = [norm for norm in pe.norms if norm.name == "norm1"]
+    return [normalised(pe.tables[0].patches, norm) for norm in norms] or [pe.tables[0].patches]
+
+
+def cosines(rows):
+    rows = rows.astype(np.float64)
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return units @ units.T
+
+
+def by_definition(pe):
+    height, width = pe.grid_size
+    y, x = np.divmod(np.arange(height * width), width)
+    down, across = abs(y[:, None] - y), abs(x[:, None] - x)
+    near, far = down + across == 1, (2 * down >= height) | (2 * across >= width)
+    apart = down + across > 0
+    maps = [cosines(rows) for rows in tables_of(pe)]
+    pairs = [values[apart] for values in maps]
+    following = [np.corrcoef(a, b)[0, 1] for a, b in itertools.pairwise(pairs)]
+    return {
+        "num_layers": len(maps),
+        "num_patches": height * width,
+        "minimum": min(each.min() for each in pairs),
+        "maximum": max(each.max() for each in pairs),
+        "mean": np.mean([each.mean() for each in pairs]),
+        "neighbours": np.mean([values[near].mean() for values in maps]),
+        "far": np.mean([values[far].mean() for values in maps]),
+        "correlation_to_previous": np.mean(following) if following else np.nan,
+        "num_undefined": 0,
+        "num_undefined_raw": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "make",
+    [oblong, lambda _: strong(), lambda _: dinov2()],
+    ids=["oblong", "one strong channel", "DINOv2-S"],
+)
+def test_every_number_of_the_summary_is_what_its_definition_says(make, vectors):
+    pe = make(vectors)
+    result, expected = similarity(pe), by_definition(pe)
+    found = result.summary()
+    assert list(found) == list(expected) == list(result.defined())
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-5, abs=4 * ROUNDING, nan_ok=True), name

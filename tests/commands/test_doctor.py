@@ -74,12 +74,12 @@ def test_a_healthy_checkpoint_ends_with_0(run, save):
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == "learned_absolute · 14×14 + 1 prefix · D=32 · 2 layers · join=input"
-    assert lines[2] == "pos_embed: 197 rows are read as"
-    assert lines[3].startswith(
+    assert lines[2].startswith("Healthy: ")
+    assert lines[2].endswith(" checks found nothing.")
+    assert lines[4] == "pos_embed: 197 rows are read as"
+    assert lines[5].startswith(
         "  1 prefix + 14×14  taken · square, with the model's own prefix tokens · neighbours correl"
     )
-    assert lines[-1].startswith("Healthy: ")
-    assert lines[-1].endswith(" checks found nothing.")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
@@ -98,8 +98,11 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
     edit(name, pos_embed=np.zeros((1, 197, 32), np.float32))
     done = run("doctor", name)
     assert done.code == 6
-    start = done.out.index("constant (error)")
-    assert done.out[start:].splitlines() == [
+    start = done.out.index("1 finding in ")
+    lead, *lines = done.out[start:].splitlines()
+    assert lead.endswith(" checks: constant.")
+    assert lines == [
+        "",
         "constant (error)",
         "  pos_embed is zero everywhere.",
         "  It adds the same to every token, and so tells the model nothing of position.",
@@ -109,8 +112,6 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_do(run, save):
         "",
         "pos_embed: 197 rows are read as",
         "  1 prefix + 14×14  taken · square, with the model's own prefix tokens",
-        "",
-        "1 finding.",
     ]
 
 
@@ -199,7 +200,7 @@ def test_python_gives_what_the_command_gives(run, save):
     assert list(found.checks) == done["checks"]
     assert found.pe is found.tables[0]
     assert found.summary()["findings"] == len(found.to_frame()) == len(done["findings"])
-    assert found.finding.endswith(f"checks. {found.findings[0].message}")
+    assert found.finding.endswith(" checks: mismatch-rows (2).")
 
 
 def test_what_is_allowed_is_listed_and_does_not_count(run, save):
@@ -211,6 +212,9 @@ def test_what_is_allowed_is_listed_and_does_not_count(run, save):
     assert done.json["healthy"] is True
     assert done.json["findings"] == []
     assert [each["code"] for each in done.json["allowed"]] == ["half-precision"]
+    found = pe_inspect.doctor(name, allow=["half-precision"])
+    assert found.healthy
+    assert [each.as_dict() for each in found.allowed] == done.json["allowed"]
     assert "1 allowed (half-precision)" in run("doctor", name, "--allow", "half-precision").out
 
 

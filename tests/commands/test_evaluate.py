@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 from pe_inspect.analysis.evaluate import COLUMNS
 from pe_inspect.commands.shell.parsing import numbers
-from pe_inspect.commands.shell.progress_bar import Shares
+from pe_inspect.commands.shell.progress_bar import ProgressBar
 from pe_inspect.errors import UsageError
 from pe_inspect.models.config import ViTConfig
 from pe_inspect.models.vit import VisionTransformer
@@ -42,22 +43,22 @@ def digits(here):
     return save
 
 
-def test_rows_are_printed_between_what_was_found_and_what_was_written(run, digits, here):
+def test_rows_are_printed_between_what_was_found_and_what_was_written(
+    run, digits, here, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "140")
     done = run("evaluate", digits(), *ASKED, "--res", "4x8,8,16", "--remove", "--alpha", "1,0.5")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].startswith("learned_absolute · 4×2 + 1 prefix · D=8 · 1 layer")
-    assert lines[1].split() == [
-        "condition",
-        "pixels",
-        "method",
-        "top-1",
-        "top-5",
-        "loss",
-        "FS",
-        "difference",
-    ]
-    begun = [" ".join(line.split()[:3]) for line in lines[2:8]]
+    assert lines[1] == (
+        "  N = 20 test images of digits (scikit-learn) · mean 0.3 · std 0.4 (config.json) · crop 1"
+    )
+    assert [head.strip() for head in lines[2].split("  ") if head] == [
+        "condition", "pixels", "method", "top-1 (%)", "top-5 (%)", "loss (nats)",
+        "fragility score", "over plain (points)",
+    ]  # fmt: skip
+    begun = [" ".join(line.split()[:3]) for line in lines[3:9]]
     assert begun == [
         "plain 8×8 native", "scaled by 1", "scaled by 0.5", "removed 8×8 native",
         "plain 4×8 native", "plain 16×16 native",
@@ -65,7 +66,12 @@ def test_rows_are_printed_between_what_was_found_and_what_was_written(run, digit
     assert lines[-2:] == [
         "Wrote reports/tiny/evaluate.png", "Wrote reports/tiny/evaluate_ablations.png"
     ]  # fmt: skip
-    assert all("±" in line for line in lines[2:8])
+    assert all(re.search(r"\d \[\d+\.\d, \d+\.\d\] ", line) for line in lines[3:9])
+    assert all(re.search(r"\[[−+]\d+\.\d, [−+]\d+\.\d\]$", line) for line in lines[4:9])
+    legend = "\n".join(lines[9:-2])
+    for said in ("Wilson's", "Newcombe's for pairs", "the plain model at 8×8, on the same images",
+                 "fragility score: 1 −"):  # fmt: skip
+        assert said in legend
     assert "Note: 20 of 359 test images were drawn (--limit)" in done.err
     assert (here / "reports/tiny/evaluate.png").read_bytes().startswith(b"\x89PNG")
 
@@ -76,11 +82,11 @@ def test_a_narrow_terminal_has_every_row_below_its_name(run, digits, monkeypatch
     monkeypatch.setenv("COLUMNS", str(columns))
     done = run("evaluate", "checkpoints/tiny", *ASKED, "--alpha", "0.5", "--no-figures")
     lines = done.out.splitlines()[1:]
-    assert lines[0] == "  plain · 8×8 · native"
+    first = lines.index("  plain · 8×8 · native")
     assert "  scaled by 0.5 · 8×8 · native" in lines
-    assert lines[1].startswith("    top-1 ")
+    assert lines[first + 1].startswith("    top-1 (%) ")
     assert max(map(len, lines)) <= columns
-    assert set(" ".join(wide[2:]).split()) <= set(done.out.split())
+    assert set(" ".join([wide[1], *wide[3:]]).split()) <= set(done.out.split())
 
 
 def test_json_holds_every_row_and_what_it_was_made_with(run, digits):
@@ -124,7 +130,7 @@ def test_the_arrays_have_the_names_of_the_columns(run, digits, here):
 def test_a_model_without_positions_is_evaluated_all_the_same(run, digits):
     done = run("evaluate", digits("none"), *ASKED, "--remove", "--no-figures")
     assert done.code == 0
-    assert done.out.splitlines()[0].split()[:2] == ["condition", "pixels"]
+    assert done.out.splitlines()[1].split()[:2] == ["condition", "pixels"]
     assert "removed at 8×8: not evaluated: this model has no position embedding" in done.err
 
 
@@ -229,7 +235,7 @@ def test_numbers_are_finite_and_between_commas(given):
 def test_progress_says_the_share_and_the_time_left(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    told = Shares("evaluate", moving=False)
+    told = ProgressBar("evaluate", moving=False)
     for share in (0.0, 0.05, 0.3, 0.31, 0.9):
         told("plain", share)
         now[0] += 60
@@ -237,5 +243,5 @@ def test_progress_says_the_share_and_the_time_left(monkeypatch, capsys):
     assert lines == [
         "evaluate: 30% · plain · 5 min left", "evaluate: 90% · plain · 27 s left"
     ]  # fmt: skip
-    Shares("evaluate", moving=False, quiet=True)("plain", 0.9)
+    ProgressBar("evaluate", moving=False, quiet=True)("plain", 0.9)
     assert capsys.readouterr().err == ""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from pe_inspect import training
+from pe_inspect.checkpoint_files import checkpoint_name
 from pe_inspect.commands.shell import training as _training
 from pe_inspect.commands.shell.locate import locate, newest
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
-from pe_inspect.front.checkpoint_files import checkpoint_name
 from pe_inspect.training import DEFAULT_RECIPE, catalog
 
 

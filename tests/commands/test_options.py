@@ -58,7 +58,7 @@ OFFERED = {
     "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
     "train": TERMINAL
     | OUTPUT
-    | {"--set", "--device", "--data", "--export", "--resume", "--tensorboard"}
+    | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
     | {"--schh-compat", "--strict"},
 }
 

@@ -70,7 +70,7 @@ def test_an_export_of_an_earlier_run_is_replaced(run, here):
     assert run(*words).code == 0
     first = (here / "mine.pth").read_bytes()
     (here / "mine.pth").write_bytes(b"stale")
-    assert run(*words).code == 0
+    assert run(*words, "--resume").code == 0  # the run itself is finished, and stays
     assert len((here / "mine.pth").read_bytes()) == len(first)
 
 
@@ -159,3 +159,23 @@ def test_tensorboard_is_written_where_it_is_installed(run, here, monkeypatch):
     assert run("train", "digits-lape", *TINY, "--tensorboard").code == 0
     assert written[0] == ("checkpoints/digits-lape/tensorboard", 0)
     assert {"step/loss", "step/images_per_second", "epoch/test_accuracy"} <= set(written[1:])
+
+
+def test_a_finished_run_is_extended_or_kept_and_never_lost(run, here):
+    words = ("train", "digits-lape", *TINY, "--out", "mine")
+    assert run(*words).code == 0
+    done = run(*words, "--set", "seed=5")
+    assert (done.code, done.out) == (2, "")
+    assert "mine holds a finished run of another recipe: seed 0 there and 5 here." in done.err
+    done = run(*words, "--extend", "1", "--set", "warmup_epochs=0.5")
+    assert done.code == 0
+    assert "Training digits-lape 1 epochs further: " in done.err
+    assert "epoch 2/2" in done.err
+    config = json.loads((here / "mine" / "config.json").read_text())
+    assert config["extended"] == {"from_epoch": 1, "schedule": 2}
+    kept = run("info", "mine/before/epoch_001")
+    assert kept.out.startswith("learned_absolute · 8×8 + 1 prefix · D=8 · 1 layer · join=lape")
+    assert run("evolution", "mine", "--no-figures").code == 0
+    assert run("train", "digits-lape", "--extend", "0").err == (
+        "Error: --extend 0 is not a whole number of at least 1.\n"
+    )

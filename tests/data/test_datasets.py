@@ -187,9 +187,9 @@ def test_images_of_several_sizes_are_resized_and_cropped_to_the_models(
     pets = load(f"imagefolder:{folder}", img_size=(8, 5))
     assert pets.img_size == (8, 5)
     assert getattr(pets, split).images[3 if split == "test" else 4, 0].tolist() == [[50] * 5] * 8
-    assert pets.notes == (
+    assert pets.notes[0] == (
         "pets: the images are of several sizes; each was resized until it covered 8×5, and its "
-        "middle kept",
+        "middle kept"
     )
 
 

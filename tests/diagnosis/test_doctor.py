@@ -15,7 +15,7 @@ from scipy.stats import norm as normal
 from timm.layers import build_sincos2d_pos_embed
 
 from pe_inspect.diagnosis.checks import Check, checks, checks_of
-from pe_inspect.diagnosis.doctor import allowed_codes, doctor, doctor_by_table
+from pe_inspect.diagnosis.doctor import checked_codes, doctor, doctor_by_table
 from pe_inspect.diagnosis.neighbours import neighbours, spectral_excess
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
@@ -344,9 +344,10 @@ def test_a_finding_belongs_to_the_check_that_declares_it():
 
 
 def test_what_is_allowed_is_what_some_check_can_find():
-    assert allowed_codes(["scrambled", "axis-order"]) == {"scrambled", "axis-order"}
+    assert checked_codes(["scrambled", "axis-order"]) == {"scrambled", "axis-order"}
+    assert checked_codes("scrambled") == {"scrambled"}
     with pytest.raises(UsageError, match="Did you mean 'scrambled'"):
-        allowed_codes(["scramble"])
+        checked_codes(["scramble"])
 
 
 def test_an_embedding_alone_has_no_file_to_compare():

@@ -11,6 +11,7 @@ from closeness import ROUNDING, assert_close
 from torch.nn import functional
 
 import pe_inspect as pei
+from pe_inspect.analysis.evaluate import PairedCounts
 from pe_inspect.data import Dataset, Split
 from pe_inspect.data.dataset import FileSplit
 from pe_inspect.errors import UsageError
@@ -100,7 +101,9 @@ def test_differences_are_counted_image_by_image(checkpoint, noise, monkeypatch):
     ))  # fmt: skip
     found = pei.evaluate(checkpoint, noise(), res=[16], method="nearest", remove=True)
     changes = [(row.correct, row.gained, row.lost) for row in found.rows]
-    assert changes == [(3, 0, 0), (1, 0, 2), (2, 1, 2), (3, 2, 1)]  # the last over native at 16
+    assert changes == [(3, 0, 0), (1, 0, 2), (2, 1, 2), (3, 1, 1)]  # over the plain model at 12
+    beside = [row.over_native for row in found.rows]
+    assert beside == [None, None, None, PairedCounts(3, 2, 1, 5)]  # over the own rule at 16
 
 
 def test_changes_have_a_row_each_and_equal_ones_are_counted_once(checkpoint, noise):

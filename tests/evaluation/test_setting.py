@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 import pe_inspect as pei
 from pe_inspect.data.dataset import FileSplit
 from pe_inspect.errors import UsageError
+from pe_inspect.evaluation import run
+from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 CLASSES = [f"class {k}" for k in range(7)]
 CROPPED = "read from their files, and the middle resized to each size: {} of the side"
@@ -96,3 +99,48 @@ def test_a_class_at_another_place_is_refused(trained, noise, classes):
         f"model.safetensors has 'class 0' as class {place}, and noise as class 0: the labels would "
         "be wrong. Pass --data with a dataset of the model's own classes."
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("digitz", "Unknown dataset 'digitz'. Did you mean 'digits'"),
+        ("{root}", "Unknown dataset '{root}'. It is a folder: pass imagefolder:{root}."),
+        ("imagefolder:{root}/nowhere", "{root}/nowhere is no folder. Give the one that holds"),
+        (None, "does not say which images it is for. Pass --data NAME"),
+    ],
+)
+def test_what_is_no_dataset_is_said_before_the_model_is_loaded(
+    lively, as_checkpoint, tmp_path, monkeypatch, data, message
+):
+    monkeypatch.setattr(run, "rebuild", None)
+    named = data and data.format(root=tmp_path)
+    with pytest.raises(UsageError, match=re.escape(message.format(root=tmp_path))):
+        pei.evaluate(as_checkpoint(lively("learned")), named)
+
+
+def test_a_model_without_a_classifier_is_refused_before_it_is_loaded(noise, monkeypatch):
+    import timm
+
+    monkeypatch.setattr(run, "rebuild", None)
+    features = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    named = Hints(arch="timm:vit_tiny_patch16_224")
+    of_timm = Checkpoint.from_state_dict(features.state_dict(), source="a.pth", hints=named)
+    of_transformers = replace(
+        of_timm, hints=Hints(),
+        metadata={"config": {"model_type": "vit", "architectures": ["ViTModel"]}},
+    )  # fmt: skip
+    for checkpoint in (of_timm, of_transformers):
+        with pytest.raises(UsageError, match=r"a\.pth holds a model without a classifier"):
+            pei.evaluate(checkpoint, noise())
+
+
+def test_a_folder_val_is_called_val(lively, as_checkpoint, folder, tmp_path):
+    (tmp_path / "val").symlink_to(folder / "test")
+    (tmp_path / "train").symlink_to(folder / "train")
+    checkpoint = as_checkpoint(lively("learned"), mean=[0.4] * 3, std=[0.3] * 3)
+    found = pei.evaluate(checkpoint, f"imagefolder:{tmp_path}", limit=5)
+    assert found.split == found.parameters["split"] == "val"
+    assert f"on 5 val images of {tmp_path.name}" in found.finding
+    assert "5 of 14 val images were drawn (--limit)" in found.notes
+    assert any(note.startswith("images: the val split") for note in found.notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -185,14 +184,17 @@ def test_transformers_swin_v2_takes_its_window_from_config_json(make):
     assert "window 16×16 from config.json" in pe.notes
 
 
-def test_swin_v2_without_a_window_is_refused_and_the_known_ones_are_listed(make):
+def test_swin_v2_without_a_window_is_described_and_the_known_ones_are_listed(make):
     message = (
         "x.pth says no window for layers.0.blocks.0: its bias is computed for any. Swin v2 comes "
         "with 8×8, 12×12 and 16×16, and with 16×16 and 24×24 that were pre-trained on 12×12. "
         "Pass --arch timm:NAME, or --grid-size HxW for the window."
     )
-    with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
-        extract(make.checkpoint(swin_v2((3, 4)).state_dict()))
+    (pe,) = extract(make.checkpoint(swin_v2((3, 4)).state_dict()))
+    assert (pe.kind, pe.grid_size) == ("function", None)
+    assert message in pe.notes
+    with pytest.raises(AmbiguousCheckpoint, match="Pass --grid-size HxW"):
+        pe.require_flat_grid("similarity")
 
 
 @pytest.mark.parametrize("prefix", [0, 1])

@@ -92,7 +92,7 @@ def test_bars_have_whiskers_their_number_and_the_plain_model_dashed():
 def test_captions_say_what_was_measured_and_how(stem):
     drawn = drawings["evaluate"](answered())[stem]
     assert "100 test images of noise" in texts(drawn)
-    assert "one binomial standard error" in texts(drawn)
+    assert "95 % interval" in texts(drawn)
 
 
 def test_without_the_own_rule_the_difference_has_no_line():

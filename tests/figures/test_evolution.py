@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
-from pe_inspect.analysis.compare import alongside
 from pe_inspect.analysis.evolution import evolution
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.figures import drawings
-from pe_inspect.figures.compare import draw_alongside
 from pe_inspect.figures.layout.rows import evenly
 from pe_inspect.figures.thumbnail import draw_thumbnail
 
@@ -75,25 +73,6 @@ def test_two_snapshots_of_one_layer_are_enough(vectors):
     figures = drawings["evolution"](run)
     assert set(figures) == {"evolution", "evolution_maps"}
     assert "Thinned" not in caption(figures["evolution_maps"])
-
-
-def test_checkpoints_stand_below_each_other_at_the_same_depth(vectors):
-    results = [similarity(vectors(depth=depth, seed=depth)) for depth in (3, 5)]
-    labels = ["$x_1$ low", "deep"]
-    figure = draw_alongside(alongside(results, labels), labels)
-    axes = figure.axes[0]
-    names = [text.get_text() for text in axes.texts]
-    assert names == ["blocks.0", "blocks.1", "blocks.2", "blocks.0", "blocks.2", "blocks.4"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == labels
-    assert caption(figure).startswith("All on 3×5 patches; a column is a depth.")
-
-
-def test_names_that_the_font_cannot_draw_are_boxes_and_no_warning(vectors):
-    results = [similarity(vectors(depth=1, seed=k)) for k in (0, 1)]
-    labels = ["位置 a", "b\u202e\x00"]
-    figure = draw_alongside(alongside(results, labels), labels)
-    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert shown == ["□□ a", "b□□"]
 
 
 @pytest.mark.parametrize("grid", [(3, 5), (1, 7), (1, 1), (20, 9)])

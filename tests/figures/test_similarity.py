@@ -78,7 +78,13 @@ def test_all_figures_share_one_scale_that_shows_negatives_and_is_printed(figures
     for fig in figures.values():
         assert image_of(fig).get_clim() == (-1, 1)
         scale = fig.axes[1]
-        assert [t.get_text() for t in scale.get_yticklabels()] == ["−1", "−0.5", "0", "0.5", "1"]
+        assert [t.get_text() for t in scale.get_yticklabels()] == [
+            "−1.0",
+            "−0.5",
+            "0.0",
+            "0.5",
+            "1.0",
+        ]
         assert scale.get_ylabel() == "cosine similarity"
         assert scale.images[0].get_clim() == (-1, 1)
         assert "One scale, −1 to 1." in words_of(fig)

@@ -11,9 +11,10 @@ from transformers import AutoModel, models
 import pe_inspect as pei
 from pe_inspect.errors import UsageError
 from pe_inspect.live.change import NotApplicable
+from pe_inspect.live.edits import edits_of
 from pe_inspect.live.hosts.common import IMAGENET, Preprocessing
 from pe_inspect.live.images import image_stream
-from pe_inspect.live.trace import edits_of, trace
+from pe_inspect.live.trace import trace
 
 RES, COUNT = (24, 40), 6  # 3×5 patches
 SHARED = {
@@ -260,6 +261,8 @@ def test_a_model_without_attention_and_bad_images_are_refused(tmp_path):
         trace(mixer, pictures(1, (224, 224)))
     with pytest.raises(UsageError, match="images are 32×32 pixels, and the model is at 24×40"):
         trace(dinov2(), pictures(1, (32, 32)), res=RES)
+    with pytest.raises(UsageError, match="images have 1 channels, and Dinov2Model takes 3"):
+        trace(dinov2(), pictures(1)[:, :1], res=RES)
     with pytest.raises(UsageError, match="questions are attention, contribution, probe, not x"):
         trace(dinov2(), pictures(1), questions=["x"])
     with pytest.raises(UsageError, match="holds no images"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pe_inspect.families import families
-from pe_inspect.kinds.family_facts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}

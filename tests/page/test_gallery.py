@@ -106,7 +106,7 @@ def test_the_key_numbers_come_first_and_the_others_on_demand(exhibits, read_page
 
 
 def test_findings_are_a_column():
-    health = Health((), 3)
+    health = Health((), "Healthy.")
     assert Exhibit("a", "a.html", "", "", (), health=health).values == {"Findings": 0}
 
 

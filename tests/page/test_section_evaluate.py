@@ -40,13 +40,19 @@ def test_a_result_stands_beside_its_embedding_with_its_numbers(answered):
     assert len(page.chapters) == 1
     section = section_of(page)
     assert section.finding == (
-        "Top-1 is 60.0 % ± 4.9 on 100 test images of <b>noise</b>; with positions changed it is "
-        "15.0 % removed and 24.0 % patches permuted; by the model's own rule it is 50.0 % at 24×24."
+        "Top-1 is 60.0\N{NO-BREAK SPACE}% (95 % interval 50.2 to 69.1) on 100 test images of "
+        "<b>noise</b>; with positions changed it is 15.0\N{NO-BREAK SPACE}% removed and "
+        "24.0\N{NO-BREAK SPACE}% patches permuted; by the model's own rule it is "
+        "50.0\N{NO-BREAK SPACE}% at 24×24."
     )
     assert [picture.stem for picture in section.figures] == ["evaluate", "evaluate_ablations"]
     assert section.notes == ("drawn",)
-    assert ("Top-1", "60.0 %") in [(fact.name, fact.value) for fact in section.facts]
-    assert ("Top-1 without positions", "15.0 %") in [(f.name, f.value) for f in section.facts]
+    assert ("Top-1", "60.0\N{NO-BREAK SPACE}%") in [
+        (fact.name, fact.value) for fact in section.facts
+    ]
+    assert ("Top-1 without positions", "15.0\N{NO-BREAK SPACE}%") in [
+        (f.name, f.value) for f in section.facts
+    ]
 
 
 def test_its_table_and_terms_are_the_columns_of_the_csv(answered):

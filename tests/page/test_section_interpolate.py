@@ -46,7 +46,7 @@ def relative():
 def test_a_network_is_asked_anew_and_has_no_way_back_to_lose_anything_on(network):
     section = section_of(network)
     numbers = interpolate(network, grid=(5, 7)).summary()
-    kept = f"biases keep {100 * numbers['norm_ratio']:.3g}\N{NO-BREAK SPACE}% of their size"
+    kept = f"biases keep {100 * numbers['norm_ratio']:.3g}\N{NO-BREAK SPACE}% of their mean size"
     assert section.finding.startswith("Asked anew from 3×4 to 5×7 patches (native, which is cpb)")
     assert kept in section.finding
     assert "way there and back" not in section.finding

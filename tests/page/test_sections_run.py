@@ -30,7 +30,7 @@ def undrawn(monkeypatch):
         return Picture(stem, "image/png", b"", 1, 1, stem, "", alt)
 
     monkeypatch.setattr("pe_inspect.page.result_parts.picture", blank)
-    monkeypatch.setattr("pe_inspect.page.comparison.picture", blank)
+    monkeypatch.setattr("pe_inspect.page.compare.picture", blank)
 
 
 def noisy(embedding, seed, **changes):
@@ -62,13 +62,13 @@ def test_findings_of_the_file_come_with_the_result_and_stand_at_the_top(embeddin
     page = report([pe, replace(doctor(pe), findings=(FOUND,), checks=("half-precision",))])
     section = by_stem(page)["doctor"]
     assert section.finding == (
-        "1 finding in 1 check. pos_embed is float16: <b>. To do: pe-inspect info x"
+        "1 finding in 1 check: half-precision. pos_embed is float16: <b>. To do: pe-inspect info x"
     )
     assert section.tables[0].rows == (
         ("half-precision", "warning", "pos_embed", FOUND.message, FOUND.why, FOUND.mend),
     )
     top = read_page(page.html).one("section", id_="summary")
-    assert "Health. 1 finding in 1 check." in top.text
+    assert "Health. 1 finding in 1 check: half-precision." in top.text
     assert "half-precision: pos_embed is float16: <b>." in top.text
     assert "#doctor" in [link["href"] for link in top.all("a")]
 

@@ -49,7 +49,7 @@ def test_ctrl_c_in_the_first_epoch_spares_the_file_that_another_run_goes_on_from
 ) -> None:
     stopping_at(2)
     with pytest.raises(TrainingAbandoned) as caught:
-        run(tiny.with_overrides(["epochs=3", "seed=1"]))
+        run(tiny.with_overrides(["epochs=3", "seed=1"]), force=True)
     assert str(caught.value) == (
         f"Stopped in epoch 1 of 3, after step 2. The interrupted run in {folder} is as it was: "
         "the command that began it goes on with it, with --resume. What this one did is lost."
@@ -69,7 +69,7 @@ def test_a_resume_file_is_spared_without_its_weights(
     (folder / "model.safetensors").unlink()
     stopping_at(2)
     with pytest.raises(TrainingAbandoned):
-        run(tiny.with_overrides(["seed=1"]))
+        run(tiny.with_overrides(["seed=1"]), force=True)
     assert (folder / "resume.safetensors").read_bytes() == interrupted["resume.safetensors"]
 
 
@@ -81,7 +81,7 @@ def test_a_run_beside_a_finished_one_can_be_stopped_again(
     for step in (1, 3):
         stopping_at(step)
         with pytest.raises(TrainingInterrupted, match=r"resume\.safetensors is this one's"):
-            run(tiny.with_overrides(["seed=1"]), resume=bool(steps))
+            run(tiny.with_overrides(["seed=1"]), resume=bool(steps), force=True)
         after = content_of(folder)
         steps.append(after.pop("resume.safetensors"))
         after.pop(".pe-inspect.json")
@@ -110,7 +110,7 @@ def test_a_full_disk_in_the_first_epoch_spares_an_interrupted_run(
     stopping_at(1000)
     monkeypatch.setattr(RunFolder, writer, full)
     with pytest.raises(OutputError) as caught:
-        run(tiny.with_overrides([f"epochs={epochs}", "seed=1"]))
+        run(tiny.with_overrides([f"epochs={epochs}", "seed=1"]), force=True)
     assert str(caught.value) == (
         f"The disk is full. The interrupted run in {folder} is as it was: "
         "the command that began it goes on with it, with --resume."
@@ -131,7 +131,7 @@ def test_a_limit_of_the_system_spares_an_interrupted_run(
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(interrupted["model.safetensors"]), usual[1]))
     try:
         with pytest.raises(OutputError, match=r"Cannot write .*File too large.*is as it was"):
-            run(tiny.with_overrides(["seed=1"]))
+            run(tiny.with_overrides(["seed=1"]), force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert content_of(folder) == interrupted
@@ -147,7 +147,7 @@ def test_nothing_of_the_earlier_run_is_left_after_the_first_epoch(
     (folder / ".first-files").mkdir()
     (folder / ".first-files" / "best.safetensors").write_bytes(b"of a run that was killed")
     stopping_at(1000)
-    run(tiny.with_overrides(["epochs=1", "seed=1", "snapshot_every=2"]))
+    run(tiny.with_overrides(["epochs=1", "seed=1", "snapshot_every=2"]), force=True)
     after = content_of(folder)
     assert sorted(after) == sorted(set(interrupted) - {"resume.safetensors"})
     assert not any(

@@ -164,7 +164,7 @@ def test_an_earlier_run_stays_until_the_resumed_one_has_an_epoch(
     expected = hashes(run(other, "whole"))
     stopping_at(2)
     with pytest.raises(TrainingInterrupted, match=r"The earlier run in .* is as it was"):
-        run(other)
+        run(other, force=True)
     folder = run(other, resume=True)
     assert hashes(folder)["model.safetensors"] != before["model.safetensors"]
     assert hashes(folder) == expected
@@ -337,7 +337,7 @@ def test_a_file_size_limit_loses_nothing_that_was_saved(
     resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, usual[1]))
     try:
         with pytest.raises(OutputError, match=r"Cannot write .*File too large.*Nothing was left"):
-            run(tiny)
+            run(tiny, force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert load_file(folder / "model.safetensors").keys()

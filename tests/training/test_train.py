@@ -215,7 +215,7 @@ def test_progress_tells_where_the_run_stands(tiny: Recipe, run: Train) -> None:
 
 def test_a_second_run_replaces_the_first_and_its_history(tiny: Recipe, run: Train) -> None:
     run(tiny.with_overrides(["epochs=3"]))
-    folder = run(tiny.with_overrides(["epochs=1"]))
+    folder = run(tiny.with_overrides(["epochs=1"]), force=True)
     assert len(rows_of(folder)) == 1
     assert len(list((folder / "evolution").iterdir())) == 2
 
@@ -272,7 +272,7 @@ def test_ctrl_c_in_the_first_epoch_spares_an_earlier_run(
 
     monkeypatch.setattr(Loop, "step", interrupted)
     with pytest.raises(TrainingInterrupted) as caught:
-        run(tiny)
+        run(tiny, force=True)
     assert str(caught.value) == (
         f"Stopped in epoch 1 of 2, after step 1. The earlier run in {folder} is as it was, and "
         "resume.safetensors is this one's; --resume goes on from there."
@@ -319,7 +319,7 @@ def test_training_outside_the_main_thread_does_not_raise(tiny: Recipe, run: Trai
     thread = threading.Thread(target=run, args=(tiny,))
     thread.start()
     thread.join()
-    run(tiny)
+    run(tiny, force=True)
 
 
 def test_a_disk_that_fills_up_loses_no_saved_epoch(

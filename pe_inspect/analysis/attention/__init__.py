@@ -80,8 +80,8 @@ class AttentionResult(Shown):
     def finding(self) -> str:
         """How many heads attend by position alone, and which."""
         offset, half, count = self.offset_heads, self.half_plane_heads, len(self.heads)
-        said = f"{len(offset)} of {count} heads look mostly at one neighbour{_named(offset)}"
-        said += f"; {len(half)} more at one half of the image{_named(half)}"
+        said = f"{len(offset)} of {count} heads look mostly at one neighbour{_listed_heads(offset)}"
+        said += f"; {len(half)} more at one half of the image{_listed_heads(half)}"
         return f"{said} ({self.trace.images.count} images)."
 
     @cached_property
@@ -165,18 +165,18 @@ def attention(trace: Trace) -> AttentionResult:
             'questions=["attention"] on a model that attends.'
         )
     pixels = float(np.sqrt(trace.patch_size[0] * trace.patch_size[1]))
-    stages = (pixels * trace.grid_size[0] / _rows(trace, each) for each in trace.attention)
+    stages = (pixels * trace.grid_size[0] / _grid_rows(trace, each) for each in trace.attention)
     heads = (heads_of(each, side) for each, side in zip(trace.attention, stages))
     return AttentionResult(trace, tuple(head for block in heads for head in block))
 
 
-def _rows(trace: Trace, block: AttentionSums) -> float:
+def _grid_rows(trace: Trace, block: AttentionSums) -> float:
     """Return the rows of the grid that a block's window lies on."""
     by_place = {sums.place: sums.grid_size[0] for sums in trace.normed}
     return float(by_place.get(block.layer, block.grid_size[0]))
 
 
-def _named(heads: Sequence[HeadNumbers]) -> str:
+def _listed_heads(heads: Sequence[HeadNumbers]) -> str:
     shown = ", ".join(head.in_words for head in heads[:MOST_NAMED])
     more = f" and {len(heads) - MOST_NAMED} more" if len(heads) > MOST_NAMED else ""
     return f": {shown}{more}" if heads else ""

@@ -23,9 +23,18 @@ class Shown:
 
     Attributes:
         is_drawn: whether the question has a figure.
+        definitions: what the numbers of the question are.
     """
 
     is_drawn: ClassVar[bool] = True
+    definitions: ClassVar[Mapping[str, str]] = {}
+
+    def defined(self) -> dict[str, str]:
+        """Return the definition of every number of `summary()` that has one, by its name."""
+        result: Any = self
+        return {
+            name: self.definitions[name] for name in result.summary() if name in self.definitions
+        }
 
     def _repr_html_(self) -> str:
         """Return the summary and the notes as HTML; every text in it is escaped."""

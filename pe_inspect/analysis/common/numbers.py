@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from pe_inspect.arrays import Float, Float32
+from pe_inspect.arrays import Float, Float32, Int
 from pe_inspect.kinds.affinity import cosines
 
-__all__ = ["are_equal", "cosine_of", "mean_of", "pearson", "unit_rows"]
+ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)  # of a number, relative to it
+
+__all__ = ["are_equal", "cosine_of", "mean_of", "pearson", "unit_rows", "weighted_mean"]
 
 
 def mean_of(values: Float[np.ndarray, "..."]) -> float:
@@ -16,11 +20,29 @@ def mean_of(values: Float[np.ndarray, "..."]) -> float:
     return float(finite.mean(dtype=np.float64)) if finite.size else float("nan")
 
 
+def weighted_mean(
+    values: Float[np.ndarray, " entries"],
+    weights: Float[np.ndarray, " entries"] | Int[np.ndarray, " entries"],
+) -> float:
+    """The weighted mean of the finite values; NaN where none has a weight."""
+    known = np.isfinite(values) & (weights > 0)
+    return float(np.average(values[known], weights=weights[known])) if known.any() else float("nan")
+
+
 def pearson(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> float:
-    """Pearson's correlation over the entries finite in both; NaN where one does not vary."""
+    """Pearson's correlation over the entries finite in both.
+
+    NaN where one varies by no more than float32's rounding.
+    """
     both = np.isfinite(x) & np.isfinite(y)
-    x, y = x[both].astype(np.float64), y[both].astype(np.float64)
-    return cosine_of(x - mean_of(x), y - mean_of(y))
+    return cosine_of(*(_about_mean(each[both].astype(np.float64)) for each in (x, y)))
+
+
+def _about_mean(values: Float[np.ndarray, " entries"]) -> Float[np.ndarray, " entries"]:
+    """What is left without the mean; zeros where that is rounding."""
+    left = values - mean_of(values)
+    varies = float(np.linalg.norm(left)) > ROUNDING * float(np.linalg.norm(values))
+    return left if varies else np.zeros_like(left)
 
 
 def cosine_of(x: Float[np.ndarray, " entries"], y: Float[np.ndarray, " entries"]) -> float:

@@ -82,11 +82,11 @@ def chosen(views: Sequence[LayerView], layer: Layers | None) -> tuple[LayerView,
     if layer is None:
         return tuple(views)
     asked = [layer] if isinstance(layer, (int, str)) else layer
-    found = {_named(views, each) for each in asked}
+    found = {_view_of(views, each) for each in asked}
     return tuple(view for view in views if view in found)
 
 
-def _named(views: Sequence[LayerView], layer: int | str) -> LayerView:
+def _view_of(views: Sequence[LayerView], layer: int | str) -> LayerView:
     names = [view.name for view in views]
     if layer in names:
         return views[names.index(str(layer))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["listed", "number_text", "percent_text", "sentence"]
+__all__ = ["count_text", "listed", "number_text", "percent_text", "sentence"]
 
 
 def number_text(value: float, *, on_a_scale: bool = True) -> str:
@@ -19,13 +19,20 @@ def number_text(value: float, *, on_a_scale: bool = True) -> str:
 
 
 def percent_text(value: float) -> str:
-    """Write a share inside a sentence: 97.2 %, never broken before its sign."""
-    return f"{100 * value:.3g}\N{NO-BREAK SPACE}%"
+    """Write a share inside a sentence: 97.2 %, 1,250 %; never broken before its sign."""
+    percent = 100 * value
+    digits = f"{percent:,.0f}" if abs(percent) >= 999.5 else f"{percent:.3g}"
+    return f"{digits}\N{NO-BREAK SPACE}%"
 
 
 def sentence(words: Sequence[str]) -> str:
     """Join the parts of a sentence that have something to say, and end it."""
     return "; ".join(word for word in words if word) + "."
+
+
+def count_text(count: int, noun: str) -> str:
+    """Write how many there are: `1 check`, `3 checks`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def listed(names: Sequence[str]) -> str:

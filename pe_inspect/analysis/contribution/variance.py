@@ -1,4 +1,4 @@
-"""VarianceShares of variance by position, and how alike two sets of tokens are."""
+"""Shares of variance by position, and how alike two sets of tokens are."""
 
 from __future__ import annotations
 

@@ -37,8 +37,9 @@ BY_LAYER: Final = ("neighbours", "far", "mean", "structure_to_last", "structure_
 DEFINITIONS: Final[Mapping[str, str]] = {
     "norm": "the mean L2 norm of a patch's stored row, over tables; of a bias or of angles, the "
     "root mean square of the stored values",
-    "cosine_to_last": "the cosine of all stored values with those of the last snapshot",
-    "change": "‖values − values before‖ / ‖values before‖, against the snapshot before",
+    "cosine_to_last": "the cosine of all stored values, prefix rows included, with those of the "
+    "last snapshot; values that are not finite count as 0",
+    "change": "‖values − values before‖ / ‖values before‖, against the snapshot before, likewise",
     "neighbours": "mean affinity of patches that share an edge",
     "far": "mean affinity of patches at least half the grid apart",
     "mean": "mean affinity over all pairs of different patches",
@@ -46,6 +47,16 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "structure_to_previous": "likewise, with its map in the snapshot before",
 }
 """What each number of a snapshot means; affinities are as `similarity` defines them."""
+_MEAN: Final = ", the mean over layers"
+OF_RUNS: Final[Mapping[str, str]] = {
+    "num_snapshots": "snapshots of the run",
+    "num_layers": "layers that were compared",
+    "structure_first_to_last": "Pearson's correlation of a layer's map in the first snapshot with "
+    f"its map in the last{_MEAN}",
+    "settled_at": "the first epoch from which on the mean over layers of structure_to_last is "
+    f"{SETTLED} or more, in every snapshot",
+}
+"""What the numbers of a whole run mean."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,16 @@ class EvolutionResult(Shown):
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
         return finding_of(self.pe, self.affinity.name, self.epochs, self.summary())
+
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`: those of the curves, at their ends."""
+        ends = {"first": "in the first snapshot", "last": "in the last snapshot"}
+        curves = {
+            f"{name}_{when}": f"{DEFINITIONS[name]}; {where}{_MEAN if name in BY_LAYER else ''}"
+            for name in ("norm", "neighbours", "far")
+            for when, where in ends.items()
+        }
+        return {name: {**OF_RUNS, **curves}[name] for name in self.summary()}
 
     def summary(self) -> dict[str, float]:
         """The run in a few numbers: where it begins, where it ends, when it settles."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pe_inspect.analysis.common.numbers import cosine_of, mean_of
+from pe_inspect.analysis.common.sentences import count_text
 from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -24,7 +25,7 @@ def checked_history(
     """
     if len(tables) < 2:
         raise UsageError(
-            f"evolution was given {_counted(len(tables), 'snapshot')}; a history needs at least "
+            f"evolution was given {count_text(len(tables), 'snapshot')}; a history needs at least "
             "two. Give a run's folder, or a folder of its checkpoints."
         )
     for table in tables:
@@ -86,7 +87,3 @@ def _change(values: np.ndarray, previous: np.ndarray) -> float:
     scale = float(np.linalg.norm(previous.astype(np.float64)))
     moved = float(np.linalg.norm(values.astype(np.float64) - previous))
     return moved / scale if scale > 0 else float("nan")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"

@@ -9,9 +9,9 @@ import numpy as np
 
 from pe_inspect.arrays import Float, Float32, Int
 
-__all__ = ["MAX_QUERIES", "Directions", "cosines_of_queries", "evenly_spread"]
+__all__ = ["MAX_PAIRS", "Directions", "cosines_of_queries", "evenly_spread"]
 
-MAX_QUERIES: Final = 128
+MAX_PAIRS: Final = 1 << 22  # of a map: all of 2,048 positions, 32 MiB in float64
 _PLAIN: Final = (1e-12, 1e12)
 """Lengths between which no product of two rows overflows or vanishes in float32."""
 
@@ -64,8 +64,12 @@ class Directions:
 
 
 def evenly_spread(count: int) -> Int[np.ndarray, " queries"]:
-    """At most `MAX_QUERIES` of so many places."""
-    return np.arange(0, count, -(-count // MAX_QUERIES))
+    """All of so many places, or as many as `MAX_PAIRS` allows.
+
+    Their number is odd, so that on a grid they do not all lie in the same few columns.
+    """
+    number = count if count**2 <= MAX_PAIRS else MAX_PAIRS // count | 1
+    return np.arange(number) * count // number
 
 
 def cosines_of_queries(

@@ -30,7 +30,7 @@ def finding_of(
     if is_asked_anew:
         return sentence([f"Asked anew {way}, the network's {_kept(pe, numbers)}", _alike(numbers)])
     kept = f"Resampled {way}, {_kept(pe, numbers)}"
-    return sentence([kept, _neighbours(numbers), _way_back(numbers)])
+    return sentence([kept, _neighbours(numbers), _way_back(pe, numbers)])
 
 
 def rule_words(method: str, plain: str, origin: Origin) -> str:
@@ -55,7 +55,7 @@ def _kept(pe: PositionEmbedding, numbers: Mapping[str, float]) -> str:
     what, size = ("biases", "size") if pe.is_pairwise else ("rows", "length")
     if math.isnan(ratio):
         return f"{what} have no {size} to compare"
-    return f"{what} keep {percent_text(ratio)} of their {size}"
+    return f"{what} keep {percent_text(ratio)} of their mean {size}"
 
 
 def _alike(numbers: Mapping[str, float]) -> str:
@@ -72,12 +72,13 @@ def _neighbours(numbers: Mapping[str, float]) -> str:
     return f"the cosine of neighbours goes from {number_text(before)} to {number_text(after)}"
 
 
-def _way_back(numbers: Mapping[str, float]) -> str:
+def _way_back(pe: PositionEmbedding, numbers: Mapping[str, float]) -> str:
     places = (("error_border", "at the border"), ("error_interior", "inside"))
     if math.isnan(numbers["round_trip_error"]):
         return ""
     known = [(numbers[name], place) for name, place in places if not math.isnan(numbers[name])]
     where = ", ".join(f"{percent_text(error)} {place}" for error, place in known)
+    what, unit = ("an offset's biases", "size") if pe.is_pairwise else ("a row", "length")
     lost = percent_text(numbers["round_trip_error"])
-    whole = f"the way there and back loses {lost} of the table"
+    whole = f"the way there and back moves {what} by {lost} of the mean {unit} on average"
     return f"{whole} ({where})" if where else whole

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.analysis.common.numbers import are_equal
-from pe_inspect.analysis.interpolate.measures import MAX_QUERIES
+from pe_inspect.analysis.interpolate.directions import evenly_spread
 from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.all_kinds import (
@@ -95,8 +95,14 @@ def _on_vectors(pe: PositionEmbedding) -> Iterator[str]:
 
 
 def _on_many_queries(pe: PositionEmbedding) -> Iterator[str]:
-    if pe.tables[0].num_patches > MAX_QUERIES:
-        yield f"correlations of cosine maps use at most {MAX_QUERIES} evenly spread query patches"
+    patches = max(table.num_patches for table in pe.tables)
+    queries = len(evenly_spread(patches))
+    if queries < patches:
+        yield (
+            f"correlations r of cosine maps are over {queries:,} of {patches:,} patches, evenly "
+            "spread, each with all patches: that is off by about (1 − r²)/√"
+            f"{queries:,} or less (its standard error, were each of them one observation)"
+        )
 
 
 def _on_bias(pe: PositionEmbedding) -> Iterator[str]:

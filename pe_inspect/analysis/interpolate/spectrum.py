@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from pe_inspect.arrays import Float, Float32
 
-__all__ = ["MAX_CHANNELS", "high_share", "power", "radial", "some_channels"]
+__all__ = ["high_share", "in_parts", "power", "radial"]
 
-MAX_CHANNELS: Final = 32
+PART: Final = 64  # channels that are transformed at once: what is held is small whatever D is
 ROUNDING: Final = (4 * float(np.finfo(np.float32).eps)) ** 2  # of a constant table, as power
 
 Power: TypeAlias = np.ndarray  # (rows, columns)
 
 
-def some_channels(
+def in_parts(
     table: Float32[np.ndarray, "rows columns channels"],
-) -> Float32[np.ndarray, "rows columns few"]:
-    """At most `MAX_CHANNELS` of a table, evenly spread: they stand for all in its spectrum."""
-    return table[:, :, :: -(-table.shape[2] // MAX_CHANNELS)]
+) -> Iterator[Float32[np.ndarray, "rows columns few"]]:
+    """Yield all channels of a table, some at a time."""
+    for start in range(0, table.shape[2], PART):
+        yield table[:, :, start : start + PART]
 
 
-def power(some: Float32[np.ndarray, "rows columns few"], channels: int) -> Power:
-    """Squared Fourier coefficients |F(k)/(H·W)|², summed over channels, by (k_y, k_x).
+def power(parts: Iterable[Float32[np.ndarray, "rows columns few"]]) -> Power:
+    """Squared Fourier coefficients |F(k)/(H·W)|², summed over all channels, by (k_y, k_x).
 
     Divided by the number of positions, a coefficient is an amplitude, which does not depend on
     the grid.
 
     Args:
-        some: `some_channels` of a table.
-        channels: how many the table has.
+        parts: of a table, as `in_parts` gives them.
     """
-    rows, columns, _ = some.shape
-    few = some.astype(np.float64)
-    if not np.isfinite(few).all():
+    return np.asarray(sum(map(_power, parts)))
+
+
+def _power(part: Float32[np.ndarray, "rows columns few"]) -> Power:
+    rows, columns, _ = part.shape
+    if not np.isfinite(part).all():
         return np.full((rows, columns), np.nan)
-    found = np.abs(np.fft.fft2(few, axes=(0, 1))) ** 2
-    scale = channels / few.shape[-1] / (rows * columns) ** 2
-    summed: np.ndarray = found.sum(axis=-1) * scale
-    return summed
+    half = np.fft.rfft2(part.astype(np.float64), axes=(0, 1))
+    squares = (half.real**2 + half.imag**2).sum(axis=-1) / (rows * columns) ** 2
+    return _both_halves(squares, columns)
+
+
+def _both_halves(half: Power, columns: int) -> Power:
+    """The coefficients at −k have the power of those at k: channels are real."""
+    opposite = np.roll(half[::-1], 1, axis=0)
+    return np.concatenate([half, opposite[:, 1 : (columns + 1) // 2][:, ::-1]], axis=1)
 
 
 def radial(found: Power) -> Float[np.ndarray, " frequencies"]:

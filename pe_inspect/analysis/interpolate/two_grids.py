@@ -15,9 +15,10 @@ from pe_inspect.analysis.interpolate.by_products import (
     covering,
     row_norms,
 )
+from pe_inspect.analysis.interpolate.cosine_map import CosineMap
 from pe_inspect.analysis.interpolate.directions import Directions
 from pe_inspect.analysis.interpolate.inner_products import MAX_POSITIONS, InnerProducts
-from pe_inspect.analysis.interpolate.spectrum import Power, power, radial, some_channels
+from pe_inspect.analysis.interpolate.spectrum import Power, in_parts, power, radial
 from pe_inspect.arrays import Bool, Float, Float32, Int
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.offset_network import OffsetNetwork
@@ -49,7 +50,7 @@ class SourceTable:
 
     @property
     def sides(self) -> Size:
-        """Its (rows, columns)."""
+        """(rows, columns) of the table."""
         return self.values.shape[0], self.values.shape[1]
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
@@ -78,28 +79,28 @@ class SourceTable:
 
     @cached_property
     def mean_norm(self) -> float:
-        """Their mean."""
+        """The mean L2 norm of its rows."""
         return mean_of(self.norms)
 
     @cached_property
     def directions(self) -> Directions:
-        """Its rows as directions."""
+        """Its rows, for cosines: with their lengths taken out."""
         return Directions(self.features, self.norms)
 
     @cached_property
-    def query_map(self) -> Float32[np.ndarray, "queries positions"]:
-        """The cosines of evenly spread queries with all positions."""
-        return self.directions.query_map()
+    def cosine_map(self) -> CosineMap:
+        """The cosines of its rows."""
+        return CosineMap(self.directions.query_map())
 
     @cached_property
     def power(self) -> Power:
         """Its Fourier coefficients, squared."""
-        return power(some_channels(self.values), self.values.shape[2])
+        return power(in_parts(self.values))
 
 
 @dataclass(frozen=True, eq=False)
 class ByTables:
-    """Read from the tables themselves: any method, any values."""
+    """Measures of tables as they are: of any method and any values."""
 
     table: TableOnTwoGrids
 
@@ -134,7 +135,7 @@ class ByTables:
 
     @property
     def errors_back(self) -> Float[np.ndarray, "rows columns"]:
-        """The L2 distance between the two."""
+        """The L2 distance of each row that comes back from the source's."""
         return row_norms(self.table.features_back - self.table.source.features)
 
     def lagged(self, axis: int, lag: int) -> Float[np.ndarray, "rows columns"]:
@@ -160,7 +161,7 @@ class TableOnTwoGrids:
 
     @property
     def layer(self) -> str:
-        """Where it enters."""
+        """The layer that the table enters at."""
         return self.source.layer
 
     @property
@@ -170,18 +171,18 @@ class TableOnTwoGrids:
 
     @cached_property
     def after(self) -> Float32[np.ndarray, "new_rows new_columns channels"]:
-        """The same on the target grid; on the same grid the very table."""
+        """`before` on the target grid; where that is its own, the table itself."""
         return self._once("after", self.matrices, lambda: self.resampler(self.before, self.size))
 
     def _once(self, what: str, pair: Matrices | None, make: Callable[[], Made]) -> Made:
-        """Make it once for all methods with these matrices; without any, for this one."""
+        """Return what `make` gives, made once for all methods whose matrices are these."""
         if pair is None:
             return make()
         return self.source.once((what, *(matrix.tobytes() for matrix in pair)), make)
 
     @cached_property
     def matrices(self) -> Matrices | None:
-        """Those that lead to the target, as applied; `None` where there are none."""
+        """The matrices of rows and columns that lead to the target grid, as they are applied."""
         return self._matrices(self.source.sides, self.size)
 
     def _matrices(self, source: Size, size: Size) -> Matrices | None:
@@ -192,7 +193,7 @@ class TableOnTwoGrids:
 
     @cached_property
     def measured_from(self) -> ByTables | ByProducts:
-        """Where its measures are read."""
+        """What its measures are read from: inner products, or the tables themselves."""
         products, pair = self.source.products, self.matrices
         if products is None or pair is None:
             return ByTables(self)
@@ -228,7 +229,7 @@ class TableOnTwoGrids:
 
     @property
     def kind(self) -> SchemeKind:
-        """Of the scheme."""
+        """The kind of the scheme."""
         return self.source.kind
 
     @property
@@ -238,7 +239,7 @@ class TableOnTwoGrids:
 
     @property
     def features_back(self) -> Float32[np.ndarray, "rows columns features"]:
-        """Those of `back`."""
+        """The rows of `back` whose cosine is the kind's affinity."""
         return self.kind.features(self.back)
 
     @property
@@ -292,11 +293,9 @@ class TableOnTwoGrids:
         return self._once("power", self.matrices, self._power)
 
     def _power(self) -> Power:
-        some = some_channels(self.before)
-        made = (
-            some_channels(self.after) if self.matrices is None else self.resampler(some, self.size)
-        )
-        return power(made, self.before.shape[2])
+        if self.matrices is None:
+            return power(in_parts(self.after))
+        return power(self.resampler(part, self.size) for part in in_parts(self.before))
 
 
 def _in_double(pair: Matrices | None) -> Any:

@@ -16,11 +16,11 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.numbers import are_equal, cosine_of, mean_of
 from pe_inspect.analysis.layernorm.decomposition import (
-    MAX_QUERIES,
     MEASURES,
     VARIANTS,
     Decomposition,
     decompose,
+    queries_of,
 )
 from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
@@ -52,6 +52,20 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "cosine_to_norm1": "cosine of a position norm's γ with that of norm1 in the same block",
     **{f"decomposition: {name}": text for name, text in MEASURES.items()},
 }
+
+OF_NORMS: Final[Mapping[str, str]] = {
+    "weight_mean": "mean over channels of γ of {name}, the mean over layers",
+    "bias_mean": "mean over channels of β of {name}, the mean over the layers that have one",
+    "cosine_to_previous_layer": "cosine of γ of {name} with γ of the same norm one layer before, "
+    "the mean over the layers where both are as wide",
+    "cosine_to_norm1": "cosine of γ of {name} with γ of norm1 in the same block, the mean over "
+    "layers",
+}
+ENDS: Final[Mapping[str, str]] = {
+    "before": "the table as the norm receives it",
+    "after": "what the whole norm makes of it",
+}
+"""What the summary's numbers of norms are, by the ends of their names; and of the table."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,21 @@ class LayerNormResult(Shown):
                 found[f"{measure}_after"] = mean_of(after)
         return found
 
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        of_norms = {
+            f"{name}_{what}": text.format(name=name)
+            for name in self.names
+            for what, text in OF_NORMS.items()
+        }
+        of_tables = {
+            f"{measure}_{when}": f"{text}; of {what}, the mean over layers"
+            for measure, text in MEASURES.items()
+            for when, what in ENDS.items()
+        }
+        known = {"num_norms": "norms of the checkpoint", **of_norms, **of_tables}
+        return {name: known[name] for name in self.summary()}
+
     def _before_and_after(
         self, measure: str
     ) -> tuple[Float[np.ndarray, " layers"], Float[np.ndarray, " layers"]]:
@@ -225,11 +254,11 @@ def layernorm(
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))
-    rows = tuple(_rows(pe.norms, near_zero))
+    rows = tuple(_norm_rows(pe.norms, near_zero))
     return LayerNormResult(pe.norms, rows, decompositions, parameters, notes)
 
 
-def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
+def _norm_rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[NormRow]:
     previous: dict[tuple[str, str], LayerNormParams] = {}
     token_norms = {norm.layer: norm for norm in norms if norm.name == "norm1"}
     for norm in norms:
@@ -248,7 +277,7 @@ def _rows(norms: tuple[LayerNormParams, ...], near_zero: float) -> Iterator[Norm
 
 
 def _series(norm: LayerNormParams) -> tuple[str, str]:
-    """What norms must share to follow one another: the name and the kind of layer."""
+    """Return what the norms of one series share: the name and the kind of layer."""
     return re.sub(r"\d+", "#", norm.layer), norm.name
 
 
@@ -286,7 +315,7 @@ def _summary_of(name: str, rows: tuple[NormRow, ...]) -> dict[str, float]:
 
 
 def _cell(value: Any) -> str:
-    """Nine digits hold a float32 exactly."""
+    """Write a number in nine digits, which hold a float32 exactly."""
     if not isinstance(value, float):
         return str(value)
     return "" if np.isnan(value) else f"{value:.9g}"
@@ -313,5 +342,18 @@ def _notes(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> 
     for table in pe.tables if decompositions else ():
         if are_equal(table.patches):
             yield f"{table.name}: all rows are equal, so every norm gives equal rows again"
-    if decompositions and pe.tables[0].num_patches > MAX_QUERIES:
-        yield f"the decomposition's cosines use at most {MAX_QUERIES} evenly spread query patches"
+    if decompositions:
+        yield from _on_sampling(pe, decompositions)
+
+
+def _on_sampling(pe: PositionEmbedding, decompositions: tuple[Decomposition, ...]) -> Iterator[str]:
+    """Yield what was measured on some patches only, and how far off that may be."""
+    patches = max(table.num_patches for table in pe.tables)
+    queries = len(queries_of(patches))
+    if queries < patches:
+        errors = np.array([one.distance_error for part in decompositions for one in part.variants])
+        largest = errors[np.isfinite(errors)].max(initial=0.0)
+        yield (
+            f"distance_to_full is over {queries:,} of {patches:,} patches, evenly spread, each "
+            f"with all others: its standard error is {largest:.2g} or less"
+        )

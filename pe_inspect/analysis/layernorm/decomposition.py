@@ -17,7 +17,7 @@ from pe_inspect.kinds.parts import Notion
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 from pe_inspect.kinds.tables_by_layer import normalised
 
-__all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose"]
+__all__ = ["MEASURES", "VARIANTS", "Decomposition", "NormVariant", "decompose", "queries_of"]
 
 VARIANTS: Final[Mapping[str, str]] = {
     "ω": "the table as the norm receives it",
@@ -38,19 +38,24 @@ MEASURES: Final[Mapping[str, str]] = {
 }
 """What is measured on each variant; prefix rows are left out."""
 
-MAX_QUERIES: Final = 256
-MAX_KEYS: Final = 1024
+MAX_PAIRS: Final = 1 << 20  # of two patches: all of a 32×32 grid
 
 
 @dataclass(frozen=True)
 class NormVariant:
-    """One variant of one layer's norm, with the numbers of `MEASURES`."""
+    """One variant of one layer's norm, with the numbers of `MEASURES`.
+
+    Attributes:
+        distance_error: the standard error of `distance_to_full` where it is over some patches
+            with all others; 0 where it is over all pairs.
+    """
 
     name: str
     scale: float
     mean_cosine: float
     neighbour_cosine: float
     distance_to_full: float
+    distance_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,17 +124,18 @@ def _measured(
     variants: Mapping[str, Float32[np.ndarray, "tokens channels"]], table: LayerPE
 ) -> Iterator[NormVariant]:
     prefix, grid_size = table.num_prefix_rows, table.grid_size
-    pairs = _sampled_pairs(table.num_patches)
+    queries = queries_of(table.num_patches)
     units = {name: unit_rows(values[prefix:]) for name, values in variants.items()}
-    full = _pair_cosines(list(units.values())[-1], pairs)
+    full = _cosines(list(units.values())[-1], queries)
     for name, values in variants.items():
-        own = _pair_cosines(units[name], pairs)
+        distance, error = _distance(_cosines(units[name], queries), full)
         yield NormVariant(
             name,
             scale=mean_of(_deviations(values[prefix:])),
-            mean_cosine=mean_of(own),
+            mean_cosine=_mean_cosine(units[name]),
             neighbour_cosine=mean_of(_neighbour_cosines(units[name], grid_size)),
-            distance_to_full=float(np.sqrt(mean_of((own - full) ** 2))),
+            distance_to_full=distance,
+            distance_error=error,
         )
 
 
@@ -142,23 +148,50 @@ def _deviations(
     return deviations
 
 
-def _sampled_pairs(
-    num_patches: int,
-) -> tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " keys"]]:
-    """All pairs of a small grid; of a large one, evenly spread queries and keys."""
-    queries = np.arange(0, num_patches, -(-num_patches // MAX_QUERIES))
-    keys = np.arange(0, num_patches, -(-num_patches // MAX_KEYS))
-    return queries, keys
+def queries_of(num_patches: int) -> Int[np.ndarray, " queries"]:
+    """All patches of a grid, or as many, evenly spread, as have `MAX_PAIRS` pairs with all.
+
+    Their number is odd, so that they do not all lie in the same few columns.
+    """
+    number = num_patches if num_patches**2 <= MAX_PAIRS else MAX_PAIRS // num_patches | 1
+    return np.arange(number) * num_patches // number
 
 
-def _pair_cosines(
-    rows: Float32[np.ndarray, "patches channels"],
-    pairs: tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " keys"]],
-) -> Float32[np.ndarray, "queries keys"]:
-    queries, keys = pairs
-    cosine: np.ndarray = rows[queries] @ rows[keys].T
-    cosine[queries[:, None] == keys] = np.nan
+def _cosines(
+    rows: Float32[np.ndarray, "patches channels"], queries: Int[np.ndarray, " queries"]
+) -> Float32[np.ndarray, "queries patches"]:
+    """Of rows of length one; NaN for a query with itself."""
+    cosine: np.ndarray = rows[queries] @ rows.T
+    cosine[np.arange(len(queries)), queries] = np.nan
     return cosine
+
+
+def _distance(
+    own: Float32[np.ndarray, "queries patches"], full: Float32[np.ndarray, "queries patches"]
+) -> tuple[float, float]:
+    """The root mean square difference over pairs that are defined in both, and its error.
+
+    The error is that of a mean over queries, drawn from so many: of a root, half as much by it.
+    """
+    squares = (own - full) ** 2
+    defined = np.isfinite(squares)
+    counts = defined.sum(axis=1)
+    sums = np.where(defined, squares, 0).sum(axis=1, dtype=np.float64)[counts > 0]
+    if not len(sums):
+        return float("nan"), float("nan")
+    root = float(np.sqrt(sums.sum() / counts.sum()))
+    (few, many), means = own.shape, sums / counts[counts > 0]
+    if few == many or root == 0:
+        return root, 0.0
+    error = means.std(ddof=1) * np.sqrt((1 - few / many) / few)
+    return root, float(error / (2 * root))
+
+
+def _mean_cosine(rows: Float32[np.ndarray, "patches channels"]) -> float:
+    """Over all pairs of different rows of length one: |Σu|² holds each of them twice."""
+    known = rows[np.isfinite(rows).all(axis=-1)].astype(np.float64)
+    pairs, whole = len(known) * (len(known) - 1), known.sum(axis=0)
+    return float((whole @ whole - np.vdot(known, known)) / pairs) if pairs else float("nan")
 
 
 def _neighbour_cosines(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
@@ -40,6 +40,23 @@ if TYPE_CHECKING:
 __all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
 MAX_TILES: Final = 16
+DEFINITIONS: Final[Mapping[str, str]] = {
+    "num_layers": "layers that were compared",
+    "num_patches": "patches of the first layer's grid",
+    "minimum": "the least affinity of two different patches, over all layers",
+    "maximum": "the greatest affinity of two different patches, over all layers",
+    "mean": "mean affinity over all pairs of different patches; the mean over layers",
+    "neighbours": "mean affinity of patches that share an edge; the mean over layers",
+    "far": "mean affinity of patches at least half the grid apart, in rows or in columns; the mean "
+    "over layers",
+    "correlation_to_previous": "Pearson correlation of a layer's map with that of the layer "
+    "before, over pairs of different patches; the mean over layers whose grid is that of the "
+    "layer before",
+    "num_undefined": "patches without an affinity, summed over layers: a row of zeros, or a value "
+    "that is not finite",
+    "num_undefined_raw": "rows without a cosine, summed over the stored tables",
+}
+"""What each number of the summary is; of several heads, maps are the mean over heads, or one."""
 NOT_TABLED: Final = ("limit", "nearest")
 
 
@@ -48,6 +65,7 @@ class SimilarityResult(Shown, SimilarityMaps):
     """The affinity of every pair of patches, in every layer: maps, pictures and numbers."""
 
     question: ClassVar[str] = "similarity"
+    definitions: ClassVar[Mapping[str, str]] = DEFINITIONS
 
     __repr__ = in_short
 
@@ -136,13 +154,7 @@ class SimilarityResult(Shown, SimilarityMaps):
         return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
 
     def summary(self) -> dict[str, float]:
-        """Return the result in a few descriptive numbers.
-
-        `minimum` and `maximum` are over all layers; `mean`, `neighbours` (patches that share an
-        edge), `far` (at least half the grid apart) and `correlation_to_previous` (of the maps of
-        consecutive layers) are means over layers; `num_undefined` is a sum over layers,
-        `num_undefined_raw` (rows without a cosine) over the stored tables.
-        """
+        """Return the result in a few descriptive numbers, which `DEFINITIONS` defines."""
         rows = self.statistics
         means = ("mean", "neighbours", "far", "correlation_to_previous")
         return {

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from itertools import groupby
 from textwrap import wrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.commands.shell.describe import aligned
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pe_inspect.diagnosis.ranked import Ranked
     from pe_inspect.finding import Finding
 
-__all__ = ["mend_lines", "told_lines", "verdict_lines"]
+__all__ = ["diagnosis_object", "finding_lines", "mend_lines", "told_lines"]
 
 MOST_READINGS: Final = 6
 NARROWEST: Final = 40
@@ -29,20 +29,27 @@ NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 COMMAND: Final = re.compile(r"`[^`]*`|pe-inspect [a-z]+( [^ ]*[./][^ ]*| --[^ ]+( [A-Z]\w*)?)*")
 
 
-def told_lines(found: Diagnosis, *, quiet: bool) -> list[str]:
-    """Return what was found: paragraphs and readings, or a line a finding for a quiet run."""
-    if quiet:
-        return [finding_line(finding) for finding in found.findings]
+def told_lines(found: Diagnosis) -> list[str]:
+    """Return the diagnosis in a sentence, every finding as a paragraph, and how tables are read."""
     paragraphs = [line for finding in found.findings for line in paragraph(finding)]
-    return [*paragraphs, *reading_lines(found.readings, found.findings)]
+    readings = reading_lines(found.readings, found.findings)
+    return ["", *_wrapped(found.finding), *paragraphs, *readings]
 
 
-def verdict_lines(num_checks: int, wrong: Sequence[Finding], known: Sequence[Finding]) -> list[str]:
-    """Return how many findings there are, and which were accepted."""
-    accepted = f", {len(known)} allowed ({', '.join(f.code for f in known)})" if known else ""
-    if wrong:
-        return _wrapped(f"{len(wrong)} finding{'s' if len(wrong) > 1 else ''}{accepted}.")
-    return _wrapped(f"Healthy: {num_checks} checks found nothing{accepted}.")
+def finding_lines(found: Diagnosis) -> list[str]:
+    """Return a line a finding: its code and what was seen."""
+    return [f"{finding.code}: {finding.message}" for finding in found.findings]
+
+
+def diagnosis_object(found: Diagnosis) -> dict[str, Any]:
+    """Return what the JSON object holds of a diagnosis."""
+    return {
+        "healthy": found.healthy,
+        "findings": [finding.as_dict() for finding in found.findings],
+        "allowed": [finding.as_dict() for finding in found.allowed],
+        "readings": [ranked.as_dict() for ranked in found.readings],
+        "checks": list(found.checks),
+    }
 
 
 def reading_lines(ranked: Sequence[Ranked], findings: Sequence[Finding]) -> list[str]:
@@ -86,11 +93,6 @@ def _row(ranked: Ranked) -> tuple[str, str]:
     taken = ["taken"] if ranked.is_taken else []
     alike = [] if ranked.smoothness is None else [f"neighbours correlate {ranked.smoothness:.2f}"]
     return str(ranked.reading), " · ".join([*taken, ranked.reading.because, *alike])
-
-
-def finding_line(finding: Finding) -> str:
-    """Return a finding in one line: its code and what was seen."""
-    return f"{finding.code}: {finding.message}"
 
 
 def paragraph(finding: Finding) -> list[str]:

@@ -7,18 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import typer
-
 from pe_inspect.commands.shell.parsing import numbers, pairs, whole
+from pe_inspect.commands.shell.typed_option import option
 
 __all__ = ["Measuring"]
 
-_option: Final = partial(typer.Option, show_default=False, rich_help_panel="What to measure")
+_option: Final = partial(option, panel="What to measure")
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """On which images, at which sizes, and with what done to positions."""
+    """What is measured: on which images, at which sizes, with which changes of positions."""
 
     data: Annotated[
         str | None,
@@ -47,12 +46,12 @@ class Measuring:
         _option("--alpha", metavar="X[,X]", help="Scale the position embedding: 1,0.8,0.5,0."),
     ] = None
     shuffle: Annotated[
-        bool, _option("--shuffle", metavar="", help="Give every patch the position of another.")
+        bool, _option("--shuffle", help="Give every patch the position of another.")
     ] = False
-    remove: Annotated[bool, _option("--remove", metavar="", help="Take positions away.")] = False
+    remove: Annotated[bool, _option("--remove", help="Take positions away.")] = False
     permute_patches: Annotated[
         bool,
-        _option("--permute-patches", metavar="", help="Permute each image's patches (RPI)."),
+        _option("--permute-patches", help="Permute each image's patches (RPI)."),
     ] = False
     batch_size: Annotated[
         int | None,

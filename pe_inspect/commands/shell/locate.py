@@ -10,15 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-from pe_inspect.commands.shell.terminal import complain
-from pe_inspect.errors import UnreadableCheckpoint, UsageError, refused_as
-from pe_inspect.front.checkpoint_files import (
+from pe_inspect.checkpoint_files import (
     EXTRACTION,
     NAMELESS,
     SUFFIXES,
+    WEIGHTS,
     checkpoint_name,
     is_checkpoint_folder,
+    unfinished,
 )
+from pe_inspect.commands.shell.terminal import complain
+from pe_inspect.errors import UnreadableCheckpoint, UsageError, refused_as
 
 __all__ = ["Located", "locate", "newest"]
 
@@ -53,11 +55,11 @@ def locate(given: str | None, *, no_train: bool = False, quiet: bool = False) ->
         UnreadableCheckpoint: there is no such file, folder or recipe.
     """
     with refused_as(UnreadableCheckpoint):
-        found = _without_a_name() if given is None else _named(given)
+        found = _without_a_name() if given is None else _where_named(given)
     return found if isinstance(found, Located) else _trained(found, no_train, quiet)
 
 
-def _named(given: str) -> Located | str:
+def _where_named(given: str) -> Located | str:
     """Find what was named; return a recipe's name where its checkpoint is still to be made."""
     from pe_inspect.loading.byte_source import is_remote  # numpy: not for --help
 
@@ -127,9 +129,7 @@ def _told(path: Path, how: str = "") -> str:
 def _standing(path: Path) -> str:
     """Return a warning where these are the weights of a run that is not over."""
     if not (path if path.is_dir() else path.parent).joinpath("config.json").is_file():
-        return ""  # and nothing is imported for it
-    from pe_inspect.run_status import unfinished
-
+        return ""
     status = unfinished(path)
     again = "`pe-inspect train RECIPE --resume` goes on with it"
     return f"The run of {path} is not finished ({status}); {again}." if status else ""
@@ -142,7 +142,6 @@ def _is_recipe(given: str) -> bool:
 
 
 def _of_recipe(name: str) -> Located | str:
-    from pe_inspect.run_status import WEIGHTS
     from pe_inspect.training import checkpoint_folder
 
     folder = checkpoint_folder(name)

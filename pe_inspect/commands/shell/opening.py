@@ -12,7 +12,7 @@ from pe_inspect.commands.shell.locate import Located, locate
 from pe_inspect.commands.shell.options import Opening, Reading, Source, Terminal
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import NoPositionEmbedding
-from pe_inspect.front.opened import OpenedCheckpoint
+from pe_inspect.front import OpenedCheckpoint
 
 if TYPE_CHECKING:
     from pe_inspect.commands.shell.transfers import Transfers

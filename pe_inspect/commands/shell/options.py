@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
-import typer
-
-from pe_inspect.commands.shell.parsing import epsilon, layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import layers, pair, place, whole
+from pe_inspect.commands.shell.source_options import Opening, Reading, Source
+from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
-from pe_inspect.kinds.joins import JOINS
-from pe_inspect.registry import did_you_mean
-
-if TYPE_CHECKING:
-    from pe_inspect.loading import Hints
 
 __all__ = [
     "Asked",
@@ -37,171 +32,9 @@ __all__ = [
 
 FORMATS: Final = ("png", "svg", "pdf")
 
-_CHECKPOINT = "Which checkpoint"
-_SAYS = "What the file does not say"
 _WHAT = "What to show"
 _FILES = "Files"
 _TERMINAL = "Terminal"
-
-
-def _option(*names: str, panel: str, help: str, metavar: str = "", **more: Any) -> Any:
-    """Return a typer option; one without a metavar is a flag, which shows no type."""
-    return typer.Option(
-        *names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False, **more
-    )
-
-
-@dataclass(frozen=True)
-class Opening:
-    """How a checkpoint's file is opened."""
-
-    state_dict_key: Annotated[
-        str | None,
-        _option(
-            "--state-dict-key",
-            panel=_CHECKPOINT,
-            metavar="KEY",
-            help="Which of several state dicts.",
-        ),
-    ] = None
-    tower: Annotated[
-        str | None,
-        _option("--tower", panel=_CHECKPOINT, metavar="NAME", help="Which of several towers."),
-    ] = None
-    trust_pickle: Annotated[
-        bool,
-        _option(
-            "--trust-pickle",
-            panel=_CHECKPOINT,
-            help="Let a pickle run any code it names. Only for files that you trust.",
-        ),
-    ] = False
-    no_train: Annotated[
-        bool,
-        _option("--no-train", panel=_CHECKPOINT, help="Refuse to train a recipe that is missing."),
-    ] = False
-
-    def opening(self) -> dict[str, Any]:
-        """Return what `pe_inspect.load` is told."""
-        return {name: getattr(self, name) for name in ("state_dict_key", "tower", "trust_pickle")}
-
-
-@dataclass(frozen=True)
-class Source(Opening):
-    """Which checkpoint, and how its file is opened."""
-
-    checkpoint: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A file, a folder, timm:NAME, hf-hub:ORG/NAME[@rev], a URL, or a recipe; "
-            "left out: the newest under ./checkpoints/, else the default recipe.",
-            show_default=False,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the user says of a checkpoint that its file does not."""
-
-    grid_size: Annotated[
-        str | None,
-        _option("--grid-size", panel=_SAYS, metavar="HxW", help="Patch rows × columns: 14x14."),
-    ] = None
-    num_prefix_tokens: Annotated[
-        int | None,
-        _option(
-            "--num-prefix-tokens",
-            panel=_SAYS,
-            metavar="N",
-            help="Tokens ahead of the patches: CLS, registers.",
-            parser=whole("--num-prefix-tokens"),
-        ),
-    ] = None
-    patch_size: Annotated[
-        str | None,
-        _option("--patch-size", panel=_SAYS, metavar="P", help="Pixels a patch: 16, or 8x16."),
-    ] = None
-    num_heads: Annotated[
-        int | None,
-        _option(
-            "--num-heads",
-            panel=_SAYS,
-            metavar="N",
-            help="Attention heads a block.",
-            parser=whole("--num-heads", least=1),
-        ),
-    ] = None
-    family: Annotated[
-        str | None,
-        _option(
-            "--family",
-            panel=_SAYS,
-            metavar="NAME",
-            help="Look for this scheme only (`pe-inspect families` lists them).",
-        ),
-    ] = None
-    join: Annotated[
-        str | None,
-        _option(
-            "--join",
-            panel=_SAYS,
-            metavar="NAME",
-            help="How it is added: input, or share (no key tells them apart), …",
-        ),
-    ] = None
-    ln_eps: Annotated[
-        float | None,
-        _option(
-            "--ln-eps",
-            panel=_SAYS,
-            metavar="X",
-            help="The ε of every norm (in no file).",
-            parser=epsilon,
-        ),
-    ] = None
-    arch: Annotated[
-        str | None,
-        _option(
-            "--arch",
-            panel=_SAYS,
-            metavar="timm:NAME",
-            help="The architecture, for schemes that files do not hold.",
-        ),
-    ] = None
-
-    def __post_init__(self) -> None:
-        self.grid()
-        self.patch()
-        if self.join is not None and self.join not in JOINS:
-            raise UsageError(did_you_mean("--join", self.join, list(JOINS)))
-
-    def grid(self) -> tuple[int, int] | None:
-        """Return (H, W) of --grid-size."""
-        return None if self.grid_size is None else pair("--grid-size", self.grid_size)
-
-    def patch(self) -> tuple[int, int] | None:
-        """Return (H, W) of --patch-size, in pixels."""
-        return None if self.patch_size is None else pair("--patch-size", self.patch_size, one=True)
-
-    def hints(self) -> Hints:
-        """Return what was said, each with the option that said it."""
-        from pe_inspect.loading import Hints
-
-        said: dict[str, Any] = {
-            "grid_size": self.grid(),
-            "num_prefix_tokens": self.num_prefix_tokens,
-            "patch_size": self.patch(),
-            "num_heads": self.num_heads,
-            "family": self.family,
-            "join": self.join,
-            "ln_eps": self.ln_eps,
-            "arch": self.arch,
-        }
-        given = {name: value for name, value in said.items() if value is not None}
-        origins = {name: f"--{name.replace('_', '-')}" for name in given}
-        return Hints(**given, origins=origins)
 
 
 @dataclass(frozen=True)
@@ -210,7 +43,7 @@ class Query:
 
     token: Annotated[
         str | None,
-        _option(
+        option(
             "--token",
             panel=_WHAT,
             metavar="R,C",
@@ -232,7 +65,7 @@ class Selection(Query):
 
     layer: Annotated[
         str | None,
-        _option(
+        option(
             "--layer",
             panel=_WHAT,
             metavar="NAME[,NAME]",
@@ -241,7 +74,7 @@ class Selection(Query):
     ] = None
     head: Annotated[
         int | None,
-        _option(
+        option(
             "--head",
             panel=_WHAT,
             metavar="N",
@@ -265,7 +98,7 @@ class Resize:
 
     res: Annotated[
         str | None,
-        _option(
+        option(
             "--res",
             panel=_WHAT,
             metavar="R|HxW",
@@ -274,7 +107,7 @@ class Resize:
     ] = None
     grid: Annotated[
         str | None,
-        _option("--grid", panel=_WHAT, metavar="N|HxW", help="The new grid in patches: 14x24."),
+        option("--grid", panel=_WHAT, metavar="N|HxW", help="The new grid in patches: 14x24."),
     ] = None
 
     def __post_init__(self) -> None:
@@ -297,13 +130,13 @@ class Drawing:
 
     format: Annotated[
         str,
-        _option(
+        option(
             "--format", panel=_FILES, metavar="png|svg|pdf", help="Figure files (default: png)."
         ),
     ] = "png"
     dpi: Annotated[
         int,
-        _option(
+        option(
             "--dpi",
             panel=_FILES,
             metavar="N",
@@ -312,7 +145,7 @@ class Drawing:
         ),
     ] = 150
     no_figures: Annotated[
-        bool, _option("--no-figures", panel=_FILES, help="Write no figure files.")
+        bool, option("--no-figures", panel=_FILES, help="Write no figure files.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -325,7 +158,7 @@ class DrawingEach(Drawing):
     """As `Drawing`, for the questions whose maps can each have a file of their own."""
 
     each: Annotated[
-        bool, _option("--each", panel=_FILES, help="Every map also in a file of its own.")
+        bool, option("--each", panel=_FILES, help="Every map also in a file of its own.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -340,7 +173,7 @@ class Output:
 
     out: Annotated[
         Path | None,
-        _option(
+        option(
             "--out",
             panel=_FILES,
             metavar="DIR",
@@ -349,7 +182,7 @@ class Output:
     ] = None
     force: Annotated[
         bool,
-        _option("--force", panel=_FILES, help="Overwrite files that pe-inspect did not make."),
+        option("--force", panel=_FILES, help="Overwrite files that pe-inspect did not make."),
     ] = False
 
 
@@ -359,7 +192,7 @@ class Data:
 
     save_data: Annotated[
         bool,
-        _option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
+        option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
     ] = False
 
 
@@ -369,13 +202,13 @@ class Terminal:
 
     json: Annotated[
         bool,
-        _option("--json", panel=_TERMINAL, help="One JSON object on stdout, nothing else there."),
+        option("--json", panel=_TERMINAL, help="One JSON object on stdout, nothing else there."),
     ] = False
     quiet: Annotated[
-        bool, _option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
+        bool, option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
     ] = False
     debug: Annotated[
-        bool, _option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")
+        bool, option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")
     ] = False
 
 
@@ -389,6 +222,14 @@ class Asked:
     data: Data
     output: Output
     terminal: Terminal
+
+    @classmethod
+    def without_files(
+        cls, source: Source, reading: Reading, terminal: Terminal, output: Output | None = None
+    ) -> Asked:
+        """Return the groups of a command that makes no figure files and saves no data."""
+        place = Output() if output is None else output
+        return cls(source, reading, Drawing(no_figures=True), Data(), place, terminal)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Final
 from pe_inspect.commands.shell.terminal import complain, move_line, on_a_terminal
 from pe_inspect.commands.shell.training import duration
 
-__all__ = ["Shares", "shares"]
+__all__ = ["ProgressBar", "progress_bar"]
 
 BETWEEN: Final = 0.1  # seconds
 STEPS: Final = 10
@@ -19,9 +19,9 @@ SHORT: Final = 10.0  # seconds of work that need no lines
 
 
 @contextmanager
-def shares(what: str, *, quiet: bool) -> Iterator[Shares]:
-    """Yield what is to be told how far the work is."""
-    shown = Shares(what, moving=on_a_terminal(), quiet=quiet)
+def progress_bar(what: str, *, quiet: bool) -> Iterator[ProgressBar]:
+    """Yield a function to call with the part of the work that is going on and the share done."""
+    shown = ProgressBar(what, moving=on_a_terminal(), quiet=quiet)
     try:
         yield shown
     finally:
@@ -29,8 +29,8 @@ def shares(what: str, *, quiet: bool) -> Iterator[Shares]:
 
 
 @dataclass
-class Shares:
-    """Tells the share that is done and the time that is left.
+class ProgressBar:
+    """The share of one piece of work that is done, and the time that is left.
 
     Attributes:
         what: the work, in a word.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, TypeAlias
 
+import typer
+
+from pe_inspect.checkpoint_files import REPORTS
 from pe_inspect.commands.shell.describe import (
     aligned,
     as_json,
@@ -18,24 +21,25 @@ from pe_inspect.commands.shell.describe import (
 )
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
-from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
+from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_line
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
-from pe_inspect.front.checkpoint_files import REPORTS
-
-if TYPE_CHECKING:
-    from pe_inspect.files import OutputFolder
-    from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = [
     "Question",
+    "Run",
+    "Target",
     "answer",
+    "carry_out",
+    "nothing",
     "output_folder",
     "parameters_and_summary",
     "summary_lines",
     "write_arrays",
     "write_table",
 ]
+
+Writer: TypeAlias = Callable[[Any, IO[bytes]], Any]
 
 
 def summary_lines(result: Any) -> list[str]:
@@ -45,41 +49,72 @@ def summary_lines(result: Any) -> list[str]:
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
     """Return what the JSON object holds of every result."""
-    return {"parameters": result.parameters, "summary": result.summary()}
+    return {
+        "parameters": result.parameters,
+        "summary": result.summary(),
+        "definitions": getattr(result, "defined", dict)(),  # a plugin's need not have any
+    }
+
+
+def notes_of(result: Any) -> Iterable[str]:
+    """Return the notes that a result carries."""
+    notes: Iterable[str] = result.notes
+    return notes
+
+
+def nothing(_: Any) -> tuple[()]:
+    """Return no lines, of any result."""
+    return ()
+
+
+def done(_: Any) -> int:
+    """Return the exit code 0, of any result."""
+    return 0
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question: how it is asked and drawn, and what data files it has.
+    """One question: how it is asked and drawn, what it writes, prints and ends with.
 
     Attributes:
-        name: the word that names it everywhere; every file of it begins with this word.
-        ask: the library call: of an embedding, or of the checkpoint.
-        draw: options of its figures.
-        figures: how the names of its figures go on after that word; `*` stands for any letters.
+        name: the word that names it everywhere; every figure of it begins with this word.
+        ask: the library call: of what a target holds.
         data: what `--save-data` writes: file extension → writer of (result, file).
+        draw: options of its figures.
+        figures: how the names of its figures go on after that word; `*` stands for any letters;
+            none where it has no figures.
+        pages: what is written of every result: file name → writer of (result, file).
         first: what the first line adds to that of the embedding, where only the answer tells it.
         lines: what is printed of a result.
+        quiet_lines: what a quiet run prints of it.
+        notes: what was assumed, corrected or left out, in words.
         told: what the JSON object holds of a result.
         whole: what the whole JSON object holds beside the entries.
         made: files that were made besides those of the question's folder.
-        last: what is printed before the files.
+        last: what is printed before the names of files.
+        code: the exit code, by the result.
         is_of_checkpoint: whether it is asked once, of the whole checkpoint, which may hold no
-            embedding, and tells on the terminal how far it is; else of each embedding.
+            embedding; else of each embedding.
+        is_told: whether asking tells by itself how far it is; else the seconds are counted.
     """
 
     name: str
     ask: Callable[[Any], Any]
-    data: dict[str, Callable[[Any, IO[bytes]], Any]]
+    data: dict[str, Writer] = field(default_factory=dict)
     draw: dict[str, Any] = field(default_factory=dict)
     figures: tuple[str, ...] = ("", "_*")
+    pages: dict[str, Writer] = field(default_factory=dict)
     first: Callable[[Any], str] | None = None
-    lines: Callable[[Any], Sequence[str]] = summary_lines
+    lines: Callable[[Any], Iterable[str]] = summary_lines
+    quiet_lines: Callable[[Any], Iterable[str]] = nothing
+    notes: Callable[[Any], Iterable[str]] = notes_of
     told: Callable[[Any], dict[str, Any]] = parameters_and_summary
     whole: dict[str, Any] = field(default_factory=dict)
     made: tuple[Path, ...] = ()
     last: tuple[str, ...] = ()
+    code: Callable[[Any], int] = done
     is_of_checkpoint: bool = False
+    is_told: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,14 +122,39 @@ class Target:
     """What a question is asked of, once.
 
     Attributes:
-        asked: the embedding, or the checkpoint.
-        tables: the embeddings that the answer is about.
+        asked: an embedding, a checkpoint, several of them, or a folder.
+        headlines: what is printed first: what was found there.
+        notes: guesses and corrections made while it was read.
+        described: what the JSON object says of it, beside the answer.
         suffix: what is added to the names of its files.
+        name: what tells it from other targets of the same run.
     """
 
     asked: Any
-    tables: tuple[PositionEmbedding, ...]
+    headlines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    described: dict[str, Any] = field(default_factory=dict)
     suffix: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One question, asked of its targets, and where its files go.
+
+    Attributes:
+        question: what is asked.
+        asked: what was typed.
+        folder: where files go.
+        targets: what it is asked of.
+        content: what the JSON object is made of: the entries of all targets → the object.
+    """
+
+    question: Question
+    asked: Asked
+    folder: OutputFolder
+    targets: tuple[Target, ...]
+    content: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
 
 def write_table(result: Any, file: IO[bytes]) -> None:
@@ -113,13 +173,11 @@ def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
 
 def output_folder(output: Output, name: str) -> OutputFolder:
     """Return the folder of --out, else reports/<checkpoint name>/."""
-    from pe_inspect.files import OutputFolder
-
     return OutputFolder(output.out if output.out is not None else REPORTS / name, output.force)
 
 
 def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = None) -> None:
-    """Ask one question, write its files, and print the answers.
+    """Ask one question of a checkpoint, write its files, and print the answers.
 
     Args:
         question: what is asked.
@@ -132,120 +190,145 @@ def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = N
             with_sha256=asked.terminal.json, may_lack=question.is_of_checkpoint,
         )  # fmt: skip
     folder = output_folder(asked.output, subject.name)
-    if asked.data.save_data or not asked.drawing.no_figures:
-        folder.claim_matching(_names(question, subject, asked))
-    entries = _entries(question, subject, asked, folder)
-    folder.written += question.made
-    if asked.terminal.json:
-        write_json({**_whole(question, subject, entries, folder), **question.whole})
+    targets = tuple(_targets(question, subject))
+    carry_out(Run(question, asked, folder, targets, partial(_whole, question, subject)))
+
+
+def carry_out(run: Run) -> None:
+    """Claim the names of files, ask every target, write, print; end with the question's code.
+
+    Raises:
+        OutputError: a file that is not ours would be overwritten, or nothing can be written.
+        UsageError: the question applies to none of the targets.
+        typer.Exit: with another code than 0, where the question has one.
+    """
+    names = list(_names(run))
+    if names:
+        run.folder.claim_matching(names)
+    entries, code = _entries(run)
+    run.folder.written += run.question.made
+    written = run.folder.written
+    if run.asked.terminal.json:
+        content = run.content(entries)
+        write_json({**content, "written": content.get("written", written), "versions": versions(),
+                    "command": command_line(), **run.question.whole})  # fmt: skip
     else:
-        _write_lines([*question.last, *(f"Wrote {path}" for path in folder.written)])
+        _write_lines([*run.question.last, *(f"Wrote {path}" for path in written)])
+    if code:
+        raise typer.Exit(code)
 
 
-def _entries(
-    question: Question, subject: NamedCheckpoint, asked: Asked, folder: OutputFolder
-) -> list[dict[str, Any]]:
+def _entries(run: Run) -> tuple[list[dict[str, Any]], int]:
     """Answer for every target; where the question does not apply to one, that is its entry.
+
+    Returns:
+        What the JSON object holds of each target, and the greatest exit code.
 
     Raises:
         UsageError: it applies to none of them.
     """
-    entries, refusals = [], []
-    for target in _targets(question, subject):
+    entries, refusals, codes = [], [], [0]
+    for target in run.targets:
         try:
-            entries.append(_ask(question, target, asked, folder))
+            entry, code = _ask(run, target)
+            entries.append(entry)
+            codes.append(code)
         except OutputError:
             raise
-        except UsageError as error:  # the question does not apply to this embedding
-            entries.append({**_described(target), "error": str(error)})
+        except UsageError as error:  # the question does not apply to this target
+            entries.append({**target.described, "error": str(error)})
             refusals.append(error)
     if len(refusals) == len(entries):
         raise refusals[0]
     for refusal in refusals:
         complain(f"Note: {refusal}")
-    return entries
+    return entries, max(codes)
 
 
-def _targets(question: Question, subject: NamedCheckpoint) -> list[Target]:
+def _targets(question: Question, subject: NamedCheckpoint) -> Iterator[Target]:
+    """Yield the whole checkpoint, or each of its embeddings."""
     if question.is_of_checkpoint:
-        return [Target(subject.checkpoint, subject.tables)]
-    return [Target(pe, (pe,), name) for pe, name in zip(subject.tables, subject.suffixes())]
+        headlines = tuple(pe.headline for pe in subject.tables)
+        notes = tuple(note for pe in subject.tables for note in pe.notes)
+        yield Target(subject.checkpoint, headlines, notes)
+        return
+    for pe, suffix in zip(subject.tables, subject.suffixes()):
+        yield Target(pe, (pe.headline,), pe.notes, as_json(pe), suffix, pe.family)
 
 
-def _described(target: Target) -> dict[str, Any]:
-    """Return the one embedding that a target is, as JSON; nothing of a whole checkpoint."""
-    is_one = target.tables and target.asked is target.tables[0]
-    return as_json(target.asked) if is_one else {}
-
-
-def _names(question: Question, subject: NamedCheckpoint, asked: Asked) -> Iterator[str]:
+def _names(run: Run) -> Iterator[str]:
     """Yield the names of all files that this run can write, or patterns of them."""
-    drawing = asked.drawing
+    question, drawing = run.question, run.asked.drawing
     each = ("_*",) if getattr(drawing, "each", False) else ()
     figures = () if drawing.no_figures else (*question.figures, *each)
-    for suffix in subject.suffixes():
+    for target in run.targets:
         for ending in figures:
-            yield f"{question.name}{ending}{suffix}.{drawing.format}"
-        for extension in question.data if asked.data.save_data else ():
-            yield f"{question.name}{suffix}{extension}"
+            yield f"{question.name}{ending}{target.suffix}.{drawing.format}"
+        for extension in question.data if run.asked.data.save_data else ():
+            yield f"{question.name}{target.suffix}{extension}"
+    yield from question.pages
 
 
-def _write_lines(lines: Sequence[str]) -> None:
+def _write_lines(lines: Iterable[str]) -> None:
     for line in lines:
         write_line(line)
 
 
-def _ask(question: Question, target: Target, asked: Asked, folder: OutputFolder) -> dict[str, Any]:
-    """Answer for one target; return its entry in the JSON object."""
-    heads = [] if asked.terminal.json else [pe.headline for pe in target.tables]
+def _ask(run: Run, target: Target) -> tuple[dict[str, Any], int]:
+    """Answer for one target; return its entry in the JSON object, and the exit code."""
+    question, terminal = run.question, run.asked.terminal
+    heads = () if terminal.json else target.headlines
     if question.first is None:
         _write_lines(heads)
-    with _watched(question, target, quiet=asked.terminal.quiet):
-        result = _results(question, target, asked, folder)
+    with _watched(question, target, quiet=terminal.quiet):
+        result, told = _results(run, target)
     if question.first is not None:
         _write_lines([f"{line} · {question.first(result)}" for line in heads])
-    notes = list(
-        dict.fromkeys([*(note for pe in target.tables for note in pe.notes), *result.notes])
-    )
-    _print(question, result, notes, asked.terminal)
-    return {**_described(target), **question.told(result), "notes": notes}
+    notes = list(dict.fromkeys([*target.notes, *question.notes(result)]))
+    _print(question, result, notes, terminal)
+    return {**target.described, **told, "notes": notes}, question.code(result)
 
 
 def _watched(question: Question, target: Target, *, quiet: bool) -> AbstractContextManager[None]:
-    """Return a context that tells on a terminal how long it takes; some questions tell more."""
-    if question.is_of_checkpoint:
+    """Return a context that counts the seconds on a terminal, where asking tells nothing."""
+    if question.is_told:
         return nullcontext()
-    return working(f"{question.name} of {target.tables[0].family}", quiet=quiet)
+    what = f"{question.name} of {target.name}" if target.name else question.name
+    return working(what, quiet=quiet)
 
 
-def _results(question: Question, target: Target, asked: Asked, folder: OutputFolder) -> Any:
-    """Ask, draw and write; the numbers are computed here too, where somebody watches the time."""
+def _results(run: Run, target: Target) -> tuple[Any, dict[str, Any]]:
+    """Ask, draw and write; return the result, and its numbers for the JSON object.
+
+    The numbers are computed here too, where somebody watches the time.
+    """
+    question, asked = run.question, run.asked
     result = question.ask(target.asked)
-    result.summary()
-    if not asked.drawing.no_figures:
-        _draw(question, result, target.suffix, asked.drawing, folder)
-    if asked.data.save_data:
-        _save(question, result, target.suffix, folder)
-    return result
+    told = question.told(result)
+    if question.figures and not asked.drawing.no_figures:
+        _draw(run, result, target.suffix)
+    for extension, write in question.data.items() if asked.data.save_data else ():
+        run.folder.write(f"{question.name}{target.suffix}{extension}", partial(write, result))
+    for name, write in question.pages.items():
+        run.folder.write(name, partial(write, result))
+    return result, told
 
 
 def _print(question: Question, result: Any, notes: Sequence[str], terminal: Terminal) -> None:
-    if terminal.quiet:
-        return
-    for line in () if terminal.json else question.lines(result):
+    lines = question.quiet_lines if terminal.quiet else question.lines
+    for line in () if terminal.json else lines(result):
         write_line(line)
-    for note in notes:
-        complain(f"Note: {note}")
+    for each in notes:
+        note(each, quiet=terminal.quiet)
 
 
-def _draw(
-    question: Question, result: Any, suffix: str, drawing: Drawing, folder: OutputFolder
-) -> None:
+def _draw(run: Run, result: Any, suffix: str) -> None:
     from pe_inspect.figures.saving import save
 
-    for stem, figure in _figures(question, result, drawing):
+    drawing = run.asked.drawing
+    for stem, figure in _figures(run.question, result, drawing):
         write = partial(save, figure, format=drawing.format, dpi=drawing.dpi)
-        folder.write(f"{stem}{suffix}.{drawing.format}", write)
+        run.folder.write(f"{stem}{suffix}.{drawing.format}", write)
 
 
 def _figures(question: Question, result: Any, drawing: Drawing) -> Iterator[tuple[str, Any]]:
@@ -256,27 +339,20 @@ def _figures(question: Question, result: Any, drawing: Drawing) -> Iterator[tupl
         yield from drawings_each[question.name](result, **question.draw)
 
 
-def _save(question: Question, result: Any, suffix: str, folder: OutputFolder) -> None:
-    for extension, write in question.data.items():
-        folder.write(f"{question.name}{suffix}{extension}", partial(write, result))
-
-
 def _whole(
-    question: Question,
-    subject: NamedCheckpoint,
-    entries: Sequence[dict[str, Any]],
-    folder: OutputFolder,
+    question: Question, subject: NamedCheckpoint, entries: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the JSON object: the first answer on top, then every embedding, with its own answer.
 
     What was asked of the whole checkpoint is told once, on top.
     """
     first = next(entry for entry in entries if "error" not in entry)
-    top: dict[str, Any] = {name: first[name] for name in ("parameters", "summary", "notes")}
-    keys: list[str] = list(first.get("keys", ()))
     if question.is_of_checkpoint:
         top, keys = first, [key for pe in subject.tables[:1] for key in pe.keys]
         entries = [as_json(pe) for pe in subject.tables]
+    else:
+        top = {name: first[name] for name in ("parameters", "summary", "notes")}
+        keys = list(first.get("keys", ()))
     return {
         "question": question.name,
         "source": subject.checkpoint.source,
@@ -285,7 +361,4 @@ def _whole(
         "keys": keys,
         **top,
         "embeddings": list(entries),
-        "written": [str(path) for path in folder.written],
-        "versions": versions(),
-        "command": command_line(),
     }

@@ -22,6 +22,7 @@ __all__ = [
     "complain",
     "leave_closed_pipe",
     "move_line",
+    "note",
     "on_a_terminal",
     "tolerate_any_encoding",
     "working",
@@ -63,7 +64,7 @@ def write_json(value: Mapping[str, Any]) -> None:
 
 def _strict(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _strict(_counted(str(key), inner)) for key, inner in value.items()}
+        return {str(key): _strict(_whole_counts(str(key), inner)) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_strict(inner) for inner in value]
     if isinstance(value, Path):
@@ -73,7 +74,7 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _counted(name: str, value: Any) -> Any:
+def _whole_counts(name: str, value: Any) -> Any:
     """Return a count as the whole number that it is: summaries hold floats only."""
     is_count = name.startswith("num_") and isinstance(value, float) and value.is_integer()
     return int(value) if is_count else value
@@ -83,6 +84,12 @@ def complain(text: str) -> None:
     """Write lines to stderr, at once; where they cannot be written, the work goes on."""
     with suppress(OutputError):
         _write(sys.stderr, text)
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """Write a note to stderr, unless the run is quiet."""
+    if not quiet:
+        complain(f"Note: {text}")
 
 
 def on_a_terminal() -> bool:

@@ -1,42 +1,88 @@
-"""Training with its progress on stderr: a line that moves on a terminal, one an epoch elsewhere."""
+"""Training with its progress on stderr: a line that moves on a terminal, one an epoch elsewhere.
+
+And what is said before and after it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.terminal import complain, move_line, on_a_terminal
+from pe_inspect.commands.shell.describe import aligned, command_line, number, versions
+from pe_inspect.commands.shell.terminal import (
+    complain,
+    move_line,
+    on_a_terminal,
+    write_json,
+    write_line,
+)
 from pe_inspect.errors import PEInspectError
 from pe_inspect.training.launch import launched
 
 if TYPE_CHECKING:
+    from pe_inspect.commands.shell.options import Terminal
     from pe_inspect.training import Progress, Recipe
 
-__all__ = ["duration", "expected_time", "first_speaks", "train_with_progress"]
+__all__ = [
+    "announce", "duration", "expected_time", "first_speaks", "tell_trained", "train_with_progress",
+]  # fmt: skip
 
 INTERRUPTED: Final = 130
+MADE: Final = (
+    *("model.safetensors", "best.safetensors", "config.json", "metrics.csv"),
+    "curves.png",
+)
 
 
-def train_with_progress(recipe: Recipe, *, quiet: bool, again: str = "", **options: Any) -> Path:
+def announce(recipe: Recipe, extend: int = 0) -> None:
+    """Say what is trained, or trained further, and how long that takes."""
+    further = f" {extend} epochs further" if extend else ""
+    alone = replace(recipe, epochs=extend) if extend else recipe
+    complain(f"Training {recipe.name}{further}: {expected_time(alone)}.")
+
+
+def tell_trained(folder: Path, export: Path | None, terminal: Terminal) -> None:
+    """Say what a run has reached, and which files it left."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    written = [folder / name for name in MADE if (folder / name).exists()]
+    written += [export] if export else []
+    if terminal.json:
+        about = {"versions": versions(), "command": command_line()}
+        write_json({**config, "written": written, **about})
+        return
+    if not terminal.quiet:
+        for line in aligned({name: number(value) for name, value in config["metrics"].items()}):
+            write_line(line)
+    for path in written:
+        write_line(f"Wrote {path}")
+
+
+def train_with_progress(
+    recipe: Recipe, *, quiet: bool, is_resumed: bool | None = None, **options: Any
+) -> Path:
     """Train a recipe and return the folder of its checkpoint.
 
     Args:
         recipe: what to train.
         quiet: show no progress.
-        again: the command that goes on with the run if it is interrupted.
-        options: of `pe_inspect.training.train`.
+        is_resumed: whether this very command goes on with an interrupted run; `None` for
+            commands that train on the way to something else.
+        options: of `pe_inspect.training.train`, and `resume` where that was said.
     """
     from pe_inspect.training import TrainingDiverged, TrainingInterrupted, train
 
     moving = not quiet and on_a_terminal()
     if not quiet:
         options |= {"progress": _moving if moving else _Lines(recipe.name), "say": _aside}
-    again = again or f"pe-inspect train {recipe.name} --resume"
+    again = f"pe-inspect train {recipe.name} --resume"
+    if is_resumed is not None:
+        again = _again(is_resumed)
     try:
         with first_speaks(TrainingInterrupted, TrainingDiverged):
             return train(recipe, draw_curves=_draw_curves, **options)
@@ -45,6 +91,13 @@ def train_with_progress(recipe: Recipe, *, quiet: bool, again: str = "", **optio
     finally:
         if moving:
             move_line("")
+
+
+def _again(is_resumed: bool) -> str:
+    """Return what to type to go on with this run."""
+    if launched().size > 1:
+        return "the same torchrun command with --resume"
+    return command_line() if is_resumed else f"{command_line()} --resume"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +11,13 @@ import numpy as np
 from pe_inspect.data.dataset import Dataset, FileSplit, Split
 from pe_inspect.data.datasets import Request, datasets
 from pe_inspect.data.decoding import UnreadableImage, central, decoded, left_out
+from pe_inspect.data.listing import LAYOUT, Listed, class_folders
+from pe_inspect.data.overlap import overlap_note
 from pe_inspect.errors import UsageError
 
 __all__ = ["MEMORY_LIMIT", "image_folder", "read_image_folder"]
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+TRAIN_FOLDER: Final = "train"
 TEST_FOLDERS: Final = ("test", "val")
 MEMORY_LIMIT: Final = 2 * 2**30  # bytes that a set may take on the device
 
@@ -34,77 +36,66 @@ def image_folder(folder: Path, name: str, label: str, request: Request) -> Datas
     """Read the images under `folder` as RGB, or list them where they are too many to hold.
 
     Images of one size are kept as they are; those of several are resized and cropped to
-    `request.img_size`. One that cannot be read is left out, and noted.
+    `request.img_size`. One that cannot be read is left out. That, hidden files, files of other
+    kinds than torchvision's ImageFolder reads, classes without a test image and images in both
+    splits are noted.
 
     Raises:
         UsageError: the layout is another one, a class is empty or unknown to the training split,
             there is one class only, sizes differ and none was asked for, or, under
             `request.strict`, an image cannot be read; the file is named.
     """
-    train, test = _split_folder(folder, ("train",)), _split_folder(folder, TEST_FOLDERS)
+    train, *tests = _split_folders(folder)
     classes = _classes(train)
+    test, notes = _labelled(tests, classes)
     unknown = sorted(set(_classes(test)) - set(classes))
     if unknown:
         raise UsageError(
             f"{test} has a class {unknown[0]!r} that {train} does not; both need the same folders."
         )
-    splits = [_Listed.of(split, classes) for split in (train, test)]
-    if request.stream != "off" and _streams(splits, request):
-        return _streamed(name, label, classes, splits, request)
-    return _held(name, label, classes, splits, request)
+    splits = [Listed.of(split, classes) for split in (train, test)]
+    streams = request.stream != "off" and _streams(splits, request)
+    read = (_streamed if streams else _held)(name, label, classes, splits, request)
+    said = (*notes, *(note for split in splits for note in split.notes), *read.notes)
+    return replace(read, notes=said, test_name=test.name)
 
 
-def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
+def _split_folders(folder: Path) -> list[Path]:
+    """Return the folder of training images, and one or more of others."""
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder. {_LAYOUT}")
-    for name in names:
-        if (folder / name).is_dir():
-            return folder / name
-    raise UsageError(f"{folder} has no folder {' or '.join(names)}. {_LAYOUT}")
-
-
-_LAYOUT: Final = "Expected train/<class>/* and test/<class>/* with one image a file."
-
-
-def _classes(split: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir()))
-    if not names:
-        raise UsageError(f"{split} has no class folders. {_LAYOUT}")
-    return names
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """The files of one split, in the order of their classes and names."""
-
-    folder: Path
-    files: list[Path]
-    labels: list[int]
-
-    @classmethod
-    def of(cls, split: Path, classes: tuple[str, ...]) -> _Listed:
-        if len(classes) < 2:
-            raise UsageError(
-                f"{split} has one class only, {classes[0]!r}: there is nothing to tell apart. "
-                "Add a folder for each further class."
-            )
-        found = [_images(split / name) for name in classes]
-        labels = [label for label, files in enumerate(found) for _ in files]
-        return cls(split, [file for files in found for file in files], labels)
-
-
-def _images(folder: Path) -> list[Path]:
-    """Return a class's images by name; a split may lack a class, but its folder holds some."""
-    if not folder.is_dir():
-        return []
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    if not found:
-        known = ", ".join(sorted(SUFFIXES))
-        raise UsageError(f"{folder} holds no image ({known}). Put some there, or remove it.")
+        raise UsageError(f"{folder} is no folder. {LAYOUT}")
+    found = []
+    for names in ((TRAIN_FOLDER,), TEST_FOLDERS):
+        there = [folder / name for name in names if (folder / name).is_dir()]
+        if not there:
+            raise UsageError(f"{folder} has no folder {' or '.join(names)}. {LAYOUT}")
+        found += there
     return found
 
 
-def _streams(splits: list[_Listed], request: Request) -> bool:
+def _classes(split: Path) -> tuple[str, ...]:
+    names = class_folders(split)
+    if not names:
+        raise UsageError(f"{split} has no class folders. {LAYOUT}")
+    return names
+
+
+def _labelled(tests: list[Path], classes: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
+    """Return the first folder of images sorted by these classes, and what to say of the others.
+
+    A `test/` without labels, as competitions have it, hides no `val/`.
+    """
+    labelled = [each for each in tests if set(class_folders(each)) & set(classes)]
+    chosen = next(iter(labelled), tests[0])
+    notes = []
+    for other in tests:
+        why = "" if other in labelled else " has no folders of these classes, and"
+        if other != chosen:
+            notes.append(f"{other}{why} is not read; {chosen} is")
+    return chosen, tuple(notes)
+
+
+def _streams(splits: list[Listed], request: Request) -> bool:
     if request.stream == "on":
         return True
     if request.img_size is None:
@@ -114,7 +105,7 @@ def _streams(splits: list[_Listed], request: Request) -> bool:
 
 
 def _streamed(
-    name: str, label: str, classes: tuple[str, ...], splits: list[_Listed], request: Request
+    name: str, label: str, classes: tuple[str, ...], splits: list[Listed], request: Request
 ) -> Dataset:
     size = request.img_size
     if size is None:
@@ -125,13 +116,13 @@ def _streamed(
     note = (
         f"{label}: {len(train):,} training images are read from the disk as they are needed, "
         f"cropped and resized to {size[0]}×{size[1]}, and normalised by ImageNet's mean and "
-        "standard deviation"
+        "standard deviation; whether any is a test image, too, was not looked at"
     )
     return Dataset(name, label, train, test, classes, (note,))
 
 
 def _held(
-    name: str, label: str, classes: tuple[str, ...], splits: list[_Listed], request: Request
+    name: str, label: str, classes: tuple[str, ...], splits: list[Listed], request: Request
 ) -> Dataset:
     """Hold all images, as they are; start again, and resize, where a second size turns up."""
     reader = _Reader(request.strict)
@@ -143,6 +134,8 @@ def _held(
         reader = _Reader(request.strict, request.img_size)
         train, test = (reader.read(split) for split in splits)
         reader.notes.append(_resized(label, request.img_size))
+    shared = overlap_note(train, test, *reader.files)
+    reader.notes.extend([shared] if shared else [])
     return Dataset(name, label, train, test, classes, tuple(reader.notes))
 
 
@@ -166,17 +159,20 @@ class _Reader:
         fit: (H, W) that every image becomes; `None` keeps them, and demands one size.
         size: that size, from the first image on.
         notes: what was left out.
+        files: those that were read, a list a split.
     """
 
     strict: bool
     fit: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
     notes: list[str] = field(default_factory=list)
+    files: list[list[Path]] = field(default_factory=list)
 
-    def read(self, split: _Listed) -> Split:
+    def read(self, split: Listed) -> Split:
         """Read a split's images in order, without the broken ones."""
         images: np.ndarray | None = None
         labels: list[int] = []
+        self.files.append([])
         broken: list[UnreadableImage] = []
         for file, label in zip(split.files, split.labels):
             try:
@@ -188,6 +184,7 @@ class _Reader:
                 images = np.empty((len(split.files), *pixels.shape), dtype=np.uint8)
             images[len(labels)] = pixels
             labels.append(label)
+            self.files[-1].append(file)
         self._note(split, broken)
         if images is None:
             raise UsageError(f"{split.folder} holds no image that can be read; {broken[0]}.")
@@ -211,6 +208,6 @@ class _Reader:
             raise UsageError(f"{error}. Replace it or remove it.") from error
         return error
 
-    def _note(self, split: _Listed, broken: list[UnreadableImage]) -> None:
+    def _note(self, split: Listed, broken: list[UnreadableImage]) -> None:
         if broken:
             self.notes.append(left_out(broken, len(split.files), str(split.folder)))

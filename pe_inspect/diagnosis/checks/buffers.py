@@ -1,4 +1,4 @@
-"""Index buffers: stored for convenience, recomputed by who knows better, and sometimes garbage.
+"""Stored buffers of indices that are not those of their windows.
 
 Source: huggingface/pytorch-image-models issue 2661, where an index was never initialised.
 """

@@ -35,7 +35,7 @@ def expected_rows(
     Raises:
         UsageError: the file holds no table of rows.
     """
-    if not _counted(checkpoint, tables, "--expect"):
+    if not _check_countable(checkpoint, tables, "--expect"):
         return
     if all(found.rows != rows for found in tables):
         yield mismatch(checkpoint, tables[0], ExpectedTable(rows, f"your model (--expect {rows})"))
@@ -49,7 +49,7 @@ def expected_resolution(
     Raises:
         UsageError: nothing tells the patch size, or the image is smaller than a patch.
     """
-    _counted(checkpoint, tables, "--expect-res")
+    _check_countable(checkpoint, tables, "--expect-res")
     first = tables[0]
     if first.is_window:  # Swin's windows do not grow with the image
         return
@@ -84,7 +84,7 @@ def _at(
     )
 
 
-def _counted(checkpoint: Checkpoint, tables: tuple[Readings, ...], option: str) -> bool:
+def _check_countable(checkpoint: Checkpoint, tables: tuple[Readings, ...], option: str) -> bool:
     if not tables:
         raise UsageError(
             f"{option}: {checkpoint.source} holds no table whose rows could be counted: its "

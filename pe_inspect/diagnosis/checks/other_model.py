@@ -141,7 +141,7 @@ def _unlike_norms(
     )
 
 
-def _rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     """Explain tables of rows, whose numbers are other ones: by their grids and prefix rows."""
     for mine, other in _paired(pair):
         if mine.rows != other.rows:
@@ -218,7 +218,8 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
 
 
 _EXPLANATIONS: Final = (
-    _schemes, other_names, _sizes, _rows, _grids, _norms, position_tensors, renamed, other_tensors,
+    _schemes, other_names, _sizes, _tables_of_rows, _grids, _norms, position_tensors, renamed,
+    other_tensors,
 )  # fmt: skip
 
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.reading.embedding import Place
+from pe_inspect.errors import GridNotStored
 from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.reading.named_model import module_at
 from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.tensors import Place
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.offset_network import trained_window
 
@@ -60,7 +60,7 @@ def evaluation_of(trunk: Trunk, place: Place, is_swin: bool) -> Evaluation:
     own = own or _of_config(trunk, place) or _of_image(trunk, place)
     said = trunk.hints.grid_size
     if said is None and own is None:
-        raise AmbiguousCheckpoint(_nothing_says(trunk, place, is_swin))
+        raise GridNotStored(_nothing_says(trunk, place, is_swin))
     if said is None and own is not None:
         window, note = own.window, f"window {x(own.window)} {own.who}"
     else:

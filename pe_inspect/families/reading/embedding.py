@@ -1,83 +1,50 @@
-"""What every scheme inside the blocks needs: where its tensors lie, and the container around it."""
+"""What every scheme inside the blocks needs: its tensors fit, and the container around them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping
 
-from pe_inspect.families.reading.names import block_of, in_order
+from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import Join, Kind, LayerPE, PositionEmbedding, Relation
 
-__all__ = ["Place", "is_depthwise", "num_prefix_tokens", "places", "scheme"]
-
-_AXES: Final = 4  # (channels, 1, rows, columns)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one module of a scheme lies.
-
-    Attributes:
-        layer: timm's name of the block or stage, e.g. `"blocks.3"`.
-        module: the rest of the module's path, e.g. `"attn_grid"`; empty where there is none.
-        path: the module's path in the checkpoint, without wrappers.
-        stem: the checkpoint's key up to the parameter that was matched.
-        match: what the pattern found.
-    """
-
-    layer: str
-    module: str
-    path: str
-    stem: str
-    match: re.Match[str]
-
-
-def places(trunk: Trunk, pattern: re.Pattern[str]) -> list[Place]:
-    """Return where `(?P<at>…)` of a pattern lies, for every bare name that it matches, in order.
-
-    Args:
-        trunk: whose names are searched.
-        pattern: of whole bare names; its group `at` is the path of the block or stage.
-    """
-    found = []
-    for each in trunk.matching(pattern):
-        key, bare, match = each.key, each.bare, each.groups
-        layer, module = _split(match["at"])
-        stem = key[: len(key) - len(bare) + match.end("at")]
-        found.append(Place(layer, module, match["at"], stem, match))
-    return sorted(found, key=lambda place: (_rank(place.layer), place.module))
-
-
-def _split(path: str) -> tuple[str, str]:
-    """Return timm's name of the block and the rest; a path outside the blocks is its own name."""
-    if block := block_of(f"{path}."):
-        return block[0], block[1].rstrip(".")
-    if block := block_of(f"{path}.attn."):  # torchvision numbers whatever it has no name for
-        return block[0], ""
-    return path, ""
-
-
-def _rank(layer: str) -> tuple[str, tuple[int, ...]]:
-    return re.sub(r"\d+.*", "", layer), in_order(layer)
-
-
-def is_depthwise(shape: tuple[int, ...], axes: int = _AXES) -> bool:
-    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
-
-    Args:
-        shape: of the weight.
-        axes: how many it has; a 3-D convolution has one more.
-    """
-    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+__all__ = ["num_prefix_tokens", "refuse_misfits", "scheme"]
 
 
 def num_prefix_tokens(trunk: Trunk) -> int:
     """Return the model's prefix tokens: as said, else as many as the file holds."""
     said = trunk.hints.num_prefix_tokens
     return trunk.prefix_tokens.total if said is None else said
+
+
+def refuse_misfits(trunk: Trunk, wanted: Mapping[str, str]) -> None:
+    """Compare the shapes of tensors that act together; no values are read.
+
+    Args:
+        trunk: which holds them.
+        wanted: key → its axes: one word has one length in all of them, and a number is a length,
+            e.g. `{"fc1.weight": "hidden 2", "fc1.bias": "hidden"}`.
+
+    Raises:
+        AmbiguousCheckpoint: they do not fit.
+    """
+    lengths = dict[str, int]()
+    if all(_fits(trunk.shape(key), axes.split(), lengths) for key, axes in wanted.items()):
+        return
+    held = ", ".join(f"{trunk.stored_key(key)} {trunk.shape(key)}" for key in wanted)
+    axes = ", ".join(f"({each.replace(' ', ', ')})" for each in wanted.values())
+    raise AmbiguousCheckpoint(
+        f"{trunk.source} holds {held}. They act together, and their shapes would be {axes}. "
+        "The file mixes two models, or is damaged."
+    )
+
+
+def _fits(shape: tuple[int, ...], axes: list[str], lengths: dict[str, int]) -> bool:
+    """Whether a shape has these axes; the length of a word that is met first is kept."""
+    return len(shape) == len(axes) and all(
+        length == (int(axis) if axis.isdigit() else lengths.setdefault(axis, length))
+        for axis, length in zip(axes, shape)
+    )
 
 
 def scheme(

@@ -14,7 +14,7 @@ import numpy as np
 
 from pe_inspect.arrays import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
-from pe_inspect.families.reading.prefix import PrefixTokens
+from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
 __all__ = [

@@ -1,7 +1,8 @@
 """What to say of a checkpoint in which no position embedding was found.
 
 "Not stored" and "none" are different answers: a rotary ViT has positions that its file does not
-show, a convolutional network has no position embedding at all.
+show, a convolutional network has no position embedding at all. A third is that the file holds only
+a part of a model, or a table under a name that nobody gives it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from math import isqrt
 from typing import Final
 
 from pe_inspect.families.reading.arch import looks_like_dinov3
-from pe_inspect.families.reading.not_whole import part_of_a_model, renamed
 from pe_inspect.families.trunk import Trunk
 
 __all__ = ["explain"]
@@ -20,6 +21,13 @@ __all__ = ["explain"]
 _ASK_ARCH: Final = "pass --arch timm:NAME to have it computed"
 _MOST_PARTS: Final = 6
 _LONE_TENSOR: Final = "pos_embed"  # what loading calls a file's only tensor
+
+_ADAPTER: Final = re.compile(
+    r".*(?:lora_[AB]|lora_(?:down|up)|lora_magnitude_vector|hada_w\d|lokr_w\d|lora_embedding_[AB])"
+    r"(?:$|[._]).*|.*\.(?:ia3_l|oft_[rR]|vera_lambda_[bd])(?:$|\.).*"
+)
+_FEWEST_ROWS: Final = 4
+_MOST_NAMED: Final = 3
 
 # (every one of these is among the names, none of those is, what it means): the first that fits.
 _SIGNS: Final = (
@@ -114,7 +122,7 @@ def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
         return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
     if tuple(trunk) == (_LONE_TENSOR,):
         return _verdict_on_lone(trunk)
-    if (part := part_of_a_model(trunk)) is not None:
+    if (part := _part_of_a_model(trunk)) is not None:
         return part
     if trunk.hints.pe == "none":
         return f"None: {trunk.hints.origin('pe')} says that the model has no position embedding."
@@ -127,13 +135,13 @@ def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
         kept = trunk.stored_key(key)
         return (
             f"It keeps position in a scheme that this version does not read: {kept}."
-            f"{renamed(trunk)}"
+            f"{_renamed(trunk)}"
         )
     for present, absent, verdict in _SIGNS:
         if all(_any(trunk, p) for p in present) and not any(_any(trunk, p) for p in absent):
-            return verdict + renamed(trunk)
+            return verdict + _renamed(trunk)
     answer = _OTHERWISE[_any(trunk, _ATTENTION), _has_convolutions(trunk)]
-    return answer + renamed(trunk)
+    return answer + _renamed(trunk)
 
 
 def _verdict_on_lone(trunk: Trunk) -> str:
@@ -164,3 +172,63 @@ def _contents(trunk: Trunk) -> str:
     listed = ", ".join(f"{name} ({count})" for name, count in parts.most_common(_MOST_PARTS))
     more = len(parts) - _MOST_PARTS
     return f"{listed}, and {more} more parts" if more > 0 else listed or "no tensors"
+
+
+def _part_of_a_model(trunk: Trunk) -> str | None:
+    """Return what the file is, where it is an adapter or a text tower; `None` where it is neither.
+
+    An adapter changes weights of linear layers: the model that it adapts has the position table.
+    """
+    adapters = sum(_ADAPTER.fullmatch(key) is not None for key in trunk)
+    if adapters and 2 * adapters >= len(trunk):
+        return (
+            f"Adapter weights only ({adapters} LoRA-like tensors): the position embedding is that "
+            f"of the model that they adapt{_base(trunk)}. Give that model, or merge them "
+            "first (peft: merge_and_unload, then save_pretrained)."
+        )
+    if trunk.is_text_tower and trunk.hints.tower != "text":
+        return (
+            "It is a text tower: its positions are those of words, not of patches. "
+            "--tower text reads them."
+        )
+    return None
+
+
+def _base(trunk: Trunk) -> str:
+    """Name the adapted model, where an adapter_config.json does."""
+    name = trunk.config.get("base_model_name_or_path")
+    return f" ({name})" if isinstance(name, str) and name.isprintable() and name else ""
+
+
+def _renamed(trunk: Trunk) -> str:
+    """Return a sentence on tensors that have the shape of a table, whatever they are called."""
+    names, widths = trunk.names, _widths(trunk)
+    found = [key for bare, key in names.items() if _could_be(bare, trunk.shape(key), widths)]
+    if not found or len(found) > _MOST_NAMED:
+        return ""
+    stored = [trunk.stored_key(key) for key in found]
+    listed = ", ".join(f"{s} {trunk.shape(k)}" for s, k in zip(stored, found))
+    return (
+        f" Of the shape of a table: {listed}. If it is one under another name, "
+        f"--state-dict-key {stored[0]} takes it for pos_embed."
+    )
+
+
+def _widths(trunk: Trunk) -> set[int]:
+    """The widths of the norms, which a table shares."""
+    shapes = (trunk.shape(key) for key in trunk if "norm" in key.lower())
+    return {shape[0] for shape in shapes if len(shape) == 1}
+
+
+def _could_be(bare: str, shape: tuple[int, ...], widths: set[int]) -> bool:
+    """Whether (1, rows, D) or (rows, D) can be a table: D is a norm's, the rows nearly a square."""
+    if "token" in bare or not shape or shape[-1] not in widths:
+        return False
+    if len(shape) == 3 and shape[0] == 1:
+        return shape[1] >= _FEWEST_ROWS
+    is_weight = bare.endswith((".weight", "/kernel"))
+    return len(shape) == 2 and not is_weight and _is_grid(shape[0])
+
+
+def _is_grid(rows: int) -> bool:
+    return rows >= _FEWEST_ROWS and any(isqrt(rows - p) ** 2 == rows - p for p in range(3))

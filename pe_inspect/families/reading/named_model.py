@@ -1,18 +1,23 @@
-"""What the modules of a named architecture know: windows, and the sizes of what they are fed.
+"""What the modules of a named architecture know: windows, and the grids that they are fed.
 
-No file stores these. timm's model is built without weights; only its shapes are asked.
+No file stores these. timm's model is built without weights; only its shapes are asked. What has no
+grid of its own, as a convolution, is shown on a grid that is stated.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Final
 
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import built, timm_name
+from pe_inspect.families.reading.grid import image_grid, x
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["image_size_of", "input_grid", "module_at"]
+__all__ = ["image_size_of", "input_grid", "module_at", "stated_grid"]
+
+_SHOWN: Final = (14, 14)
 
 
 def module_at(trunk: Trunk, path: str) -> Any | None:
@@ -98,3 +103,28 @@ def _note_grid(
     found: dict[str, tuple[int, int]], path: str, _module: Any, inputs: tuple[Any, ...]
 ) -> None:
     found[path] = (int(inputs[0].shape[-2]), int(inputs[0].shape[-1]))
+
+
+def stated_grid(trunk: Trunk, convolution: str) -> tuple[tuple[int, int], str]:
+    """Return a grid and the note that states it: as said, as the architecture's, else 14×14.
+
+    The image size tells it where there are no stages, whose grids would differ.
+
+    Args:
+        trunk: whose hints are asked.
+        convolution: the path of the module that runs on the grid, in the named architecture.
+    """
+    said = trunk.hints.grid_size
+    if said is not None:
+        return said, f"on a {x(said)} grid ({trunk.hints.origin('grid_size')})"
+    if (grid := input_grid(trunk, convolution)) is not None:
+        return grid, f"on the grids of {trunk.hints.arch} ({trunk.hints.origin('arch')})"
+    if (grid := _of_plain_vit(trunk)) is not None:
+        return grid, f"on a {x(grid)} grid, from img_size ({trunk.hints.origin('img_size')})"
+    return _SHOWN, f"on a {x(_SHOWN)} grid, for it runs on any (--grid-size, --arch)"
+
+
+def _of_plain_vit(trunk: Trunk) -> tuple[int, int] | None:
+    blocks = trunk.blocks
+    is_plain = bool(blocks) and all(re.fullmatch(r"blocks\.\d+", name) for name in blocks)
+    return image_grid(trunk) if is_plain else None

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pe_inspect.arrays import Float, Float32
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import GridNotStored
 from pe_inspect.families.reading.arch import grid_of_model
 from pe_inspect.families.reading.grid import image_grid, period, x
 from pe_inspect.families.reading.tables import find_tables
@@ -110,7 +110,7 @@ def grid_of(trunk: Trunk, model: Any, key: str) -> tuple[tuple[int, int], tuple[
         rows, columns = grid_of_model(trunk, model)
         return (rows, columns), (f"grid {rows}×{columns} of {trunk.hints.arch}",)
     name = trunk.stored_key(key) if key in trunk else key
-    raise AmbiguousCheckpoint(
+    raise GridNotStored(
         f"{name} says no grid: rotary angles are computed for any. "
         "Pass --grid-size HxW, or --arch timm:NAME for the grid that it was trained on."
     )

@@ -10,7 +10,6 @@ import numpy as np
 from pe_inspect.arrays import Float
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.arch import rope_of, rotary_table, unwrapped
-from pe_inspect.families.reading.config import DINOV3, computes_rotations, vision_config
 from pe_inspect.families.reading.rotation import (
     PAIRINGS,
     Rotation,
@@ -19,6 +18,7 @@ from pe_inspect.families.reading.rotation import (
     pairing_of,
     same_for_all,
 )
+from pe_inspect.families.reading.stated import DINOV3, computes_rotations
 from pe_inspect.families.trunk import Trunk
 
 __all__ = ["from_architecture", "from_config", "from_dinov3"]
@@ -45,7 +45,7 @@ def from_config(trunk: Trunk, model: Any) -> Rotation | None:
     """Compute what transformers' DINOv3 and Pixtral compute, from their config.json."""
     if not computes_rotations(trunk):
         return None
-    config, hints = vision_config(trunk), trunk.hints
+    config, hints = trunk.vision_config, trunk.hints
     head_dim = _head_dim(trunk, config)
     grid, notes = grid_of(trunk, model, "config.json")
     is_dinov3 = config["model_type"] == DINOV3

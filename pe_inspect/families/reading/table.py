@@ -11,7 +11,7 @@ import numpy as np
 from pe_inspect.arrays import Float32, Shaped
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.grid import Layout, layout, x
-from pe_inspect.families.reading.prefix import PrefixTokens
+from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
 __all__ = ["StoredTable", "channels_first", "nonfinite_note", "table_of"]

@@ -20,6 +20,7 @@ from pe_inspect.arrays import Float32, Shaped
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.families.reading.names import (
     bare_names,
+    block_of,
     block_splitter,
     embeds_words_alone,
     flat_blocks,
@@ -28,7 +29,7 @@ from pe_inspect.families.reading.names import (
 )
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
-__all__ = ["Match", "NamedTensors", "answered_once"]
+__all__ = ["Match", "NamedTensors", "Place", "answered_once", "is_depthwise"]
 
 QUANTISED: Final = ("int8", "uint8")
 _MOST_BYTES: Final = 1 << 28
@@ -53,6 +54,25 @@ class Match(NamedTuple):
     key: str
     groups: re.Match[str]
     layer: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one module of a scheme lies.
+
+    Attributes:
+        layer: timm's name of the block or stage, e.g. `"blocks.3"`.
+        module: the rest of the module's path, e.g. `"attn_grid"`; empty where there is none.
+        path: the module's path in the checkpoint, without wrappers.
+        stem: the checkpoint's key up to the parameter that was matched.
+        match: what the pattern found.
+    """
+
+    layer: str
+    module: str
+    path: str
+    stem: str
+    match: re.Match[str]
 
 
 class _Kept:
@@ -104,6 +124,12 @@ class NamedTensors:
         """The config.json that came with the weights; empty where none did."""
         config = self.checkpoint.metadata.get("config")
         return config if isinstance(config, dict) else {}
+
+    @property
+    def vision_config(self) -> Mapping[str, Any]:
+        """The config.json of the vision tower; a model of two towers nests it."""
+        nested = self.config.get("vision_config")
+        return nested if isinstance(nested, dict) else self.config
 
     def __contains__(self, key: object) -> bool:
         return key in self.checkpoint
@@ -224,6 +250,14 @@ class NamedTensors:
         ]
         return sorted(found, key=lambda each: self._order[each.bare])
 
+    def places(self, pattern: re.Pattern[str]) -> list[Place]:
+        """Return where `(?P<at>…)` of a pattern lies, in order, one a bare name that matches.
+
+        Args:
+            pattern: of whole bare names; its group `at` is the path of the block or stage.
+        """
+        return sorted(map(_place, self.matching(pattern)), key=lambda p: (_rank(p.layer), p.module))
+
     def begins(self, pattern: re.Pattern[str]) -> bool:
         """Whether any bare name begins as a pattern says."""
         return any(
@@ -274,6 +308,36 @@ def answered_once(ask: Callable[[_Asked], _Answer]) -> Callable[[_Asked], _Answe
         return answer
 
     return asked
+
+
+def _place(each: Match) -> Place:
+    """Return where the group `at` of what was matched lies."""
+    path, end = each.groups["at"], each.groups.end("at")
+    layer, module = _split(path)
+    return Place(layer, module, path, each.key[: len(each.key) - len(each.bare) + end], each.groups)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return timm's name of the block and the rest; a path outside the blocks is its own name."""
+    if block := block_of(f"{path}."):
+        return block[0], block[1].rstrip(".")
+    if block := block_of(f"{path}.attn."):  # torchvision numbers whatever it has no name for
+        return block[0], ""
+    return path, ""
+
+
+def _rank(layer: str) -> tuple[str, tuple[int, ...]]:
+    return re.sub(r"\d+.*", "", layer), in_order(layer)
+
+
+def is_depthwise(shape: tuple[int, ...], axes: int = 4) -> bool:
+    """Whether a weight is a kernel a channel with a middle: (channels, 1, k, k), k odd.
+
+    Args:
+        shape: of the weight.
+        axes: how many it has; a 3-D convolution has one more.
+    """
+    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
 
 
 def _by_form(names: Mapping[str, str]) -> dict[str, list[str]]:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isqrt, prod
 from typing import Final, Literal
 
 from pe_inspect.families.structure.blocks import FoundBlock
-from pe_inspect.families.structure.names import NamedTensor, common_depth, wildcard
-from pe_inspect.families.structure.towers import Survey
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
+    NamedTensor,
+    common_depth,
     is_no_position,
     pair_axis,
     says_position,
     says_relative,
     says_rotation,
+    wildcard,
 )
+from pe_inspect.families.structure.networks import OffsetNet
+from pe_inspect.families.structure.towers import Survey
 
 __all__ = ["BiasGroup", "BiasTensor", "Form", "find_biases", "windows_of"]
 
@@ -33,6 +36,8 @@ Window = tuple[int, ...]
 _TABLE_WORDS: Final = re.compile(r"bias|table|emb|rpb|rpe|weight|pos$", re.I)
 _MOST_HEADS: Final = 128
 _CLS_ROWS: Final = 3
+_ROWS_AND_HEADS: Final = 2
+_ROOT: Final = "(outside the blocks)"
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,47 @@ class BiasTensor:
 
 @dataclass(frozen=True)
 class BiasGroup:
-    """Tables of one name inside the blocks and one form, in the file's order."""
+    """Tables of one name inside the blocks and one form, in the file's order.
+
+    Attributes:
+        form: what their rows are.
+        tensors: the tables.
+        is_deep: whether others of that name are of windows with three sides.
+    """
 
     form: Form
     tensors: tuple[BiasTensor, ...]
+    is_deep: bool = False
 
 
-def find_biases(seen: Survey) -> tuple[BiasGroup, ...]:
-    """Return every group of bias tables on the vision side of a file."""
-    indices = [t for t in seen.tensors.values() if _is_index(t)]
+def find_biases(seen: Survey, nets: Iterable[OffsetNet] = ()) -> tuple[BiasGroup, ...]:
+    """Return every group of bias tables on the vision side of a file.
+
+    Args:
+        seen: the file.
+        nets: networks that compute a bias; their parameters and coordinates are no tables.
+    """
+    taken = {t.path for net in nets for t in (*net.tensors, net.coordinates) if t is not None}
+    indices = _indices(seen)
     groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
     for named in seen.tensors.values():
-        found = _bias(seen, named, indices)
+        found = None if named.path in taken else _bias(seen, named, indices)
         if found is not None:
             inner = _without_axis(found) if found.form == "axes" else found.inner
             groups[inner, found.form, _split(found)].append(found)
-    return tuple(BiasGroup(form, tuple(own)) for (_, form, _), own in groups.items())
+    deep = {inner for (inner, _, _), own in groups.items() if _is_deep(own[0])}
+    return tuple(
+        BiasGroup(form, tuple(own), inner in deep) for (inner, form, _), own in groups.items()
+    )
+
+
+def _is_deep(tensor: BiasTensor) -> bool:
+    """Whether the index of a table is for a window of three sides and for no flat one."""
+    if tensor.form != "offsets" or tensor.tokens is None or tensor.sides:
+        return False
+    rows, tokens = tensor.rows, tensor.tokens
+    is_flat = any(windows_of(rows, tokens))
+    return not is_flat and any(windows_of(rows, tokens, axes=3))
 
 
 def _split(found: BiasTensor) -> int:
@@ -105,19 +135,33 @@ def _without_axis(found: BiasTensor) -> str:
     return pair[0] if pair else found.inner
 
 
-def _is_index(named: NamedTensor) -> bool:
-    return named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4)
+Indices = Mapping[str, Sequence[NamedTensor]]
 
 
-def _bias(seen: Survey, named: NamedTensor, indices: list[NamedTensor]) -> BiasTensor | None:
+def _indices(seen: Survey) -> Indices:
+    """Return the stored indices by what they lie in: their module, their block, or the root."""
+    found: dict[str, list[NamedTensor]] = defaultdict(list)
+    for named in seen.tensors.values():
+        if named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4):
+            block = seen.in_block.get(named.path)
+            places = {named.module, block.path if block else _ROOT}
+            for place in places:
+                found[place].append(named)
+    return found
+
+
+def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | None:
     if not _may_be(seen, named):
         return None
     block = seen.in_block.get(named.path)
     index = _index_of(named, block, indices)
     says = says_relative(named.path)
-    is_shown = index is not None and named.leaf != "weight"
+    is_shown = index is not None and (named.leaf != "weight" or _serves(index, max(named.squeezed)))
     if not (says or is_shown or (block and says_position(named.path))):
         return None
+    if (axis := _axis_form(seen, named)) is not None:
+        place, inner = _placed(named, block)
+        return BiasTensor(named, place, inner, "axes", 1, axis, None) if axis else None
     shaped = _shaped(named, index, block, says=says)
     if shaped is None:
         return None
@@ -148,25 +192,37 @@ def _placed(named: NamedTensor, block: FoundBlock | None) -> tuple[str, str]:
     return ".".join(parts[: last + 1]), wildcard(".".join(parts[last + 1 :]))
 
 
-def _index_of(
-    named: NamedTensor, block: FoundBlock | None, indices: list[NamedTensor]
-) -> NamedTensor | None:
+def _index_of(named: NamedTensor, block: FoundBlock | None, indices: Indices) -> NamedTensor | None:
     """Return the index nearest to a table: in its module, else in its block, else at the root."""
-    module = [i for i in indices if i.module == named.module]
+    module = indices.get(named.module, ())
     if not module and named.leaf == "weight":  # an Embedding: the index lies beside its module
-        module = [i for i in indices if i.module == named.module.rpartition(".")[0]]
-    for near in (module, _in_block(named, block, indices)):
+        module = indices.get(named.module.rpartition(".")[0], ())
+    for near in (module, _in_block(named, block, indices), _at_root(named, block, indices)):
         if near:
             return max(near, key=lambda i: _alike(i.leaf, named.path))
     return None
 
 
 def _in_block(
-    named: NamedTensor, block: FoundBlock | None, indices: list[NamedTensor]
-) -> list[NamedTensor]:
-    if block is not None and (own := [i for i in indices if i.path.startswith(block.path + ".")]):
-        return [i for i in own if common_depth(i.path, named.path) > block.path.count(".") + 1]
-    return []
+    named: NamedTensor, block: FoundBlock | None, indices: Indices
+) -> Sequence[NamedTensor]:
+    own = indices.get(block.path, ()) if block is not None else ()
+    return [i for i in own if common_depth(i.path, named.path) > block.path.count(".") + 1]
+
+
+def _at_root(
+    named: NamedTensor, block: FoundBlock | None, indices: Indices
+) -> Sequence[NamedTensor]:
+    """Return the indices outside the blocks that are for a window of as many rows as a table."""
+    if block is None or len(named.squeezed) != _ROWS_AND_HEADS:
+        return ()
+    return [i for i in indices.get(_ROOT, ()) if _serves(i, max(named.squeezed))]
+
+
+def _serves(index: NamedTensor, rows: int) -> bool:
+    shape = index.squeezed
+    is_square = len(shape) == 2 and shape[0] == shape[1]
+    return is_square and any(windows_of(rows, shape[0]))
 
 
 def _alike(one: str, other: str) -> int:
@@ -202,8 +258,6 @@ def _of_two(
 ) -> Shaped | None:
     first, last = shape
     square = first == last and index is None
-    if _is_axis(named, first):
-        return "axes", 1, first, None, ()
     if square and not _TABLE_WORDS.search(named.leaf):
         return None
     if square and not first % 2:
@@ -225,12 +279,17 @@ def _of_two(
     return ("offsets", heads, rows, axis, ()) if rows >= 5 else None
 
 
-def _is_axis(named: NamedTensor, rows: int) -> bool:
-    """Whether a table is of the offsets along one axis."""
-    leaf = named.leaf.lower()
-    return rows % 2 == 1 and any(
-        leaf.endswith(end) for end in ("_h", "_w", "_height", "_width", "height_rel", "width_rel")
-    )
+def _axis_form(seen: Survey, named: NamedTensor) -> int | None:
+    """Return the rows of a table along one axis beside that of another axis, 0 for other rows.
+
+    `None` where it is no such table.
+    """
+    pair = pair_axis(named.path)
+    if pair is None or len(named.squeezed) != _ROWS_AND_HEADS:
+        return None
+    if len(seen.axes.get(pair[0], ())) < _ROWS_AND_HEADS:
+        return None
+    return named.squeezed[0] if named.squeezed[0] % 2 else 0
 
 
 def _of_three(shape: tuple[int, ...]) -> Shaped | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -27,7 +27,9 @@ _ATTENTION: Final = re.compile(
 )
 _OF_ATTENTION: Final = re.compile(r"norm_?[qk]|[qk]_?(?:layer)?norm|[qk]_ln|added_[qk]", re.I)
 _MOSTLY: Final = 0.6
+_FEWEST_LISTS: Final = 2
 _ALIKE: Final = 0.5
+_VERY_ALIKE: Final = 0.7
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,19 @@ class FoundBlock:
     tensors: Mapping[str, NamedTensor] = field(repr=False)
 
     @cached_property
-    def norms(self) -> tuple[NamedTensor, ...]:
-        """Its norms' weights, in the file's order."""
-        return tuple(t for inner, t in self.tensors.items() if is_norm(inner, t, self.tensors))
+    def norms(self) -> Mapping[str, NamedTensor]:
+        """Its norms' weights by the names of their modules inside it, in the file's order."""
+        found = {n: t for n, t in self.tensors.items() if is_norm(n, t, self.tensors)}
+        return {name.rpartition(".")[0]: tensor for name, tensor in found.items()}
 
     @cached_property
     def width(self) -> int:
-        """The length that most of its norms have; 0 where no norm has any."""
-        outside = [norm for norm in self.norms if not _OF_ATTENTION.search(norm.path)]
+        """The greatest length that two of its norms have, else one; 0 where no norm has any."""
+        outside = [norm for norm in self.norms.values() if not _OF_ATTENTION.search(norm.path)]
         counts = Counter(norm.squeezed[-1] for norm in outside if norm.squeezed)
         if counts:
-            return counts.most_common(1)[0][0]
+            several = [length for length, count in counts.items() if count > 1]
+            return max(several) if several else counts.most_common(1)[0][0]
         inputs = Counter(
             t.shape[1] for t in self.tensors.values() if len(t.shape) == 2 and t.leaf == "weight"
         )
@@ -126,18 +130,45 @@ def is_norm(name: str, tensor: NamedTensor, around: Mapping[str, NamedTensor]) -
 
 def find_blocks(tensors: Mapping[str, NamedTensor]) -> tuple[BlockList, ...]:
     """Return every list of blocks of a file, in the file's order."""
-    lists = _lists(tuple(tensors.items()), "")
+    lists = list(_lists(tuple(tensors.items()), ""))
+    lists += _unnumbered(tensors, lists)
     return tuple(sorted(lists, key=lambda each: each.order))
 
 
+def _unnumbered(
+    tensors: Mapping[str, NamedTensor], lists: Sequence[BlockList]
+) -> Iterator[BlockList]:
+    """Yield single blocks without a number beside a list of such: the middle of a U."""
+    inside = {t.path for each in lists for b in each.blocks for t in b.tensors.values()}
+    parents = {each.prefix.rstrip("._").rpartition(".")[0]: each for each in lists if each.attends}
+    modules: dict[str, dict[str, NamedTensor]] = defaultdict(dict)
+    order: dict[str, int] = {}
+    for at, (path, tensor) in enumerate(tensors.items()):
+        for parent in parents if path not in inside else ():
+            rest = path.removeprefix(f"{parent}." if parent else "")
+            if rest == path and parent:
+                continue
+            name, _, inner = rest.partition(".")
+            module = f"{parent}.{name}" if parent else name
+            modules[module][inner] = tensor
+            order.setdefault(module, at)
+    for module, found in modules.items():
+        beside = parents[module.rpartition(".")[0]]
+        block = FoundBlock(module, found)
+        alike = _overlap(set(found), set(beside.blocks[0].tensors)) >= _VERY_ALIKE
+        if alike and block.width == beside.width:
+            yield BlockList(module, (block,), (0,), order[module])
+
+
 Item = tuple[str, NamedTensor]
+Run = tuple[str, Mapping[int, Mapping[str, NamedTensor]]]
 
 
 def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
     """Yield the lists of blocks among tensors whose names begin behind `prefix`."""
     order = {named.path: i for i, (_, named) in enumerate(items)}
     taken: list[str] = []
-    for stem, members in _outermost(items):
+    for stem, members in _beside_each_other(_outermost(items)):
         if any(stem.startswith(other) for other in taken):
             continue
         good = {n: m for n, m in members.items() if _is_block_like(m)}
@@ -148,22 +179,65 @@ def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
             taken.append(stem)
             yield from (found for lists in inner.values() for found in lists)
             continue
-        alike = _alike(good)
-        if not alike:
+        turns = {} if (alike := _alike(good)) else _by_turns(good)
+        if not alike and not turns:
             yield from (found for lists in inner.values() for found in lists)
             taken.append(stem)
             continue
         taken.append(stem)
-        yield _list_of(f"{prefix}{stem}", alike, order)
+        found = _list_of(f"{prefix}{stem}", alike or turns, order)
+        yield replace(found, numbers=tuple(range(len(turns)))) if turns else found
 
 
-def _outermost(items: Sequence[Item]) -> list[tuple[str, dict[int, dict[str, NamedTensor]]]]:
+def _outermost(items: Sequence[Item]) -> list[Run]:
     """Return (stem, number → inner name → tensor) of every run, those nearest the root first."""
     runs: dict[str, dict[int, dict[str, NamedTensor]]] = defaultdict(lambda: defaultdict(dict))
     for name, tensor in items:
         for stem, number, inner in _numbers(name):
             runs[stem][number][inner] = tensor
     return sorted(runs.items(), key=lambda run: run[0].count("."))
+
+
+def _beside_each_other(runs: Sequence[Run]) -> list[Run]:
+    """Put lists that run side by side together: norms, attentions and networks of equal numbers.
+
+    None of their members is a block, and all of one number together are.
+    """
+    groups: dict[tuple[str, tuple[int, ...]], list[Run]] = defaultdict(list)
+    for stem, members in runs:
+        if len(members) > 1 and not any(map(_is_block_like, members.values())):
+            parent = stem.rstrip("._").rpartition(".")[0]
+            groups[parent, tuple(sorted(members))].append((stem, members))
+    joined = {own[0][0]: run for own in groups.values() if (run := _joined(own)) is not None}
+    return [(stem, joined.pop(stem)[1] if stem in joined else members) for stem, members in runs]
+
+
+def _joined(runs: Sequence[Run]) -> Run | None:
+    if len(runs) < _FEWEST_LISTS:
+        return None
+    names = {stem: stem.rpartition(".")[0] or stem for stem, _ in runs}
+    whole = {
+        n: {f"{names[stem]}{inner}": t for stem, own in runs for inner, t in own[n].items()}
+        for n in runs[0][1]
+    }
+    return (runs[0][0], whole) if all(map(_is_block_like, whole.values())) else None
+
+
+def _by_turns(
+    members: Mapping[int, Mapping[str, NamedTensor]],
+) -> dict[int, Mapping[str, NamedTensor]]:
+    """Join each two members of a list of attentions and networks by turns; else nothing."""
+    numbers = sorted(members)
+    turns = [[members[n] for n in numbers[start::2]] for start in (0, 1)]
+    if len(numbers) % 2 or not all(_alike(dict(enumerate(turn))) for turn in turns):
+        return {}
+    attends = [FoundBlock("", turn[0]).attends for turn in turns]
+    if attends[0] == attends[1]:
+        return {}
+    return {
+        n: {**{f"0{k}": t for k, t in a.items()}, **{f"1{k}": t for k, t in b.items()}}
+        for n, a, b in zip(numbers[::2], *turns)
+    }
 
 
 def _numbers(name: str) -> Iterator[tuple[str, int, str]]:

@@ -1,4 +1,7 @@
-"""The tensors of a file under names without wrappers, wherever in a name the wrappers stand."""
+"""The tensors of a file under names without wrappers, and what the parts of a name say.
+
+Words are a few stems, used where structure leaves a choice, and for words.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,25 @@ from typing import Final
 
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["NamedTensor", "common_depth", "named_tensors", "wildcard", "words"]
+__all__ = [
+    "NamedTensor",
+    "common_depth",
+    "is_decoders",
+    "is_no_position",
+    "is_of_time",
+    "is_textual",
+    "is_visual",
+    "named_tensors",
+    "pair_axis",
+    "says_axis",
+    "says_patch",
+    "says_position",
+    "says_relative",
+    "says_rotation",
+    "says_vocabulary",
+    "token_sort",
+    "wildcard",
+]
 
 _WRAPPERS: Final = frozenset({
     "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
@@ -99,11 +120,6 @@ def wildcard(path: str) -> str:
     return _NUMBER.sub("#", path)
 
 
-def words(path: str) -> tuple[str, ...]:
-    """Return the words of a path: parts, parts of parts, and humps, in lower case."""
-    return tuple(word.lower() for word in _WORD.findall(path))
-
-
 def common_depth(one: str, other: str) -> int:
     """How many leading parts two paths have in common."""
     count = 0
@@ -112,3 +128,130 @@ def common_depth(one: str, other: str) -> int:
             break
         count += 1
     return count
+
+
+_POSITION: Final = re.compile(
+    r"(?:^|[._]|abs|(?<=[a-z])(?=P))"
+    r"(?:[Pp]os(?:$|\d|[._]|[ei]?mb|enc|ition|E|I)|(?:a|w|s|t)?pe(?:$|\d|[._])|PE(?:$|[._]))"
+)
+_RELATIVE: Final = re.compile(
+    r"(?:^|[._])(?:rel|relative|rpb|rpe|relpos|rel_?pos\w*|irpe|crpe|bias|biases|alibi)(?:$|[._\d])"
+    r"|relative|attention_bias|position_bias|pos_bias|bias_table",
+    re.I,
+)
+_ROTATION: Final = re.compile(
+    r"rope|rotary|freqs?_cis|(?:^|[._])freqs(?:$|[._])|inv_freq|freqs_(?:cos|sin)|"
+    r"(?:^|[._])(?:cos|sin)(?:_cached|_table|$|[._])|theta",
+    re.I,
+)
+_NOT_POSITION: Final = re.compile(
+    r"quer(?:y|ies)|prompt|(?:^|[._])mask|masks?(?:$|[._])|memor|(?:^|[._])mem|maskmem|object|reference|gaussian|proto|"
+    r"num_pos|logit|codebook|(?:^|[._])head[s]?(?:$|[._])|keypoint|anchor",
+    re.I,
+)
+_TIME: Final = re.compile(r"temporal|(?:^|[._])(?:time|frame|frames|tpe|t_?pos\w*)(?:$|[._])", re.I)
+_TEXT: Final = re.compile(
+    r"(?:^|[._])(?:text|txt|textual|language|llm|lm|bert|gpt|roberta|qformer|t5|word|words|caption)"
+    r"(?:$|[._])|language_model|text_model|text_encoder|text_decoder",
+    re.I,
+)
+_VISUAL: Final = re.compile(r"image|visual|vision|pixel|patch|(?:^|[._])img", re.I)
+_VOCABULARY: Final = re.compile(
+    r"(?:word|token|tok|vocab\w*|wte|shared|text)_?(?:embed\w*|emb|$)|embed_tokens|(?:^|[._])wte(?:$|[._])"
+    r"|char_embed|text_embed\.embedding",
+    re.I,
+)
+_DECODER: Final = re.compile(r"decoder|predictor|(?:^|[._])dec(?:$|[._\d])|pixel_", re.I)
+_PATCH: Final = re.compile(
+    r"patch|stem|tokeni[sz]er|conv_?1|proj|embed|emb(?:$|[._])|input|mapper", re.I
+)
+_TOKEN_SORTS: Final = (
+    ("cls", re.compile(r"(?:^|[._])(?:cls|class)(?:$|[._\d]|tok|emb|_?token)", re.I)),
+    ("dist", re.compile(r"(?:^|[._])(?:dist|distill\w*)(?:$|[._]|tok)", re.I)),
+    ("reg", re.compile(r"(?:^|[._])(?:reg|register|registers|storage)(?:$|[._]|tok)", re.I)),
+    ("det", re.compile(r"(?:^|[._])(?:det|detection)_?(?:tok\w*|emb\w*|quer\w*)", re.I)),
+)
+_AXES: Final = {
+    "t": frozenset({"t", "d", "depth", "temporal", "frame", "frames"}),
+    "y": frozenset(
+        {"row", "rows", "y", "h", "height", "vertical", "vert", "ver", "freq", "frequency", "lat"}
+        | {"latitude"}
+    ),
+    "x": frozenset(
+        {"column", "columns", "col", "cols", "x", "w", "width", "horizontal", "horiz", "hor"}
+        | {"time", "lon", "longitude"}
+    ),
+}
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+[A-Za-z]*")
+
+
+def says_position(path: str) -> bool:
+    """Whether a path says position, as `pos_embed`, `position_enc` or `pe` do."""
+    return bool(_POSITION.search(path))
+
+
+def says_relative(path: str) -> bool:
+    """Whether a path says that it is relative, or a bias."""
+    return bool(_RELATIVE.search(path))
+
+
+def says_rotation(path: str) -> bool:
+    """Whether a path says rotary."""
+    return bool(_ROTATION.search(path))
+
+
+def is_no_position(path: str) -> bool:
+    """Whether a path speaks of queries, masks, memories and the like."""
+    return bool(_NOT_POSITION.search(path))
+
+
+def is_of_time(path: str) -> bool:
+    """Whether a path speaks of time."""
+    return bool(_TIME.search(path))
+
+
+def is_textual(path: str) -> bool:
+    """Whether a path speaks of text."""
+    return bool(_TEXT.search(path))
+
+
+def is_visual(path: str) -> bool:
+    """Whether a path speaks of images."""
+    return bool(_VISUAL.search(path))
+
+
+def says_vocabulary(path: str) -> bool:
+    """Whether a path is that of a vocabulary."""
+    return bool(_VOCABULARY.search(path)) and not says_position(path)
+
+
+def is_decoders(path: str) -> bool:
+    """Whether a path is that of a decoder or a predictor."""
+    return bool(_DECODER.search(path))
+
+
+def says_patch(path: str) -> bool:
+    """Whether a path may be that of a patch kernel."""
+    return bool(_PATCH.search(path))
+
+
+def token_sort(path: str) -> str | None:
+    """Return which sort of extra token a path names: cls, dist, reg or det."""
+    end = ".".join(path.split(".")[-2:])
+    return next((sort for sort, pattern in _TOKEN_SORTS if pattern.search(end)), None)
+
+
+def says_axis(path: str) -> str | None:
+    """Return `"t"`, `"y"` or `"x"` where the last parts of a path name an axis."""
+    found = pair_axis(path)
+    return found[1] if found else None
+
+
+def pair_axis(path: str) -> tuple[str, str] | None:
+    """Return (path with the axis word left out, axis) where a path names an axis."""
+    for match in reversed(list(_PART.finditer(path[-_LONGEST:]))):
+        axis = next((axis for axis, own in _AXES.items() if match[0].lower() in own), None)
+        if axis is not None:
+            start = len(path[:-_LONGEST]) + match.start()
+            return f"{path[:start]}*{path[start + len(match[0]) :]}", axis
+    return None

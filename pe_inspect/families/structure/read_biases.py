@@ -13,11 +13,10 @@ import numpy as np
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
-from pe_inspect.families.structure.grids import written
+from pe_inspect.families.structure.grids import best_reading, written
+from pe_inspect.families.structure.names import says_axis
 from pe_inspect.families.structure.structure import Structure
-from pe_inspect.families.structure.tokens import extra_tokens
-from pe_inspect.families.structure.values import best_reading
-from pe_inspect.families.structure.words import says_axis
+from pe_inspect.families.structure.towers import extra_tokens
 from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding, Relation
@@ -50,6 +49,8 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
         )
         return replace(made, relation=Relation("sum", "query-key"))
     placed = [_placed(structure, tensor) for tensor in group.tensors]
+    if group.is_deep:
+        placed = [_of_frames(where) for where in placed]
     layers = [
         layer
         for tensor, where in zip(group.tensors, placed)
@@ -58,6 +59,11 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
     family = "distance_bias" if group.form == "distances" else "relative_bias"
     notes = tuple(dict.fromkeys(where.why for where in placed))
     return _embedding(structure, group, family, "bias", layers, notes)
+
+
+def _of_frames(where: _Placed) -> _Placed:
+    """Return a flat window as one of a single frame."""
+    return where if len(where.window) == 3 else replace(where, window=(1, *where.window))
 
 
 def _embedding(
@@ -275,13 +281,14 @@ def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
     places = dict.fromkeys(tensor.place for tensor in group.tensors)
     for own in ([t for t in group.tensors if t.place == place] for place in places):
         axes = {says_axis(t.named.path) or "": t for t in own}
-        if set(axes) != {"y", "x"}:
+        if set(axes) not in ({"y", "x"}, {"t", "y", "x"}):
             named = ", ".join(structure.stored(t.named.path for t in own))
             raise AmbiguousCheckpoint(f"{named}: vectors of one axis without those of the other")
-        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in "yx"))
+        ordered = [axis for axis in "tyx" if axis in axes]
+        grid = checked_grid(tuple((axes[axis].rows + 1) // 2 for axis in ordered))
         layers += [
             LayerPE(_layer(structure, axes[a]), _vectors(structure, axes[a]), grid, part=a)
-            for a in "yx"
+            for a in ordered
         ]
     return layers
 

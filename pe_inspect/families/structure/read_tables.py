@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
@@ -18,20 +18,23 @@ from pe_inspect.families.structure.grids import (
     Statement,
     decide,
     flags_of,
+    grid_of_places,
+    grid_score,
     readings,
     written,
 )
 from pe_inspect.families.structure.names import common_depth
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tables import TableCandidate
-from pe_inspect.families.structure.tokens import ExtraTokens, extra_tokens
-from pe_inspect.families.structure.towers import Kernel
+from pe_inspect.families.structure.towers import ExtraTokens, Kernel, extra_tokens
 from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 
 __all__ = ["DecidedTable", "decided_tables", "embedding_of", "tables_embeddings"]
 
 LEARNED: Final = "learned_absolute"
+STACK: Final = "one table a block"
+_BARE: Final = 3  # axes of (blocks, rows, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,12 @@ def decided_tables(structure: Structure) -> list[DecidedTable]:
     again = [i for i, each in found.items() if each.reading is None]
     for i in again:
         found[i] = _decided(structure, tables[i], tuple(found.values()))
-    return [found[i] for i in range(len(tables))]
+    return [found[i] for i in range(len(tables)) if _is_credible(found[i])]
+
+
+def _is_credible(decided: DecidedTable) -> bool:
+    """Whether a tensor that no name speaks for has a shape or values that do."""
+    return decided.table.hinted or any(word in decided.why for word in ("values", "shape"))
 
 
 def _shows_grid(table: TableCandidate) -> bool:
@@ -94,24 +102,51 @@ def _decided(
         return DecidedTable(
             table, tokens, GridReading((table.rows, 1, 1)), "positions in time alone"
         )
-    if _is_stack(table, known):
-        first = next(each for each in known if each.reading and each.table.rows == table.sides[1])
-        return DecidedTable(table, tokens, first.reading, "one table a block, in one tensor")
-    if len(table.sides) in (2, 3) and table.role != "blocks":
-        grid = written(table.sides)
-        return DecidedTable(
-            table, tokens, GridReading(table.sides), f"grid {grid} shown by the shape"
-        )
     evidence = _evidence(structure, table, tokens, known)
+    if (stack := _stacked(structure, table, evidence, known)) is not None:
+        return DecidedTable(table, tokens, stack, f"{STACK}, in one tensor")
+    if len(table.sides) in (2, 3) and table.role != "blocks":
+        reading, why = _by_shape(structure, table)
+        return DecidedTable(table, tokens, reading, why)
     reading, why = decide(table.sides[-1], evidence)
     options = () if reading else tuple(readings(table.sides[-1], evidence))
     return DecidedTable(table, tokens, reading, why, options)
 
 
-def _is_stack(table: TableCandidate, known: Sequence[DecidedTable]) -> bool:
-    """Whether one tensor holds as many tables as another table has rows, one for every block."""
-    rows = {each.table.rows for each in known if len(each.table.sides) == 1 and each.reading}
-    return _may_be_stack(table) and table.sides[1] in rows
+def _by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading, str]:
+    """Read the grid off the shape; a side may be frames of patches, where the values show that."""
+    flat = GridReading(table.sides)
+    if len(table.sides) == 2 and table.combine == "none":
+        values = _rows(structure, table, 0).reshape(*table.sides, -1)
+        for lead in (0, 1):
+            if grid := grid_of_places(values[:, lead:]):
+                deep = (table.sides[0], *grid)
+                why = f"grid {written(deep)} shown by the shape and the values"
+                return GridReading(deep, lead=lead), why
+    return flat, f"grid {written(table.sides)} shown by the shape"
+
+
+def _stacked(
+    structure: Structure,
+    table: TableCandidate,
+    evidence: Evidence,
+    known: Sequence[DecidedTable],
+) -> GridReading | None:
+    """Divide a tensor of as many tables as there are blocks, where it is one."""
+    if not _may_be_stack(table):
+        return None
+    rows = {each.table.rows: each for each in known if len(each.table.sides) == 1 and each.reading}
+    if table.sides[1] in rows:
+        return rows[table.sides[1]].reading
+    if len(table.tensors[0].shape) != _BARE or table.sides[0] == table.sides[1]:
+        return None
+    values = _rows(structure, table, 0)
+    first = replace(evidence, values=lambda: values[: table.sides[1]])
+    reading, _ = decide(table.sides[1], first)
+    if reading is None:
+        return None
+    own = grid_score(values[reading.prefix : reading.prefix + prod(reading.grid)], reading.grid)
+    return reading if own > grid_score(values, table.sides) else None
 
 
 def _evidence(
@@ -130,6 +165,7 @@ def _evidence(
         hints.num_prefix_tokens,
         has_time=has_time,
         may_have_time=deep,
+        is_flat=kernel is not None and len(kernel.sides) == 2,
         values=lambda: _rows(structure, table, 0),
     )
 
@@ -179,17 +215,26 @@ def _rows(structure: Structure, table: TableCandidate, i: int) -> Float32[np.nda
 
 
 def _of_axes(structure: Structure, table: TableCandidate) -> Float32[np.ndarray, "rows dim"]:
-    """Put the tables of rows and of columns together."""
+    """Put the tables of the axes together: added, or side by side as in DETR."""
     own = table.dim if table.combine == "sum" else table.dim // 2
-    down, across = (
-        np.moveaxis(values, values.shape.index(own), -1).reshape(-1, own)
+    axes = [
+        np.moveaxis(values, _channels(values.shape, own, table), -1).reshape(-1, own)
         for values in (structure.trunk.float32(t.key) for t in table.tensors)
-    )
+    ]
+    placed = [
+        axis.reshape(*(len(axis) if i == at else 1 for i in range(len(axes))), own)
+        for at, axis in enumerate(axes)
+    ]
     if table.combine == "sum":
-        return np.asarray(down[:, None] + across[None]).reshape(-1, own)
-    shape = (len(down), len(across), own)
-    sides = [np.broadcast_to(across[None], shape), np.broadcast_to(down[:, None], shape)]
-    return np.concatenate(sides, axis=-1).reshape(-1, table.dim)
+        return np.asarray(sum(placed[1:], placed[0])).reshape(-1, own)
+    shape = (*table.sides, own)
+    whole = [np.broadcast_to(axis, shape) for axis in reversed(placed)]
+    return np.concatenate(whole, axis=-1).reshape(-1, table.dim)
+
+
+def _channels(shape: tuple[int, ...], dim: int, table: TableCandidate) -> int:
+    """Return where the channels lie: where the first table has them, if that axis is as long."""
+    return table.axis if shape[table.axis] == dim else shape.index(dim)
 
 
 def embedding_of(structure: Structure, decided: DecidedTable) -> PositionEmbedding:
@@ -203,7 +248,7 @@ def embedding_of(structure: Structure, decided: DecidedTable) -> PositionEmbeddi
         raise AmbiguousCheckpoint(_question(structure, decided))
     values = _values(structure, decided)
     family = _family(values[0])
-    hints, tower = structure.hints, table.tower
+    hints, tower = structure.hints, table.tower or structure.tower_near(table.path)
     tokens = hints.num_prefix_tokens
     return PositionEmbedding(
         family=family,
@@ -231,7 +276,7 @@ def _values(structure: Structure, decided: DecidedTable) -> list[Float32[np.ndar
 
 
 def _join(decided: DecidedTable) -> Join:
-    is_stack = decided.why.startswith("one table a block")
+    is_stack = decided.why.startswith(STACK)
     return "unshare" if decided.table.role == "blocks" or is_stack else "input"
 
 
@@ -240,7 +285,10 @@ def _tables(
 ) -> Iterator[LayerPE]:
     reading, table = decided.reading or GridReading(()), decided.table
     names = list(structure.layers(table.tower).values())
-    own = [structure.seen.in_block[t.path].path for t in table.tensors if table.role == "blocks"]
+    inside = structure.seen.in_block
+    own = [
+        inside[t.path].path for t in table.tensors if table.role == "blocks" and t.path in inside
+    ]
     by_path = structure.layers(table.tower)
     for i, rows in enumerate(values):
         layer = "input"
@@ -248,6 +296,9 @@ def _tables(
             layer = by_path.get(own[i], own[i])
         elif _join(decided) == "unshare":
             layer = names[i + len(names) - len(values)]
+        if reading.lead:
+            own = rows.reshape(reading.grid[0], -1, table.dim)[:, reading.lead :]
+            rows = np.ascontiguousarray(own).reshape(-1, table.dim)
         kept = rows[: reading.prefix + prod(reading.grid)]
         yield LayerPE(layer, kept, checked_grid(reading.grid), reading.prefix)
 
@@ -275,6 +326,8 @@ def _notes(structure: Structure, decided: DecidedTable) -> Iterator[str]:
         yield f"{table.path} taken for the position embedding: the only tensor of such a shape"
     if table.combine == "concatenate":
         yield "columns' channels ahead of rows', as in DETR: no file says which come first"
+    if decided.reading is not None and decided.reading.lead:
+        yield "the first row of every frame is that of its class token, and is left out here"
     if decided.reading is not None and decided.reading.suffix:
         yield f"{decided.reading.suffix} rows behind the patches are those of detection tokens"
     if table.tower is not None and any(each.missing for each in table.tower.lists):

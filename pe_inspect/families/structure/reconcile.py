@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from pe_inspect.errors import (
+    AmbiguousCheckpoint,
+    GridNotStored,
+    UndecidedGrid,
+    UnreadableCheckpoint,
+)
+from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.described import described_biases, described_rotations
+from pe_inspect.families.structure.names import says_rotation
+from pe_inspect.families.structure.networks import find_networks
+from pe_inspect.families.structure.read_biases import bias_embedding, has_window
+from pe_inspect.families.structure.read_networks import network_embedding
 from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -68,8 +79,14 @@ def reconciled(
         ]
     open_questions = _read(result, [each.read for i, each in enumerate(found) if i not in used])
     open_questions += _read(result, _rotations(structure, result))
+    if isinstance(refusal, GridNotStored) and not any(pe.scheme_kind.holds_angles for pe in result):
+        result += _described(structure, refusal, result)
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
+    if not result and not open_questions:
+        result += described_biases(structure, ())
+    if isinstance(refusal, GridNotStored):
+        result = [_with_reason(pe, str(refusal)) for pe in result]
     if not result and open_questions:
         raise open_questions[0]
     return _with_questions(_of_family(structure, result), open_questions)
@@ -85,17 +102,34 @@ def _read(
             result.append(read())
         except (AmbiguousCheckpoint, UnreadableCheckpoint) as error:
             open_questions.append(error)
+        except (ValueError, IndexError) as error:  # one scheme must not take down the others
+            open_questions.append(UndecidedGrid(f"a table of another form: {error}"))
     return open_questions
 
 
 def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Read]:
     """Return how to read stored rotations, where no reader has found one."""
-    if not structure.rotations or any(pe.scheme_kind.holds_angles for pe in result):
+    is_turned = any(map(says_rotation, structure.seen.tensors))
+    if not is_turned or any(pe.scheme_kind.holds_angles for pe in result):
         return []
-    from pe_inspect.families.structure.read_rotations import grids_of, rotation_embedding
+    from pe_inspect.families.structure.rotations import (
+        find_rotations,
+        grids_of,
+        rotation_embedding,
+    )
 
     known = tuple(grids_of(result))
-    return [partial(rotation_embedding, structure, each, known) for each in structure.rotations]
+    found = find_rotations(structure.seen)
+    return [partial(rotation_embedding, structure, each, known) for each in found]
+
+
+def _described(
+    structure: Structure, refusal: GridNotStored, result: Iterable[PositionEmbedding]
+) -> list[PositionEmbedding]:
+    """Describe rotations whose grid no file tells, where no flag was given that would."""
+    if any(structure.hints.is_flag(name) for name in _BINDING):
+        return []
+    return described_rotations(structure, str(refusal), {key for pe in result for key in pe.keys})
 
 
 def _answers(
@@ -121,17 +155,18 @@ def _found(structure: Structure) -> Iterator[_Found]:
         yield _Found(
             keys,
             partial(embedding_of, structure, decided),
-            "shown by the values" in decided.why,
+            "values" in decided.why,
             decided.tokens.prefix,
         )
-    if structure.biases:
-        yield from _found_biases(structure)
+    yield from _found_biases(structure)
 
 
 def _found_biases(structure: Structure) -> Iterator[_Found]:
-    from pe_inspect.families.structure.read_biases import bias_embedding, has_window
-
-    for group in structure.biases:
+    nets = find_networks(structure.seen)
+    if nets:
+        keys = frozenset(structure.stored(t.path for net in nets for t in net.tensors))
+        yield _Found(keys, partial(network_embedding, structure, nets))
+    for group in find_biases(structure.seen, nets):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
@@ -143,7 +178,8 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
     """Return structure's biases where their stored indices tell more than a reader saw."""
-    if not pe.scheme_kind.is_pairwise or pe.scheme_kind.is_computed or not own:
+    kind = pe.scheme_kind
+    if not (kind.is_pairwise or kind.has_reach) or kind.is_computed or not own:
         return []
     more = frozenset().union(*(each.keys for each in own)) > set(pe.keys)
     if not more and not all(each.is_indexed for each in own):
@@ -181,6 +217,12 @@ def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> Position
 
 def _blocks_with_norms(pe: PositionEmbedding) -> int:
     return len({norm.layer for norm in pe.norms if norm.layer})
+
+
+def _with_reason(pe: PositionEmbedding, why: str) -> PositionEmbedding:
+    """Say in a note why an embedding has no grid, and which flags would give it one."""
+    is_open = pe.grid_size is None and why not in pe.notes
+    return replace(pe, notes=(why, *pe.notes)) if is_open else pe
 
 
 def _with_questions(

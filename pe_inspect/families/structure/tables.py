@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final, Literal
 
-from pe_inspect.families.structure.names import NamedTensor
-from pe_inspect.families.structure.towers import Survey, Tower
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
+    NamedTensor,
     is_decoders,
     is_no_position,
     is_of_time,
@@ -19,15 +18,22 @@ from pe_inspect.families.structure.words import (
     says_relative,
     says_rotation,
     token_sort,
+    wildcard,
 )
+from pe_inspect.families.structure.towers import Survey, Tower
 
 __all__ = ["TableCandidate", "find_tables"]
 
 _FEWEST: Final = 4
+_FEWEST_LONE: Final = 9  # of a table that no name speaks for; levels and kinds of tokens have fewer
+_ENTRY: Final = 2  # letters of the name of one of several alike modules
+_PLACES: Final = 3  # axes of a table that keeps the place of its own axis
+_OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
 Combine = Literal["none", "sum", "concatenate"]
+Role = Literal["input", "time", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,15 @@ class TableCandidate:
     """A table that may be added to tokens.
 
     Attributes:
-        tensors: the one tensor; two of them where rows and columns have a table each; one a block.
+        tensors: the one tensor; one an axis where rows and columns have a table each; one a block.
         dim: channels.
         axis: where the channels lie in the stored shape.
-        sides: the other axes longer than 1, in order; of two tensors, the lengths of both.
+        sides: the other axes longer than 1, in order; of several tensors, the length of each.
         tower: what it feeds, where that is known.
-        combine: how the tables of rows and columns make one.
+        combine: how the tables of the axes make one.
         role: `"input"`, `"time"` (of frames alone), or `"blocks"` (one a block).
         said: whether its name says position.
+        hinted: whether its name says at least that it is a table.
     """
 
     tensors: tuple[NamedTensor, ...]
@@ -51,8 +58,9 @@ class TableCandidate:
     sides: tuple[int, ...]
     tower: Tower | None = field(repr=False)
     combine: Combine = "none"
-    role: Literal["input", "time", "blocks"] = "input"
+    role: Role = "input"
     said: bool = True
+    hinted: bool = True
 
     @property
     def rows(self) -> int:
@@ -67,17 +75,31 @@ class TableCandidate:
 
 def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     """Return every table of vectors of a file's vision side, in the file's order."""
-    named = [t for t in seen.tensors.values() if _may_be(seen, t) and says_position(t.path)]
+    named = [t for t in seen.tensors.values() if _speaks(t.path) and _may_be(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
-    pairs = list(_pairs(seen, [*outside, *_axis_tables(seen, outside)]))
-    paired = {t.path for pair in pairs for t in pair.tensors}
-    single = [_candidate(seen, t) for t in outside if t.path not in paired]
-    found = [*pairs, *(each for each in single if each is not None), *_per_block(seen, named)]
+    found = [*_by_places(seen, outside)]
+    found += _by_words(seen, _left(outside, found))
+    found += _lists(seen, _left(outside, found))
+    single = (_candidate(seen, t) for t in _left(outside, found))
+    found += [each for each in single if each is not None]
+    found += _per_block(seen, named)
+    found += _scalars(seen)
     if not any(each.role != "time" for each in found):
         found += _lone(seen)
     found = [each for each in found if _fits(seen, each)]
     order = {path: i for i, path in enumerate(seen.tensors)}
     return tuple(sorted(found, key=lambda each: order[each.path]))
+
+
+def _speaks(path: str) -> bool:
+    """Whether a name says position, or a table of times."""
+    return says_position(path) or (is_of_time(path) and bool(_TABLE_WORDS.search(path)))
+
+
+def _left(tensors: Iterable[NamedTensor], found: Iterable[TableCandidate]) -> list[NamedTensor]:
+    """Return the tensors that no candidate has taken."""
+    taken = {t.path for each in found for t in each.tensors}
+    return [t for t in tensors if t.path not in taken]
 
 
 def _fits(seen: Survey, table: TableCandidate) -> bool:
@@ -106,8 +128,41 @@ def _may_be(seen: Survey, named: NamedTensor) -> bool:
 
 def _is_embedding(path: str) -> bool:
     """Whether a weight without a bias is that of an Embedding, by what its module is called."""
-    module = path.split(".")[-2] if "." in path else path
-    return says_position(module) or "emb" in module.lower() or "enc" in module.lower()
+    modules = path.split(".")[:-1] or [path]
+    if len(modules[-1]) <= _ENTRY and len(modules) > 1:  # an entry of a list or of a dictionary
+        modules.pop()
+    return any(word in modules[-1].lower() for word in ("emb", "enc")) or says_position(modules[-1])
+
+
+def _by_places(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
+    """Find a table an axis by where that axis lies: (1, H, 1, D) and (1, 1, W, D), to be added."""
+    groups: dict[tuple[str, int], dict[int, NamedTensor]] = {}
+    for named in tables:
+        axis = _channel_axis(seen, named)
+        long = [i for i, side in enumerate(named.shape) if side > 1 and i != axis]
+        if axis is None or len(long) != 1 or len(named.shape) < _PLACES:
+            continue
+        pair = pair_axis(named.path)
+        group = wildcard(pair[0] if pair else named.path), named.shape[axis]
+        groups.setdefault(group, {}).setdefault(long[0], named)
+    for (_, dim), places in groups.items():
+        if len(places) in (2, 3):
+            ordered = tuple(places[i] for i in sorted(places))
+            sides = tuple(places[i].shape[i] for i in sorted(places))
+            tower = seen.tower_of(ordered[0].path, (dim,))
+            axis = _channel_axis(seen, ordered[0]) or 0
+            yield TableCandidate(ordered, dim, axis, sides, tower, combine="sum")
+
+
+def _by_words(seen: Survey, found: Sequence[NamedTensor]) -> Iterator[TableCandidate]:
+    """Find tables of rows and columns: one path but for the word of the axis, one width."""
+    firsts: dict[str, dict[str, NamedTensor]] = {}
+    for named in [*found, *_axis_tables(seen, found)]:
+        if (pair := pair_axis(named.path)) and len(named.squeezed) == 2:
+            firsts.setdefault(pair[0], {}).setdefault(pair[1], named)
+    for axes in firsts.values():
+        if set(axes) == {"y", "x"} and (both := _pair(seen, axes["y"], axes["x"])):
+            yield both
 
 
 def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor]:
@@ -116,24 +171,24 @@ def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor
     return [
         t
         for path, t in seen.tensors.items()
-        if path not in have
+        if "emb" in path.lower()
+        and path not in have
         and path not in seen.in_block
-        and _may_be(seen, t)
-        and "emb" in path.lower()
-        and pair_axis(path)
         and len(t.squeezed) == 2
+        and pair_axis(path)
+        and _may_be(seen, t)
     ]
 
 
-def _pairs(seen: Survey, tables: Sequence[NamedTensor]) -> Iterator[TableCandidate]:
-    """Find tables of rows and columns: one path but for the word of the axis, one width."""
-    firsts: dict[str, dict[str, NamedTensor]] = {}
+def _lists(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
+    """Find a list beside the blocks with a table for each of them."""
+    groups: dict[tuple[str, tuple[int, ...]], list[NamedTensor]] = {}
     for named in tables:
-        if (found := pair_axis(named.path)) and len(named.squeezed) == 2:
-            firsts.setdefault(found[0], {}).setdefault(found[1], named)
-    for axes in firsts.values():
-        if set(axes) == {"y", "x"} and (pair := _pair(seen, axes["y"], axes["x"])):
-            yield pair
+        groups.setdefault((wildcard(named.path), named.shape), []).append(named)
+    for own in groups.values():
+        first = _candidate(seen, own[0]) if len(own) > 1 else None
+        if first is not None and first.tower is not None and first.tower.depth == len(own):
+            yield replace(first, tensors=tuple(own), role="blocks")
 
 
 def _pair(seen: Survey, down: NamedTensor, across: NamedTensor) -> TableCandidate | None:
@@ -164,7 +219,9 @@ def _widths(seen: Survey) -> frozenset[int]:
     return kernels.union(*towers)
 
 
-def _candidate(seen: Survey, named: NamedTensor, *, said: bool = True) -> TableCandidate | None:
+def _candidate(
+    seen: Survey, named: NamedTensor, *, said: bool = True, hinted: bool = True
+) -> TableCandidate | None:
     axis = _channel_axis(seen, named)
     if axis is None or (said and token_sort(named.path) and named.size == named.shape[axis]):
         return None
@@ -173,19 +230,22 @@ def _candidate(seen: Survey, named: NamedTensor, *, said: bool = True) -> TableC
     if prod(sides) < (2 if is_of_time(named.path) else _FEWEST):
         return None
     tower = seen.tower_of(named.path, (dim,))
-    role: Literal["input", "time"] = "input"
-    if is_of_time(named.path) and len(sides) == 1 and len(named.squeezed) == 2:
-        role = "time"
-    return TableCandidate((named,), dim, axis, sides, tower, role=role, said=said)
+    is_time = is_of_time(named.path) and len(sides) == 1 and len(named.squeezed) == 2
+    if is_time and not says_position(named.path) and tower is None:
+        return None
+    role: Role = "time" if is_time else "input"
+    return TableCandidate((named,), dim, axis, sides, tower, "none", role, said, hinted)
 
 
 def _channel_axis(seen: Survey, named: NamedTensor) -> int | None:
     """Return which axis holds the channels: one as long as a tower is wide, else the last one."""
+    last = len(named.shape) - 1
+    if len(named.squeezed) == 2 and named.shape[-1] in _widths(seen):
+        return last
     own = [t.widths for t in seen.towers if not seen.is_text(t.prefix)]
     near = seen.tower_of(named.path, named.shape)
     for widths in ([near.widths] if near else []) + own + [_widths(seen)]:
         fitting = [axis for axis, side in enumerate(named.shape) if side in widths and side > 1]
-        last = len(named.shape) - 1
         if last in fitting:
             return last
         first = next((axis for axis, side in enumerate(named.shape) if side > 1), last)
@@ -205,34 +265,50 @@ def _by_shape_alone(named: NamedTensor) -> int | None:
 
 
 def _per_block(seen: Survey, named: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
-    """Find tables of which every block has one, under one name inside it."""
-    groups: dict[str, list[NamedTensor]] = {}
+    """Find tables of which every block has one, under one name inside it and of one shape."""
+    groups: dict[tuple[str, tuple[int, ...]], list[NamedTensor]] = {}
     for tensor in named:
         block = seen.in_block.get(tensor.path)
         if block is not None and len(tensor.squeezed) == 2 and tensor.shape[-1] == block.width:
-            groups.setdefault(tensor.path.removeprefix(block.path), []).append(tensor)
-    for tensors in groups.values():
-        first = tensors[0]
-        alike = tuple(t for t in tensors if t.shape == first.shape)
-        tower = seen.tower_of(first.path, (first.shape[-1],))
-        if first.squeezed[0] >= _FEWEST:
-            sides, last = (first.squeezed[0],), len(first.shape) - 1
-            yield TableCandidate(alike, first.shape[-1], last, sides, tower, role="blocks")
+            inner = wildcard(tensor.path.removeprefix(block.path))
+            groups.setdefault((inner, tensor.shape), []).append(tensor)
+    for (_, shape), tensors in groups.items():
+        rows = prod(shape) // shape[-1]
+        if rows >= _FEWEST:
+            tower = seen.tower_holding(tensors[0].path)
+            last = len(shape) - 1
+            yield TableCandidate(tuple(tensors), shape[-1], last, (rows,), tower, role="blocks")
+
+
+def _scalars(seen: Survey) -> Iterator[TableCandidate]:
+    """Find tables of one number a place, which is added to every channel."""
+    for path, named in seen.tensors.items():
+        if len(named.shape) != 1 or not says_position(path) or named.size < _FEWEST_LONE:
+            continue
+        is_other = named.leaf in ("weight", "bias") or says_relative(path) or is_no_position(path)
+        if named.is_floating and not is_other and named.size not in _widths(seen):
+            tower = seen.tower_holding(path) or seen.tower_of(path, _widths(seen))
+            yield TableCandidate((named,), 1, 0, (named.size,), tower)
 
 
 def _lone(seen: Survey) -> list[TableCandidate]:
-    """Return the only tensor that may be a table though its name does not say so."""
-    candidates = []
+    """Return the only tensor, or the only one a stage, that may be a table without saying so."""
+    groups: dict[str, list[TableCandidate]] = {}
     for path, named in seen.tensors.items():
-        if path in seen.in_block or not _may_be(seen, named) or token_sort(path):
+        if path in seen.in_block or len(named.squeezed) < 2 or token_sort(path):
             continue
-        if not _TABLE_WORDS.search(path):
+        if named.leaf in _OF_MATRICES or not _may_be(seen, named):
             continue
-        if len(named.squeezed) < 2 or named.leaf in ("in_proj_weight", "proj"):
+        hinted = bool(_TABLE_WORDS.search(path))
+        found = _candidate(seen, named, said=False, hinted=hinted)
+        if not hinted and named.leaf == "weight":
             continue
-        tower = seen.tower_of(path, (named.shape[-1],))
-        if tower is None or not tower.attends or not seen.kernels:
-            continue
-        if (found := _candidate(seen, named, said=False)) and found.dim == named.shape[-1]:
-            candidates.append(found)
-    return candidates if len(candidates) == 1 else []
+        if found and found.rows >= _FEWEST_LONE and _feeds_attention(seen, found):
+            groups.setdefault(wildcard(path), []).append(found)
+    hinted_ones = {form: own for form, own in groups.items() if own[0].hinted}
+    chosen = groups if len(groups) == 1 else hinted_ones
+    return next(iter(chosen.values())) if len(chosen) == 1 else []
+
+
+def _feeds_attention(seen: Survey, table: TableCandidate) -> bool:
+    return table.tower is not None and table.tower.attends and bool(seen.kernels)

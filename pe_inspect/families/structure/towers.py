@@ -8,15 +8,21 @@ from functools import cached_property
 from typing import Final
 
 from pe_inspect.families.structure.blocks import BlockList, FoundBlock, find_blocks
-from pe_inspect.families.structure.names import NamedTensor, common_depth, wildcard
-from pe_inspect.families.structure.words import (
+from pe_inspect.families.structure.names import (
+    NamedTensor,
+    common_depth,
     is_decoders,
     is_textual,
+    is_visual,
+    pair_axis,
     says_patch,
+    says_position,
     says_vocabulary,
+    token_sort,
+    wildcard,
 )
 
-__all__ = ["Kernel", "Survey", "Tower", "survey"]
+__all__ = ["ExtraTokens", "Kernel", "Survey", "Tower", "extra_tokens", "survey"]
 
 _MOST_CHANNELS: Final = 16
 _ALIKE: Final = 0.7
@@ -102,10 +108,29 @@ class Survey:
         blocks = (block for each in self.lists for block in each.blocks)
         return {t.path: block for block in blocks for t in block.tensors.values()}
 
+    @cached_property
+    def axes(self) -> Mapping[str, frozenset[str]]:
+        """Path without its word for an axis → the axes that tensors of that name are of."""
+        found: dict[str, set[str]] = {}
+        for path in self.tensors:
+            if pair := pair_axis(path):
+                found.setdefault(pair[0], set()).add(pair[1])
+        return {path: frozenset(own) for path, own in found.items()}
+
+    @cached_property
+    def by_module(self) -> Mapping[str, tuple[NamedTensor, ...]]:
+        """Path of a module → the tensors that it holds itself."""
+        found: dict[str, list[NamedTensor]] = {}
+        for tensor in self.tensors.values():
+            found.setdefault(tensor.module, []).append(tensor)
+        return {module: tuple(own) for module, own in found.items()}
+
     def is_text(self, path: str) -> bool:
         """Whether a path lies nearer to a vocabulary than to a patch kernel."""
         if not self.vocabularies:
             return is_textual(path) and bool(self.kernels)
+        if not self.kernels and is_visual(path):
+            return False
         words = max(common_depth(path, named.path) for named in self.vocabularies)
         sight = max((common_depth(path, k.named.path) for k in self.kernels), default=-1)
         return words > sight or (words == sight and is_textual(path))
@@ -117,7 +142,8 @@ class Survey:
     def tower_of(self, path: str, widths: Iterable[int]) -> Tower | None:
         """Return the tower that a table at `path` feeds: of its width, and nearest by name."""
         wanted = set(widths)
-        fitting = [t for t in self.towers if t.widths & wanted and not self.is_text(t.prefix)]
+        wide = [t for t in self.towers if t.widths & wanted]
+        fitting = [t for t in wide if not self.is_text(t.prefix)] or wide * (not self.kernels)
         if not fitting:
             return None
         return max(fitting, key=lambda tower: self._nearness(path, tower))
@@ -196,3 +222,64 @@ def _is_vocabulary(named: NamedTensor, tensors: Mapping[str, NamedTensor]) -> bo
     if f"{named.module}.bias" in tensors:
         return False
     return says_vocabulary(named.module)
+
+
+_MOST: Final = {"cls": 8, "dist": 4, "reg": 64, "det": 1000}
+
+
+@dataclass(frozen=True)
+class ExtraTokens:
+    """How many extra tokens a tower holds, by sort, and in which tensors.
+
+    Attributes:
+        cls: class tokens.
+        dist: distillation tokens.
+        reg: registers.
+        det: detection tokens, which stand behind the patches.
+        names: the paths of their tensors.
+    """
+
+    cls: int = 0
+    dist: int = 0
+    reg: int = 0
+    det: int = 0
+    names: tuple[str, ...] = ()
+
+    @property
+    def prefix(self) -> int:
+        """Those ahead of the patches."""
+        return self.cls + self.dist + self.reg
+
+    @property
+    def coverings(self) -> tuple[int, ...]:
+        """How many of them a table may have rows for, the fullest first."""
+        own = (self.prefix, self.cls + self.dist, self.cls, 0)
+        return tuple(dict.fromkeys(own))
+
+
+def extra_tokens(seen: Survey, near: str, width: int) -> ExtraTokens:
+    """Count the extra tokens of `width` numbers each, those nearest to the path `near`."""
+    chosen: dict[str, NamedTensor] = {}
+    for path, named in seen.tensors.items():
+        sort = token_sort(path)
+        if sort is None or not _is_token(seen, named, sort, width):
+            continue
+        if sort not in chosen or _nearness(near, path) > _nearness(near, chosen[sort].path):
+            chosen[sort] = named
+    counts = {sort: named.size // width for sort, named in chosen.items()}
+    return ExtraTokens(**counts, names=tuple(named.path for named in chosen.values()))
+
+
+def _nearness(near: str, path: str) -> tuple[bool, int]:
+    return is_decoders(near) == is_decoders(path), common_depth(near, path)
+
+
+def _is_token(seen: Survey, named: NamedTensor, sort: str, width: int) -> bool:
+    if not named.is_floating or not width or named.path in seen.in_block:
+        return False
+    if says_position(named.leaf) or seen.is_text(named.path) or seen.has_bias(named):
+        return False
+    if named.leaf == "bias" or "pool" in named.path or "head" in named.path.split(".")[0]:
+        return False
+    count = named.size // width
+    return named.size == count * width and 1 <= count <= _MOST[sort] and width in named.shape

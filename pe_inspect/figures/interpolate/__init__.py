@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-LOST: Final = "‖back\u00a0−\u00a0source‖\u00a0/\u00a0‖source‖"  # not to be broken across lines
-
 
 class _MapWords(NamedTuple):
     """What the maps of a kind show.
@@ -202,9 +200,9 @@ def _round_trip(result: InterpolationResult, table: int) -> Figure:
         f"Resampled {route(result, done)}, and back by the same method. Error: "
         f"‖back − source‖ of each position, in % of the mean row norm. Border: {edge(done)}, "
         f"{percent(done.measures['error_border'])}; interior: all others, "
-        f"{percent(done.measures['error_interior'])}. Over all, {LOST} is "
-        f"{percent(done.measures['round_trip_error'])}, and the mean cosine of a row with the row "
-        f"that comes back {done.measures['round_trip_cosine']:.3f}."
+        f"{percent(done.measures['error_interior'])}; the mean of all, "
+        f"{percent(done.measures['round_trip_error'])}. The mean cosine of a row with the row "
+        f"that comes back is {done.measures['round_trip_cosine']:.3f}."
     )
     width = PAGE_WIDTH * 0.55
     map_room = map_height((panel,), width)

@@ -48,7 +48,7 @@ def side_by_side(result: InterpolationResult) -> Figure:
     """Draw one row of dots for every plain method, under the names of all rules that are it."""
     groups = dict(_groups(result))
     text = _caption_of_methods(result)
-    labels = [wrapped(name, NAMES, TICK_SIZE, em=0.5) for name in groups.values()]
+    labels = [wrapped(name, NAMES, TICK_SIZE) for name in groups.values()]
     rows = np.array([max(ROW, LINE * (label.count("\n") + 1) + 0.07) for label in labels])
     places, height = np.cumsum(rows) - rows / 2, float(rows.sum())
     headline = f"{result.pe.family} · methods side by side · {grids(result)}"

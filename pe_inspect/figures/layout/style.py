@@ -7,7 +7,7 @@ matplotlib (`lines.panel_figure`).
 
 from __future__ import annotations
 
-import textwrap
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
 
 from pe_inspect.arrays import Float32
@@ -27,7 +28,8 @@ __all__ = [
     "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
     "TICK_SIZE", "TITLE_SIZE", "Mosaic", "NotebookFigure", "axes_at", "caption", "caption_height",
     "color_scale", "colorbar", "colorbar_width", "diverging", "framed", "headline",
-    "mark_missing", "mosaic", "new_figure", "sequential", "signed", "tidy", "title", "wrapped",
+    "mark_missing", "mosaic", "new_figure", "scale_labels", "sequential", "tidy", "title",
+    "wrapped",
 ]  # fmt: skip
 
 PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that 8 pt stays 8 pt
@@ -38,6 +40,10 @@ DIGIT: Final = 0.6  # em
 TICK_SIZE: Final = 7.5
 CAPTION_SIZE: Final = 7.5
 TITLE_LINE: Final = 0.17  # inches
+LEAST_PLAIN: Final = 1e-3  # the largest number of a scale that is written without a power of ten
+MOST_PLAIN: Final = 1e4
+MOST_DECIMALS: Final = 6
+HINTED: Final = 1.03  # letters on a grid of pixels are this much wider than designed, at most
 INK: Final = "#1b1b1f"
 MUTED: Final = "#5c5f66"
 HATCH: Final[dict[str, Any]] = {"facecolor": "#e6e6e6", "edgecolor": "#8c8c8c", "hatch": "//////"}
@@ -105,8 +111,8 @@ def title(figure: Figure, text: str, *, left: float = 0.12) -> Text:
 
 
 def headline(text: str, width: float, *, left: float = 0.12) -> str:
-    """Return a title in lines that fit a figure of that width, in inches; bold is wider."""
-    return wrapped(text, width - 2 * left, TITLE_SIZE, em=0.6)
+    """Return a title in lines that fit a figure of that width, in inches."""
+    return wrapped(text, width - 2 * left, TITLE_SIZE, bold=True)
 
 
 def caption(figure: Figure, text: str, *, left: float = 0.12) -> None:
@@ -124,10 +130,41 @@ def caption_height(text: str, width: float, *, left: float = 0.12) -> float:
     return 0.12 + lines * CAPTION_SIZE * 1.2 * 1.05 / 72
 
 
-def wrapped(text: str, width: float, size: float, *, em: float = 0.54) -> str:
-    """Break `text` into lines of at most `width` inches at `size` points, `em` a letter."""
-    letters = max(int(width * 72 / (size * em)), 8)
-    return "\n".join(textwrap.wrap(text, letters, break_on_hyphens=False)) or text
+def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """Break `text` into lines of at most `width` inches at `size` points, between words.
+
+    A word that is wider than a line is broken where the line ends.
+    """
+    lines = [""]
+    for word in text.split():
+        lines[-1:] = _filled(lines[-1], word, width * 72 / size, bold)
+    return "\n".join(lines) or text
+
+
+def _filled(line: str, word: str, room: float, bold: bool) -> list[str]:
+    """Return a line with a word added to it, or the line and what goes on below it."""
+    longer = f"{line} {word}" if line else word
+    if _letters_width(longer, bold) <= room:
+        return [longer]
+    if line:
+        return [line, *_filled("", word, room, bold)]
+    count = len(word)
+    while count > 1 and _letters_width(word[:count], bold) > room:
+        count -= 1
+    return [word[:count], *(_filled("", word[count:], room, bold) if word[count:] else ())]
+
+
+def _letters_width(text: str, bold: bool) -> float:
+    return sum(_letter_width(letter, bold) for letter in text)
+
+
+@cache
+def _letter_width(letter: str, bold: bool) -> float:
+    """Return how far a letter of the figures' font moves the pen, in em."""
+    font = get_font(findfont(FontProperties(weight="bold" if bold else "normal")))
+    font.set_size(100, 72)
+    glyph = font.load_glyph(font.get_char_index(ord(letter)))
+    return HINTED * float(glyph.linearHoriAdvance) / 65536 / 100
 
 
 @cache
@@ -198,7 +235,7 @@ def colorbar(figure: Figure, image: Any, box: Sequence[float], label: str) -> Ax
         origin="lower", aspect="auto", extent=(0, 1, low, high), interpolation="nearest",
     )  # fmt: skip
     ticks = np.linspace(low, high, 5 if box[3] >= 0.8 else 3)
-    axes.set(xticks=[], yticks=ticks, yticklabels=[signed(tick) for tick in ticks])
+    axes.set(xticks=[], yticks=ticks, yticklabels=scale_labels(ticks.tolist()))
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_ylabel(label, size=LABEL_SIZE, color=INK, labelpad=3)
@@ -217,13 +254,24 @@ def color_scale(inside: SubFigure, image: Any, panels: Sequence[Axes], label: st
 
 def colorbar_width(limit: float) -> float:
     """The inches that the longest tick label of the scale [−limit, limit] takes, at most."""
-    longest = max(len(signed(part * limit)) for part in (-1.0, -0.5))
-    return longest * DIGIT * TICK_SIZE / 72
+    labels = scale_labels([part * limit for part in (-1.0, -0.5, 0.0, 0.5, 1.0)])
+    return max(map(len, labels)) * DIGIT * TICK_SIZE / 72
 
 
-def signed(value: float) -> str:
-    """Write a number of a scale in three significant digits, with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+def scale_labels(ticks: Sequence[float]) -> list[str]:
+    """Write the numbers of a scale with equally many decimals, and a true minus sign.
+
+    Three significant digits of the largest, and two of the step between ticks; a scale far from 1
+    has powers of ten.
+    """
+    largest, step = max(map(abs, ticks)), abs(ticks[1] - ticks[0])
+    if not LEAST_PLAIN <= largest < MOST_PLAIN or step == 0:
+        return [f"{tick:.3g}".replace("-", "−") for tick in ticks]
+    decimals = max(2 - math.floor(math.log10(largest)), 1 - math.floor(math.log10(step)), 0)
+    texts = [f"{tick:z.{min(decimals, MOST_DECIMALS)}f}" for tick in ticks]
+    while all("." in text and text[-1] == "0" for text in texts):
+        texts = [text[:-1].removesuffix(".") for text in texts]
+    return [text.replace("-", "−") for text in texts]
 
 
 @dataclass(frozen=True, eq=False)

@@ -211,7 +211,7 @@ class HookedHost(CommonHost):
 
 @contextmanager
 def _answering(module: nn.Module, answer: Callable[[Any], Any]) -> Iterator[None]:
-    """Let a module answer otherwise for a while: `answer` is handed its own answer."""
+    """Replace what a module returns for a while: `answer` is handed its own output."""
     hook = module.register_forward_hook(lambda _, __, output: answer(output))
     try:
         yield

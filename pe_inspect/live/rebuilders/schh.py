@@ -69,11 +69,11 @@ def _config(checkpoint: Checkpoint, state: State) -> ViTConfig:
         img_size=(grid[0] * down, grid[1] * across),
         patch_size=(down, across),
         in_chans=channels,
-        num_classes=_rows(checkpoint, state, "classifier.fc.weight"),
+        num_classes=_rows_of_weight(checkpoint, state, "classifier.fc.weight"),
         embed_dim=width,
         depth=count_blocks(state, "encoder"),
         num_heads=_heads(checkpoint, state, width),
-        mlp_ratio=ratio_of(_rows(checkpoint, state, "encoder.0.fc1.weight"), width),
+        mlp_ratio=ratio_of(_rows_of_weight(checkpoint, state, "encoder.0.fc1.weight"), width),
         scheme=scheme,
         ln_eps=stated_eps(checkpoint, _EPS),
         no_embed_class=True,
@@ -115,7 +115,7 @@ def _grid(checkpoint: Checkpoint, state: State) -> tuple[int, int]:
     return side, side
 
 
-def _rows(checkpoint: Checkpoint, state: State, key: str) -> int:
+def _rows_of_weight(checkpoint: Checkpoint, state: State, key: str) -> int:
     if key not in state:
         raise CannotRebuild(f"{checkpoint.source} has no {key}: the file is not whole.")
     return state[key].shape[0]

@@ -16,7 +16,7 @@ from pe_inspect.families.reading import arch as _arch
 from pe_inspect.live.weights import CannotRebuild, load_all, state_dict_of
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["has_architecture", "timm_model"]
+__all__ = ["has_architecture", "has_classifier", "timm_model"]
 
 State = Mapping[str, torch.Tensor]
 
@@ -27,6 +27,21 @@ def has_architecture(checkpoint: Checkpoint) -> bool:
     if arch is None:
         return False
     return checkpoint.hints.is_flag("arch") or timm.is_model(arch.removeprefix("timm:"))
+
+
+def has_classifier(checkpoint: Checkpoint) -> bool:
+    """Whether the file has timm's classifier; no tensor is read.
+
+    Under other names than timm's, which timm converts, it counts as one that has.
+
+    Raises:
+        UsageError: timm has no such architecture.
+    """
+    usual: Any = _arch.build(_arch.timm_name(checkpoint.hints))
+    named = usual.pretrained_cfg.get("classifier") or ()
+    heads = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
+    missing = set(usual.state_dict()) - set(checkpoint)
+    return not missing or not all(key.startswith(heads) for key in missing)
 
 
 def timm_model(checkpoint: Checkpoint) -> nn.Module:

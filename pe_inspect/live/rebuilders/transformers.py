@@ -16,7 +16,7 @@ from pe_inspect.live.hosts.common import IMAGENET, Preprocessing
 from pe_inspect.live.weights import CannotRebuild
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["is_of_transformers", "transformers_model"]
+__all__ = ["is_classifier", "is_of_transformers", "transformers_model"]
 
 _TOWERS: Final = ("vision_config", "vision_cfg")
 _FILTERS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -88,12 +88,22 @@ def _described(checkpoint: Checkpoint, library: Any) -> tuple[Any, Any]:
 
 def _class_of(library: Any, config: Any, plain: Mapping[str, Any]) -> Any:
     """Return the class that config.json names where it gives logits, else the one of features."""
-    named = [*(plain.get("architectures") or [])][:1]
-    if named and "ForImageClassification" in named[0] and hasattr(library, named[0]):
-        return getattr(library, named[0])
-    if named and "ForAudioClassification" in named[0] and hasattr(library, named[0]):
-        return getattr(library, named[0])
+    named = _classifier(plain)
+    if named and hasattr(library, named):
+        return getattr(library, named)
     return library.AutoModel._model_mapping[type(config)]
+
+
+def _classifier(config: Mapping[str, Any]) -> str:
+    """Return the class that config.json names, where it gives logits; else nothing."""
+    named = str(next(iter(config.get("architectures") or []), ""))
+    gives = any(f"For{what}Classification" in named for what in ("Image", "Audio"))
+    return named if gives else ""
+
+
+def is_classifier(checkpoint: Checkpoint) -> bool:
+    """Whether config.json names a model with logits; no tensor is read."""
+    return bool(_classifier(_config(checkpoint)))
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _nothing(folder: Folder) -> str:
 
 
 def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:
-    from pe_inspect.loading.recognise import recognise
+    from pe_inspect.loading.formats import recognise
 
     file = SourceFile(weights, folder.trust_pickle)
     found = recognise(file).read(file)

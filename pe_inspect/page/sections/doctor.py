@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pe_inspect.analysis.common.sentences import listed
 from pe_inspect.diagnosis.diagnosis import Diagnosis
 from pe_inspect.diagnosis.doctor import doctor as diagnosed
-from pe_inspect.page.content import Definition, Health, Section, Table
+from pe_inspect.page.content import Definition, Section, Table
 from pe_inspect.page.sections import sections
 from pe_inspect.page.subjects import Subject
 
@@ -44,9 +44,8 @@ def doctor(subject: Subject) -> Section:
 
 
 def _finding(result: Diagnosis) -> str:
-    verdict = Health(result.findings, len(result.checks)).verdict
     named = [f"{one.message} {_mended(one)}".strip() for one in result.findings]
-    return " ".join([verdict, *named])
+    return " ".join([result.finding, *named])
 
 
 def _mended(finding: Finding) -> str:

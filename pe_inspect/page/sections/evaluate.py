@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pe_inspect.analysis.evaluate import accuracy_text
+from pe_inspect.analysis.evaluate import accuracy_text, interval_text
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.result_parts import parameters_of, pictures, table_of
 from pe_inspect.page.sections import sections
@@ -20,8 +20,8 @@ _READING: Final = (
     "that it cannot."
 )
 _CAVEATS: Final = (
-    "The standard error is of one accuracy. Rows share their images: a difference has an error of "
-    "its own, over the pairs.",
+    "The interval of top1 is of one accuracy. Rows share their images: a difference has an "
+    "interval of its own, over the pairs.",
     "Accuracy at another size mixes two things: positions that were resampled, and patches that "
     "show another part of the object. A scheme without positions shows the second alone.",
     "One checkpoint is one seed: differences between checkpoints hold for these two alone.",
@@ -57,19 +57,22 @@ def evaluate(subject: Subject) -> Section:
 
 def _definition(result: EvaluationResult) -> Definition:
     return Definition(
-        "The share of test images whose class has the largest logit, in float32. Other sizes: the "
+        "The share of images whose class has the largest logit, in float32. Other sizes: the "
         "images are resized by bicubic interpolation, antialiased, from the stored uint8, and the "
         "positions are brought to the new grid by the method. Changes act on what the model "
         "receives of the position embedding, at its own size.",
-        "standard error = √(top1·(1 − top1)/count); fs = 1 − A_shift/A_normal",
-        "arXiv:2606.00124 (permuted patches, fragility score, α-scaling)",
+        "95 % intervals: Wilson's score interval of top1, Newcombe's method 10 of differences; "
+        "fragility score fs = 1 − A_shift/A_normal",
+        "arXiv:2606.00124 (permuted patches, fragility score, α-scaling); E. B. Wilson, J. Am. "
+        "Stat. Assoc. 22 (1927) 209; R. G. Newcombe, Statist. Med. 17 (1998) 2635",
         tuple(result.definitions.items()),
     )
 
 
 def _facts(result: EvaluationResult) -> tuple[Fact, ...]:
-    error = f"± {100 * result.plain.standard_error:.1f}, {result.plain.count:,} images"
-    facts = [Fact("Top-1", accuracy_text(result.plain), error)]
+    plain = result.plain
+    error = f"95 % interval {interval_text(plain)}; {plain.count:,} {result.split} images"
+    facts = [Fact("Top-1", accuracy_text(plain), error)]
     removed = [row for row in result.ablations if row.condition == "removed"]
     facts += [Fact("Top-1 without positions", accuracy_text(row)) for row in removed]
     return tuple(facts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pe_inspect.kinds.family_facts import Beginning
+from pe_inspect.kinds.parts import Beginning
 from pe_inspect.page.content import Definition, Fact, Section
 from pe_inspect.page.frames import frame_of
 from pe_inspect.page.result_parts import defined, parameters_of, pictures, table_of

@@ -279,5 +279,5 @@ def _facts(result: InterpolationResult) -> tuple[Fact, ...]:
         return defined(Fact("Neighbours on a new grid", after, f"mean phase cosine; {where}"))
     _, _, norm = _wording(result.pe).subject
     kept = Fact("Length kept", numbers["norm_ratio"], f"mean {norm}, after / before; {where}")
-    lost = Fact("Round-trip error", numbers["round_trip_error"], f"relative; {where}")
+    lost = Fact("Round-trip error", numbers["round_trip_error"], f"of the mean {norm}; {where}")
     return defined(kept) if result.is_asked_anew else defined(kept, lost)

@@ -1,0 +1,73 @@
+"""Which files and folders are checkpoints, what each is called, and how far their run came."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "EXTRACTION",
+    "FINISHED",
+    "REPORTS",
+    "SUFFIXES",
+    "WEIGHTS",
+    "checkpoint_name",
+    "is_checkpoint_folder",
+    "unfinished",
+]
+
+WEIGHTS: Final = "model.safetensors"
+"""The weights that a run of ours leaves."""
+
+FINISHED: Final = "finished"  # the status in its config.json
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".npz", ".npy")
+EXTRACTION: Final = ".pe.safetensors"
+REPORTS: Final = Path("reports")
+"""Where files about a checkpoint go, in a folder of its name, unless another place is named."""
+
+# Names that say nothing of what is inside: the folder's name is the checkpoint's.
+NAMELESS: Final = re.compile(
+    r"(model|pytorch_model|checkpoint|weights|best|last|latest)(-\d+-of-\d+)?$"
+)
+# What makes a folder a checkpoint itself.
+FOLDER_WEIGHTS: Final = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+
+
+def checkpoint_name(path: Path) -> str:
+    """Return what a checkpoint is called: the file's stem, or its folder's name if that is mute."""
+    whole = path.absolute()
+    if whole.is_dir():
+        return whole.resolve().name or "checkpoint"
+    stem = whole.name.removesuffix(EXTRACTION) if EXTRACTION in whole.name else whole.stem
+    return (whole.parent.name if NAMELESS.match(stem) else stem) or stem
+
+
+def is_checkpoint_folder(path: Path) -> bool:
+    """Whether a folder is a checkpoint itself: it holds weights under one of the usual names."""
+    return path.is_dir() and any((path / name).is_file() for name in FOLDER_WEIGHTS)
+
+
+def unfinished(checkpoint: Path) -> str:
+    """Return how far the run came that left these weights, e.g. `interrupted in epoch 2`.
+
+    Empty where it came to its end, and where the weights are not the last ones of a run of ours.
+
+    Args:
+        checkpoint: a folder, or a file in one.
+    """
+    weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
+    try:
+        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
+        status = str(config["status"]) if "recipe" in config else FINISHED
+    except (OSError, ValueError, KeyError, TypeError):
+        status = FINISHED
+    return "" if status == FINISHED or weights.name != WEIGHTS else status
