@@ -29,7 +29,8 @@ sources.
 Made by `python benchmarks/accuracy.py > docs/accuracy.md`; each row again by
 `pe-inspect train RECIPE --force`, with the changes that the heading and the row name (`--set
 KEY=VALUE`): a recipe may have moved on since. Weights are in `checkpoints/`, but for rows marked *,
-of which `docs/runs/` keeps the configuration.
+of which `docs/runs/` keeps the configuration. `schh_compat` turns by s-chh's own rotary angles, as
+`schh-rope` does now; `roformer-cifar10` turns by RoFormer's.
 """
 
 COLUMNS = ("recipe", "scheme", "join", "parameters", "top-1", "seed")

@@ -1,8 +1,9 @@
 """Training: our loop beside a plain one on the same model, images a second.
 
 The plain loop is the usual script: a DataLoader with workers that crops and flips one PIL image
-after the other, float32, AdamW as it comes, and the loss fetched every step. The model is s-chh's:
-D = 128, 6 layers, 4 heads, MLP ×2, 32×32 images in 4×4 patches, a learned table, batches of 128.
+after the other, float32, AdamW as it comes, and the loss fetched every step. The model is s-chh's,
+with dropout of attention weights besides: D = 128, 6 layers, 4 heads, MLP ×2, 32×32 images in 4×4
+patches, a learned table, batches of 128.
 Both loops crop and flip. The images are noise: no speed here hangs on what they show.
 
 Also prints what share of the device's own bfloat16 matrix rate ours reaches, and where its time

@@ -23,8 +23,8 @@ from pe_inspect.commands.shell.options import (
 )
 from pe_inspect.commands.shell.progress import counted
 from pe_inspect.commands.shell.question_runner import (
+    CommandRun,
     Question,
-    Run,
     Target,
     carry_out,
     nothing,
@@ -67,7 +67,7 @@ def report(
 
 def _page(
     given: Sequence[str | None], opening: Opening, asked: Asked, options: dict[str, Any]
-) -> Run:
+) -> CommandRun:
     """Return the making of one page about one or several checkpoints."""
     from pe_inspect.front.report import report as ask
     from pe_inspect.front.report import unanswered
@@ -85,10 +85,10 @@ def _page(
         "report", partial(ask, **options, say=say), figures=(), pages={PAGE: write_page},
         lines=nothing, notes=nothing, told=lambda _: {},
     )  # fmt: skip
-    return Run(question, asked, folder, (target_of(subjects),), pages_object)
+    return CommandRun(question, asked, folder, (target_of(subjects),), pages_object)
 
 
-def _index(folder: Path, opening: Opening, asked: Asked, options: dict[str, Any]) -> Run:
+def _index(folder: Path, opening: Opening, asked: Asked, options: dict[str, Any]) -> CommandRun:
     """Return the making of a page of every checkpoint in a folder, and of their index."""
     from pe_inspect.front.gallery import gallery as ask
 
@@ -103,4 +103,4 @@ def _index(folder: Path, opening: Opening, asked: Asked, options: dict[str, Any]
         "report", make, figures=(), lines=index_line, quiet_lines=index_line, notes=nothing,
         told=tell.as_json, is_told=True,
     )  # fmt: skip
-    return Run(question, asked, place, (Target(folder),), pages_object)
+    return CommandRun(question, asked, place, (Target(folder),), pages_object)

@@ -11,7 +11,7 @@ from typing import Final
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["LAYOUT", "SUFFIXES", "Listed", "class_folders"]
+__all__ = ["LAYOUT", "SUFFIXES", "Listed", "class_folders", "is_hidden"]
 
 # What torchvision's ImageFolder reads, and nothing else: the same folder is the same set in both.
 SUFFIXES: Final = frozenset(
@@ -25,7 +25,7 @@ NAMED: Final = 8  # classes or hidden folders that a note names
 def class_folders(split: Path) -> tuple[str, ...]:
     """Return the classes of a split by name: its folders, but for hidden ones."""
     folders = (entry.name for entry in split.iterdir() if entry.is_dir())
-    return tuple(sorted(name for name in folders if not _is_hidden(name)))
+    return tuple(sorted(name for name in folders if not is_hidden(name)))
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def _images(folder: Path) -> list[Path]:
 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        yield from (Path(place) / name for name in names if not _is_hidden(name))
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (Path(place) / name for name in names if not is_hidden(name))
 
 
 def _left_out(split: Path) -> tuple[list[str], Counter[str]]:
@@ -92,9 +92,9 @@ def _left_out(split: Path) -> tuple[list[str], Counter[str]]:
     others: Counter[str] = Counter()
     for place, folders, names in os.walk(split):
         where = Path(place).relative_to(split)
-        hidden += [str(where / name) for name in (*folders, *names) if _is_hidden(name)]
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        kinds = (_kind(Path(name)) for name in names if not _is_hidden(name))
+        hidden += [str(where / name) for name in (*folders, *names) if is_hidden(name)]
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        kinds = (_kind(Path(name)) for name in names if not is_hidden(name))
         beside = Path(place) == split
         others.update(
             f"{kind} beside the class folders" if beside else kind
@@ -138,5 +138,6 @@ def _kind(file: Path) -> str:
     return file.suffix.lower() or "without an ending"
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder is hidden: `.ipynb_checkpoints`, `._0.jpg`."""
     return name.startswith(".")

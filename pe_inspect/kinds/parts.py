@@ -102,7 +102,7 @@ def flat_grid(grids: Iterable[Any], question: str) -> None:
             )
         if len(grid) != 2:
             raise UsageError(
-                f"{question} of a T×H×W grid is not drawn yet, and this table has one: "
+                f"{question} of a T×H×W grid is not done yet, and this table has one: "
                 f"{grid_words(grid)}. A single frame, as a table of H×W patches, can be asked."
             )
 

@@ -67,6 +67,8 @@ class PositionEmbedding:
             of the tables tells it.
         model_type: what a config.json calls the model, or the tower that holds the embedding.
         relation: how the tables of kind `relative` make the vector of a pair.
+        num_suffix_rows: rows behind the patches, those of detection tokens, which the file stores
+            and the tables here leave out.
         facts: what holds of every embedding of the family.
     """
 
@@ -88,6 +90,7 @@ class PositionEmbedding:
     library: str | None = None
     model_type: str | None = None
     relation: Relation = field(default_factory=Relation)
+    num_suffix_rows: int = 0
     facts: FamilyFacts = field(default_factory=FamilyFacts)
 
     def __post_init__(self) -> None:
@@ -132,6 +135,11 @@ class PositionEmbedding:
     def grid_size(self) -> Grid:
         """(H, W) of the first table, (T, H, W) with frames, `None` where no file tells it."""
         return self.tables[0].grid_size
+
+    @property
+    def has_places(self) -> bool:
+        """Whether its tables are for any places: nothing tells the grid of one that is not."""
+        return all(table.num_patches for table in self.tables)
 
     def require_flat_grid(self, question: str) -> None:
         """Refuse a question that reads rows and columns of a table that has none, or has frames.
@@ -243,10 +251,6 @@ _PLAIN_FIELDS: Final = tuple(
 )
 
 
-_SAID_LATER: Final = ("library", "model_type")
-"""What older extractions do not say."""
-
-
 def _describe(pe: PositionEmbedding) -> dict[str, Any]:
     tables = [
         [t.layer, _list_if_tuple(t.grid_size), t.num_prefix_rows, t.part, names]
@@ -279,9 +283,8 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
         )
         for i, (layer, name, eps) in enumerate(saved["norms"])
     )
-    known = [name for name in _PLAIN_FIELDS if name not in _SAID_LATER]
+    known = [name for name in _PLAIN_FIELDS if name in saved]  # older extractions say less
     plain = {name: _tuple_if_list(saved[name]) for name in known}
-    plain |= {name: saved.get(name) for name in _SAID_LATER}
     relation = Relation(**saved.get("relation", {}))
     facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
     return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)

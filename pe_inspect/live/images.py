@@ -13,6 +13,7 @@ import torch
 
 from pe_inspect.arrays import Float
 from pe_inspect.data.decoding import UnreadableImage, decoded
+from pe_inspect.data.listing import SUFFIXES, is_hidden
 from pe_inspect.errors import UsageError
 from pe_inspect.live.hosts.common import Preprocessing
 
@@ -20,7 +21,7 @@ __all__ = ["ImageStream", "image_stream"]
 
 DEFAULT_COUNT: Final = 64
 CROP_SHARES: Final = (0.35, 0.55, 0.8)  # of the shorter side: the three scales
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
+_SUFFIXES: Final = SUFFIXES | {".gif"}  # nothing is trained on these, so one frame will do
 
 
 @dataclass(eq=False)
@@ -120,7 +121,7 @@ def _files(folder: Path) -> list[Path]:
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder. Pass a folder of images, or leave it out.")
-    return list(folder.iterdir())
+    return [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
 
 
 def _resized(item: Any, res: tuple[int, int], by: Preprocessing) -> np.ndarray:

@@ -277,7 +277,14 @@ def test_a_model_without_attention_and_bad_images_are_refused(tmp_path):
 def test_a_folder_is_read_class_by_class_and_a_corrupt_file_is_named(tmp_path):
     from PIL import Image
 
-    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+    for name in (
+        ".ipynb_checkpoints/1.png",
+        "a/._1.png",
+        "a/1.png",
+        "a/2.png",
+        "b/1.png",
+        "b/2.png",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (9, 7), 60).save(tmp_path / name)
     (tmp_path / "a/2.png").write_bytes(b"\x89PNG")

@@ -8,6 +8,7 @@ The facts were read in the codes themselves: s-chh/2D-Positional-Encoding-Vision
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from timm.scheduler import CosineLRScheduler
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.training import Recipe, recipes
 from pe_inspect.training.optimizer import parameter_groups
+from pe_inspect.training.resume import differing, typed_as
 from pe_inspect.training.schedule import learning_rate
 from pe_inspect.training.snapshot import snapshot
 from pe_inspect.training.start import initial_model
@@ -27,7 +29,8 @@ from pe_inspect.training.start import initial_model
 STEPS = 3  # of an epoch here
 SCHH = [name for name in recipes if name.startswith(("schh-", "roformer-"))]
 DEIT_SCHEDULED = [n for n in recipes if n.startswith(("deit-", "cpvt-", "nda111-", "rope-vit-"))]
-FILES = Path(str(recipes.folder))
+FILES = recipes.folder
+RUNS = Path(__file__).parents[2] / "docs" / "runs"
 
 
 def drawn(model: VisionTransformer, ending: str) -> torch.Tensor:
@@ -274,3 +277,16 @@ def test_rope_vit_trains_as_its_repository_says(kind: str) -> None:
 )
 def test_a_recipe_says_where_it_departs(file: str, said: str) -> None:
     assert said in (FILES / f"{file}.toml").read_text(encoding="utf-8")
+
+
+def test_an_earlier_run_keeps_what_it_was_trained_with() -> None:
+    config = json.loads((RUNS / "schh-rope.json").read_text(encoding="utf-8"))
+    theirs = Recipe.from_dict(config["recipe"])
+    assert (theirs.schedule, theirs.decayed, theirs.start) == ("step", "matrices", "timm")
+    assert not theirs.model.schh_compat
+    differs = differing(theirs, recipes["schh-rope"])
+    assert {"schedule", "decayed", "start", "schh_compat"} < set(differs)
+    assert "--set schh_compat=false" in typed_as(differs)
+    assert not differing(
+        theirs, recipes["schh-rope"].with_overrides(typed_as(differs).split()[1::2])
+    )

@@ -138,6 +138,26 @@ def test_a_run_that_was_killed_goes_on_from_its_last_epoch(
     assert hashes(folder) == whole(recipe, ())
 
 
+def test_a_run_that_an_earlier_version_was_interrupted_in_goes_on(
+    tiny: Recipe,
+    run: Train,
+    stopping_at: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict],
+) -> None:
+    recipe, usual = tiny.with_overrides(["epochs=3"]), Recipe.to_dict
+    new = ("schedule", "decayed", "start", "extends")
+    stopping_at(5)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            Recipe, "to_dict", lambda each: {k: v for k, v in usual(each).items() if k not in new}
+        )
+        with pytest.raises(TrainingInterrupted):
+            run(recipe)
+    stopping_at(1000)
+    assert hashes(run(recipe, resume=True)) == whole(recipe, ())
+
+
 def test_what_lies_in_the_folder_is_said(
     tiny: Recipe, run: Train, stopping_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,8 @@ from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
 
 __all__ = [
+    "CommandRun",
     "Question",
-    "Run",
     "Target",
     "answer",
     "carry_out",
@@ -139,7 +139,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """One question, asked of its targets, and where its files go.
 
     Attributes:
@@ -191,10 +191,10 @@ def answer(question: Question, asked: Asked, subject: NamedCheckpoint | None = N
         )  # fmt: skip
     folder = output_folder(asked.output, subject.name)
     targets = tuple(_targets(question, subject))
-    carry_out(Run(question, asked, folder, targets, partial(_whole, question, subject)))
+    carry_out(CommandRun(question, asked, folder, targets, partial(_whole, question, subject)))
 
 
-def carry_out(run: Run) -> None:
+def carry_out(run: CommandRun) -> None:
     """Claim the names of files, ask every target, write, print; end with the question's code.
 
     Raises:
@@ -218,7 +218,7 @@ def carry_out(run: Run) -> None:
         raise typer.Exit(code)
 
 
-def _entries(run: Run) -> tuple[list[dict[str, Any]], int]:
+def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
     """Answer for every target; where the question does not apply to one, that is its entry.
 
     Returns:
@@ -256,7 +256,7 @@ def _targets(question: Question, subject: NamedCheckpoint) -> Iterator[Target]:
         yield Target(pe, (pe.headline,), pe.notes, as_json(pe), suffix, pe.family)
 
 
-def _names(run: Run) -> Iterator[str]:
+def _names(run: CommandRun) -> Iterator[str]:
     """Yield the names of all files that this run can write, or patterns of them."""
     question, drawing = run.question, run.asked.drawing
     each = ("_*",) if getattr(drawing, "each", False) else ()
@@ -274,7 +274,7 @@ def _write_lines(lines: Iterable[str]) -> None:
         write_line(line)
 
 
-def _ask(run: Run, target: Target) -> tuple[dict[str, Any], int]:
+def _ask(run: CommandRun, target: Target) -> tuple[dict[str, Any], int]:
     """Answer for one target; return its entry in the JSON object, and the exit code."""
     question, terminal = run.question, run.asked.terminal
     heads = () if terminal.json else target.headlines
@@ -297,7 +297,7 @@ def _watched(question: Question, target: Target, *, quiet: bool) -> AbstractCont
     return working(what, quiet=quiet)
 
 
-def _results(run: Run, target: Target) -> tuple[Any, dict[str, Any]]:
+def _results(run: CommandRun, target: Target) -> tuple[Any, dict[str, Any]]:
     """Ask, draw and write; return the result, and its numbers for the JSON object.
 
     The numbers are computed here too, where somebody watches the time.
@@ -322,7 +322,7 @@ def _print(question: Question, result: Any, notes: Sequence[str], terminal: Term
         note(each, quiet=terminal.quiet)
 
 
-def _draw(run: Run, result: Any, suffix: str) -> None:
+def _draw(run: CommandRun, result: Any, suffix: str) -> None:
     from pe_inspect.figures.saving import save
 
     drawing = run.asked.drawing

@@ -194,7 +194,7 @@ def _other_readings(rows: int, coverings: tuple[int, ...], taken: int) -> str:
 
 
 def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
-    """List every reading, and the options that pick the first of them."""
+    """List every reading, and the options that pick each of them; none is recommended."""
     tokens, said = own or trunk.prefix_tokens, trunk.hints.num_prefix_tokens
     coverings = tokens.coverings(said)
     if not tokens.total and said is None:
@@ -206,11 +206,15 @@ def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
         + (", …" if len(grids[p]) > _MOST_READINGS else "")
         for i, p in enumerate(fitting)
     ]
-    first = fitting[0]
-    return (
-        f"{', or '.join(listed)}. Pass --grid-size {'x'.join(map(str, grids[first][0]))} "
-        f"--num-prefix-tokens {first}."
-    )
+    flags = "; ".join(_flags(grids[p][:_MOST_READINGS], p) for p in fitting)
+    return f"{', or '.join(listed)}. Each is chosen by its flags: {flags}."
+
+
+def _flags(grids: list[tuple[int, int]], prefix: int) -> str:
+    """Write the flags that choose each of these grids: `--grid-size 3x4 or 4x3 with …`."""
+    typed = ["x".join(map(str, grid)) for grid in grids]
+    listed = " or ".join(filter(None, (", ".join(typed[:-1]), typed[-1])))
+    return f"--grid-size {listed} with --num-prefix-tokens {prefix}"
 
 
 def _grids(patches: int) -> list[tuple[int, int]]:

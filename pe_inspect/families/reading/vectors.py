@@ -117,6 +117,7 @@ def vectors(
         keys=(*dict.fromkeys(keys), *(k for name in own for k in norms.stored_keys(name))),
         num_prefix_tokens=num_prefix_tokens(trunk, where),
         depth=trunk.depth,
+        num_suffix_rows=stored.tables[0].trailing,
         num_parameters=learned * sum(_size(trunk, table) for table in stored.tables)
         + sum(norms.num_parameters(name) for name in own),
         patch_size=None if _patches_overlap(trunk, where) else trunk.patch_size,

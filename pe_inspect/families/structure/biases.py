@@ -206,7 +206,9 @@ def _index_of(named: NamedTensor, block: FoundBlock | None, indices: Indices) ->
 def _in_block(
     named: NamedTensor, block: FoundBlock | None, indices: Indices
 ) -> Sequence[NamedTensor]:
-    own = indices.get(block.path, ()) if block is not None else ()
+    if block is None:
+        return ()
+    own = indices.get(block.path, ())
     return [i for i in own if common_depth(i.path, named.path) > block.path.count(".") + 1]
 
 
@@ -296,6 +298,8 @@ def _of_three(shape: tuple[int, ...]) -> Shaped | None:
     first, second, third = shape
     if second == third and _is_window(second) and not (second % 2 and _is_offsets(second)):
         return "pairs", first, second, 0, ()
+    if first == second and _is_window(first) and third <= _MOST_HEADS and not first % 2:
+        return "pairs", third, first, 2, ()
     if second % 2 and third % 2 and first <= _MOST_HEADS:
         return "offsets", first, second * third, 0, (second, third)
     if first % 2 and second % 2 and third <= _MOST_HEADS:
