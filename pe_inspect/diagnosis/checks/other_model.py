@@ -75,7 +75,7 @@ def differences(
 
 
 def _schemes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
-    has, wants = ({pe.kind: pe.family for pe in each} for each in (pair.mine, pair.others))
+    has, wants = ({pe.scheme_kind: pe.family for pe in each} for each in (pair.mine, pair.others))
     if has.keys() == wants.keys() or pair.tensors.none:
         return
     names = [", ".join(each.values()) or "none" for each in (has, wants)]
@@ -147,7 +147,7 @@ def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
         if mine.rows != other.rows:
             wanted = ExpectedTable(other.rows, pair.there.source, other.taken)
             finding = mismatch(pair.here, mine, wanted)
-            if pair.is_unlike("bias" if mine.is_bias else "vectors"):
+            if pair.is_unlike(in_attention=mine.is_bias):
                 finding = replace(finding, mend=_NO_RESAMPLING)
             elif lacking := pair.lacking_tokens():
                 finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))
