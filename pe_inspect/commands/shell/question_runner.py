@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -44,7 +45,9 @@ Writer: TypeAlias = Callable[[Any, IO[bytes]], Any]
 
 def summary_lines(result: Any) -> list[str]:
     """Return the numbers of a result, one a line."""
-    return aligned({name: number(value) for name, value in result.summary().items()})
+    found: dict[str, float] = result.summary()
+    words = {name: "undefined" if math.isnan(x) else number(x) for name, x in found.items()}
+    return aligned(words)
 
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
