@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
@@ -17,11 +19,18 @@ if TYPE_CHECKING:
 
 
 @command("info", panel=LOOK)
-def info(source: Source, reading: Reading, terminal: Terminal) -> None:
+def info(
+    source: Source,
+    reading: Reading,
+    terminal: Terminal,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="Hash the weight file, which reads all of it.")
+    ] = False,
+) -> None:
     """What is in this checkpoint: schemes, grid, prefix tokens, joins, norms."""
-    subject = open_subject(source, reading, terminal, with_sha256=terminal.json)
+    subject = open_subject(source, reading, terminal, with_sha256=sha256)
     if terminal.json:
-        write_json(_as_json(subject))
+        write_json(_as_json(subject, with_sha256=sha256))
         return
     for pe in subject.tables:
         write_line(pe.headline)
@@ -30,19 +39,27 @@ def info(source: Source, reading: Reading, terminal: Terminal) -> None:
             write_line(line)
 
 
-def _as_json(subject: NamedCheckpoint) -> dict[str, Any]:
+def _as_json(subject: NamedCheckpoint, *, with_sha256: bool) -> dict[str, Any]:
     """Return the contract's object."""
     checkpoint, first = subject.checkpoint, subject.tables[0]
     return {
         "source": checkpoint.source,
-        "sha256": checkpoint.sha256,
+        "sha256": checkpoint.sha256 if with_sha256 else None,
         "format": checkpoint.format,
         "architecture": (first.architecture or "").removeprefix("timm:") or None,
+        "architectures": _architectures(subject),
         "embeddings": [as_json(pe) for pe in subject.tables],
         "layer_norms": [{"layer": norm.layer, "name": norm.name} for norm in first.norms],
         "num_parameters": checkpoint.num_parameters,
         "notes": _notes(subject),
     }
+
+
+def _architectures(subject: NamedCheckpoint) -> list[str]:
+    """Return the classes that a config.json beside the weights names."""
+    config = subject.checkpoint.metadata.get("config")
+    named = config.get("architectures") if isinstance(config, dict) else None
+    return [str(name) for name in named] if isinstance(named, list) else []
 
 
 def _notes(subject: NamedCheckpoint) -> list[str]:

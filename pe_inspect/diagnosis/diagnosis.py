@@ -74,8 +74,8 @@ class Diagnosis(Shown):
         """The checks that ran."""
         return {"checks": list(self.checks)}
 
-    def allowing(self, codes: Collection[str]) -> Diagnosis:
-        """Return the diagnosis with the findings of some codes accepted."""
+    def without(self, codes: Collection[str]) -> Diagnosis:
+        """Return the diagnosis without the findings of some codes, which are accepted."""
         known = tuple(finding for finding in self.findings if finding.code in codes)
         others = tuple(finding for finding in self.findings if finding.code not in codes)
         return replace(self, findings=others, allowed=(*self.allowed, *known))

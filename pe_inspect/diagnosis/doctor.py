@@ -11,6 +11,7 @@ from pe_inspect.diagnosis.diagnosis import Diagnosis
 from pe_inspect.diagnosis.observations import measured, observed
 from pe_inspect.errors import UsageError
 from pe_inspect.finding import Finding
+from pe_inspect.kinds.frames import row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.registry import did_you_mean
@@ -49,13 +50,13 @@ def doctor(
     pixels = (expect_res, expect_res) if isinstance(expect_res, int) else expect_res
     expected = Expected(expect, pixels, against, ask_timm)
     if isinstance(subject, Checkpoint):
-        return _of_file(subject, expected).allowing(accepted)
+        return _of_file(subject, expected).without(accepted)
     if expected != Expected():
         raise UsageError(
             "doctor compares files with what is expected of them, and was given an embedding "
             "alone. Hand in the checkpoint: pe_inspect.load(…)."
         )
-    return _of_table(subject).allowing(accepted)
+    return _of_table(subject).without(accepted)
 
 
 def doctor_by_table(
@@ -85,7 +86,7 @@ def checked_codes(given: Collection[str]) -> frozenset[str]:
 
 
 def _of_table(pe: PositionEmbedding) -> Diagnosis:
-    pe.require_flat_grid("doctor")
+    pe = row_of_frames(pe, "doctor")
     found = tuple(_found_in_table(pe))
     return Diagnosis(found, _names("embedding"), observed(pe), (pe,), (), measured(pe))
 
@@ -95,11 +96,13 @@ def _of_file(checkpoint: Checkpoint, expected: Expected) -> Diagnosis:
     case = opened(checkpoint, expected)
     if case.missing is not None and not of_file:
         raise case.missing
+    tables = case.tables
+    case = replace(case, tables=tuple(row_of_frames(pe, "doctor") for pe in tables))
     return Diagnosis(
         _each_once([*_found_in_case(case), *of_file, *_found_in_tables(case)]),
         (*_names("file"), *_names("embedding")),
         tuple(dict.fromkeys([*case.notes, *(each for pe in case.tables for each in observed(pe))])),
-        case.tables,
+        tables,
         case.ranked,
         {name: value for pe in reversed(case.tables) for name, value in measured(pe).items()},
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid, UnfitShapes
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -45,9 +45,7 @@ families: Final[Registry[Family]] = Registry(
     "family", "pe_inspect.families", helpers=("reading", "structure", "trunk")
 )
 
-_UNFIT: Final = (ValueError, IndexError)
-"""What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
-
+_FLAT: Final = ("rows", "columns")
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
 
@@ -76,9 +74,13 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     stated.refuse_other_heads(trunk)
     if not found:
         from pe_inspect.families.reading.missing import explain
+        from pe_inspect.families.structure.candidates import candidates
 
-        raise NoPositionEmbedding(explain(trunk, list(families), _others(trunk)))
+        what = explain(trunk, list(families), _others(trunk), candidates(trunk))
+        raise NoPositionEmbedding("\n".join(filter(None, (what, _offered(trunk)))))
     said = stated.notes_on_flags(trunk)
+    if not all(pe.has_places for pe in found):
+        said = (*said, *filter(None, [_offered(trunk)]))
     digest = checkpoint.sha256 if with_sha256 else ""
     return tuple(
         replace(
@@ -94,6 +96,13 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
     )
 
 
+def _offered(trunk: Trunk) -> str:
+    """Offer the architecture that the file's name may be that of."""
+    from pe_inspect.families.structure.offered import offered_arch
+
+    return offered_arch(trunk.checkpoint)
+
+
 def _made_here(checkpoint: Checkpoint) -> str | None:
     """Name the scheme of a model that `train` made: its tables may have another model's names."""
     config = checkpoint.metadata.get("config")
@@ -106,7 +115,7 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
-    found, refusal = _read_by_names(trunk)
+    found, refusal = _read_by_names(_flatly(trunk))
     is_read = len(trunk) < 2 or (found and trunk.is_plain)
     if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
@@ -118,22 +127,32 @@ def _found(trunk: Trunk) -> list[PositionEmbedding]:
     return reconciled(Structure(trunk), found, refusal)
 
 
+def _flatly(trunk: Trunk) -> Trunk:
+    """Return the trunk for readers that know names: what is said of three axes is not for them."""
+    said = trunk.hints.grid_size
+    if said is None or len(said) == len(_FLAT):
+        return trunk
+    hints = replace(trunk.hints, grid_size=None)
+    return Trunk(replace(trunk.checkpoint, hints=hints))
+
+
 def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:
     """Ask every family; return what they read, and why one of them could not decide.
 
     Raises:
         AmbiguousCheckpoint: the file contradicts itself or a flag.
     """
-    wanted, found, refusal = trunk.hints.family, list[PositionEmbedding](), None
+    wanted, found = trunk.hints.family, list[PositionEmbedding]()
+    refusal: AmbiguousCheckpoint | None = None
     for family in [families[wanted]] if wanted else list(families.values()):
         try:
             if family.detect(trunk):
                 found += family.extract(trunk)
+        except UnfitShapes as error:  # no reason to read nothing else
+            what = f"{trunk.source} has the names of {family.name} and other shapes"
+            refusal = refusal or UnfitShapes(f"{what}: {error}")
         except UndecidedGrid as error:
             refusal = refusal or error
-        except _UNFIT as error:
-            what = f"{trunk.source} has the names of {family.name} and other shapes"
-            refusal = refusal or UndecidedGrid(f"{what}: {error}")
     return found, refusal
 
 

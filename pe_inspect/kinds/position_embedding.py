@@ -66,6 +66,8 @@ class PositionEmbedding:
         library: whose format the file has, as a method of `interpolate`, where more than the names
             of the tables tells it.
         relation: how the tables of kind `relative` make the vector of a pair.
+        num_suffix_rows: rows behind the patches, those of detection tokens, which the file stores
+            and the tables here leave out.
         facts: what holds of every embedding of the family.
     """
 
@@ -86,6 +88,7 @@ class PositionEmbedding:
     architecture: str | None = None
     library: str | None = None
     relation: Relation = field(default_factory=Relation)
+    num_suffix_rows: int = 0
     facts: FamilyFacts = field(default_factory=FamilyFacts)
 
     def __post_init__(self) -> None:
@@ -130,6 +133,11 @@ class PositionEmbedding:
     def grid_size(self) -> Grid:
         """(H, W) of the first table, (T, H, W) with frames, `None` where no file tells it."""
         return self.tables[0].grid_size
+
+    @property
+    def has_places(self) -> bool:
+        """Whether its tables are for any places: nothing tells the grid of one that is not."""
+        return all(table.num_patches for table in self.tables)
 
     def require_flat_grid(self, question: str) -> None:
         """Refuse a question that reads rows and columns of a table that has none, or has frames.
@@ -273,9 +281,8 @@ def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posi
         )
         for i, (layer, name, eps) in enumerate(saved["norms"])
     )
-    known = [name for name in _PLAIN_FIELDS if name != "library"]
+    known = [name for name in _PLAIN_FIELDS if name in saved]  # older extractions say less
     plain = {name: _tuple_if_list(saved[name]) for name in known}
-    plain["library"] = saved.get("library")  # which older extractions do not say
     relation = Relation(**saved.get("relation", {}))
     facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
     return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,12 @@ from pe_inspect.arrays import Shaped
 from pe_inspect.loading.byte_source import hash_of
 
 __all__ = ["Checkpoint", "Hints", "StoredTensor"]
+
+if TYPE_CHECKING:
+    # What readers that know names divide by; structure alone is handed one of three axes.
+    GridHint: TypeAlias = tuple[int, int]
+else:
+    GridHint = tuple[int, int] | tuple[int, int, int]
 
 CONFIG: Final = "config.json"
 _SCALARS: Final = (str, int, float, bool, type(None))
@@ -70,7 +76,7 @@ class Hints:
     `"args in the file"`. Flags outrank a config.json, which outranks what the file carries.
     """
 
-    grid_size: tuple[int, int] | None = None
+    grid_size: GridHint | None = None
     img_size: tuple[int, int] | None = None
     patch_size: tuple[int, int] | None = None
     num_prefix_tokens: int | None = None

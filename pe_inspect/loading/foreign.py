@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from pe_inspect.loading.byte_source import suffix_of
-from pe_inspect.loading.formats import SourceFile
+from pe_inspect.loading.byte_source import ByteSource, suffix_of
 
 __all__ = ["what_it_is"]
 
@@ -16,26 +15,45 @@ EXPECTED: Final = (
 )
 
 
-def _starts(*magics: bytes) -> Callable[[SourceFile], bool]:
+class UnknownFile(Protocol):
+    """A file that no format claims: a `SourceFile`."""
+
+    @property
+    def source(self) -> ByteSource:
+        """The file."""
+        ...
+
+    @property
+    def head(self) -> bytes:
+        """Its first bytes."""
+        ...
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is a zip archive."""
+        ...
+
+
+def _starts(*magics: bytes) -> Callable[[UnknownFile], bool]:
     return lambda file: file.head.startswith(magics)
 
 
-def _text(pattern: bytes) -> Callable[[SourceFile], bool]:
+def _text(pattern: bytes) -> Callable[[UnknownFile], bool]:
     expression = re.compile(rb"(?:\xef\xbb\xbf)?\s*" + pattern, re.IGNORECASE)
     return lambda file: expression.match(file.head) is not None
 
 
-def _is_tensorflow(file: SourceFile) -> bool:
+def _is_tensorflow(file: UnknownFile) -> bool:
     """Protocol buffers and tables without a magic of their own: only the names tell."""
     return suffix_of(file.source.name) in (".pb", ".index") or ".data-0000" in file.source.name
 
 
-def _is_onnx(file: SourceFile) -> bool:
+def _is_onnx(file: UnknownFile) -> bool:
     """A protocol buffer whose first field is a small ir_version and whose next is a string."""
     return re.match(rb"\x08[\x01-\x1f][\x12\x3a]", file.head) is not None
 
 
-def _is_msgpack(file: SourceFile) -> bool:
+def _is_msgpack(file: UnknownFile) -> bool:
     """A map whose first key is a short text: what flax.serialization writes."""
     return (
         re.match(rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa1-\xbf\xd9][\w/]", file.head, re.S)
@@ -49,7 +67,7 @@ _WEIGHTS: Final = "give the model's weight file"
 _AGAIN: Final = "copy or download it again"
 
 # recognises, what it is, what to do
-_OTHERS: Final[tuple[tuple[Callable[[SourceFile], bool], str, str], ...]] = (
+_OTHERS: Final[tuple[tuple[Callable[[UnknownFile], bool], str, str], ...]] = (
     (lambda file: not file.head, "is empty", _AGAIN),
     (
         _starts(b"version https://git-lfs"),
@@ -98,7 +116,7 @@ _OTHERS: Final[tuple[tuple[Callable[[SourceFile], bool], str, str], ...]] = (
 )
 
 
-def what_it_is(file: SourceFile) -> str:
+def what_it_is(file: UnknownFile) -> str:
     """Return one line: what the file is, what was expected, and what to do."""
     for is_it, what, remedy in _OTHERS:
         if is_it(file):

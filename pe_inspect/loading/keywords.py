@@ -57,16 +57,17 @@ def _checked_argument(name: str, value: Any) -> Any:
     return value
 
 
-def _rows_and_columns(name: str, value: Any) -> tuple[int, int]:
+def _rows_and_columns(name: str, value: Any) -> tuple[int, ...]:
     """Return rows and columns from a pair, a text, or, for a patch, from one side."""
     sides = value
-    if isinstance(value, str) and re.fullmatch(r"\d+(?:[xX×]\d+)?", value):
+    if isinstance(value, str) and re.fullmatch(r"\d+(?:[xX×]\d+){0,2}", value):
         sides = [int(side) for side in re.split("[xX×]", value)]
     sides = list(sides) if isinstance(sides, (tuple, list)) else [sides]
     if name == "patch_size" and len(sides) == 1:
         sides *= 2
-    if len(sides) != 2 or not all(
+    allowed = (2, 3) if name == "grid_size" else (2,)
+    if len(sides) not in allowed or not all(
         isinstance(side, (int, np.integer)) and side > 0 for side in sides
     ):
         raise UsageError(f"{name}={value!r} is no rows and columns; pass (14, 14) or '14x14'.")
-    return int(sides[0]), int(sides[1])
+    return tuple(int(side) for side in sides)

@@ -99,6 +99,9 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
 
 def _width(pe: PositionEmbedding) -> Fact:
     if pe.num_heads is None:
+        widths = list(dict.fromkeys(table.shape[-1] for table in pe.tables))
+        if len(widths) > 1:
+            return Fact("Channels", listed([f"{width:,}" for width in widths]), "by table")
         return Fact("Channels", pe.embed_dim)
     heads = list(dict.fromkeys(table.shape[0] for table in pe.tables))
     if heads == [1]:

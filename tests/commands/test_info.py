@@ -51,13 +51,15 @@ def test_json_is_the_contracts_object(run, checkpoint):
         "sha256",
         "format",
         "architecture",
+        "architectures",
         "embeddings",
         "layer_norms",
         "num_parameters",
         "notes",
     ]
     assert found["source"] == str(checkpoint)
-    assert found["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert found["sha256"] is None
+    assert found["architectures"] == []
     assert found["format"] == "safetensors"
     assert found["architecture"] is None
     assert found["embeddings"] == [
@@ -71,6 +73,8 @@ def test_json_is_the_contracts_object(run, checkpoint):
             "grid_size": [3, 4],
             "num_prefix_tokens": 1,
             "num_prefix_rows": 1,
+            "num_suffix_rows": 0,
+            "depth": 2,
             "embed_dim": 8,
             "num_heads": None,
             "num_parameters": 13 * 8 + 2 * 2 * 8,
@@ -83,13 +87,17 @@ def test_json_is_the_contracts_object(run, checkpoint):
     assert found["notes"]
 
 
-def test_text_does_not_read_the_whole_file_and_json_does(run, checkpoint, monkeypatch):
+def test_the_whole_file_is_read_only_where_its_hash_is_asked_for(run, checkpoint, monkeypatch):
     hashed = []
     monkeypatch.setattr(Checkpoint, "sha256", property(lambda self: hashed.append(1) or "0"))
     run("info", checkpoint, *GRID)
-    assert not hashed
     run("info", checkpoint, *GRID, "--json")
-    assert hashed
+    assert not hashed
+
+
+def test_the_hash_is_that_of_the_file(run, checkpoint):
+    found = run("info", checkpoint, *GRID, "--json", "--sha256").json
+    assert found["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
 def test_a_saved_extraction_is_a_checkpoint_too(run, checkpoint):

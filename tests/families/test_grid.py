@@ -45,7 +45,8 @@ def test_flags_pick_the_other_reading(make):
 def test_rows_without_a_square_list_every_reading_and_the_options_that_pick_one(make):
     message = (
         "pos_embed has 13 rows: 1 prefix + 3×4, 4×3, 2×6, 6×2, or 0 + 1×13. "
-        "Pass --grid-size 3x4 --num-prefix-tokens 1."
+        "Each is chosen by its flags: --grid-size 3x4, 4x3, 2x6 or 6x2 with "
+        "--num-prefix-tokens 1; --grid-size 1x13 with --num-prefix-tokens 0."
     )
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
         read(make, 13)
@@ -54,7 +55,8 @@ def test_rows_without_a_square_list_every_reading_and_the_options_that_pick_one(
 def test_a_bare_table_does_not_say_whether_it_has_a_class_row(make):
     message = (
         "pos_embed has 197 rows: 1 prefix + 14×14, or 0 + 1×197. "
-        "Pass --grid-size 14x14 --num-prefix-tokens 1."
+        "Each is chosen by its flags: --grid-size 14x14 with --num-prefix-tokens 1; --grid-size "
+        "1x197 with --num-prefix-tokens 0."
     )
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
         extract(make.checkpoint({"pos_embed": make.rand(1, 197, 8)}))
@@ -79,7 +81,7 @@ def test_a_config_that_contradicts_the_weights_is_told_with_both_sides(make):
     message = (
         "img_size 384×384 (config.json) gives a 24×24 grid of 576, and pos_embed has 197 rows: "
         "the config and the weights are of two models, or of two image sizes. To go by the "
-        "weights: 1 prefix + 14×14, or 0 + 1×197. Pass --grid-size 14x14 --num-prefix-tokens 1."
+        "weights: 1 prefix + 14×14, or 0 + 1×197. Each is chosen by its flags"
     )
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
         read(make, 197, img_size=(384, 384), origins={"img_size": "config.json"})

@@ -24,7 +24,11 @@ second = layout("second")
 
 @second
 def pinyin_windows() -> Layout:
-    state = kernel("qie") | blocks("duan.0.kuai.", range(2)) | blocks("duan.1.kuai.", range(2))
+    state = {
+        **kernel("qie"),
+        **blocks("duan.0.kuai.", range(2)),
+        **blocks("duan.1.kuai.", range(2)),
+    }
     keys = [f"duan.{s}.kuai.{i}.mixer.pianyi_biao" for s, i in np.ndindex(2, 2)]
     for key in keys:
         state |= {key: offsets((3, 4), 4), key.replace("biao", "suoyin"): pair_index((3, 4))}
@@ -64,10 +68,7 @@ def windows_of_two_sizes_by_turns() -> Layout:
     for i, key in enumerate(keys):
         window = (2, 6) if i % 2 else (6, 2)
         state |= {key: offsets(window, 4), f"n.{i}.mixer.rel_index": pair_index(window)}
-    return state, (
-        Truth(tuple(keys[::2]), (6, 2), "bias", depth=None, heads=4),
-        Truth(tuple(keys[1::2]), (2, 6), "bias", depth=None, heads=4),
-    )
+    return state, (Truth(tuple(keys), (6, 2), "bias", depth=4, heads=4),)
 
 
 @second

@@ -9,7 +9,7 @@ from pe_inspect.analysis.layernorm import layernorm
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.commands.shell.describe import as_json
 from pe_inspect.diagnosis.doctor import doctor
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE, checked_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
@@ -53,15 +53,14 @@ def test_layers_may_differ_in_grid_heads_and_width():
     assert "3×4, 2×3×4 · 2, 4 heads" in pe.headline
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_a_question_refuses_a_grid_with_frames(question):
-    with pytest.raises(UsageError, match=f"^{question} of a T×H×W grid is not drawn yet.*2×3×4"):
-        QUESTIONS[question](embedding((2, 3, 4)))
+def test_an_evolution_refuses_a_grid_with_frames():
+    with pytest.raises(UsageError, match=r"^evolution of a T×H×W grid is not done yet.*2×3×4"):
+        QUESTIONS["evolution"](embedding((2, 3, 4)))
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_refuses_a_grid_that_is_not_known(question):
-    with pytest.raises(UsageError, match=f"^{question}: the grid .* pass --grid-size HxW"):
+    with pytest.raises(UndecidedGrid, match=rf"^{question}: nothing .* Pass --grid-size HxW"):
         QUESTIONS[question](embedding(None))
 
 

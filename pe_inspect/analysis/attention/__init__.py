@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.attention.heads import HALF_PLANE, OFFSET_HEAD, HeadNumbers, heads_of
-from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.errors import UsageError
 from pe_inspect.traces import AttentionSums, Trace
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["HALF_PLANE", "OFFSET_HEAD", "AttentionResult", "HeadNumbers", "attention"]
 
@@ -29,7 +26,7 @@ _BY_HEAD: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class AttentionResult(Shown):
+class AttentionResult(TraceResult):
     """The heads of every block, over the images of a trace.
 
     Attributes:
@@ -49,14 +46,6 @@ class AttentionResult(Shown):
     def blocks(self) -> tuple[AttentionSums, ...]:
         """The sums that the numbers are from."""
         return self.trace.attention
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The choices behind the result."""
-        return {
-            "images": self.trace.images.source, "num_images": self.trace.images.count,
-            "res": list(self.trace.res),
-        }  # fmt: skip
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,12 +128,6 @@ class AttentionResult(Shown):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary a head."""
         return [head.row() for head in self.heads]
-
-    def to_frame(self) -> DataFrame:
-        """Return one row a head."""
-        from pandas import DataFrame
-
-        return DataFrame(self.rows())
 
 
 @questions.register("attention")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pe_inspect.analysis import questions
-from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.contribution.variance import linear_cka, shares_of
 from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.traces import Trace
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 __all__ = ["ContributionResult", "contribution"]
 
 
 @dataclass(frozen=True, eq=False)
-class ContributionResult(Shown):
+class ContributionResult(TraceResult):
     """How much of the residual stream is position, from h0 to behind the last norm.
 
     Attributes:
@@ -47,11 +44,8 @@ class ContributionResult(Shown):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The choices behind the result."""
-        return {
-            "images": self.trace.images.source, "num_images": self.trace.images.count,
-            "res": list(self.trace.res), "seed": self.trace.seed,
-        }  # fmt: skip
+        """The choices behind the result, and the seed of what is shuffled."""
+        return {**super().parameters, "seed": self.trace.seed}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -152,12 +146,6 @@ class ContributionResult(Shown):
                    if e.cls_cosine is not None},
             })  # fmt: skip
         return rows
-
-    def to_frame(self) -> DataFrame:
-        """Return one row a place of the residual stream."""
-        from pandas import DataFrame
-
-        return DataFrame(self.rows())
 
 
 @questions.register("contribution")

@@ -12,6 +12,7 @@ from pe_inspect.analysis.interpolate.resampled import ResampledTable
 from pe_inspect.analysis.interpolate.result import InterpolationResult
 from pe_inspect.analysis.interpolate.two_grids import SourceTable
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.frames import frames_as_channels, has_frames, notes_of_frames, space_alone
 from pe_inspect.kinds.layouts import source_grid, target_shape
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.registry import did_you_mean
@@ -42,7 +43,7 @@ def interpolate(
     pe: PositionEmbedding,
     *,
     res: Size | None = None,
-    grid: Size | None = None,
+    grid: Size | tuple[int, int, int] | None = None,
     patch_size: Size | None = None,
     method: str = "native",
     token: tuple[int, int] | None = None,
@@ -58,7 +59,8 @@ def interpolate(
     Args:
         pe: one scheme of one checkpoint.
         res: the target in pixels: one side, or (height, width).
-        grid: the target in patches, instead of `res`.
+        grid: the target in patches, instead of `res`; (T, H, W) of a table with T frames, each of
+            which is resampled for itself.
         patch_size: pixels of a patch, where the checkpoint does not say or to overrule it.
         method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
             that apply to the embedding's kind.
@@ -70,10 +72,11 @@ def interpolate(
         UsageError: an unknown method or one of another kind, an impossible size, one that would
             not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
-    pe.require_flat_grid("interpolate")
+    plane, model = space_alone(pe, grid), () if has_frames(pe) else model
+    pe = frames_as_channels(pe, "interpolate")
     refuse_free(pe)
     chosen, asked_all = _chosen(pe, method)
-    size = grid_in_model(pe, model, res, grid, patch_size)
+    size = grid_in_model(pe, model, res, plane, patch_size)
     resamplers = {each.name: each.choose(pe) for each in chosen}
     refuse_if_too_large(pe, size, len(set(resamplers.values())))
     kind = pe.scheme_kind
@@ -95,7 +98,8 @@ def interpolate(
     notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
     return InterpolationResult(
         pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
-        parameters, (*notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
+        parameters,
+        (*notes_of_frames(pe), *notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
         pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ from pe_inspect.analysis.layernorm.decomposition import (
 from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.frames import row_of_frames
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def layernorm(
         )
     if not near_zero > 0:
         raise UsageError(f"near_zero is {near_zero}; it must be positive, e.g. 0.01.")
-    pe.require_flat_grid("layernorm")
+    pe = row_of_frames(pe, "layernorm")
     decompositions = tuple(decompose(pe, ln_eps=ln_eps))
     parameters = {"near_zero": near_zero, "ln_eps": ln_eps}
     notes = tuple(_notes(pe, decompositions))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
-from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.stages import stacked_by_stage
+from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.probe.ridge import (
     FOLDS,
     cell_centres,
@@ -21,9 +21,6 @@ from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.traces import FoldSums, TokenSums, Trace
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 __all__ = ["ProbeResult", "probe"]
 
 ENOUGH: Final = 64  # images, for late layers
@@ -32,7 +29,7 @@ _AXES: Final = ("row", "column")
 
 
 @dataclass(frozen=True, eq=False)
-class ProbeResult(Shown):
+class ProbeResult(TraceResult):
     """R² of ridge regressions from patch tokens to (row, column), by place.
 
     Attributes:
@@ -55,14 +52,6 @@ class ProbeResult(Shown):
 
     def __repr__(self) -> str:
         return f"ProbeResult({len(self.r2)} places, {self.trace.images.count} images)"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The choices behind the result."""
-        return {
-            "images": self.trace.images.source, "num_images": self.trace.images.count,
-            "res": list(self.trace.res),
-        }  # fmt: skip
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,12 +107,6 @@ class ProbeResult(Shown):
                 {"place": place, **values, "ramp_channel": channel, "plane_share_most": share}
             )
         return rows
-
-    def to_frame(self) -> DataFrame:
-        """Return one row a place of the residual stream."""
-        from pandas import DataFrame
-
-        return DataFrame(self.rows())
 
 
 @questions.register("probe")

@@ -32,6 +32,7 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, cosines
+from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class SimilarityResult(Shown, SimilarityMaps):
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Every correction and omission, in words."""
-        return tuple(notes_on(self))
+        return (*notes_of_frames(self.pe), *notes_on(self))
 
     def save_npz(self, file: IO[bytes]) -> None:
         """Write `layers`, `raw` (vectors only), `layer_names` and `grid_size`, a map at a time.
@@ -235,7 +236,7 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
-    pe.require_flat_grid("similarity")
+    pe = row_of_frames(pe, "similarity")
     views = chosen(views_of(pe), layer)
     return SimilarityResult(
         pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw

@@ -45,6 +45,8 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
         "grid_size": list(pe.grid_size) if pe.tables and pe.grid_size else None,
         "num_prefix_tokens": pe.num_prefix_tokens,
         "num_prefix_rows": pe.num_prefix_rows if pe.tables else 0,
+        "num_suffix_rows": pe.num_suffix_rows,
+        "depth": pe.depth or len(pe.layer_names),
         "embed_dim": pe.embed_dim if has_width else None,
         "num_heads": pe.num_heads if pe.tables and not is_shared else None,
         "num_parameters": pe.num_parameters,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import grid_sides, layers, pair, place, whole
 from pe_inspect.commands.shell.source_options import Opening, Reading, Source
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
@@ -107,7 +107,9 @@ class Resize:
     ] = None
     grid: Annotated[
         str | None,
-        option("--grid", panel=_WHAT, metavar="N|HxW", help="The new grid in patches: 14x24."),
+        option(
+            "--grid", panel=_WHAT, metavar="N|HxW|TxHxW", help="The new grid in patches: 14x24."
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -118,10 +120,14 @@ class Resize:
                 "pass --res in pixels or --grid in patches."
             )
 
-    def arguments(self) -> dict[str, tuple[int, int]]:
+    def arguments(self) -> dict[str, Any]:
         """Return what `interpolate` is asked with: only what was given."""
-        given = {"res": self.res, "grid": self.grid}
-        return {k: pair(f"--{k}", text, one=True) for k, text in given.items() if text is not None}
+        found: dict[str, Any] = {}
+        if self.res is not None:
+            found["res"] = pair("--res", self.res, one=True)
+        if self.grid is not None:
+            found["grid"] = grid_sides("--grid", self.grid, one=True)
+        return found
 
 
 @dataclass(frozen=True)

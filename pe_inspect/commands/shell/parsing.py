@@ -101,6 +101,20 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     return rows, columns
 
 
+def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]:
+    """Parse `14x14` as rows and columns, or `8x14x14` as frames, rows and columns.
+
+    Raises:
+        UsageError: it is neither, or a side is 0.
+    """
+    if re.fullmatch(r"\s*\d+(?:\s*[xX×*,]\s*\d+){2}\s*", given):
+        sides = tuple(map(int, re.findall(r"\d+", given)))
+        if min(sides) < 1:
+            raise UsageError(f"{option} {given}: all sides must be at least 1.")
+        return sides
+    return pair(option, given, one=one)
+
+
 def place(option: str, given: str) -> tuple[int, int]:
     """Parse `7,3` as a row and a column, both from 0.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pe_inspect.commands.shell.parsing import epsilon, pair, whole
+from pe_inspect.commands.shell.parsing import epsilon, grid_sides, pair, whole
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.joins import JOINS
@@ -148,9 +148,9 @@ class Reading:
         if self.join is not None and self.join not in JOINS:
             raise UsageError(did_you_mean("--join", self.join, list(JOINS)))
 
-    def grid(self) -> tuple[int, int] | None:
-        """Return (H, W) of --grid-size."""
-        return None if self.grid_size is None else pair("--grid-size", self.grid_size)
+    def grid(self) -> tuple[int, ...] | None:
+        """Return (H, W), or (T, H, W), of --grid-size."""
+        return None if self.grid_size is None else grid_sides("--grid-size", self.grid_size)
 
     def patch(self) -> tuple[int, int] | None:
         """Return (H, W) of --patch-size, in pixels."""

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid, UnfitShapes
 from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -194,23 +194,29 @@ def _other_readings(rows: int, coverings: tuple[int, ...], taken: int) -> str:
 
 
 def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
-    """List every reading, and the options that pick the first of them."""
+    """List every reading, and the options that pick each of them; none is recommended."""
     tokens, said = own or trunk.prefix_tokens, trunk.hints.num_prefix_tokens
     coverings = tokens.coverings(said)
     if not tokens.total and said is None:
         coverings = (1, 0)  # a class token that the file does not hold is the likeliest
     grids = {p: _grids(rows - p) for p in coverings if rows > p}
+    if not grids:
+        raise UnfitShapes(f"a table of {rows} rows has none for patches.")
     fitting = sorted(grids, key=lambda p: grids[p][0][0] == 1)  # a strip is the last resort
     listed = [
         f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, grids[p][:_MOST_READINGS]))}"
         + (", …" if len(grids[p]) > _MOST_READINGS else "")
         for i, p in enumerate(fitting)
     ]
-    first = fitting[0]
-    return (
-        f"{', or '.join(listed)}. Pass --grid-size {'x'.join(map(str, grids[first][0]))} "
-        f"--num-prefix-tokens {first}."
-    )
+    flags = "; ".join(_flags(grids[p][:_MOST_READINGS], p) for p in fitting)
+    return f"{', or '.join(listed)}. Each is chosen by its flags: {flags}."
+
+
+def _flags(grids: list[tuple[int, int]], prefix: int) -> str:
+    """Write the flags that choose each of these grids: `--grid-size 3x4 or 4x3 with …`."""
+    typed = ["x".join(map(str, grid)) for grid in grids]
+    listed = " or ".join(filter(None, (", ".join(typed[:-1]), typed[-1])))
+    return f"--grid-size {listed} with --num-prefix-tokens {prefix}"
 
 
 def _grids(patches: int) -> list[tuple[int, int]]:

@@ -97,13 +97,15 @@ _OTHERWISE: Final = {
 }
 
 
-def explain(trunk: Trunk, known: Sequence[str], others: Sequence[str]) -> str:
+def explain(trunk: Trunk, known: Sequence[str], others: Sequence[str], unread: str = "") -> str:
     """Return what was looked for, what the file holds, and whether it is none or not stored.
 
     Args:
         trunk: in which nothing was found.
         known: the names of all families.
         others: those that it holds, where `--family` named another.
+        unread: a sentence on tensors that may hold positions; where there are any, nothing is
+            denied.
     """
     count = len(trunk)
     wanted = trunk.hints.family
@@ -112,12 +114,12 @@ def explain(trunk: Trunk, known: Sequence[str], others: Sequence[str]) -> str:
     return (
         f"{what} in {trunk.source} ({count} tensor{'' if count == 1 else 's'}). "
         f"Looked for: {looked_for}; `pe-inspect families` says what each looks for.\n"
-        f"{_verdict(trunk, others)}\n"
+        f"{_verdict(trunk, others, unread)}\n"
         f"The file holds {_contents(trunk)}."
     )
 
 
-def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
+def _verdict(trunk: Trunk, others: Sequence[str], unread: str) -> str:
     if others:
         return f"It does hold {', '.join(sorted(others))}: leave --family out, or name that."
     if tuple(trunk) == (_LONE_TENSOR,):
@@ -137,6 +139,8 @@ def _verdict(trunk: Trunk, others: Sequence[str]) -> str:
             f"It keeps position in a scheme that this version does not read: {kept}."
             f"{_renamed(trunk)}"
         )
+    if unread:
+        return unread + _renamed(trunk)
     for present, absent, verdict in _SIGNS:
         if all(_any(trunk, p) for p in present) and not any(_any(trunk, p) for p in absent):
             return verdict + _renamed(trunk)

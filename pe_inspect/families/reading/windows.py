@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -81,9 +81,13 @@ def _window_of(trunk: Trunk, table: BiasTable) -> Window:
         return Window(options[0], num_prefix, (note,))
     raise UndecidedGrid(
         f"{trunk.stored_key(table.key)} has {table.rows} rows: a window of "
-        f"{' or '.join(map(x, options[:6]))}. Pass --grid-size {'x'.join(map(str, options[0]))}, "
+        f"{' or '.join(map(x, options[:6]))}. Each is chosen by --grid-size {_typed(options[:6])}, "
         "the one that the model was built with."
     )
+
+
+def _typed(windows: Sequence[tuple[int, int]]) -> str:
+    return " or ".join("x".join(map(str, window)) for window in windows)
 
 
 def _sequence(trunk: Trunk, table: BiasTable) -> Window | None:
@@ -117,7 +121,7 @@ def _tokens(trunk: Trunk, table: BiasTable) -> int | None:
         AmbiguousCheckpoint: the norm over the keys has a width that no window of the table has.
     """
     norm = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.") + ".weight"
-    if norm in trunk:
+    if norm in trunk and trunk.shape(norm):
         width = trunk.shape(norm)[0]
         if not windows_of(table.rows, width):
             raise AmbiguousCheckpoint(

@@ -63,16 +63,13 @@ def _is_frequencies(structure: Structure, named: NamedTensor) -> bool:
     return named.leaf not in ("weight", "bias") and named.size > 1
 
 
-def described_biases(structure: Structure, taken: Iterable[str]) -> list[PositionEmbedding]:
+def described_biases(structure: Structure) -> list[PositionEmbedding]:
     """Describe tables of biases in attention that are of no form known here.
 
     Args:
-        structure: of the file.
-        taken: the file's names of tensors that were read.
+        structure: of a file in which nothing was read.
     """
-    known = set(taken)
     own = [t for t in structure.seen.tensors.values() if _is_bias(structure, t)]
-    own = [t for t in own if structure.stored([t.path])[0] not in known]
     if not own:
         return []
     blocks = structure.seen.in_block

@@ -115,7 +115,8 @@ def _net(seen: Survey, stem: str, own: Sequence[NamedTensor]) -> OffsetNet | Non
         return None
     block, heads = seen.in_block.get(own[0].path), shapes[-1][0]
     says = says_relative(stem) or says_position(stem)
-    if block is None and not says:
+    widest = max((t.width for t in seen.towers), default=0)
+    if block is None and not (says and 2 * heads <= widest):
         return None
     if heads > _MOST_HEADS or (block and (not block.attends or 2 * heads > max(2, block.width))):
         return None

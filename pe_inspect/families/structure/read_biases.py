@@ -24,6 +24,7 @@ from pe_inspect.kinds.position_embedding import Kind, LayerPE, PositionEmbedding
 __all__ = ["bias_embedding", "has_window", "offset_index"]
 
 _CLS_ROWS: Final = 3
+_BEHIND: Final = 2  # where the heads of (tokens, tokens, heads) lie
 
 Window = tuple[int, ...]
 
@@ -125,6 +126,8 @@ def _by_head(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "h
     """Read a table, a row a head; of pairs, a matrix a head."""
     values = structure.trunk.float32(tensor.named.key)
     if tensor.form == "pairs":
+        if tensor.head_axis == _BEHIND:
+            values = np.moveaxis(values, -1, 0)
         return values.reshape(tensor.heads, tensor.rows, tensor.rows)
     if tensor.head_axis is None:
         return values.reshape(1, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Final
 
@@ -63,7 +63,7 @@ Made = tuple[tuple[Window, Lookup] | None, str]
 
 
 def _layers(
-    net: OffsetNet, made: tuple[Window, Lookup] | None, names: dict[str, str], is_many: bool
+    net: OffsetNet, made: tuple[Window, Lookup] | None, names: Mapping[str, str], is_many: bool
 ) -> Iterator[LayerPE]:
     blocks = [names.get(net.place, net.place)] if net.place else list(names.values())
     part = net.stem.removeprefix(net.place).strip(".") if is_many else ""
@@ -132,7 +132,7 @@ def _window(
     if index is None:
         return None
     stored = structure.trunk.tensor(index.key).reshape(index.squeezed)
-    rows, tokens = int(stored.max()) + 1, len(stored)
-    options = windows_of(rows, tokens, axes=net.inputs) if tokens <= _FAR**2 else ()
+    count, tokens = int(stored.max()) + 1, len(stored)
+    options = windows_of(count, tokens, axes=net.inputs) if tokens <= _FAR**2 else ()
     fitting = [w for w in options if np.array_equal(offset_index(w), stored)]
     return fitting[0] if len(fitting) == 1 else None

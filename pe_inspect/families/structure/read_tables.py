@@ -33,6 +33,8 @@ from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 __all__ = ["DecidedTable", "decided_tables", "embedding_of", "tables_embeddings"]
 
 LEARNED: Final = "learned_absolute"
+_STEPS: Final = (2, 4, 8)
+_SHOWN: Final = ("values", "shape", "coarse")
 STACK: Final = "one table a block"
 _BARE: Final = 3  # axes of (blocks, rows, channels)
 
@@ -80,7 +82,7 @@ def decided_tables(structure: Structure) -> list[DecidedTable]:
 
 def _is_credible(decided: DecidedTable) -> bool:
     """Whether a tensor that no name speaks for has a shape or values that do."""
-    return decided.table.hinted or any(word in decided.why for word in ("values", "shape"))
+    return decided.table.hinted or any(word in decided.why for word in _SHOWN)
 
 
 def _shows_grid(table: TableCandidate) -> bool:
@@ -106,8 +108,7 @@ def _decided(
     if (stack := _stacked(structure, table, evidence, known)) is not None:
         return DecidedTable(table, tokens, stack, f"{STACK}, in one tensor")
     if len(table.sides) in (2, 3) and table.role != "blocks":
-        reading, why = _by_shape(structure, table)
-        return DecidedTable(table, tokens, reading, why)
+        return DecidedTable(table, tokens, *_by_shape(structure, table))
     reading, why = decide(table.sides[-1], evidence)
     options = () if reading else tuple(readings(table.sides[-1], evidence))
     return DecidedTable(table, tokens, reading, why, options)
@@ -204,6 +205,17 @@ def _statements(
     for each in known:
         if each.reading is not None and each.table.role != "time":
             yield Statement(each.reading.grid, f"the grid of {each.table.path}")
+    for each in known:
+        if each.reading is not None and each.table.role != "time":
+            yield from _coarser(each.reading.grid, each.table.path)
+
+
+def _coarser(grid: tuple[int, ...], path: str) -> Iterator[Statement]:
+    """Yield the grids of the later stages of a pyramid, each half as fine as the one before."""
+    for step in _STEPS:
+        if all(side % step == 0 for side in grid):
+            coarse = tuple(side // step for side in grid)
+            yield Statement(coarse, f"the grid of {path}, {step} times as coarse")
 
 
 def _rows(structure: Structure, table: TableCandidate, i: int) -> Float32[np.ndarray, "rows dim"]:
@@ -261,6 +273,7 @@ def embedding_of(structure: Structure, decided: DecidedTable) -> PositionEmbeddi
         num_prefix_tokens=max(decided.tokens.prefix, reading.prefix) if tokens is None else tokens,
         depth=tower.depth if tower else 0,
         num_parameters=sum(t.size for t in table.tensors) if family == LEARNED else 0,
+        num_suffix_rows=reading.suffix,
         patch_size=_patch_size(structure, table),
     )
 
@@ -297,8 +310,8 @@ def _tables(
         elif _join(decided) == "unshare":
             layer = names[i + len(names) - len(values)]
         if reading.lead:
-            own = rows.reshape(reading.grid[0], -1, table.dim)[:, reading.lead :]
-            rows = np.ascontiguousarray(own).reshape(-1, table.dim)
+            frames = rows.reshape(reading.grid[0], -1, table.dim)[:, reading.lead :]
+            rows = np.ascontiguousarray(frames).reshape(-1, table.dim)
         kept = rows[: reading.prefix + prod(reading.grid)]
         yield LayerPE(layer, kept, checked_grid(reading.grid), reading.prefix)
 

@@ -36,6 +36,10 @@ _BINDING: Final = (
     *("family", "arch", "embed_dim", "depth"),
 )
 
+_NO_GRID: Final = (
+    "rotary angles are computed for any grid, and no tensor tells one (--grid-size HxW)"
+)
+
 Read = Callable[[], PositionEmbedding]
 
 
@@ -84,7 +88,9 @@ def reconciled(
     if refusal is not None and not _answers(structure, result, kept):
         raise refusal
     if not result and not open_questions:
-        result += described_biases(structure, ())
+        result += described_biases(structure)
+        if not result and structure.main_tower is not None and structure.seen.kernels:
+            result += described_rotations(structure, _NO_GRID)
     if isinstance(refusal, GridNotStored):
         result = [_with_reason(pe, str(refusal)) for pe in result]
     if not result and open_questions:
@@ -109,7 +115,7 @@ def _read(
 
 def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Read]:
     """Return how to read stored rotations, where no reader has found one."""
-    is_turned = any(map(says_rotation, structure.seen.tensors))
+    is_turned = structure.seen.those(lambda each: says_rotation(each.path))
     if not is_turned or any(pe.scheme_kind.holds_angles for pe in result):
         return []
     from pe_inspect.families.structure.rotations import (
@@ -199,6 +205,8 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
+    if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
+        return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return _with_blocks_of(other, pe)
@@ -221,8 +229,9 @@ def _blocks_with_norms(pe: PositionEmbedding) -> int:
 
 def _with_reason(pe: PositionEmbedding, why: str) -> PositionEmbedding:
     """Say in a note why an embedding has no grid, and which flags would give it one."""
-    is_open = pe.grid_size is None and why not in pe.notes
-    return replace(pe, notes=(why, *pe.notes)) if is_open else pe
+    if pe.has_places or why in pe.notes:
+        return pe
+    return replace(pe, notes=(why, *pe.notes))
 
 
 def _with_questions(
