@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _norms(width, depth, names, seed):
