@@ -89,8 +89,6 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
         AmbiguousCheckpoint: it has several readings.
     """
     found = extract(checkpoint, with_sha256=False)
-    for pe in found:
-        pe.require_flat_grid("interpolate --write")
     _refuse_method(found, request)
     main = main_of(found, in_pixels=request.res is not None)
     main.require_flat_grid("interpolate --write")

@@ -116,6 +116,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            needs_no_change="its waves are computed in units of the image, for any grid",
             sentence="Sines and cosines of the position, through a learned projection",
             source="arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
             computed_from="places in units of the image",

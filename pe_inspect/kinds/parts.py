@@ -284,6 +284,9 @@ class FamilyFacts:
         serves_any_grid: whether the stored offsets are those of any grid.
         added_between_layers: whether it is added to the tokens between layers.
         is_of_stages: whether its tables are those of a pyramid's stages, each on a grid of its own.
+        needs_no_change: why its tensors are the same at any resolution; empty where they are not.
+        native_scheme: what the native ViT calls it, in the names of a plain ViT; empty where it
+            does not have it under these.
     """
 
     sentence: str = ""
@@ -293,6 +296,8 @@ class FamilyFacts:
     serves_any_grid: bool = False
     added_between_layers: bool = False
     is_of_stages: bool = False
+    needs_no_change: str = ""
+    native_scheme: str = ""
 
 
 Notion = Literal["joined", "proxy", "stored"]

@@ -112,20 +112,6 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     return rows, columns
 
 
-def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]:
-    """Parse `14x14` as rows and columns, or `8x14x14` as frames, rows and columns.
-
-    Raises:
-        UsageError: it is neither, or a side is 0.
-    """
-    if re.fullmatch(r"\s*\d+(?:\s*[xX×*,]\s*\d+){2}\s*", given):
-        sides = tuple(map(int, re.findall(r"\d+", given)))
-        if min(sides) < 1:
-            raise UsageError(f"{option} {given}: all sides must be at least 1.")
-        return sides
-    return pair(option, given, one=one)
-
-
 def pairs(option: str, given: str | None) -> list[tuple[int, int]]:
     """Parse `224,384x512` as several sizes, each as `pair` does.
 
@@ -147,6 +133,20 @@ def _refuse_list(option: str, given: str) -> None:
         f"{option} {given} is {len(words)} sizes, and this takes one: ask once for each{several}."
         f"{meant}"
     )
+
+
+def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]:
+    """Parse `14x14` as rows and columns, or `8x14x14` as frames, rows and columns.
+
+    Raises:
+        UsageError: it is neither, or a side is 0.
+    """
+    if re.fullmatch(r"\s*\d+(?:\s*[xX×*]\s*\d+){2}\s*", given):
+        sides = tuple(map(int, re.findall(r"\d+", given)))
+        if min(sides) < 1:
+            raise UsageError(f"{option} {given}: all sides must be at least 1.")
+        return sides
+    return pair(option, given, one=one)
 
 
 def place(option: str, given: str) -> tuple[int, int]:

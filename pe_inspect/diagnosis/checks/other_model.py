@@ -12,7 +12,7 @@ from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
-from pe_inspect.diagnosis.readings import Readings, file_readings
+from pe_inspect.diagnosis.readings import Readings, alike, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
 from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
 from pe_inspect.families.reading.grid import x
@@ -143,9 +143,11 @@ def _unlike_norms(
 
 def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     """Explain tables of rows, whose numbers are other ones: by their grids and prefix rows."""
-    for mine, other in _paired(pair):
+    for mine, other in (alike(*each) for each in _paired(pair)):
         if mine.rows != other.rows:
-            wanted = ExpectedTable(other.rows, pair.there.source, other.taken)
+            same = mine.taken is not None and mine.own == other.own and mine.own.known
+            prefix = mine.taken.num_prefix_rows if same and mine.taken is not None else None
+            wanted = ExpectedTable(other.rows, pair.there.source, other.taken, prefix)
             finding = mismatch(pair.here, mine, wanted)
             if pair.is_unlike(in_attention=mine.is_bias):
                 finding = replace(finding, mend=_NO_RESAMPLING)
