@@ -37,7 +37,8 @@ def test_the_first_line_is_what_was_found_and_the_last_what_was_written(run, ask
     done = run(*asked)
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0] == FIRST
+    change = " · 3×4 → 5×6 (80×96 px), deit, bicubic" if asked[0] == "interpolate" else ""
+    assert lines[0] == FIRST + change
     assert lines[-1].startswith("Wrote reports/tiny/")
     assert f"reports/tiny/{asked[0]}.png" in written(done)
     assert all((here / path).read_bytes().startswith(b"\x89PNG") for path in written(done))
