@@ -8,11 +8,11 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from pe_inspect._version import __version__
 from pe_inspect.analysis.common.sentences import count_text, listed
 from pe_inspect.kinds.held_values import packed
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.content import Entry, Fact
+from pe_inspect.version import __version__
 
 __all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
 
