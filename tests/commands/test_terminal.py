@@ -7,12 +7,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pe_inspect.commands.shell import terminal as _terminal
 from pe_inspect.commands.shell.describe import aligned, number, ranges, table, versions
+from pe_inspect.commands.shell.question_runner import summary_lines
 from pe_inspect.commands.shell.terminal import (
     tolerate_any_encoding,
     working,
@@ -103,3 +105,8 @@ def test_times_are_said_in_words(minutes, said):
 def test_versions_name_what_a_result_depends_on():
     assert versions()["numpy"] == np.__version__
     assert set(versions()) == {"pe_inspect", "python", "numpy", "matplotlib", "timm", "torch"}
+
+
+def test_a_number_that_is_undefined_is_called_so():
+    result = SimpleNamespace(summary=lambda: {"mean": float("nan"), "num_layers": 12.0})
+    assert summary_lines(result) == ["  mean        undefined", "  num_layers  12"]

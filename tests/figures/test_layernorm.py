@@ -173,3 +173,26 @@ def test_a_pyramid_is_named_by_its_layers():
 def test_drawing_the_smallest_and_the_largest_does_not_raise(pe):
     for figure in draw(layernorm(pe)).values():
         figure.savefig(io.BytesIO(), format="png", dpi=30)
+
+
+def test_channels_that_narrower_layers_do_not_have_are_said_to_be_white():
+    norms = tuple(
+        LayerNormParams(f"layers.{k}.blocks.0", "norm1", np.ones(width), np.zeros(width), 1e-6)
+        for k, width in enumerate((4, 4, 8))
+    )
+    table = LayerPE("layers.0.blocks.0", np.zeros((2, 12, 12)), (3, 4))
+    wide = PositionEmbedding("relative_bias", "bias", "layer", (table,), norms)
+    drawn = draw(layernorm(wide))["layernorm_channels"]
+    words = " ".join(text.get_text() for text in drawn.texts).replace("\n", " ")
+    assert "White: channels that narrower layers do not have." in words
+
+
+def test_norms_that_are_not_drawn_are_counted():
+    others = [("", f"norm_of_stage{k}") for k in range(5)]
+    names = [("blocks.0", "norm1"), ("blocks.1", "norm1"), *others]
+    norms = tuple(LayerNormParams(*each, np.ones(4), np.zeros(4), 1e-6) for each in names)
+    table = LayerPE("blocks.0", np.zeros((2, 12, 12)), (3, 4))
+    pe = PositionEmbedding("relative_bias", "bias", "layer", (table,), norms)
+    drawn = draw(layernorm(pe))["layernorm"]
+    words = " ".join(text.get_text() for text in drawn.texts).replace("\n", " ")
+    assert "and 2 more." in words

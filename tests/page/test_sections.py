@@ -290,3 +290,14 @@ def test_a_computed_embedding_names_the_paper_of_its_network(embedding):
     pe = embedding(family="conditional", kind="function", join="layer", tables=(table,), norms=())
     source = by_stem(report(pe))["similarity"].definition.source
     assert source.startswith("arXiv:2102.10882 (CPVT)")
+
+
+def test_a_pyramid_of_several_widths_names_them_all(embedding):
+    draw = np.random.default_rng(0)
+    tables = tuple(
+        LayerPE(f"stages.{k}", draw.normal(size=(12, width)), (3, 4))
+        for k, width in enumerate((8, 16, 16, 24))
+    )
+    page = report(embedding(join="layer", tables=tables, norms=(), num_prefix_tokens=0))
+    widths = next(fact for fact in page.chapters[0].facts if fact.name == "Channels")
+    assert (widths.value, widths.meaning) == ("8, 16 and 24", "by table")

@@ -178,3 +178,11 @@ test("the ticks of a scale are equal steps that look equal", () => {
     numbers.forEach((number, k) => assert.ok(Math.abs(number - low - k * step) <= 0.006 * step, `${numbers}`));
   }
 });
+
+test("an error is told where there is one, and a map without values is not called exact", () => {
+  const { withinOf } = new Function(`${source}; ${read("words")}; return { withinOf };`)();
+  const explorer = (values) => ({ choice: { track: 0 }, frame: {}, index: 0, valuesOf: () => values });
+  assert.equal(withinOf(explorer([1, NaN]), "Values", 0.004), "Values are within 0.004 of the exact ones.");
+  assert.equal(withinOf(explorer([1, NaN]), "Values", 0), "Values are the exact ones.");
+  assert.equal(withinOf(explorer([NaN, NaN]), "Values", 0), "Values: none of this map is defined.");
+});
