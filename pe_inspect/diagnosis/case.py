@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pe_inspect.diagnosis.ranked import Ranked, ranked
-from pe_inspect.diagnosis.readings import Readings, file_readings
+from pe_inspect.diagnosis.readings import Readings, as_read, file_readings
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -89,7 +89,10 @@ def opened(checkpoint: Checkpoint, expected: Expected) -> Case:
     readings = file_readings(checkpoint)
     case = Case(checkpoint, expected, readings, ranked(checkpoint, readings))
     try:
-        return replace(case, tables=extract(checkpoint, with_sha256=False))
+        tables = extract(checkpoint, with_sha256=False)
+        readings = as_read(readings, tables)
+        own = ranked(checkpoint, readings)
+        return replace(case, tables=tables, readings=readings, ranked=own)
     except NoPositionEmbedding as error:
         return replace(case, missing=error)
     except AmbiguousCheckpoint as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
@@ -13,9 +13,10 @@ from pe_inspect.families.reading.bias_tables import BiasTable
 from pe_inspect.families.reading.grid import Layout, factor_pairs, x
 from pe_inspect.families.reading.tables import StoredTable
 from pe_inspect.families.reading.tokens import PrefixTokens
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Readings", "RowDivision", "alike", "file_readings", "readings"]
+__all__ = ["Readings", "RowDivision", "alike", "as_read", "file_readings", "readings"]
 
 MOST_PREFIX_ROWS: Final = 8  # no known model has more
 NO_TOKENS: Final = PrefixTokens(known=False)
@@ -216,6 +217,19 @@ def _taken_first(found: Readings, where: Layout | None) -> Readings:
     taken = same[0] if same else stated
     others = (each for each in found.all if each is not taken)
     return replace(found, all=(taken, *others), taken=taken, notes=where.notes)
+
+
+def as_read(found: Sequence[Readings], tables: Sequence[PositionEmbedding]) -> tuple[Readings, ...]:
+    """Mark of every table the reading with which it was read, which its values may have decided."""
+    return tuple(_as_read(each, tables) for each in found)
+
+
+def _as_read(found: Readings, tables: Sequence[PositionEmbedding]) -> Readings:
+    own = [pe for pe in tables if found.key in pe.keys and pe.scheme_kind.has_token_rows]
+    if found.taken is None or len(own) != 1 or len(own[0].grid_size) != len(found.taken.grid_size):
+        return found
+    where = Layout(own[0].grid_size, own[0].num_prefix_rows, found.notes)
+    return _taken_first(found, where)
 
 
 def _of_biases(checkpoint: Checkpoint) -> Iterator[Readings]:

@@ -197,7 +197,8 @@ class InterpolationResult(Shown):
 
     def defined(self) -> dict[str, str]:
         """The definition of every number of `summary()`."""
-        return {name: defined_over(name, len(self.tables())) for name in self.summary()}
+        count, is_bias = len(self.tables()), self.pe.is_pairwise
+        return {name: defined_over(name, count, is_bias=is_bias) for name in self.summary()}
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""

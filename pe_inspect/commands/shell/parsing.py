@@ -8,7 +8,17 @@ from collections.abc import Callable
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["epsilon", "layers", "megabytes", "numbers", "pair", "pairs", "place", "whole"]
+__all__ = [
+    "epsilon",
+    "grid_sides",
+    "layers",
+    "megabytes",
+    "numbers",
+    "pair",
+    "pairs",
+    "place",
+    "whole",
+]
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:

@@ -125,6 +125,12 @@ _IN_MODEL: Final = MappingProxyType(
 )
 
 
+_INNER_WRAPPERS: Final = re.compile(
+    r"(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_fpw_module)\."
+    r"|(?<=\d\.)module\."
+)
+
+
 def bare_names(keys: Iterable[str]) -> dict[str, str]:
     """Return bare name → the checkpoint's name, for the tensors of the vision trunk.
 
@@ -135,7 +141,7 @@ def bare_names(keys: Iterable[str]) -> dict[str, str]:
     vision = [key for key in known if _VISION.match(key)]
     names: dict[str, str] = {}
     for key in vision or known:
-        bare = _WRAPPERS.sub("", key)
+        bare = _INNER_WRAPPERS.sub("", _WRAPPERS.sub("", key))
         if not _OTHER_TOWERS.match(bare):
             names.setdefault(bare, key)
     return _without_chunks(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from pe_inspect.families.reading.norms import epsilon
 from pe_inspect.families.reading.tensors import NamedTensors
@@ -27,6 +28,7 @@ class Structure:
     """
 
     trunk: NamedTensors
+    _names: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _norms: dict[str, tuple[LayerNormParams, ...]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -65,7 +67,11 @@ class Structure:
 
     def layers(self, tower: Tower | None) -> Mapping[str, str]:
         """Path of a block → timm's name of it."""
-        return layer_names(tower) if tower else {}
+        if tower is None:
+            return {}
+        if tower.prefix not in self._names:
+            self._names[tower.prefix] = layer_names(tower)
+        return self._names[tower.prefix]
 
     def norms(self, tower: Tower | None) -> tuple[LayerNormParams, ...]:
         """The norms of a tower, read once."""
@@ -79,8 +85,12 @@ class Structure:
 
     def _read(self, norm: FoundNorm, eps: float) -> LayerNormParams:
         weight, bias = norm.weight, norm.bias
-        values = [self.trunk.float32(t.key).reshape(-1) for t in (weight, bias) if t is not None]
+        values = [self._values(t) for t in (weight, bias) if t is not None]
         return LayerNormParams(norm.layer, norm.name, values[0], (*values, None)[1], eps)
+
+    def _values(self, named: NamedTensor) -> Any:
+        is_flat = len(named.shape) == 1
+        return self.trunk.unread(named.key) if is_flat else self.trunk.float32(named.key).ravel()
 
     @property
     def norm_notes(self) -> tuple[str, ...]:
