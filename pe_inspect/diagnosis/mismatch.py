@@ -88,8 +88,8 @@ def _fitting(
         return Fitting(tuple(likeliest), 1, keeps=True)
     keeps_height = is_spectrogram_s(trunk_of(checkpoint))
     prefix = wanted.num_prefix_rows
-    found = fitting(have, wanted.rows, keeps_height=keeps_height, num_prefix_rows=prefix)
-    return found if found.all else fitting(have, wanted.rows, keeps_height=keeps_height)
+    fits = fitting(have, wanted.rows, keeps_height=keeps_height, num_prefix_rows=prefix)
+    return fits if fits.all else fitting(have, wanted.rows, keeps_height=keeps_height)
 
 
 def _several(
