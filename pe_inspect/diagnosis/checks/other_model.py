@@ -82,7 +82,7 @@ def differences(
 
 def _schemes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     has, wants = ({pe.scheme_kind: pe.family for pe in each} for each in (pair.mine, pair.others))
-    if has.keys() == wants.keys() or pair.tensors.none or pair.tensors.unrelated:
+    if has.keys() == wants.keys() or pair.tensors.none:
         return
     names = [", ".join(each.values()) or "none" for each in (has, wants)]
     yield (
@@ -226,7 +226,7 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
 
 
 _EXPLANATIONS: Final = (
-    _schemes, other_names, _sizes, _tables_of_rows, _grids, _norms, position_tensors, renamed,
+    other_names, _schemes, _sizes, _tables_of_rows, _grids, _norms, position_tensors, renamed,
     other_tensors, other_types,
 )  # fmt: skip
 
