@@ -86,12 +86,10 @@ def _fitting(
         windows = windows_of(wanted.rows) if wanted.rows > 0 else []
         likeliest = [RowDivision(each, cls_tokens(wanted.rows), "ordinary") for each in windows[:1]]
         return Fitting(tuple(likeliest), 1, keeps=True)
-    return fitting(
-        have,
-        wanted.rows,
-        keeps_height=is_spectrogram_s(trunk_of(checkpoint)),
-        num_prefix_rows=wanted.num_prefix_rows,
-    )
+    keeps_height = is_spectrogram_s(trunk_of(checkpoint))
+    prefix = wanted.num_prefix_rows
+    fits = fitting(have, wanted.rows, keeps_height=keeps_height, num_prefix_rows=prefix)
+    return fits if fits.all else fitting(have, wanted.rows, keeps_height=keeps_height)
 
 
 def _several(

@@ -22,6 +22,8 @@ MOST_PREFIX_ROWS: Final = 8  # no known model has more
 NO_TOKENS: Final = PrefixTokens(known=False)
 
 Standing = Literal["said", "ordinary", "own tokens", "square", "possible", "strip"]
+_ORDINARY: Final = {"said", "ordinary", "own tokens"}
+"""Readings with the model's own tokens."""
 _WORDS: Final[dict[Standing, str]] = {
     "said": "as stated",
     "ordinary": "square, with the model's own prefix tokens",
@@ -266,7 +268,7 @@ def alike(mine: Readings, other: Readings) -> tuple[Readings, Readings]:
         (a, b)
         for a in mine.all
         for b in other.all
-        if a.num_prefix_rows == b.num_prefix_rows and "strip" not in (a.standing, b.standing)
+        if a.num_prefix_rows == b.num_prefix_rows and {a.standing, b.standing} <= _ORDINARY
     ]
     if not shared:
         return mine, other

@@ -16,7 +16,7 @@ from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
 from pe_inspect.finding import Finding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["other_names", "other_tensors", "position_tensors", "renamed"]
+__all__ = ["other_names", "other_tensors", "other_types", "position_tensors", "renamed"]
 
 Shape = tuple[int, ...]
 MOST_NAMED: Final = 6
@@ -227,3 +227,35 @@ def _shapes(pair: Pair, names: list[str]) -> str:
         shown.append(f"{pattern} {here} here, {there} there")
     more = f"; and {len(groups) - MOST_NAMED} more" if len(groups) > MOST_NAMED else ""
     return "; ".join(shown) + more
+
+
+def other_types(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
+    """Find tensors that are whole numbers in one file and real ones in the other: quantised."""
+    unlike = [
+        name
+        for name in _both(pair)
+        if _is_real(pair.here, name) != _is_real(pair.there, name)
+        and pair.here.shape(name) == pair.there.shape(name)
+    ]
+    if not unlike:
+        return
+    first = unlike[0]
+    types = [each.dtype(first) for each in (pair.here, pair.there)]
+    yield (
+        Finding(
+            "mismatch-type",
+            first,
+            f"Whole numbers in one file are real ones in the other ({len(unlike)} of the tensors): "
+            f"{first} is {types[0]} in {pair.here.source}, {types[1]} in {pair.there.source}.",
+            "One of the two is quantised: load_state_dict copies such numbers as they are, without "
+            "their scale, and says nothing.",
+            "Load the quantised one by the library that quantised it, or take the file that it was "
+            "made from.",
+            {"tensors": unlike, "here": types[0], "there": types[1]},
+        ),
+        frozenset(unlike),
+    )
+
+
+def _is_real(checkpoint: Checkpoint, name: str) -> bool:
+    return "float" in checkpoint.dtype(name)

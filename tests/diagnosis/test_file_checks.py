@@ -258,3 +258,30 @@ def test_a_timm_that_resamples_wrongly_shows_it(monkeypatch):
     (finding,) = (f for f in doctor(file, ask_timm=True).findings if f.code == "old-timm")
     assert finding.code == "old-timm"
     assert "returned a 2×8 table unchanged when asked for 4×4" in finding.message
+
+
+# Two files that have little in common
+
+
+def against(mine, theirs):
+    here, there = (
+        Checkpoint.from_state_dict(each, source=name)
+        for each, name in ((mine, "here.pth"), (theirs, "there.pth"))
+    )
+    return [f for f in doctor(here, against=there).findings if f.code.startswith("mismatch")]
+
+
+def test_files_without_a_common_name_are_said_to_be_unrelated_first():
+    found = against(deit(), {"a.weight": table()[0], "b.weight": table()[0]})
+
+    assert found[0].code == "mismatch-name"
+    assert found[0].message.startswith("None of the 2 names of here.pth (pos_embed, …) is among")
+
+
+def test_a_quantised_file_is_told_though_its_shapes_fit():
+    kernel = table(8, 16)[0]
+    found = against(deit(w=kernel), deit(w=(kernel * 100).astype(np.int8)))
+
+    assert [f.code for f in found] == ["mismatch-type"]
+    assert "(1 of the tensors)" in found[0].message
+    assert "w is float32 in here.pth, int8 in there.pth" in found[0].message

@@ -14,7 +14,13 @@ from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
 from pe_inspect.diagnosis.readings import Readings, alike, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
-from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
+from pe_inspect.diagnosis.unfit_tensors import (
+    other_names,
+    other_tensors,
+    other_types,
+    position_tensors,
+    renamed,
+)
 from pe_inspect.families.reading.grid import x
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.layouts import source_grid
@@ -41,7 +47,7 @@ _OTHER_CLASS: Final = (
     "other-model",
     codes=(
         "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-grid",
-        "mismatch-position", "mismatch-name", "mismatch-tensors", "transposed",
+        "mismatch-position", "mismatch-name", "mismatch-tensors", "mismatch-type", "transposed",
     ),
 )  # fmt: skip
 def other_model(case: Case) -> Iterator[Finding]:
@@ -220,8 +226,8 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
 
 
 _EXPLANATIONS: Final = (
-    _schemes, other_names, _sizes, _tables_of_rows, _grids, _norms, position_tensors, renamed,
-    other_tensors,
+    other_names, _schemes, _sizes, _tables_of_rows, _grids, _norms, position_tensors, renamed,
+    other_tensors, other_types,
 )  # fmt: skip
 
 
