@@ -86,10 +86,12 @@ def _question(
         ask,
         data,
         {"token": query.query()},
+        first=lambda result: result.change,
         lines=lambda result: [*summary_lines(result), *side_by_side(result)],
         told=by_method,
         whole={} if baked is None else {"baked": baked.as_dict()},
         made=() if baked is None or baked.path is None else (baked.path,),
+        last=() if baked is None or baked.path is None else (f"{baked.path}: {baked.summary}",),
     )
 
 

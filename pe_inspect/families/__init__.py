@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid, UnfitShapes
-from pe_inspect.families.trunk import Trunk
+from pe_inspect.families.trunk import Trunk, tower_type
 from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -90,6 +90,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
             library=trunk.library,
+            model_type=tower_type(trunk.config),
             facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))

@@ -31,6 +31,7 @@ NOT_WEIGHTS: Final = re.compile(
     r"metrics?$|queue|_metadata$|hyper_parameters|^args$|^config$"
 )
 LONE_TENSOR: Final = "pos_embed"
+_IN_ATTENTION: Final = re.compile(r"bias_table|relative_position|rel_pos|attention_bias|rpb")
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,9 @@ def _wanted(root: dict[str, Any], source: str, wanted: str) -> StateDict:
 
 def _taken_for_table(chosen: StateDict, wanted: str) -> StateDict:
     """The state dict with one tensor, that the user named, in the place of its table."""
+    if _IN_ATTENTION.search(wanted):
+        said = f"{wanted!r} is a bias of attention by its name, and is read as one"
+        return StateDict(chosen.tensors, chosen.beside, (said,))
     others = {name: t for name, t in chosen.tensors.items() if name not in (wanted, LONE_TENSOR)}
     note = f"{wanted!r} is taken for {LONE_TENSOR} (--state-dict-key)"
     return StateDict({LONE_TENSOR: chosen.tensors[wanted], **others}, chosen.beside, (note,))

@@ -65,7 +65,7 @@ def _own_grid(settings: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _sections(settings: Mapping[str, Any], tower: str) -> list[Mapping[str, Any]]:
     """The parts of a configuration that speak of one tower, the most specific first."""
-    own = [part for path in _TOWERS[tower] if (part := _section(settings, path))]
+    own = [part for path in _TOWERS.get(tower, ()) if (part := _section(settings, path))]
     return own or [_section(settings, path) for path in _WHOLE]
 
 

@@ -66,13 +66,15 @@ def find_trunk(
 
     Args:
         tensors: a state dict by its stored names.
-        tower: `"vision"` (taken where there are two), or `"text"`.
+        tower: `"vision"` (taken where there are two), `"text"`, or the path of one of several.
 
     Raises:
         UsageError: `tower` is no tower, or the state dict has no such tower.
     """
-    chosen = _Tower(tower)
-    found, notes, stripped = dict(tensors), list[str](), list[str]()
+    notes, stripped = list[str](), list[str]()
+    if (found := _named_tower(tensors, tower)) is not None:
+        tower = None
+    chosen, found = _Tower(tower), found or dict(tensors)
     while True:
         found = _choose_tower(found, chosen, notes)
         prefix = _next_prefix(found)
@@ -84,6 +86,15 @@ def find_trunk(
     if stripped:
         notes.insert(0, f"stripped {' '.join(map(repr, stripped))} from the stored names")
     return found, tuple(notes)
+
+
+def _named_tower(tensors: Mapping[str, StoredTensor], tower: str | None) -> Tensors | None:
+    """Return the tensors below a path that was named as a tower; `None` where it is none."""
+    if tower is None or tower in ("vision", "text"):
+        return None
+    prefix = f"{tower.rstrip('.')}."
+    own = {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    return own or None
 
 
 def _next_prefix(tensors: Tensors) -> str | None:

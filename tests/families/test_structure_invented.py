@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+import pe_inspect as pei
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
 from pe_inspect.families.structure.grids import best_reading, grid_score
@@ -227,3 +228,35 @@ def test_values_speak_for_the_true_grid_and_noise_for_none():
     assert best_reading(waves((4, 6), DIM), grids) == 2
     assert best_reading(small(24, DIM), grids) is None
     assert grid_score(waves((4, 6), DIM), (4, 6)) > 0.7
+
+
+def three_towers() -> State:
+    state: State = {}
+    for name, grid in (("front", (3, 4)), ("back", (4, 5)), ("side", (5, 6))):
+        state[f"{name}.pos"] = table(grid)[None]
+        state |= {f"{name}.{key}": values for key, values in KERNEL.items()}
+        state |= blocks(f"{name}.n.", range(2))
+    return state
+
+
+def test_each_of_three_towers_is_read_and_one_is_chosen_by_name(tmp_path):
+    found = read(three_towers())
+
+    assert [pe.grid_size for pe in found] == [(3, 4), (4, 5), (5, 6)]
+    assert any("--tower front or back or side reads one alone" in n for n in found[0].notes)
+
+    path = tmp_path / "three.npz"
+    np.savez(path, **three_towers())
+    (one,) = extract(pei.load(str(path), tower="side"))
+    assert (one.grid_size, one.keys) == ((5, 6), ("side.pos",))
+
+
+def test_names_of_ten_thousand_letters_and_gaps_hide_nothing():
+    far = "a." * 5000
+    state = {"eye.pos": table((3, 5))[None], **KERNEL, **blocks("rung.", [0, 1, 4])}  # type: ignore[arg-type]
+    state |= {"x" * 10_000: small(3, 4), f"{far}w": small(2, 3)}
+
+    (pe,) = read(state)
+
+    assert (pe.grid_size, pe.depth) == ((3, 5), 5)
+    assert "the file holds nothing of blocks 2, 3" in pe.notes

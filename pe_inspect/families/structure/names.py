@@ -162,7 +162,9 @@ _NOT_POSITION: Final = re.compile(
     r"num_pos|logit|codebook|(?:^|[._])head[s]?(?:$|[._])|keypoint|anchor",
     re.I,
 )
-_TIME: Final = re.compile(r"temporal|(?:^|[._])(?:time|frame|frames|tpe|t_?pos\w*)(?:$|[._])", re.I)
+_TIME: Final = re.compile(
+    r"temporal|(?:^|[._])(?:temp|time|frame|frames|tpe|t_?pos\w*)(?:$|[._])", re.I
+)
 _TEXT: Final = re.compile(
     r"(?:^|[._])(?:text|txt|textual|language|llm|lm|bert|gpt|roberta|qformer|t5|word|words|caption)"
     r"(?:$|[._])|language_model|text_model|text_encoder|text_decoder",

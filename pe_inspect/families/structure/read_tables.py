@@ -33,6 +33,7 @@ from pe_inspect.kinds.position_embedding import Join, LayerPE, PositionEmbedding
 __all__ = ["DecidedTable", "decided_tables", "embedding_of", "tables_embeddings"]
 
 LEARNED: Final = "learned_absolute"
+_MOST_NUMBERS: Final = 1 << 27  # of the tables of two axes, put together
 _STEPS: Final = (2, 4, 8)
 _SHOWN: Final = ("values", "shape", "coarse")
 STACK: Final = "one table a block"
@@ -114,8 +115,13 @@ def _decided(
     return DecidedTable(table, tokens, reading, why, options)
 
 
-def _by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading, str]:
+def _by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading | None, str]:
     """Read the grid off the shape; a side may be frames of patches, where the values show that."""
+    said = structure.hints.grid_size
+    if table.combine != "none" and said is not None and _fits_within(said, table.sides):
+        return GridReading(tuple(said)), f"the first {written(said)} of {written(table.sides)}"
+    if table.combine != "none" and prod(table.sides) * table.dim > _MOST_NUMBERS:
+        return None, ""
     flat = GridReading(table.sides)
     if len(table.sides) == 2 and table.combine == "none":
         values = _rows(structure, table, 0).reshape(*table.sides, -1)
@@ -125,6 +131,10 @@ def _by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading,
                 why = f"grid {written(deep)} shown by the shape and the values"
                 return GridReading(deep, lead=lead), why
     return flat, f"grid {written(table.sides)} shown by the shape"
+
+
+def _fits_within(grid: tuple[int, ...], sides: tuple[int, ...]) -> bool:
+    return len(grid) == len(sides) and all(own <= side for own, side in zip(grid, sides))
 
 
 def _stacked(
@@ -221,17 +231,19 @@ def _coarser(grid: tuple[int, ...], path: str) -> Iterator[Statement]:
 def _rows(structure: Structure, table: TableCandidate, i: int) -> Float32[np.ndarray, "rows dim"]:
     """Read one table, a row a token."""
     if table.combine != "none":
-        return _of_axes(structure, table)
+        return _of_axes(structure, table, table.sides)
     values = structure.trunk.float32(table.tensors[i].key)
     return np.moveaxis(values, table.axis, -1).reshape(-1, table.dim)
 
 
-def _of_axes(structure: Structure, table: TableCandidate) -> Float32[np.ndarray, "rows dim"]:
+def _of_axes(
+    structure: Structure, table: TableCandidate, sides: tuple[int, ...]
+) -> Float32[np.ndarray, "rows dim"]:
     """Put the tables of the axes together: added, or side by side as in DETR."""
     own = table.dim if table.combine == "sum" else table.dim // 2
     axes = [
-        np.moveaxis(values, _channels(values.shape, own, table), -1).reshape(-1, own)
-        for values in (structure.trunk.float32(t.key) for t in table.tensors)
+        np.moveaxis(values, _channels(values.shape, own, table), -1).reshape(-1, own)[:side]
+        for side, values in zip(sides, (structure.trunk.float32(t.key) for t in table.tensors))
     ]
     placed = [
         axis.reshape(*(len(axis) if i == at else 1 for i in range(len(axes))), own)
@@ -239,7 +251,7 @@ def _of_axes(structure: Structure, table: TableCandidate) -> Float32[np.ndarray,
     ]
     if table.combine == "sum":
         return np.asarray(sum(placed[1:], placed[0])).reshape(-1, own)
-    shape = (*table.sides, own)
+    shape = (*sides, own)
     whole = [np.broadcast_to(axis, shape) for axis in reversed(placed)]
     return np.concatenate(whole, axis=-1).reshape(-1, table.dim)
 
@@ -281,7 +293,7 @@ def embedding_of(structure: Structure, decided: DecidedTable) -> PositionEmbeddi
 def _values(structure: Structure, decided: DecidedTable) -> list[Float32[np.ndarray, "rows dim"]]:
     table = decided.table
     if table.combine != "none":
-        return [_of_axes(structure, table)]
+        return [_of_axes(structure, table, decided.reading.grid if decided.reading else ())]
     if _join(decided) == "unshare" and len(table.tensors) == 1:
         whole = structure.trunk.float32(table.tensors[0].key)
         return list(np.moveaxis(whole, table.axis, -1).reshape(table.sides[0], -1, table.dim))
@@ -353,6 +365,12 @@ def _question(structure: Structure, decided: DecidedTable) -> str:
     """List every reading of a table whose grid nothing tells, with the flags that choose each."""
     name = structure.stored([decided.table.path])[0]
     rows = decided.table.rows
+    if decided.table.combine != "none":
+        count = written(decided.table.sides)
+        return (
+            f"{name} and its partners hold {count} positions, more than any image has: "
+            "--grid-size HxW adds the first of them on a grid."
+        )
     return (
         f"{name} has {rows} rows, and nothing in the file decides how they divide. Each of these "
         f"fits: {flags_of(decided.options)}."

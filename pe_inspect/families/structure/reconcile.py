@@ -40,6 +40,8 @@ _NO_GRID: Final = (
     "rotary angles are computed for any grid, and no tensor tells one (--grid-size HxW)"
 )
 
+_SEVERAL: Final = 2
+
 Read = Callable[[], PositionEmbedding]
 
 
@@ -95,7 +97,7 @@ def reconciled(
         result = [_with_reason(pe, str(refusal)) for pe in result]
     if not result and open_questions:
         raise open_questions[0]
-    return _with_questions(_of_family(structure, result), open_questions)
+    return _with_towers(_with_questions(_of_family(structure, result), open_questions))
 
 
 def _read(
@@ -225,6 +227,16 @@ def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> Position
 
 def _blocks_with_norms(pe: PositionEmbedding) -> int:
     return len({norm.layer for norm in pe.norms if norm.layer})
+
+
+def _with_towers(result: list[PositionEmbedding]) -> list[PositionEmbedding]:
+    """Say how one of several towers is chosen, where each has a table of its own."""
+    tables = [pe for pe in result if pe.scheme_kind.has_token_rows and pe.keys]
+    places = dict.fromkeys(pe.keys[0].partition(".")[0] for pe in tables)
+    if len(places) < len(tables) or len(tables) < _SEVERAL:
+        return result
+    said = f"{len(places)} towers, each with a table: --tower {' or '.join(places)} reads one alone"
+    return [replace(result[0], notes=(*result[0].notes, said)), *result[1:]]
 
 
 def _with_reason(pe: PositionEmbedding, why: str) -> PositionEmbedding:

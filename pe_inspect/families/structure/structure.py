@@ -28,6 +28,7 @@ class Structure:
     """
 
     trunk: NamedTensors
+    _names: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _norms: dict[str, tuple[LayerNormParams, ...]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -66,7 +67,11 @@ class Structure:
 
     def layers(self, tower: Tower | None) -> Mapping[str, str]:
         """Path of a block → timm's name of it."""
-        return layer_names(tower) if tower else {}
+        if tower is None:
+            return {}
+        if tower.prefix not in self._names:
+            self._names[tower.prefix] = layer_names(tower)
+        return self._names[tower.prefix]
 
     def norms(self, tower: Tower | None) -> tuple[LayerNormParams, ...]:
         """The norms of a tower, read once."""
