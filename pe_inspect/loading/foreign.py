@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from pe_inspect.loading.byte_source import ByteSource, suffix_of
 
@@ -15,6 +15,7 @@ EXPECTED: Final = (
 )
 
 
+@runtime_checkable
 class UnknownFile(Protocol):
     """A file that no format claims: a `SourceFile`."""
 
