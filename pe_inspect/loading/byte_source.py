@@ -119,7 +119,8 @@ class LocalFile:
             ChangedMeanwhile: since it was first opened it was written to or replaced.
         """
         file = self.path.open("rb")
-        found = _stamp(file)
+        status = os.fstat(file.fileno())
+        found = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self.__dict__.setdefault("opened", found) != found:
             file.close()
             raise ChangedMeanwhile(f"{self} changed after it was opened. Open it again.")
@@ -156,12 +157,6 @@ class LocalFolder(Folder):
     def names(self) -> list[str]:
         """The files' names, sorted."""
         return sorted(path.name for path in self.path.iterdir() if path.is_file())
-
-
-def _stamp(file: BufferedReader) -> tuple[int, int, int]:
-    """Return what tells one file from another of its name."""
-    status = os.fstat(file.fileno())
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def at(path: Path) -> LocalFile | LocalFolder:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,7 +65,7 @@ def open_subject(
     located = located_aloud(source.checkpoint, source, terminal)
 
     def opened() -> NamedCheckpoint:
-        with transfers_of(located.source, quiet=terminal.quiet) as progress:
+        with _collecting_later(), transfers_of(located.source, quiet=terminal.quiet) as progress:
             checkpoint = open_checkpoint(located, source, reading, progress)
             try:
                 tables = extract(checkpoint, with_sha256=with_sha256)
@@ -75,6 +76,16 @@ def open_subject(
         return NamedCheckpoint(name=located.name, checkpoint=checkpoint, tables=tables)
 
     return twice_if_changed(opened)
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Look for garbage when a file was read: its header becomes many objects, and none of it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def open_for_resizing(asked: Asked) -> NamedCheckpoint:

@@ -165,7 +165,7 @@ class NamedTensors:
         """Read a tensor, once: it is kept, read-only, as long as there is room for it."""
         if (kept := self._kept.get(key)) is None:
             later = self._unread.get(key)
-            values = self.checkpoint.tensor(key) if later is None else later.values()
+            values = self.checkpoint.tensors[key].read() if later is None else later.values()
             kept = self._kept.put(key, values)
         return kept
 
