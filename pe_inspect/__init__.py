@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from pe_inspect._version import __version__ as __version__
     from pe_inspect.analysis.attention import attention
     from pe_inspect.analysis.contribution import contribution
     from pe_inspect.analysis.evaluate import EvaluationResult
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
     from pe_inspect.loading import Checkpoint, Hints, load
     from pe_inspect.traces import Trace
+    from pe_inspect.version import __version__ as __version__
 
     # What a type checker sees of the functions that take any subject: `help` shows all of them.
     def bake(subject: Subject, path: Any, *, family: str | None = None, **options: Any) -> Baked:
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
-    "__version__": "_version",
+    "__version__": "version",
     "AmbiguousCheckpoint": "errors",
     "NoPositionEmbedding": "errors",
     "OutputError": "errors",

@@ -25,6 +25,8 @@ __all__ = [
     "NoPositionEmbedding",
     "OutputError",
     "PEInspectError",
+    "UndecidedGrid",
+    "UnfitShapes",
     "UnreadableCheckpoint",
     "UnsafeCheckpoint",
     "UsageError",
@@ -82,6 +84,10 @@ class AmbiguousCheckpoint(PEInspectError):
 
 class UndecidedGrid(AmbiguousCheckpoint):
     """Several grids fit what was found, and what a reader knows does not decide between them."""
+
+
+class UnfitShapes(UndecidedGrid, ValueError):
+    """Tensors have the names of a scheme, and shapes that it does not have."""
 
 
 class GridNotStored(UndecidedGrid):

@@ -59,6 +59,7 @@ class Baked:
         before: the old one.
         changed: stored name → shape before and after.
         notes: the rules that were followed, and what needed nothing.
+        count: how many tensors the state dict has.
     """
 
     path: Path | None
@@ -66,6 +67,17 @@ class Baked:
     before: Grid
     changed: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    count: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What changed: `pos_embed 197→577, 1 of 152 tensors; the rest copied`."""
+        if not self.changed:
+            return "nothing changed"
+        (name, shapes), *others = self.changed.items()
+        more = f" and {len(others)} more" if others else ""
+        told = f"{name} {_sides(*shapes)}{more}, {len(self.changed)} of {self.count} tensors"
+        return told if self.count == len(self.changed) else f"{told}; the rest copied"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, as `interpolate --write --json` prints them."""
@@ -77,8 +89,16 @@ class Baked:
                 name: {"from": list(before), "to": list(after)}
                 for name, (before, after) in self.changed.items()
             },
+            "num_tensors": self.count,
             "notes": list(self.notes),
         }
+
+
+def _sides(before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    """The sides that differ; of as many values as before, that they do."""
+    if len(before) != len(after) or before == after:
+        return "with other values" if before == after else f"{before}→{after}"
+    return ", ".join(f"{a}→{b}" for a, b in zip(before, after) if a != b)
 
 
 def bake(
@@ -138,7 +158,8 @@ def bake(
         )
     job = _Job(checkpoint, source, target, request, made, [*made.notes])
     written = _folder(job) if source.is_dir() else _file(job)
-    return Baked(written, made.new, made.old, _changed_shapes(checkpoint, made), tuple(job.notes))
+    changed, count = _changed_shapes(checkpoint, made), len(checkpoint)
+    return Baked(written, made.new, made.old, changed, tuple(job.notes), count)
 
 
 def refuse_if_missed(
@@ -313,7 +334,7 @@ def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked
         made = replace(made, tables=tuple(map(_renormalised, pe.tables, made.tables)))
     shapes = {old.name: (old.shape, new.shape) for old, new in zip(pe.tables, made.tables)}
     made.save(target)
-    return Baked(target, result.grid_size, pe.grid_size, shapes, result.notes)
+    return Baked(target, result.grid_size, pe.grid_size, shapes, result.notes, len(shapes))
 
 
 def _renormalised(old: LayerPE, new: LayerPE) -> LayerPE:

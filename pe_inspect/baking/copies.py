@@ -14,9 +14,9 @@ from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.checkpoint import Checkpoint, StoredTensor
 from pe_inspect.loading.containers import weights_in
+from pe_inspect.loading.encoding import as_stored
 from pe_inspect.loading.formats import SourceFile, recognise
 from pe_inspect.loading.rewriting import TensorEdit
-from pe_inspect.loading.rewriting._numbers import as_stored
 
 __all__ = ["Held", "held_in", "other_copies", "verify"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from pe_inspect.arrays import Shaped
 from pe_inspect.baking.bakers import Job, TensorChange, bakers
 from pe_inspect.baking.kernel import kernel_change
+from pe_inspect.baking.left_behind import left_behind
 from pe_inspect.errors import UsageError
 from pe_inspect.families import extract
 from pe_inspect.families.trunk import Trunk
@@ -27,6 +28,7 @@ from pe_inspect.resampling.target_grid import Size, refuse_if_too_large
 __all__ = ["BakePlan", "BakeRequest", "plan"]
 
 Grid = tuple[int, int]
+MOST_NAMED: Final = 4
 _NO_TABLE: Final = Whole("none", lambda table, _size: table)
 
 
@@ -87,30 +89,62 @@ def plan(checkpoint: Checkpoint, request: BakeRequest) -> BakePlan:
         AmbiguousCheckpoint: it has several readings.
     """
     found = extract(checkpoint, with_sha256=False)
-    for pe in found:
-        pe.require_flat_grid("interpolate --write")
     _refuse_method(found, request)
     main = main_of(found, in_pixels=request.res is not None)
+    main.require_flat_grid("interpolate --write")
     size = size_of(main, request.res, request.grid, request.patch_size)
-    tables = (main, *(pe for pe in found if pe is not main))
+    others = [pe for pe in found if pe is not main and not _is_of_time(pe)]
+    for pe in others:
+        pe.require_flat_grid("interpolate --write")
+    tables = (main, *others)
     beside = tuple((source_grid(pe), grid_beside(main, size, pe)) for pe in tables[1:])
     grids = ((source_grid(main), size), *beside)
     changes: dict[str, np.ndarray] = {}
     notes, trunk = list[str](), Trunk(checkpoint)
-    for pe, (_, new) in zip(tables, grids):
+    told = {key for pe in found if _is_of_time(pe) for key in pe.keys}
+    for pe, (old, new) in zip(tables, grids):
         if changes and set(pe.keys) <= set(map(checkpoint.stored_key, changes)):
             continue  # MAE's decoder: written together with the table of the encoder
-        for change in _changes(trunk, pe, new, request, notes):
-            if change.values is not None:
-                changes[change.key] = change.values
-            notes += [change.note] if change.note else []
+        made = list(_changes(trunk, pe, new, request, notes))
+        changes |= {each.key: each.values for each in made if each.values is not None}
+        notes += [each.note for each in made if each.note]
+        if old == new or is_free(pe) or any(each.note for each in made):
+            told |= set(pe.keys)  # it is known why what does not change stays
     kernel = kernel_change(trunk, _as_pair(request.patch_size))
     if kernel is not None:
         changes[kernel.key] = kernel.values if kernel.values is not None else np.empty(0)
         notes.append(kernel.note)
     patch = _as_pair(request.patch_size) or tables[0].patch_size
     kept = {key: values for key, values in changes.items() if not _is_same(checkpoint, key, values)}
+    if kept:
+        _refuse_half(checkpoint, left_behind(checkpoint, told, changes))
     return BakePlan(tables, grids, kept, patch, tuple(dict.fromkeys(notes)))
+
+
+def _is_of_time(pe: PositionEmbedding) -> bool:
+    """Whether its places are frames alone, which no image's size changes."""
+    return pe.grid_size is not None and tuple(pe.grid_size[1:]) == (1, 1)
+
+
+def _refuse_half(checkpoint: Checkpoint, left: Sequence[str]) -> None:
+    """Refuse a file of which some position tensors would be of the new size, and some of the old.
+
+    Raises:
+        UsageError: with those of which it is not known what becomes of them.
+    """
+    if not left:
+        return
+    shown = ", ".join(f"{name} {_shape(checkpoint, name)}" for name in left[:MOST_NAMED])
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    raise UsageError(
+        f"{checkpoint.source} also holds {shown}{more}, whose names say position, and nothing "
+        "tells what becomes of them at another size. A file of two sizes would load nowhere, so "
+        "none is written; without --write, interpolate shows what is understood."
+    )
+
+
+def _shape(checkpoint: Checkpoint, stored: str) -> tuple[int, ...]:
+    return next(each.shape for each in checkpoint.tensors.values() if each.key == stored)
 
 
 def _changes(
@@ -141,8 +175,7 @@ def _changes(
 def _rule(pe: PositionEmbedding, method: Method, resampler: Resampler) -> str:
     if method.name != "native":
         return f"resampled by {spoken(method.name, resampler.name)}"
-    origin = origin_of(pe)
-    return f"resampled by the rule of {spoken(origin.library, resampler.name)}: {origin.why}"
+    return f"resampled by {origin_of(pe).sentence(resampler.name)}"
 
 
 def _resampler(pe: PositionEmbedding, request: BakeRequest) -> tuple[Method, Resampler]:

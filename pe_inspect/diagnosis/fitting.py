@@ -33,16 +33,23 @@ class Fitting:
         return self.all[0] if self.keeps and self.num_equal == 1 else None
 
 
-def fitting(have: RowDivision, rows: int, *, keeps_height: bool = False) -> Fitting:
+def fitting(
+    have: RowDivision, rows: int, *, keeps_height: bool = False, num_prefix_rows: int | None = None
+) -> Fitting:
     """Return the readings of so many rows that keep something of the file's; else the nearest.
 
     Args:
         have: how the file divides. Its rows behind the patches stay in any case.
         rows: all rows of the table that a model expects.
         keeps_height: whether the height cannot change, as the mel bins of a spectrogram.
+        num_prefix_rows: how many rows are of tokens, where that is known.
     """
     behind = have.num_suffix_rows
-    found = [each.with_suffix(behind) for each in readings(max(rows - behind, 0))]
+    found = [
+        each.with_suffix(behind)
+        for each in readings(max(rows - behind, 0))
+        if num_prefix_rows in (None, each.num_prefix_rows)
+    ]
     ranks = {each: _rank(have, each, keeps_height) for each in found}
     ordered = sorted((each for each in found if _is_no_strip(each, have)), key=ranks.__getitem__)
     kept = [each for each in ordered if ranks[each][0] < KEEPS_NOTHING]

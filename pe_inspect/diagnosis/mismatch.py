@@ -41,11 +41,13 @@ class ExpectedTable:
         rows: how many rows it should have.
         who: who expects them, in words: `"your model (--expect 197)"`.
         reading: how they divide, where that is known.
+        num_prefix_rows: how many of them are of tokens, where that much is.
     """
 
     rows: int
     who: str
     reading: RowDivision | None = None
+    num_prefix_rows: int | None = None
 
 
 def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
@@ -84,7 +86,12 @@ def _fitting(
         windows = windows_of(wanted.rows) if wanted.rows > 0 else []
         likeliest = [RowDivision(each, cls_tokens(wanted.rows), "ordinary") for each in windows[:1]]
         return Fitting(tuple(likeliest), 1, keeps=True)
-    return fitting(have, wanted.rows, keeps_height=is_spectrogram_s(trunk_of(checkpoint)))
+    return fitting(
+        have,
+        wanted.rows,
+        keeps_height=is_spectrogram_s(trunk_of(checkpoint)),
+        num_prefix_rows=wanted.num_prefix_rows,
+    )
 
 
 def _several(
@@ -240,12 +247,28 @@ def _suffix(checkpoint: Checkpoint) -> str:
 def _resampling_lines(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
     """The two lines of timm that do it in a state dict."""
     flat = found.table is not None and len(found.table.shape) == 2
+    if have.num_suffix_rows:
+        return _resampled_before(found, have, need)
     return [
         "from timm.layers import resample_abs_pos_embed",
         f"state[{found.key!r}] = resample_abs_pos_embed(state[{found.key!r}]"
         f"{'[None]' if flat else ''}, new_size={list(need.grid_size)}, "
         f"old_size={list(have.grid_size)}, num_prefix_tokens={have.num_prefix_rows})"
         f"{'[0]' if flat else ''}",
+    ]
+
+
+def _resampled_before(found: Readings, have: RowDivision, need: RowDivision) -> list[str]:
+    """The same for a table with rows behind its patches, which stay: timm's function has none."""
+    behind = have.num_suffix_rows
+    return [
+        "import torch",
+        "from timm.layers import resample_abs_pos_embed",
+        f"table = state[{found.key!r}].reshape(1, {found.rows}, -1)",
+        f"rows = resample_abs_pos_embed(table[:, :-{behind}], new_size={list(need.grid_size)}, "
+        f"old_size={list(have.grid_size)}, num_prefix_tokens={have.num_prefix_rows})",
+        f"rows = torch.cat([rows, table[:, -{behind}:]], dim=1)",
+        f"state[{found.key!r}] = rows.reshape(*state[{found.key!r}].shape[:-2], *rows.shape[1:])",
     ]
 
 

@@ -53,18 +53,25 @@ class Pair:
 
     def embeddings(self) -> Iterator[tuple[PositionEmbedding, PositionEmbedding]]:
         """Yield the embeddings of one kind side by side."""
-        by_kind = {pe.kind: pe for pe in reversed(self.others)}
-        yield from ((pe, by_kind[pe.kind]) for pe in self.mine if pe.kind in by_kind)
+        by_kind = {pe.scheme_kind: pe for pe in reversed(self.others)}
+        alike = ((pe, by_kind.get(pe.scheme_kind)) for pe in self.mine)
+        yield from ((pe, other) for pe, other in alike if other is not None)
 
     @staticmethod
     def main_of(tables: Sequence[PositionEmbedding]) -> PositionEmbedding:
         """Return the embedding whose grid a request names."""
         return main_of(tables, in_pixels=False)
 
-    def is_unlike(self, kind: str) -> bool:
-        """Whether tables of a kind differ in what no resampling changes: width, or heads."""
-        pairs = (each for each in self.embeddings() if each[0].kind == kind)
-        return any(_width(pe) != _width(other) for pe, other in pairs)
+    def is_unlike(self, *, in_attention: bool) -> bool:
+        """Whether biases, or tables at the input, differ in what no resampling changes.
+
+        That is the number of heads of biases, and the width of tables.
+        """
+        return any(
+            _width(pe) != _width(other)
+            for pe, other in self.embeddings()
+            if (pe.is_pairwise if in_attention else pe.scheme_kind.has_token_rows)
+        )
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Return the sizes that differ: depth, number of heads, width."""

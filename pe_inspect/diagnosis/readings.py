@@ -16,7 +16,7 @@ from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
 
-__all__ = ["Readings", "RowDivision", "as_read", "file_readings", "readings"]
+__all__ = ["Readings", "RowDivision", "alike", "as_read", "file_readings", "readings"]
 
 MOST_PREFIX_ROWS: Final = 8  # no known model has more
 NO_TOKENS: Final = PrefixTokens(known=False)
@@ -251,3 +251,28 @@ def _of_bias(checkpoint: Checkpoint, table: BiasTable) -> Readings:
     except AmbiguousCheckpoint as error:
         return replace(whole, said=str(error))
     return _taken_first(whole, Layout(window.grid_size, window.num_prefix, window.notes))
+
+
+def alike(mine: Readings, other: Readings) -> tuple[Readings, Readings]:
+    """Read two tables of models with the same tokens alike: with as many prefix rows.
+
+    One number of rows can be a square by chance; that both are read so is the better explanation.
+    """
+    if mine.is_bias or other.is_bias or mine.own != other.own or not (mine.taken and other.taken):
+        return mine, other
+    if mine.taken.num_prefix_rows == other.taken.num_prefix_rows:
+        return mine, other
+    shared = [
+        (a, b)
+        for a in mine.all
+        for b in other.all
+        if a.num_prefix_rows == b.num_prefix_rows and "strip" not in (a.standing, b.standing)
+    ]
+    if not shared:
+        return mine, other
+    a, b = min(shared, key=lambda each: sum(map(_place, each)))
+    return replace(mine, taken=a), replace(other, taken=b)
+
+
+def _place(reading: RowDivision) -> int:
+    return get_args(Standing).index(reading.standing)

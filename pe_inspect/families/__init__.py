@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid
-from pe_inspect.families.trunk import Trunk
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid, UnfitShapes
+from pe_inspect.families.trunk import Trunk, tower_type
 from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -44,9 +44,6 @@ class Family:
 families: Final[Registry[Family]] = Registry(
     "family", "pe_inspect.families", helpers=("reading", "structure", "trunk")
 )
-
-_UNFIT: Final = (ValueError, IndexError)
-"""What a reader raises whose names fit and whose shapes do not: no reason to read nothing else."""
 
 _FLAT: Final = ("rows", "columns")
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
@@ -93,6 +90,7 @@ def extract(checkpoint: Checkpoint, *, with_sha256: bool = True) -> tuple[Positi
             notes=tuple(dict.fromkeys((*checkpoint.notes, *pe.notes, *said))),
             architecture=checkpoint.hints.arch or _made_here(checkpoint),
             library=trunk.library,
+            model_type=tower_type(trunk.config),
             facts=families[pe.family].facts,
         )
         for pe in sorted(found, key=lambda pe: _ORDER.index(pe.kind))
@@ -145,16 +143,17 @@ def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousChec
     Raises:
         AmbiguousCheckpoint: the file contradicts itself or a flag.
     """
-    wanted, found, refusal = trunk.hints.family, list[PositionEmbedding](), None
+    wanted, found = trunk.hints.family, list[PositionEmbedding]()
+    refusal: AmbiguousCheckpoint | None = None
     for family in [families[wanted]] if wanted else list(families.values()):
         try:
             if family.detect(trunk):
                 found += family.extract(trunk)
+        except UnfitShapes as error:  # no reason to read nothing else
+            what = f"{trunk.source} has the names of {family.name} and other shapes"
+            refusal = refusal or UnfitShapes(f"{what}: {error}")
         except UndecidedGrid as error:
             refusal = refusal or error
-        except _UNFIT as error:
-            what = f"{trunk.source} has the names of {family.name} and other shapes"
-            refusal = refusal or UndecidedGrid(f"{what}: {error}")
     return found, refusal
 
 

@@ -189,6 +189,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            needs_no_change="its convolution makes positions from the padding of any image (PEG)",
             sentence="Convolutions that tell tokens their place by the zeros around the image",
             source="arXiv:2102.10882 (CPVT), §3.3: a convolution of the stated input",
             added_between_layers=True,

@@ -78,6 +78,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            needs_no_change="its convolution reaches as many patches on any grid",
             sentence="Relative position as a convolution of the values",
             serves_any_grid=True,
         ),

@@ -96,8 +96,13 @@ def _bias(key: str) -> str:
 def _projection(
     trunk: Trunk, key: str
 ) -> tuple[Float32[np.ndarray, "channels features"], Float32[np.ndarray, " channels"]]:
-    weight = trunk.float32(key)[:, :, 0, 0]
+    from pe_inspect.families.reading.embedding import expect_shapes
+
     has_bias = _bias(key) in trunk
+    expect_shapes(
+        trunk, {key: "channels features 1 1", **({_bias(key): "channels"} if has_bias else {})}
+    )
+    weight = trunk.float32(key)[:, :, 0, 0]
     bias = trunk.float32(_bias(key)) if has_bias else np.zeros(len(weight), np.float32)
     return weight, bias
 
@@ -111,6 +116,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            needs_no_change="its waves are computed in units of the image, for any grid",
             sentence="Sines and cosines of the position, through a learned projection",
             source="arXiv:2106.09681 (XCiT): sines and cosines through the stored projection",
             computed_from="places in units of the image",

@@ -45,13 +45,14 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     found = _find(trunk)
     if not found:
         return ()
-    from pe_inspect.families.reading.embedding import scheme
+    from pe_inspect.families.reading.embedding import expect_shapes, scheme
 
     grid, note = _grid_of(trunk)
     layers, gates, keys = [], [], list[str]()
     notes = [note]
     for place in found:
         own = _keys(trunk, place)
+        expect_shapes(trunk, dict(zip(own, (f"heads {_FEATURES}", "heads", "heads"))))
         weight, bias, gate = (trunk.float32(key) for key in own)
         layers.append(LayerPE(place.layer, _attention(weight, bias, grid), grid))
         gates.append(f"{place.layer} {_share(gate):.2f}")

@@ -61,7 +61,7 @@ def _find(trunk: Trunk) -> list[tuple[Place, str]]:
 
 
 def _is_position(shape: tuple[int, ...]) -> bool:
-    is_table = len(shape) == 3 and shape[0] % 2 == 1 and shape[1] % 2 == 1
+    is_table = len(shape) == 3 and shape[2] > 0 and shape[0] % 2 == 1 and shape[1] % 2 == 1
     return is_table or is_depthwise(shape, axes=5)
 
 

@@ -108,6 +108,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            native_scheme="learned",
             sentence="A learned table of positions",
             begins="random",
         ),

@@ -145,6 +145,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            native_scheme="rel_bias_2d",
             sentence="A learned bias on attention, by the offset of two positions",
         ),
     )

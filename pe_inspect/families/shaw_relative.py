@@ -39,6 +39,10 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     tables = _tables(trunk)
     if not tables:
         return ()
+    from pe_inspect.families.reading.embedding import expect_shapes
+
+    for _, _, key in tables:
+        expect_shapes(trunk, {key: "offsets channels"})
     where, norms = _layout(trunk), trunk.norms
     layers = tuple(
         LayerPE(layer, trunk.float32(key), where.grid_size, _CLS_ROWS, part)

@@ -60,6 +60,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            native_scheme="sincos1d",
             sentence="A sinusoidal table over the patch index",
             begins="rule",
         ),

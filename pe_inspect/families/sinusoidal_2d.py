@@ -117,6 +117,7 @@ families.register(NAME)(
         detect=detect,
         extract=extract,
         facts=FamilyFacts(
+            native_scheme="sincos2d",
             sentence="A sinusoidal table over rows and columns",
             begins="rule",
         ),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from pe_inspect.families.reading.norms import Norms, read_norms
 from pe_inspect.families.reading.tensors import NamedTensors
@@ -17,9 +18,14 @@ from pe_inspect.families.reading.tokens import (
     prefix_tokens,
 )
 
-__all__ = ["Trunk"]
+__all__ = ["Trunk", "tower_type"]
 
 _DECODER_OF_MAE: Final = re.compile(r"((module|model)\.)*decoder_pos_embed")
+_SECTIONS: Final = (
+    *("thinker_config", "vision_config", "image_config", "backbone_config", "vision_encoder"),
+    "encoder",
+)
+_TIMM_S_BLOCK: Final = re.compile(r"(.*\.)?blocks\.\d+\.attn\.qkv\.weight")
 _PLAIN: Final = re.compile(
     r"(?:pos_embed|(?:cls|dist|reg|mask)_token"
     r"|(?:patch_embed\.proj|norm|fc_norm|head|head_dist)\.(?:weight|bias)"
@@ -76,10 +82,8 @@ class Trunk(NamedTensors):
 
 
 def _by_config(trunk: NamedTensors) -> str | None:
-    """Tell timm's config.json, which names one architecture, and SigLIP 2's."""
-    if isinstance(trunk.config.get("architecture"), str):
-        return "timm"
-    return "siglip2" if str(trunk.config.get("model_type")).startswith("siglip2") else None
+    """Tell timm's config.json, which names one architecture."""
+    return "timm" if isinstance(trunk.config.get("architecture"), str) else None
 
 
 def _by_tensors(trunk: NamedTensors) -> str | None:
@@ -93,4 +97,39 @@ def _by_tensors(trunk: NamedTensors) -> str | None:
         return "dinov2-reg" if "register_tokens" in names else "dinov2"
     if any(_DECODER_OF_MAE.fullmatch(key) for key in trunk):
         return "mae"
-    return "qwen" if "merger.norm.weight" in names else None
+    return next((library for library, has in _SIGNS.items() if has(names)), None)
+
+
+def tower_type(config: Mapping[str, Any]) -> str | None:
+    """Return the type of model of a configuration's image tower.
+
+    A model of several towers nests theirs, and a section without a type has that of the whole.
+    """
+    section: Any = config
+    found = None
+    while isinstance(section, Mapping):
+        said = section.get("model_type") or section.get("_class_name")
+        found = said if isinstance(said, str) else found
+        section = next((section[n] for n in _SECTIONS if isinstance(section.get(n), Mapping)), None)
+    return found
+
+
+def _has_timm_s_names(names: Mapping[str, str]) -> bool:
+    """Whether the trunk is named as in timm's ViT, whose loader takes such files."""
+    has_patch = any(name.endswith("patch_embed.proj.weight") for name in names)
+    return has_patch and any(map(_TIMM_S_BLOCK.fullmatch, names))
+
+
+def _is_mmdit(names: Mapping[str, str]) -> bool:
+    """Whether blocks have streams of image and text, and the image's patches a table."""
+    return any(".x_block." in name for name in names) and any(
+        name.endswith("x_embedder.proj.weight") for name in names
+    )
+
+
+_SIGNS: Final[dict[str, Callable[[Mapping[str, str]], bool]]] = {
+    "qwen": lambda names: "merger.norm.weight" in names,
+    "clip": lambda names: any(".pre_layrnorm." in f".{name}" for name in names),
+    "sd3": _is_mmdit,
+    "timm's names": _has_timm_s_names,
+}

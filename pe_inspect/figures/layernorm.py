@@ -234,13 +234,19 @@ def _cosine_lines(
     layer_axis(axes, layers)
 
 
+def _narrower(tables: Sequence[np.ndarray]) -> str:
+    """Say what is white where layers are of several widths."""
+    differ = any(np.isnan(table[:, -1]).any() for table in tables)
+    return " White: channels that narrower layers do not have." if differ else ""
+
+
 def _channel_maps(result: LayerNormResult) -> Figure:
     names = _block_names(result)
     tables = [result.weights(name) for name in names]
     text = (
         "γ of each norm, one row a layer, one column a channel. Colours end at the "
         f"{SATURATED[0]:g}th and {SATURATED[1]:g}th percentile of all values shown. Where channels "
-        "are more than pixels, neighbours are averaged."
+        f"are more than pixels, neighbours are averaged.{_narrower(tables)}"
     )
     heights = [min(max(0.11 * len(table), 0.3), 2.2) for table in tables]
     height = sum(heights) + len(tables) * (MAP + 0.2) + 0.25
@@ -346,4 +352,5 @@ def _left_out(result: LayerNormResult, names: Sequence[str]) -> str:
         f"{row.layer}.{row.name}".lstrip(".") + f" (mean γ {row.weight['mean']:.3g})"
         for row in others[:3]
     )
-    return f" Not shown: {shown}{' and more' if len(others) > 3 else ''}."
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return f" Not shown: {shown}{more}."

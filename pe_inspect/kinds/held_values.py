@@ -1,9 +1,9 @@
-"""The arrays that a container holds: frozen, and a large bias expanded only when somebody looks."""
+"""The arrays that a container holds: frozen; a large bias, or a norm, made when somebody looks."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from pe_inspect.arrays import Float32, Int, Num
 if TYPE_CHECKING:
     from pe_inspect.kinds.offset_network import OffsetNetwork
 
-__all__ = ["HeldValues", "Lookup", "frozen_array", "packed", "unpacked"]
+__all__ = ["HeldValues", "Lookup", "Unread", "frozen_array", "packed", "unpacked"]
 
 
 def frozen_array(values: Any) -> Float32[np.ndarray, "..."]:
@@ -64,18 +64,45 @@ class Lookup:
         return held
 
 
-class HeldValues:
-    """The attribute `values` of a table: set to an array or to a `Lookup`, read as an array."""
+@dataclass(frozen=True, eq=False)
+class Unread:
+    """An array of a file that is read when somebody looks at it, once for all who hold it.
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Float32[np.ndarray, "..."]:
+    Attributes:
+        shape: what its header says.
+        read: returns the numbers, of any type.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+    _held: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
+
+    def values(self) -> Float32[np.ndarray, "..."]:
+        """The array as a container holds it."""
+        if not self._held:
+            self._held.append(frozen_array(self.read()))
+        return self._held[0]
+
+
+class HeldValues:
+    """An attribute that is set to an array, a `Lookup` or an `Unread`, and read as an array."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(
+        self, instance: Any, owner: type | None = None
+    ) -> Float32[np.ndarray, "..."] | None:
         if instance is None:  # dataclasses ask the class for a default; there is none
-            raise AttributeError("values")
-        held = instance.__dict__["values"]
+            raise AttributeError(self._name)
+        held = instance.__dict__[self._name]
+        if isinstance(held, Unread):
+            held = instance.__dict__[self._name] = held.values()
         return held.expanded() if isinstance(held, Lookup) else held
 
     def __set__(self, instance: Any, values: Any) -> None:
-        is_lookup = isinstance(values, Lookup)
-        instance.__dict__["values"] = values if is_lookup else frozen_array(values)
+        is_kept = values is None or isinstance(values, Lookup | Unread)
+        instance.__dict__[self._name] = values if is_kept else frozen_array(values)
 
 
 def packed(

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import numpy as np
 
 from pe_inspect.arrays import Float32, Num
-from pe_inspect.errors import UndecidedGrid, UsageError
-from pe_inspect.kinds.held_values import HeldValues, Lookup, frozen_array
+from pe_inspect.errors import UndecidedGrid, UnfitShapes, UsageError
+from pe_inspect.kinds.held_values import HeldValues, Lookup, Unread
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.offset_network import OffsetNetwork
@@ -205,28 +205,31 @@ class LayerNormParams:
     Attributes:
         layer: the block that it belongs to, e.g. `"blocks.3"`; `""` for a model-level norm.
         name: timm's attribute name: `"norm1"`, `"norm2"`, `"pe_norm"`, `"attn.pe_norm"`, `"norm"`.
-        weight: γ, (features,).
-        bias: β, (features,); `None` for an RMS norm.
+        weight: γ, (features,), float32 and read-only; that of a file is read when it is looked at.
+        bias: β, (features,), as well; `None` for an RMS norm.
         eps: the ε of the model; no file stores it, so a note says where it comes from.
     """
 
     layer: str
     name: str
-    weight: Num[np.ndarray, " features"]
-    bias: Num[np.ndarray, " features"] | None
+    if TYPE_CHECKING:
+        weight: Float32[np.ndarray, " features"]
+        bias: Float32[np.ndarray, " features"] | None
+    else:
+        weight: Num[np.ndarray, " features"] | Unread = HeldValues()
+        bias: Num[np.ndarray, " features"] | Unread | None = HeldValues()
     eps: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", frozen_array(self.weight))
-        if self.bias is not None:
-            object.__setattr__(self, "bias", frozen_array(self.bias))
-        if self.bias is not None and self.bias.shape != self.weight.shape:
-            raise ValueError(
-                f"{self.path}: weight has shape {self.weight.shape}, bias {self.bias.shape}"
-            )
+        weight, bias = (self.__dict__[name] for name in ("weight", "bias"))
+        if bias is not None and bias.shape != weight.shape:
+            raise UnfitShapes(f"{self.path}: weight has shape {weight.shape}, bias {bias.shape}")
 
     def __repr__(self) -> str:
-        return f"LayerNormParams({self.path}, {self.weight.size} features, eps={self.eps:g})"
+        return f"LayerNormParams({self.path}, {self.num_features} features, eps={self.eps:g})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.layer, self.name, self.weight, self.bias, self.eps)
 
     @property
     def path(self) -> str:
@@ -234,9 +237,14 @@ class LayerNormParams:
         return f"{self.layer}.{self.name}" if self.layer else self.name
 
     @property
+    def num_features(self) -> int:
+        """How many features it acts on; nothing is read."""
+        return prod(self.__dict__["weight"].shape)
+
+    @property
     def num_parameters(self) -> int:
-        """How many scalars it holds."""
-        return self.weight.size + (0 if self.bias is None else self.bias.size)
+        """How many scalars it holds; nothing is read."""
+        return self.num_features * (1 if self.__dict__["bias"] is None else 2)
 
 
 @dataclass(frozen=True)
@@ -276,6 +284,9 @@ class FamilyFacts:
         serves_any_grid: whether the stored offsets are those of any grid.
         added_between_layers: whether it is added to the tokens between layers.
         is_of_stages: whether its tables are those of a pyramid's stages, each on a grid of its own.
+        needs_no_change: why its tensors are the same at any resolution; empty where they are not.
+        native_scheme: what the native ViT calls it, in the names of a plain ViT; empty where it
+            does not have it under these.
     """
 
     sentence: str = ""
@@ -285,6 +296,8 @@ class FamilyFacts:
     serves_any_grid: bool = False
     added_between_layers: bool = False
     is_of_stages: bool = False
+    needs_no_change: str = ""
+    native_scheme: str = ""
 
 
 Notion = Literal["joined", "proxy", "stored"]
@@ -321,5 +334,5 @@ def without_norms(tables: Sequence[LayerPE], notion: Notion) -> tuple[Step, ...]
 
 def fitting(norm: LayerNormParams | None, table: LayerPE) -> LayerNormParams | None:
     """Return the norm if it is as wide as the table: those of other stages never see it."""
-    fits = norm is not None and norm.weight.size == table.shape[-1]
+    fits = norm is not None and norm.num_features == table.shape[-1]
     return norm if fits else None

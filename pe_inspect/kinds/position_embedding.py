@@ -65,6 +65,7 @@ class PositionEmbedding:
         patch_size: (height, width) of a patch in pixels; `None` where the file does not say.
         library: whose format the file has, as a method of `interpolate`, where more than the names
             of the tables tells it.
+        model_type: what a config.json calls the model, or the tower that holds the embedding.
         relation: how the tables of kind `relative` make the vector of a pair.
         num_suffix_rows: rows behind the patches, those of detection tokens, which the file stores
             and the tables here leave out.
@@ -87,6 +88,7 @@ class PositionEmbedding:
     patch_size: tuple[int, int] | None = None
     architecture: str | None = None
     library: str | None = None
+    model_type: str | None = None
     relation: Relation = field(default_factory=Relation)
     num_suffix_rows: int = 0
     facts: FamilyFacts = field(default_factory=FamilyFacts)

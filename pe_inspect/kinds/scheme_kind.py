@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, runtime_ch
 import numpy as np
 
 from pe_inspect.arrays import Float32
+from pe_inspect.errors import UnfitShapes
 from pe_inspect.kinds.joins import SchemeJoin
 from pe_inspect.kinds.parts import LayerNormParams, LayerPE, Relation, Step, without_norms
 
@@ -117,11 +118,11 @@ class SchemeKind:
         """Check the shape of a table.
 
         Raises:
-            ValueError: it does not fit the grid.
+            UnfitShapes: it does not fit the grid.
         """
         wanted, actual = self.expected_shape(table), table.shape
         if len(wanted) != len(actual) or any(w not in (None, a) for w, a in zip(wanted, actual)):
-            raise ValueError(
+            raise UnfitShapes(
                 f"{table.name}: {self.word} of a {_of(table)} "
                 f"with {table.num_prefix_rows} prefix rows must have shape {wanted}, not {actual}"
             )

@@ -7,6 +7,7 @@ a server are in `remote/`, which is imported only where one is named.
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -112,8 +113,17 @@ class LocalFile:
         return LocalFolder(self.path.parent)
 
     def open(self) -> BufferedReader:
-        """Open it for reading."""
-        return self.path.open("rb")
+        """Open it for reading.
+
+        Raises:
+            ChangedMeanwhile: since it was first opened it was written to or replaced.
+        """
+        file = self.path.open("rb")
+        found = _stamp(file)
+        if self.__dict__.setdefault("opened", found) != found:
+            file.close()
+            raise ChangedMeanwhile(f"{self} changed after it was opened. Open it again.")
+        return file
 
     def whole(self) -> Path:
         """It is here."""
@@ -146,6 +156,12 @@ class LocalFolder(Folder):
     def names(self) -> list[str]:
         """The files' names, sorted."""
         return sorted(path.name for path in self.path.iterdir() if path.is_file())
+
+
+def _stamp(file: BufferedReader) -> tuple[int, int, int]:
+    """Return what tells one file from another of its name."""
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def at(path: Path) -> LocalFile | LocalFolder:

@@ -45,7 +45,7 @@ def _strided(settings: Settings) -> Grid:
 
 
 def _pretrained(settings: Settings) -> Grid:
-    """VitDet keeps the table of the image size that it was pre-trained on."""
+    """VitDet, LW-DETR and SAM 3 keep the table of the size that they were pre-trained on."""
     image, patch = _two_sides(settings["pretrain_image_size"]), _two_sides(settings["patch_size"])
     return image[0] // patch[0], image[1] // patch[1]
 
@@ -64,6 +64,8 @@ def _two_sides(value: Any) -> Grid:
 _RULES: Final[dict[str, Callable[[Settings], Grid | None]]] = {
     "audio-spectrogram-transformer": _spectrogram,
     "hiera": _strided,
+    "lw_detr_vit": _pretrained,
+    "sam3_vit_model": _pretrained,
     "vitdet": _pretrained,
     "siglip2_vision_model": _square,
 }

@@ -8,7 +8,7 @@ the scale type of the OCP Microscaling specification, v1.0.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -72,9 +72,16 @@ def decode(
         return _float8_values(dtype)[np.frombuffer(buffer, np.uint8)]
     if dtype not in _NUMPY:
         raise UnreadableCheckpoint(f"Numbers of type {dtype} cannot be read by this version.")
-    values = np.frombuffer(buffer, order + _NUMPY[dtype])
-    wide = np.float32 if dtype == "float16" else values.dtype.newbyteorder("=")
-    return values.astype(wide, copy=False)
+    stored, wide = _read_as(dtype, order)
+    values = np.frombuffer(buffer, stored)
+    return values if stored == wide else values.astype(wide)
+
+
+@cache
+def _read_as(dtype: str, order: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return numpy's type of the stored numbers, and that which they are given in."""
+    stored = np.dtype(order + _NUMPY[dtype])
+    return stored, np.dtype(np.float32) if dtype == "float16" else stored.newbyteorder("=")
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -91,9 +91,14 @@ class Span:
             from pe_inspect.loading.zip_archive import read_member
 
             return read_member(self.source, self.member, position, buffer)
-        with _opened(self.source) as file:
-            file.seek(self._start(file) + position)
-            return file.readinto(buffer)
+        if (kept := _kept_open(self.source)) is not None:
+            return self._filled(kept, buffer, position)
+        with self.source.open() as file:
+            return self._filled(file, buffer, position)
+
+    def _filled(self, file: BufferedReader, buffer: bytearray, position: int) -> int:
+        file.seek(self._start(file) + position)
+        return file.readinto(buffer)
 
     def _start(self, file: BufferedReader) -> int:
         if self.header is None:
@@ -202,14 +207,14 @@ def files_kept_open() -> Iterator[None]:
             file.close()
 
 
-def _opened(source: ByteSource) -> AbstractContextManager[BufferedReader]:
-    """Return a stream of a file that is closed after its use, or one that is kept open."""
+def _kept_open(source: ByteSource) -> BufferedReader | None:
+    """Return the stream of a file that is kept open; `None` where files are not."""
     files = _files.get()
     if files is None:
-        return source.open()
-    if source not in files:
-        files[source] = source.open()
-    return nullcontext(files[source])
+        return None
+    if (file := files.get(source)) is None:
+        file = files[source] = source.open()
+    return file
 
 
 def unreadable_tensor(shape: tuple[int, ...], dtype: str, what: str) -> StoredTensor:

@@ -113,8 +113,8 @@ class Gallery:
     @cached_property
     def html(self) -> str:
         """The index: one self-contained document that loads nothing."""
-        from pe_inspect._version import __version__
         from pe_inspect.page.template import environment, policy, text_of
+        from pe_inspect.version import __version__
 
         style, script = "".join(map(text_of, _STYLES)), text_of(_SCRIPT)
         template = environment().get_template(_TEMPLATE)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from pe_inspect._version import __version__
 from pe_inspect.errors import UsageError
 from pe_inspect.page.payload import payload
 from pe_inspect.page.template import environment, policy, text_of
 from pe_inspect.page.thinning import thinned, words_on
 from pe_inspect.page.views import View
+from pe_inspect.version import __version__
 
 __all__ = ["SCRIPTS", "render"]
 

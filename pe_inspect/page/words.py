@@ -8,11 +8,11 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from pe_inspect._version import __version__
 from pe_inspect.analysis.common.sentences import count_text, listed
 from pe_inspect.kinds.held_values import packed
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.content import Entry, Fact
+from pe_inspect.version import __version__
 
 __all__ = ["facts_of", "lede_of", "made_with", "provenance_of", "traits_of"]
 
@@ -99,6 +99,9 @@ def _geometry(pe: PositionEmbedding) -> tuple[Fact, ...]:
 
 def _width(pe: PositionEmbedding) -> Fact:
     if pe.num_heads is None:
+        widths = list(dict.fromkeys(table.shape[-1] for table in pe.tables))
+        if len(widths) > 1:
+            return Fact("Channels", listed([f"{width:,}" for width in widths]), "by table")
         return Fact("Channels", pe.embed_dim)
     heads = list(dict.fromkeys(table.shape[0] for table in pe.tables))
     if heads == [1]:

@@ -11,10 +11,14 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.resampling.apply import apply
-from pe_inspect.resampling.methods.torch_modes import bicubic_aa, bilinear_align_corners
+from pe_inspect.resampling.methods.torch_modes import (
+    bicubic_aa,
+    bilinear,
+    bilinear_align_corners,
+)
 from pe_inspect.resampling.resampler import Matrices, Separable, Size, Table
 
-__all__ = ["SquareCropped", "square_cropped", "square_cropped_corners"]
+__all__ = ["SquareCropped", "square_bilinear", "square_cropped", "square_cropped_corners"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,4 @@ square_cropped: Final = SquareCropped("square-bicubic-aa", bicubic_aa)
 square_cropped_corners: Final = SquareCropped(
     "square-bilinear-align-corners", bilinear_align_corners
 )
+square_bilinear: Final = SquareCropped("square-bilinear", bilinear)

@@ -40,6 +40,7 @@ def grid_in_model(
         UsageError: an impossible size.
     """
     main = main_of(model, in_pixels=res is not None) if model else pe
+    main.require_flat_grid("interpolate")
     if _is_the_same(pe, main):
         return target_grid(pe, res, grid, patch_size)
     return grid_beside(main, size_of(main, res, grid, patch_size), pe)

@@ -26,7 +26,7 @@ from pe_inspect.resampling.patch_numbers import is_along_sequence
 from pe_inspect.resampling.resampler import Resampler
 from pe_inspect.resampling.rotary_planes import planes
 
-__all__ = ["Origin", "origin_of", "spoken"]
+__all__ = ["Origin", "origin_of", "possessive", "spoken"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,27 @@ class Origin:
     """Whose rule an embedding follows.
 
     Attributes:
-        library: the method that is that rule.
-        why: what told so.
+        library: the method that is that rule, or that is shown in its place.
+        why: what told so, or why the rule is not known.
+        is_known: whether it is the model's own rule.
     """
 
     library: str
     why: str
+    is_known: bool = True
+
+    def sentence(self, plain: str) -> str:
+        """Say whose rule is followed, and the plain method that it comes down to."""
+        rule = spoken(self.library, plain)
+        if self.is_known:
+            return f"the rule of {rule}: {self.why}"
+        return f"rule unknown, {possessive(self.library)} ({plain}) is shown: {self.why}"
+
+    def words(self, plain: str) -> str:
+        """Say the same in few words, for a first line: `timm, bicubic-aa`."""
+        if not self.is_known:
+            return f"rule unknown, {possessive(self.library)} is shown, {plain}"
+        return self.library if self.library == plain else f"{self.library}, {plain}"
 
 
 # The first that is found decides; names are read as words, so that "dinov2" is not "dino".
@@ -67,8 +82,6 @@ _KEYS_OF_OTHERS: Final[tuple[tuple[str, str], ...]] = (
     (r"encoder\.pos_embedding$", "torchvision"),
     (r"(posembed_input/|^|/)pos_embedding$", "jax"),
     (r"visual\.positional_embedding$", "open_clip"),
-    (r"vision_model\.embeddings\.position_embedding", "clip"),
-    (r"embeddings\.position_embeddings?(\.weight)?$", "hf"),
 )
 _KEYS: Final[tuple[tuple[str, str], ...]] = (
     *_KEYS_OF_OTHERS,
@@ -81,6 +94,7 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
     (r"attn\.rel_pos_[hw]$", "sam"),
 )
 _OF_HF: Final = re.compile(r"embeddings\.position_embeddings$")
+_NAMED_BY_HF: Final = re.compile(r"embeddings\.position_embeddings?(\.weight)?$")
 _OF_TIMM: Final = re.compile(r"timm:|hf-hub:timm/")
 # What timm alone calls its tables: the module `rel_pos` of CoAtNet, MaxViT and GC-ViT, and a model
 # of timm's that open_clip or transformers wraps.
@@ -105,15 +119,27 @@ _BIAS_OF_HF: Final = re.compile(
 _SELF_DISTILLED: Final = re.compile(
     r"took '(teacher|student)'; also present: .*'(teacher|student)'"
 )
-_WHY_LIBRARY: Final = {
-    "dinov2": "its mask_token has two axes, as in DINOv2's own files",
-    "dinov2-reg": "it has mask_token and register_tokens, as DINOv2's own files",
-    "mae": "it has decoder_pos_embed, as MAE's own files",
-    "qwen": "it has a merger, as Qwen3's ViT",
-    "siglip2": "its config.json is SigLIP 2's",
+_LIBRARIES: Final[Mapping[str, tuple[str, str]]] = {
+    "dinov2": ("dinov2", "its mask_token has two axes, as in DINOv2's own files"),
+    "dinov2-reg": ("dinov2-reg", "it has mask_token and register_tokens, as DINOv2's own files"),
+    "mae": ("mae", "it has decoder_pos_embed, as MAE's own files"),
+    "qwen": ("qwen", "it has a merger, as Qwen3's ViT"),
+    "clip": ("clip", "it has a norm called pre_layrnorm, as CLIP in transformers"),
+    "sd3": ("sd3", "its blocks have an x_block and patches an x_embedder, as Stable Diffusion 3's"),
 }
-_NOTHING_ELSE: Final = "nothing names another: it is the usual one"
+"""What tensors beside the tables tell: the rule, and what it was told by."""
+_NAMED_BY_TIMM: Final = Origin(
+    "timm",
+    "its blocks and patch embedding are named as in timm's ViT; authors whose files share those "
+    "names can have a rule of their own: --method list",
+)
+_NOTHING_ELSE: Final = "nothing in the file names its library"
 _TIMM_S_WAY: Final = "timm's files have the same names: for timm's own path, --method timm"
+
+
+def possessive(name: str) -> str:
+    """Return a library's name as an owner's: `timm's`."""
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
 
 
 def spoken(name: str, plain: str) -> str:
@@ -124,21 +150,42 @@ def spoken(name: str, plain: str) -> str:
 def origin_of(pe: PositionEmbedding) -> Origin:
     """Tell whose rule an embedding follows; the first telling thing decides.
 
-    In order: LaPE's joins; the authors' own formats; what says that the file is timm's, whatever
-    the model was before; the two networks of DINO's training; the architecture, the names of the
-    tensors, and at last what the scheme itself is like. A file may be called anything, so that
-    its name tells nothing: the same bytes give the same numbers.
+    In order: LaPE's joins; what says that the file is timm's, whatever the model was before; the
+    type of model that a config.json states; the authors' own formats; the two networks of DINO's
+    training; the architecture, the names of the tensors, and at last what the scheme itself is
+    like. A file may be called anything, so that its name tells nothing: the same bytes give the
+    same numbers. Where nothing tells, timm's rule is shown, and it is said that none is known.
     """
     for ask in _WITNESSES:
         origin = ask(pe)
-        if origin is not None and pe.kind in methods[origin.library].kinds:
+        if origin is not None and methods[origin.library].has_rule_for(pe):
             return origin
     return _USUAL[pe.scheme_kind](pe)
 
 
 def _by_library(pe: PositionEmbedding) -> Origin | None:
-    why = _WHY_LIBRARY.get(pe.library or "")
-    return Origin(pe.library, why) if pe.library and why else None
+    known = _LIBRARIES.get(pe.library or "")
+    return Origin(*known) if known else None
+
+
+def _by_model_type(pe: PositionEmbedding) -> Origin | None:
+    """Follow the model that a config.json names; of one without a known rule, none is claimed."""
+    kind, said = pe.scheme_kind, pe.model_type
+    if said is None or pe.library == "timm" or kind.is_computed or kind.holds_angles:
+        return None
+    for name, method in methods.items():
+        if said in method.model_types and method.has_rule_for(pe):
+            return Origin(name, f"config.json says {said}")
+    return _unknown(pe, f"config.json says {said}, and no rule of that model is known")
+
+
+def _unknown(pe: PositionEmbedding, why: str = _NOTHING_ELSE) -> Origin:
+    return Origin(_within_timm(pe), why, is_known=False)
+
+
+def _by_names_of_timm(pe: PositionEmbedding) -> Origin | None:
+    is_named = pe.library == "timm's names" and pe.scheme_kind.has_token_rows
+    return _NAMED_BY_TIMM if is_named else None
 
 
 def _by_timm(pe: PositionEmbedding) -> Origin | None:
@@ -247,6 +294,7 @@ def _by_offsets(pe: PositionEmbedding) -> Origin | None:
 _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
     _by_part,
     _by_join,
+    _by_model_type,
     _by_library,
     _by_timm,
     _by_offsets,
@@ -255,6 +303,7 @@ _WITNESSES: Final[tuple[Callable[[PositionEmbedding], Origin | None], ...]] = (
     _by_registers,
     _by_bias_of_hf,
     _by_keys,
+    _by_names_of_timm,
 )
 
 
@@ -266,22 +315,39 @@ def _named(name: str) -> str | None:
     return None
 
 
-def _usual(library: str, why: str = _NOTHING_ELSE) -> Callable[[PositionEmbedding], Origin]:
-    return lambda _: Origin(library, why)
-
-
 def _of_angles(pe: PositionEmbedding) -> Origin:
     if _is_centred(pe):
         return Origin("dinov3", "the angles are zero at the centre of the grid, as DINOv3's")
-    return Origin("rope-vit", _NOTHING_ELSE)
+    return Origin("rope-vit", _NOTHING_ELSE, is_known=False)
+
+
+def _of_table(pe: PositionEmbedding) -> Origin:
+    named = next(filter(_NAMED_BY_HF.search, pe.keys), None)
+    if named is None:
+        return _unknown(pe)
+    return _unknown(
+        pe,
+        f"{named} is transformers' name, whose models have several rules for it, and no "
+        "config.json says which model it is",
+    )
 
 
 def _of_bias(pe: PositionEmbedding) -> Origin:
-    library, why, shared = "swin", _NOTHING_ELSE, _SWIN_S_KEYS
     if pe.num_prefix_rows:
         library, why, shared = "beit", "the bias has rows for CLS, as BEiT's", _BEIT_S_KEYS
-    is_shared = any(map(shared.search, pe.keys))
-    return Origin(library, f"{why}; {_TIMM_S_WAY}" if is_shared else why)
+    else:
+        library, why, shared = "swin", "its blocks are named as Swin's", _SWIN_S_KEYS
+    if any(map(shared.search, pe.keys)):
+        return Origin(library, f"{why}; {_TIMM_S_WAY}")
+    return Origin(library, why) if pe.num_prefix_rows else _unknown(pe)
+
+
+def _of_offsets(pe: PositionEmbedding) -> Origin:
+    return _unknown(pe)
+
+
+def _of_network(pe: PositionEmbedding) -> Origin:  # noqa: ARG001
+    return Origin("cpb", "a network computes it for any window")
 
 
 def _is_centred(pe: PositionEmbedding) -> bool:
@@ -295,14 +361,13 @@ def _is_centred(pe: PositionEmbedding) -> bool:
     return bool(long) and all(o == (1 - side) / 2 for o, side in long)
 
 
-_OF_NETWORK: Final = _usual("cpb", "a network computes it for any window")
 _USUAL: Final[Mapping[SchemeKind, Callable[[PositionEmbedding], Origin]]] = {
-    VECTORS: _usual("timm"),
+    VECTORS: _of_table,
     BIAS: _of_bias,
     PHASES: _of_angles,
-    RELATIVE: _usual("sam"),
-    RESPONSE: _OF_NETWORK,
-    COMPUTED_BIAS: _OF_NETWORK,
+    RELATIVE: _of_offsets,
+    RESPONSE: _of_network,
+    COMPUTED_BIAS: _of_network,
 }
 
 
@@ -314,7 +379,7 @@ methods.register("native")(
     Method(
         "native",
         "whatever the embedding's own family does; a note says which rule, and what told so",
-        "the libraries below",
+        "the libraries beside it",
         ("vectors", "bias", "relative", "phases"),
         _choose,
     )

@@ -87,7 +87,8 @@ def refuse_other_kinds(pe: PositionEmbedding, method: Method) -> None:
         UsageError: with the methods that apply.
     """
     if not method.suits(pe):
-        fitting = [name for name, other in methods.items() if other.suits(pe)]
+        names = dict.fromkeys(["native", *methods])
+        fitting = [name for name in names if methods[name].suits(pe)]
         raise UsageError(
             f"--method {method.name} is for {', '.join(method.kinds)}, and this embedding "
             f"({pe.family}) is {pe.kind}. For it: {', '.join(fitting)}."

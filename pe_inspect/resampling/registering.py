@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import Final, get_args
 
 from pe_inspect.kinds.position_embedding import Kind, PositionEmbedding
 from pe_inspect.resampling.methods import Method, methods
@@ -32,10 +32,34 @@ def plain(resampler: Resampler, *, call: str, source: str, kinds: tuple[Kind, ..
     methods.register(resampler.name)(entry)
 
 
-def library(name: str, by_kind: Mapping[Kind, Resampler], *, call: str, source: str) -> None:
-    """Register what a library does: one resampler for each kind that it has."""
+def library(
+    name: str,
+    *,
+    call: str,
+    source: str,
+    vectors: Resampler | None = None,
+    bias: Resampler | None = None,
+    relative: Resampler | None = None,
+    phases: Resampler | None = None,
+    model_types: tuple[str, ...] = (),
+) -> None:
+    """Register what a library does: one resampler for each kind that it has.
+
+    Args:
+        name: as typed after `--method`.
+        call: the exact arguments.
+        source: where it is defined.
+        vectors: what resamples tables that are added to tokens; likewise the other kinds.
+        bias: tables of offsets.
+        relative: vectors by offset along an axis.
+        phases: angles.
+        model_types: what a config.json calls the models whose own rule this is.
+    """
+    given = {"vectors": vectors, "bias": bias, "relative": relative, "phases": phases}
+    by_kind = {word: each for word, each in given.items() if each is not None}
 
     def choose(pe: PositionEmbedding) -> Resampler:
         return next(by_kind[word] for word in pe.scheme_kind.resampled_as if word in by_kind)
 
-    methods.register(name)(Method(name, call, source, tuple(by_kind), choose))
+    kinds = tuple(word for word in get_args(Kind) if word in by_kind)
+    methods.register(name)(Method(name, call, source, kinds, choose, model_types))

@@ -107,18 +107,21 @@ def _refuse_untold(folder: Path) -> None:
 def _refusal_to_replace(
     folder: Path, earlier: EarlierRun, wrong: Mapping[str, tuple[Any, Any]]
 ) -> str:
-    what = "a finished run" if earlier.is_finished else f"an unfinished run ({earlier.status})"
     ways = "train into another --out, or pass --force to replace it."
     if not wrong:
         return (
             f"{folder} holds this run already, finished. To keep it: --resume leaves it as it is, "
             f"--extend N goes on from its weights. Else {ways}"
         )
-    keep = "" if earlier.is_finished else f"To go on with it: {typed_as(wrong)} --resume. Else "
-    ways = ways if keep else ways.capitalize()
     if earlier.is_finished:
-        ways = f"{ways} --resume and --extend go on with a run of the same recipe alone."
-    return f"{folder} holds {what} of another recipe: {spoken(wrong)}. {keep}{ways}"
+        return (
+            f"{folder} holds a finished run of another recipe: {spoken(wrong)}. "
+            f"{ways.capitalize()} --resume and --extend go on with a run of the same recipe alone."
+        )
+    return (
+        f"{folder} holds an unfinished run ({earlier.status}) of another recipe: {spoken(wrong)}. "
+        f"To go on with it: {typed_as(wrong)} --resume. Else {ways}"
+    )
 
 
 def extension(folder: Path, recipe: Recipe, epochs: int, *, resume: bool) -> Recipe:

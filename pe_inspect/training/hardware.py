@@ -15,9 +15,9 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pe_inspect._version import __version__
 from pe_inspect.errors import UsageError
 from pe_inspect.models.vit import VisionTransformer
+from pe_inspect.version import __version__
 
 __all__ = [
     "compiled", "describe_machine", "exact_algorithms", "find_device", "find_precision",

@@ -8,6 +8,7 @@ of a step follow from the recipe's seed and the step's number.
 from __future__ import annotations
 
 import json
+import shlex
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -122,7 +123,8 @@ def spoken(wrong: Mapping[str, tuple[Any, Any]]) -> str:
 
 def typed_as(wrong: Mapping[str, tuple[Any, Any]]) -> str:
     """Return the options that ask for the run that is there."""
-    return " ".join(f"--set {key}={_word(there)}" for key, (there, _) in wrong.items())
+    set_to = (f"{key}={_word(there)}" for key, (there, _) in wrong.items())
+    return " ".join(f"--set {shlex.quote(each)}" for each in set_to)
 
 
 def _word(value: Any) -> str:

@@ -60,7 +60,6 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
 @pytest.mark.parametrize(
     ("pe", "library", "rule", "why"),
     [
-        (vectors(), "timm", "bicubic-aa", "nothing names another"),
         (vectors(source="timm:vit_small_patch14_dinov2"), "timm", "bicubic-aa", "it comes from"),
         (vectors(join="lape", source="timm.pth"), "deit", "bicubic", "LaPE's loader has it"),
         (vectors(architecture="vit_small_patch14_reg4_dinov2"), "dinov2-reg", "bicubic-aa",
@@ -72,17 +71,18 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (vectors(architecture="dino_deitsmall16"), "dino", "scale-factor+0.1", ""),
         (vectors(architecture="mae_vit_base_patch16"), "mae", "bicubic", ""),
         (vectors(architecture="deit_tiny_patch16_224"), "deit", "bicubic", ""),
-        (vectors(architecture="maestro"), "timm", "bicubic-aa", ""),
-        (vectors(source="/mae/dinov2_vitb14_pretrain.pth"), "timm", "bicubic-aa",
-         "nothing names another"),
         (vectors(keys=("encoder.pos_embedding",)), "torchvision", "align-corners",
          "the table is called encoder.pos_embedding"),
         (vectors(keys=("Transformer/posembed_input/pos_embedding",)), "jax", "zoom", ""),
-        (vectors(keys=("vit.embeddings.position_embeddings",)), "hf", "bicubic", ""),
         (vectors(keys=("visual.positional_embedding",)), "open_clip", "bicubic-aa", ""),
-        (vectors(keys=("vision_model.embeddings.position_embedding.weight",)), "clip", "bicubic",
-         ""),
-        (bias(), "swin", "bicubic", "the usual one"),
+        (vectors(library="clip"), "clip", "bicubic", "a norm called pre_layrnorm"),
+        (vectors(library="sd3"), "sd3", "middle", "an x_block"),
+        (vectors(library="timm's names"), "timm", "bicubic-aa", "named as in timm's ViT"),
+        (vectors(model_type="vit"), "hf", "bicubic", "config.json says vit"),
+        (vectors(model_type="timm_wrapper", library="timm"), "timm", "bicubic-aa", "is timm's"),
+        (vectors(model_type="idefics3_vision"), "idefics2", "buckets", "says idefics3_vision"),
+        (bias(model_type="swin"), "swin", "bicubic", "config.json says swin"),
+        (relative(4, model_type="sam_vision_model"), "hf-relative", "bilinear", ""),
         (bias(prefix=1), "beit", "geometric-cubic", "the bias has rows for CLS"),
         (bias(source="timm:swin_tiny_patch4_window7_224"), "timm", "geometric-linear", ""),
         (bias(keys=("stages.0.blocks.0.attn.attention_biases",)), "levit", "distances-bicubic-aa",
@@ -113,24 +113,49 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
          "its config.json is timm's"),
         (vectors(library="dinov2", architecture="timm:vit_small_patch14_dinov2"), "dinov2",
          "scale-factor+0.1", "its mask_token has two axes"),
-        (vectors(library="siglip2", keys=("embeddings.position_embedding.weight",)), "siglip2",
-         "bilinear-aa", "its config.json is SigLIP 2's"),
+        (vectors(model_type="siglip2_vision_model", keys=("embeddings.position_embedding.weight",)),
+         "siglip2", "bilinear-aa", "config.json says siglip2_vision_model"),
         (vectors(architecture="siglip2_vision_model"), "siglip2", "bilinear-aa", ""),
         (vectors(architecture="Siglip2VisionModel"), "siglip2", "bilinear-aa", ""),
         (vectors(architecture="deit_small",
                  notes=("took 'teacher'; also present: 'student'; --state-dict-key chooses",)),
          "dino", "scale-factor+0.1", "a teacher and a student"),
-        (relative(4), "sam", "bilinear", "the usual one"),
         (relative(4, architecture="mvitv2_tiny"), "mvitv2", "bilinear", ""),
     ],
 )  # fmt: skip
 def test_the_native_rule_is_that_of_the_first_telling_name(pe, library, rule, why):
-    result = interpolate(pe, grid=(6, 7) if pe.kind != "relative" else (7, 7))
+    result = interpolate(pe, grid=(3, 4) if pe.kind != "relative" else (7, 7))
 
     assert result.native == result.parameters["native"] == library
     assert result.rules == {"native": rule}
     assert result.notes[0].startswith(f"native is the rule of {library} ({rule}): ")
     assert why in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("pe", "shown", "why"),
+    [
+        (vectors(), "timm's (bicubic-aa)", "nothing in the file names its library"),
+        (vectors(architecture="maestro"), "timm's (bicubic-aa)", "nothing in the file"),
+        (vectors(source="/mae/dinov2_vitb14_pretrain.pth"), "timm's (bicubic-aa)", "nothing in"),
+        (vectors(keys=("vit.embeddings.position_embeddings",)), "timm's (bicubic-aa)",
+         "transformers' name, whose models have several rules for it"),
+        (vectors(keys=("vision_model.embeddings.position_embedding.weight",)),
+         "timm's (bicubic-aa)", "no config.json says which model it is"),
+        (vectors(model_type="mgp-str"), "timm's (bicubic-aa)",
+         "config.json says mgp-str, and no rule of that model is known"),
+        (bias(), "timm's (geometric-linear)", "nothing in the file names its library"),
+        (relative(4), "timm's (bilinear)", "nothing in the file names its library"),
+    ],
+)  # fmt: skip
+def test_no_rule_is_claimed_where_only_a_name_tells(pe, shown, why):
+    result = interpolate(pe, grid=(3, 4) if pe.kind != "relative" else (7, 7))
+
+    assert result.native == "timm"
+    assert result.parameters["native_is_known"] is False
+    assert result.notes[0].startswith(f"native is rule unknown, {shown} is shown: ")
+    assert why in result.notes[0]
+    assert "rule unknown, timm's is shown" in result.change
 
 
 def test_transformers_dinov2_with_registers_is_told_by_the_tokens_without_rows():

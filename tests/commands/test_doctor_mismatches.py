@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 import torch
 import transformers
+from timm.layers import resample_abs_pos_embed
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.tiny_vit import TinyVit
@@ -63,6 +64,23 @@ def hugging_face(kind="ViT", side=4, **more):
     return getattr(transformers, f"{kind}Model")(config)
 
 
+def yolos(rows=4, columns=4):
+    config = transformers.YolosConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        image_size=[16 * rows, 16 * columns], patch_size=16, num_detection_tokens=10,
+        use_mid_position_embeddings=False,
+    )  # fmt: skip
+    return transformers.YolosModel(config)
+
+
+def video(side=4, frames=8):
+    config = transformers.TimesformerConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        image_size=16 * side, num_frames=frames,
+    )  # fmt: skip
+    return transformers.TimesformerModel(config)
+
+
 class WithTable(torch.nn.Module):
     """A ViT with another table, as the originals have: of time, of a decoder, of offsets."""
 
@@ -113,9 +131,17 @@ GROUPS = {
     "decoder": _with("decoder_pos_embed", (1, 17), (1, 37), (1, 50), (1, 65), ends=(16,)),
     "offsets": _with("blocks.0.attn.full_rel_pos_h", (7,), (13,), (27,), (63,), ends=(16,)),
     "unknown": _with("blocks.1.attn.where_h", (7,), (13,), (27,), (63,), ends=(16,)),
+    "detection rows": [(yolos, side) for side in SIDES[:4]],
+    "video": [(video, {}), (video, {"side": 6})],
+    "frames": [(video, {}), (video, {"frames": 16})],
+    "DINOv2": [
+        (vit, {"patch": 14, "init_values": 1e-5, **more})
+        for more in ({}, {"reg_tokens": 4, "no_embed_class": True}, {"rows": 6, "columns": 6})
+    ],
+    "CLIP, SigLIP": [(hugging_face, {"kind": kind}) for kind in ("CLIPVision", "SiglipVision")],
     **{
         f"transformers {kind}": [(hugging_face, {"kind": kind, "side": n}) for n in (4, 6, 7, 9)]
-        for kind in ("ViT", "DeiT", "Dinov2", "ViTMSN")
+        for kind in ("ViT", "DeiT", "Dinov2", "ViTMSN", "ViTMAE")
     },
 }  # fmt: skip
 FIRST = {
@@ -130,6 +156,7 @@ FIRST = {
     "decoder": "mismatch-position",
     "offsets": "mismatch-position",
     "unknown": "mismatch-position",
+    "frames": "mismatch-position",
 }  # all others: mismatch-rows
 PAIRS = [
     (group, *pair) for group, ways in GROUPS.items() for pair in itertools.product(ways, repeat=2)
@@ -174,6 +201,77 @@ def test_the_verdict_is_that_of_a_strict_load_and_the_first_explanation_is_the_c
                 unexplained.append((group, a[1], b[1], findings[0].code, findings[0].message))
     assert wrong == []
     assert len(unexplained) <= 0.05 * counts["unfit"], unexplained
+
+
+def test_every_recipe_of_the_corpus_makes_a_state_dict_that_loads_strictly():
+    """And one for square grids gives the table that timm's own resampler gives."""
+    counts, wrong = Counter(), []
+    for group, a, b in PAIRS:
+        here, there = made(a), made(b)
+        recipes = [f.mend for f in told(here, there)]
+        runs = [text for text in recipes if "state[" in text and "of another class" not in text]
+        if not runs or len(runs) < len(recipes):
+            continue  # no recipe, or a finding beside it that nothing mends
+        state = {key: value.clone() for key, value in here.state_dict().items()}
+        for text in runs:
+            exec(text, {"state": state})
+        counts["recipes"] += len(runs)
+        if not loads(there, state):
+            wrong.append((group, a[1], b[1], runs))
+        elif _sides(a[1]) and _sides(b[1]) and group.startswith("grid"):
+            prefix = here.num_prefix_tokens
+            expected = resample_abs_pos_embed(
+                here.pos_embed, new_size=_sides(b[1]), old_size=_sides(a[1]),
+                num_prefix_tokens=prefix,
+            )  # fmt: skip
+            counts["compared"] += 1
+            if not torch.equal(state["pos_embed"], expected):
+                wrong.append((group, a[1], b[1], "another table"))
+    assert wrong == []
+    assert counts["recipes"] >= 120
+    assert counts["compared"] >= 20
+
+
+def _sides(settings):
+    """The grid of a square model; nothing tells a table's rows from its columns."""
+    rows, columns = settings.get("rows", 4), settings.get("columns", 4)
+    return [rows, columns] if rows == columns else None
+
+
+FOLDERS = {
+    "ViT": {},
+    "Dinov2": {},
+    "Dinov2WithRegisters": {},
+    "ViTMSN": {},
+    "CLIPVision": {},
+    "SiglipVision": {},
+    "IJepa": {},
+    "ViTMAE": {"mask_ratio": 0.0},
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+@torch.no_grad()
+def test_the_command_for_a_folder_writes_what_its_library_resizes_to(kind, run, here):
+    small, large = (hugging_face(kind, side, **FOLDERS[kind]).eval() for side in (4, 6))
+    for each, name in ((small, "small"), (large, "large")):
+        for key, value in each.named_parameters():
+            if "position" in key:
+                value.copy_(torch.randn(value.shape))
+        each.save_pretrained(name)
+    found = run("doctor", "small", "--against", "large", "--json").json
+    (mend,) = [f["mend"] for f in found["findings"] if f["code"].startswith("mismatch")]
+    words = shlex.split(mend)[1:]
+    assert run(*words, "--no-figures", "--force").code == 0
+    made_larger = type(large).from_pretrained(words[-1]).eval()
+    images = torch.randn(1, 3, 96, 96)
+    options = {"interpolate_pos_encoding": True}
+    if kind == "ViTMAE":
+        options["noise"] = torch.arange(36)[None].float()
+    theirs = small(pixel_values=images, **options).last_hidden_state
+    options.pop("interpolate_pos_encoding")
+    ours = made_larger(pixel_values=images, **options).last_hidden_state
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
 
 
 FILES = ("grid", "window", "window of a network", "distances", "grid, no class token")

@@ -12,7 +12,7 @@ import typer
 
 from pe_inspect.commands import commands
 from pe_inspect.commands.shell.options import Drawing, Reading, Resize, Selection
-from pe_inspect.commands.shell.parsing import pair
+from pe_inspect.commands.shell.parsing import pair, pairs
 from pe_inspect.commands.shell.program import expand, program
 from pe_inspect.errors import UsageError
 
@@ -44,7 +44,7 @@ OFFERED = {
     | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
-    "info": OPENING | READING | TERMINAL,
+    "info": OPENING | READING | TERMINAL | {"--sha256"},
     "interpolate": QUESTION
     | {"--res", "--grid", "--method", "--matrix", "--token"}
     | {"--write", "--renormalise"},
@@ -92,7 +92,7 @@ def test_groups_within_groups_become_plain_parameters_and_come_back():
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("3x4", (3, 4)), (" 3 X 4 ", (3, 4)), ("3×4", (3, 4)), ("3,4", (3, 4)), ("3*4", (3, 4))],
+    [("3x4", (3, 4)), (" 3 X 4 ", (3, 4)), ("3×4", (3, 4)), ("3*4", (3, 4))],
 )
 def test_rows_and_columns_are_read_as_people_write_them(given, expected):
     assert pair("--grid", given) == expected
@@ -104,6 +104,16 @@ def test_one_number_is_a_square_where_that_is_meant():
     assert Resize(grid="3x4").arguments() == {"grid": (3, 4)}
     assert Resize(grid="24").arguments() == {"grid": (24, 24)}
     assert Resize().arguments() == {}
+
+
+def test_commas_are_a_list_and_one_size_is_asked_for_as_one():
+    assert pairs("--res", "224, 384x512") == [(224, 224), (384, 512)]
+    with pytest.raises(UsageError, match=r"384,448 is 2 sizes.*For 384 by 448: --res 384x448\.$"):
+        Resize(res="384,448").arguments()
+    with pytest.raises(UsageError, match=r"224,384x512 is 2 sizes, and this takes one.*several"):
+        Resize(res="224,384x512").arguments()
+    with pytest.raises(UsageError, match=r"--grid 6,8 is 2 sizes"):
+        Resize(grid="6,8").arguments()
 
 
 @pytest.mark.parametrize(

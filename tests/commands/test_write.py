@@ -27,7 +27,13 @@ def vit(here):
 def test_the_last_line_names_the_new_file(run, vit):
     done = run("interpolate", *vit, "--res", "20x28", "--write", "new.safetensors", "--no-figures")
     assert done.code == 0
-    assert done.out.splitlines()[-1] == "Wrote new.safetensors"
+    assert done.out.splitlines()[0].endswith(
+        "3×4 → 5×7 (20×28 px), rule unknown, timm's is shown, bicubic-aa"
+    )
+    assert done.out.splitlines()[-2:] == [
+        "new.safetensors: pos_embed 13→36, 1 of 4 tensors; the rest copied",
+        "Wrote new.safetensors",
+    ]
     assert "Note: no table stores its grid: read the new file with --grid-size 5x7" in done.err
     assert load_file("new.safetensors")["pos_embed"].shape == (1, 36, 8)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 
-from pe_inspect.errors import NoPositionEmbedding, UsageError
+from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UnfitShapes, UsageError
 from pe_inspect.families import extract, families
-from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.families.trunk import Trunk
+from pe_inspect.loading import load
+from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor
 
 NAMES = {
     "learned_absolute",
@@ -225,3 +229,28 @@ def test_a_file_of_many_parts_is_summed_up(make):
 
     assert "None of its names is one that a Vision Transformer's position embedding has." in text
     assert text.endswith("and 3 more parts.")
+
+
+ZOO = Path(__file__).parents[2] / "checkpoints"
+SHAPES = [(), (7,), (5, 3), (0, 64), (64, 2), (1, 1, 1), (2, 3, 5, 7), (1, 2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", ["rope-axial", "relative", "fourier", "rel-bias-mlp", "peg"])
+def test_a_scheme_s_names_with_other_shapes_are_an_error_of_the_checkpoint_s(name, shape):
+    checkpoint = load(ZOO / f"zoo-{name}")
+    key = extract(checkpoint, with_sha256=False)[0].keys[0]
+    other = StoredTensor(key, shape, "float32", lambda: np.ones(shape, np.float32))
+    trunk = Trunk(replace(checkpoint, path=None, tensors={**checkpoint.tensors, key: other}))
+    for family in families.values():
+        with suppress(AmbiguousCheckpoint):
+            _ = family.detect(trunk) and family.extract(trunk)
+
+
+def test_what_a_scheme_does_not_fit_is_said_with_the_scheme_s_name():
+    state = {
+        f"blocks.0.attn.{name}": np.ones(3, "f4") for name in ("pos_proj.bias", "gating_param")
+    }
+    state["blocks.0.attn.pos_proj.weight"] = np.ones((4, 3), "f4")
+    with pytest.raises(UnfitShapes, match=r"names of gated_positional .* \(heads, 3\), \(heads\)"):
+        extract(Checkpoint.from_state_dict(state, hints=Hints(grid_size=(2, 3))))

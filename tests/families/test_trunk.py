@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pe_inspect.families import extract, families
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.loading import ChangedMeanwhile, load
 from pe_inspect.loading.checkpoint import Checkpoint, Hints, StoredTensor
 
 
@@ -63,6 +66,50 @@ def test_each_tensor_is_read_at_most_once(state):
     assert extract(checkpoint)
     assert reads
     assert set(reads.values()) == {1}
+
+
+def saved(tmp_path, state):
+    """A file of a state, opened, and how often each of its tensors was read."""
+    save_file(state, path := tmp_path / "vit.safetensors")
+    checkpoint = load(path)
+    reads = Counter[str]()
+
+    def watched(stored):
+        def read():
+            reads[stored.key] += 1
+            return stored.read()
+
+        return replace(stored, read=read)
+
+    tensors = {key: watched(stored) for key, stored in checkpoint.tensors.items()}
+    hints = Hints(grid_size=(3, 4))
+    return replace(checkpoint, tensors=tensors, hints=hints), reads
+
+
+def test_of_a_file_a_table_is_read_and_a_norm_when_somebody_looks(tmp_path):
+    state = vit()
+    checkpoint, reads = saved(tmp_path, state)
+    (pe,) = extract(checkpoint)
+    assert set(reads) == {"pos_embed"}
+    assert [norm.num_features for norm in pe.norms] == [8] * 6
+    for _ in range(2):
+        np.testing.assert_array_equal(pe.norms[0].weight, state["blocks.0.norm1.weight"])
+    assert reads == {"pos_embed": 1, "blocks.0.norm1.weight": 1}
+
+
+def test_norms_that_nobody_has_looked_at_travel_in_a_saved_and_in_a_pickled_container(tmp_path):
+    (pe,) = extract(saved(tmp_path, vit())[0])
+    again = PositionEmbedding.open(pe.save(tmp_path / "x.pe.safetensors"))
+    for other in (again, pickle.loads(pickle.dumps(pe))):
+        np.testing.assert_array_equal(other.norms[-1].bias, np.zeros(8))
+
+
+def test_a_norm_of_a_file_that_was_replaced_meanwhile_is_not_read_from_the_other_file(tmp_path):
+    (pe,) = extract(saved(tmp_path, vit())[0])
+    (tmp_path / "other").write_bytes((tmp_path / "vit.safetensors").read_bytes())
+    (tmp_path / "other").replace(tmp_path / "vit.safetensors")
+    with pytest.raises(ChangedMeanwhile, match="changed after it was opened"):
+        _ = pe.norms[0].weight
 
 
 def test_only_tables_and_norms_are_read():

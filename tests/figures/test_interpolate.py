@@ -15,6 +15,7 @@ from pe_inspect.figures.layout.lines import layer_axis
 from pe_inspect.figures.layout.maps import spread
 from pe_inspect.figures.layout.style import axes_at, new_figure
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.resampling.native import Origin
 
 
 def vectors(grid_size=(3, 5), tables=1, seed=0):
@@ -85,7 +86,7 @@ def test_the_title_names_the_rule_that_native_comes_down_to():
 
 def test_a_rule_that_is_its_own_library_is_named_once():
     result = interpolate(vectors(), grid=(7, 4))
-    drawn = draw(replace(result, native="bicubic"))["interpolate"]
+    drawn = draw(replace(result, origin=Origin("bicubic", "so it was made")))["interpolate"]
 
     assert "patches by native (bicubic)" in words(drawn)
 
@@ -133,7 +134,7 @@ def test_several_methods_are_put_side_by_side():
         "norm ratio", "structure corr.", "round trip (%)", "off native (%)",
     ]  # fmt: skip
     assert len(labels) == len(set(result.rules.values()))
-    assert labels[0].startswith("bicubic (native, deit, mae, hf, clip")
+    assert labels[0].startswith("bicubic (native, deit, mae, ")
     norms = figure.axes[0].lines[0].get_xdata()
     assert norms[0] == pytest.approx(result.means("native")["norm_ratio"])
 
@@ -181,7 +182,7 @@ def test_angles_are_drawn_as_likeness_and_as_turns():
     rows, columns = figures["interpolate_frequencies"].axes
     by_label = {line.get_label(): line.get_ydata() for line in rows.lines}
     np.testing.assert_allclose(by_label["source"], 4 * speeds / (2 * np.pi), rtol=1e-5)
-    native = by_label["native (rope-vit: extrapolate)"]
+    native = by_label["native (rule unknown, rope-vit's is shown, extrapolate)"]
     np.testing.assert_allclose(native, 8 * speeds / (2 * np.pi), rtol=1e-5)
     assert len(columns.lines) == len(rows.lines)
     assert [axes.get_xlabel() for axes in figures["interpolate_methods"].axes] == [

@@ -161,7 +161,7 @@ def test_a_file_that_shrinks_after_it_was_opened_is_one_line(saved, vit):
     path = saved(vit)
     ckpt = load(path)
     path.write_bytes(b"")
-    with pytest.raises(UnreadableCheckpoint, match=r"ends \d+ bytes early"):
+    with pytest.raises(UnreadableCheckpoint, match=r"changed after it was opened\."):
         ckpt.tensor("head.weight")
     path.unlink()
     with pytest.raises(UnreadableCheckpoint, match="cannot be read"):

@@ -21,9 +21,9 @@ from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading import load
 from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.dtypes import decode
+from pe_inspect.loading.encoding import encode
 from pe_inspect.loading.formats import SourceFile, formats
 from pe_inspect.loading.rewriting import TensorEdit, _zip_writer, rewriters, written_as
-from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._pickle_walk import walk
 
 NEW = np.arange(21 * 8, dtype=np.float32).reshape(1, 21, 8) / 7

@@ -246,7 +246,7 @@ def test_methods_of_tables_are_refused_for_angles_and_the_fitting_ones_are_named
 @pytest.mark.parametrize(
     ("angles", "fields", "library"),
     [
-        (axial((6, 9)), {}, "rope-vit"),
+        (axial((6, 9)), {"keys": ("rope.freqs",)}, "rope-vit"),
         (axial((6, 9), offset=-2.5) , {"keys": ("rope.freqs_cos",)}, "eva02"),
         (axial((6, 9)), {"keys": ("rope_embed.periods",)}, "dinov3"),
         (axial((6, 9)), {"architecture": "timm:vit_small_patch16_dinov3"}, "dinov3"),

@@ -91,13 +91,13 @@ def interpolate(
     outcomes = _outcomes(sources, shapes, resamplers, methods[origin.library].choose(pe))
     parameters = {
         "method": ",".join(outcomes), "grid": list(size), "from": list(source_grid(pe)),
-        "native": origin.library,
+        "native": origin.library, "native_is_known": origin.is_known,
     }  # fmt: skip
     if res is not None:
         parameters["res"] = shown(res)
     notes = notes_on(pe, size, resamplers, origin, skipped, asked_all=asked_all)
     return InterpolationResult(
-        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin.library,
+        pe, size, outcomes, {name: each.name for name, each in resamplers.items()}, origin,
         parameters,
         (*notes_of_frames(pe), *notes, *notes_beside(pe, model, size), *notes_on_values(outcomes)),
         pe.patch_size if patch_size is None else pair_of(patch_size, "--patch-size"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pe_inspect.analysis.common.sentences import number_text, percent_text, sentence
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.resampling.native import Origin, possessive
 
 __all__ = ["finding_of", "rule_words"]
 
@@ -32,18 +33,20 @@ def finding_of(
     return sentence([kept, _neighbours(numbers), _way_back(pe, numbers)])
 
 
-def rule_words(method: str, plain: str, native: str) -> str:
+def rule_words(method: str, plain: str, origin: Origin) -> str:
     """Name the chosen method; of `native`, whose rule that is.
 
     Args:
         method: as it was asked for.
         plain: what it comes down to.
-        native: the library whose rule is the family's own.
+        origin: whose rule is the embedding's own.
     """
-    if plain == native:
+    if method == "native" and not origin.is_known:
+        return origin.words(plain)
+    if plain == origin.library:
         return f"{method}, which is {plain}"
     if method == "native":
-        return f"native, which is {native}'s rule: {plain}"
+        return f"native, which is {possessive(origin.library)} rule: {plain}"
     return method if plain == method else f"{method}: {plain}"
 
 

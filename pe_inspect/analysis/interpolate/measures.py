@@ -73,6 +73,16 @@ table's norm_before; correlations, cosines of pairs and shares of variation are 
 """
 
 
+_OF_BIAS: Final[Mapping[str, str]] = {
+    "norm_before": "mean over the source's offsets of the L2 norm of an offset's biases over heads",
+    "norm_after": "the same of the resampled table",
+    "structure_correlation": "Pearson correlation of the source's biases with those of the target "
+    "offsets that cover the source offsets' centres, over offsets and heads",
+    "round_trip_correlation": "Pearson correlation of the source's biases with those that come "
+    "back, over offsets and heads",
+}
+
+
 def measured(table: TableOnTwoGrids) -> dict[str, float]:
     """Every measure that the table's kind has, in the order of `DEFINITIONS`."""
     found = {
@@ -86,9 +96,9 @@ def measured(table: TableOnTwoGrids) -> dict[str, float]:
     return {name: found[name] for name in DEFINITIONS if name in found}
 
 
-def defined_over(name: str, tables: int) -> str:
+def defined_over(name: str, tables: int, *, is_bias: bool) -> str:
     """The definition of a measure, and how that of several tables is put together."""
-    text = DEFINITIONS[name]
+    text = {**DEFINITIONS, **(_OF_BIAS if is_bias else {})}[name]
     if tables == 1:
         return text
     if name == "num_missing":

@@ -22,7 +22,7 @@ from pe_inspect.kinds.all_kinds import (
 )
 from pe_inspect.kinds.layouts import grid_for, source_grid
 from pe_inspect.kinds.position_embedding import PositionEmbedding
-from pe_inspect.resampling.native import Origin, spoken
+from pe_inspect.resampling.native import Origin
 from pe_inspect.resampling.resampler import Resampler
 
 __all__ = ["notes_on", "notes_on_values"]
@@ -42,8 +42,7 @@ def notes_on(
 ) -> Iterator[str]:
     """Yield what was chosen, what was left out, and what the kind of scheme implies."""
     if "native" in resamplers:
-        plain = resamplers["native"].name
-        yield f"native is the rule of {spoken(origin.library, plain)}: {origin.why}"
+        yield f"native is {origin.sentence(resamplers['native'].name)}"
     for name, resampler in resamplers.items():
         if name not in ("native", resampler.name) and not asked_all:
             yield f"{name} resamples this embedding by {resampler.name}"

@@ -17,6 +17,8 @@ from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.layouts import put_back
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.resampling.native import Origin
+from pe_inspect.resampling.target_grid import is_windowed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +36,7 @@ class InterpolationResult(Shown):
         outcomes: method → one resampled table for each of `pe.tables`; methods that come down to
             the same plain one share their tables.
         rules: method → the plain method that it comes down to for this embedding.
-        native: the library whose rule is the family's own.
+        origin: whose rule is the embedding's own, and whether that is known.
         parameters: what was asked for, by command-line names.
         notes: every choice and omission, in words.
         patch_size: pixels of a patch at the target, where that is known.
@@ -47,7 +49,7 @@ class InterpolationResult(Shown):
     grid_size: tuple[int, int]
     outcomes: Mapping[str, tuple[ResampledTable, ...]]
     rules: Mapping[str, str]
-    native: str
+    origin: Origin
     parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
     patch_size: tuple[int, int] | None = None
@@ -55,6 +57,31 @@ class InterpolationResult(Shown):
     def __repr__(self) -> str:
         (h, w), (rows, columns) = self.pe.grid_size, self.grid_size
         return f"InterpolationResult({h}×{w} to {rows}×{columns}, {', '.join(self.methods)})"
+
+    @property
+    def native(self) -> str:
+        """The library whose rule is the embedding's own; where none is known, the one shown."""
+        return self.origin.library
+
+    @property
+    def change(self) -> str:
+        """What becomes of the grid, and by which rule: `14×14 → 24×24 (384×384 px), timm, bicubic`.
+
+        Pixels are left out where no patch size is known, or where the grid is a window's.
+        """
+        (h, w), (rows, columns) = self.parameters["from"], self.grid_size
+        size = f"{h}×{w} → {rows}×{columns}"
+        if self.patch_size is not None and not is_windowed(self.pe):
+            high, wide = self.patch_size
+            size += f" ({rows * high}×{columns * wide} px)"
+        return f"{size}, {self._rule}"
+
+    @property
+    def _rule(self) -> str:
+        plain = self.rules[self.method]
+        if self.method == "native":
+            return self.origin.words(plain)
+        return plain if plain == self.method else f"{self.method}, {plain}"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -158,7 +185,7 @@ class InterpolationResult(Shown):
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
         source, target = (f"{h}×{w}" for h, w in (self.parameters["from"], self.grid_size))
-        rule = rule_words(self.method, self.rules[self.method], self.native)
+        rule = rule_words(self.method, self.rules[self.method], self.origin)
         way = f"from {source} to {target} patches ({rule})"
         return finding_of(self.pe, way, self.summary(), is_asked_anew=self.is_asked_anew)
 
@@ -170,7 +197,8 @@ class InterpolationResult(Shown):
 
     def defined(self) -> dict[str, str]:
         """The definition of every number of `summary()`."""
-        return {name: defined_over(name, len(self.tables())) for name in self.summary()}
+        count, is_bias = len(self.tables()), self.pe.is_pairwise
+        return {name: defined_over(name, count, is_bias=is_bias) for name in self.summary()}
 
     def summary(self) -> dict[str, float]:
         """The means by the chosen method."""

@@ -16,17 +16,11 @@ from pe_inspect.kinds.offset_network import log_offsets, trained_window, window_
 
 __all__ = ["bake_function", "bake_gated", "bake_network"]
 
-_WHY = {
-    "conditional": "its convolution makes positions from the padding of any image (PEG)",
-    "fourier": "its waves are computed in units of the image, for any grid",
-    "conv_relative": "its convolution reaches as many patches on any grid",
-}
 
-
-@bakes(*_WHY)
+@bakes("conditional", "fourier", "conv_relative")
 def bake_function(_checkpoint: Trunk, job: Job) -> Iterator[TensorChange]:
     """Say why nothing changes."""
-    yield TensorChange(note=f"{job.pe.family} needs nothing: {_WHY[job.pe.family]}")
+    yield TensorChange(note=f"{job.pe.family} needs nothing: {job.pe.facts.needs_no_change}")
 
 
 @bakes("gated_positional")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.commands.shell.describe import as_json, command_line, versions
+from pe_inspect.commands.shell.question_runner import output_folder
 from pe_inspect.commands.shell.terminal import complain, working, write_json, write_line
 from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.baking.bake import Baked
     from pe_inspect.commands.shell.opening import NamedCheckpoint
-    from pe_inspect.commands.shell.options import Terminal
+    from pe_inspect.commands.shell.options import Asked, Drawing, Terminal
 
-__all__ = ["check_apart", "tell_baked", "tell_idle", "write_checkpoint"]
+__all__ = ["check_files", "tell_baked", "tell_idle", "write_checkpoint"]
 
 _OWN_FILES: Final = "interpolate[._]*"  # figures, data, and those of further embeddings
 
 
-def check_apart(write: Path | None, folder: Path, source: str) -> None:
+def _check_apart(write: Path | None, folder: Path, source: str) -> None:
     """Stop where the checkpoint would take the place of a figure, or of the folder of figures.
 
     Raises:
@@ -35,6 +37,42 @@ def check_apart(write: Path | None, folder: Path, source: str) -> None:
             f"--write {write} is a place where figures and data of this question go: --out is "
             f"{folder}. Pass another --write, or another --out."
         )
+
+
+def check_files(
+    subject: NamedCheckpoint,
+    ask: Callable[[Any], Any],
+    data: Collection[str],
+    asked: Asked,
+    write: Path | None,
+) -> None:
+    """Stop before a file is written where it cannot lie, or where no embedding has an answer.
+
+    Args:
+        subject: the checkpoint.
+        ask: the question, of one embedding.
+        data: the extensions of the data files that will be written.
+        asked: what was typed.
+        write: where the checkpoint itself is to be written, if at all.
+
+    Raises:
+        OutputError: a file that is not ours would be overwritten.
+        UsageError: the checkpoint would take the place of a figure, or nothing has an answer.
+    """
+    from pe_inspect.front.refusals import refusals_of
+
+    if data or not asked.drawing.no_figures:
+        folder = output_folder(asked.output, subject.name)
+        folder.claim_matching(_own_names(data, asked.drawing))
+        _check_apart(write, folder.path, subject.checkpoint.source)
+    if write is not None:
+        refusals_of(ask, subject.tables)
+
+
+def _own_names(data: Iterable[str], drawing: Drawing) -> list[str]:
+    """Return patterns of the names that figures and data of this run can have."""
+    formats = [] if drawing.no_figures else [f".{drawing.format}"]
+    return [f"interpolate*{ending}" for ending in (*formats, *data)]
 
 
 def write_checkpoint(

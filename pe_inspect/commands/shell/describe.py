@@ -55,7 +55,7 @@ def as_json(pe: PositionEmbedding) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on; nothing is imported for it."""
-    from pe_inspect._version import __version__
+    from pe_inspect.version import __version__
 
     found = {"pe_inspect": __version__, "python": platform.python_version()}
     return {**found, **{name: _version(name) for name in LIBRARIES}}

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import numbers, pair, whole
+from pe_inspect.commands.shell.parsing import numbers, pairs, whole
 from pe_inspect.commands.shell.typed_option import option
 
 __all__ = ["Measuring"]
@@ -100,11 +100,10 @@ class Measuring:
 
     def arguments(self) -> dict[str, Any]:
         """Return what `pe_inspect.evaluate` is asked with."""
-        sizes = [size for size in (self.res or "").split(",") if size.strip()]
         return {
             **vars(self),
             "alpha": numbers("--alpha", self.alpha) or (),
-            "res": [pair("--res", size, one=True) for size in sizes],
+            "res": pairs("--res", self.res),
             "mean": numbers("--mean", self.mean),
             "std": numbers("--std", self.std),
         }

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.commands.shell.describe import number, table
 from pe_inspect.commands.shell.question_runner import parameters_and_summary
+from pe_inspect.commands.shell.terminal import write_json, write_lines
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.interpolate import InterpolationResult
 
-__all__ = ["by_method", "method_lines", "side_by_side"]
+__all__ = ["by_method", "side_by_side", "tell_methods"]
 
 _INDENT: Final = "  "
 _NARROWEST: Final = 40
@@ -73,3 +74,13 @@ def method_lines() -> Iterator[str]:
         yield name
         for line in wrap(text, width - 4, break_long_words=False, break_on_hyphens=False):
             yield f"{2 * _INDENT}{line}"
+
+
+def tell_methods(*, as_json: bool) -> None:
+    """Print every method and what it does."""
+    from pe_inspect.analysis.interpolate import METHODS
+
+    if as_json:
+        write_json({"methods": [{"name": name, "does": text} for name, text in METHODS.items()]})
+        return
+    write_lines(method_lines())

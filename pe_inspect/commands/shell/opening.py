@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pe_inspect.commands.shell.describe import as_json
 from pe_inspect.commands.shell.locate import Located, locate
-from pe_inspect.commands.shell.options import Opening, Reading, Source, Terminal
+from pe_inspect.commands.shell.options import Asked, Opening, Reading, Source, Terminal
 from pe_inspect.commands.shell.terminal import complain
 from pe_inspect.errors import NoPositionEmbedding
 from pe_inspect.front import OpenedCheckpoint
@@ -23,6 +23,7 @@ __all__ = [
     "described",
     "located_aloud",
     "open_checkpoint",
+    "open_for_resizing",
     "open_subject",
     "transfers_of",
     "twice_if_changed",
@@ -74,6 +75,21 @@ def open_subject(
         return NamedCheckpoint(name=located.name, checkpoint=checkpoint, tables=tables)
 
     return twice_if_changed(opened)
+
+
+def open_for_resizing(asked: Asked) -> NamedCheckpoint:
+    """Open the checkpoint; --patch-size is the new patch here, and no claim about the file's.
+
+    Where the file has no kernel that shows its patch, it says that too.
+    """
+    reading, patch = asked.reading, asked.reading.patch()
+    plain = replace(reading, patch_size=None)
+    if patch is None:
+        return open_subject(asked.source, reading, asked.terminal, with_sha256=asked.terminal.json)
+    subject = open_subject(asked.source, plain, asked.terminal, with_sha256=asked.terminal.json)
+    if all(pe.patch_size is None for pe in subject.tables):
+        return open_subject(asked.source, reading, asked.terminal, with_sha256=asked.terminal.json)
+    return subject
 
 
 def transfers_of(source: str, *, quiet: bool) -> AbstractContextManager[Transfers | None]:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 
 from pe_inspect.errors import UsageError
 
-__all__ = ["epsilon", "layers", "megabytes", "numbers", "pair", "place", "whole"]
+__all__ = [
+    "epsilon",
+    "grid_sides",
+    "layers",
+    "megabytes",
+    "numbers",
+    "pair",
+    "pairs",
+    "place",
+    "whole",
+]
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -90,7 +100,8 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     Raises:
         UsageError: it is no such pair, or a side is 0.
     """
-    found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*,]\s*(\d+))?\s*", given)
+    _refuse_list(option, given)
+    found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*]\s*(\d+))?\s*", given)
     like = "24 or 14x24" if option == "--grid" else "384 or 224x384"
     form = f"a number, or rows and columns, like {like}" if one else "rows x columns: 14x14"
     if found is None or (found[2] is None and not one):
@@ -101,13 +112,36 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
     return rows, columns
 
 
+def pairs(option: str, given: str | None) -> list[tuple[int, int]]:
+    """Parse `224,384x512` as several sizes, each as `pair` does.
+
+    Raises:
+        UsageError: one of them is no size.
+    """
+    words = [word for word in (given or "").split(",") if word.strip()]
+    return [pair(option, word, one=True) for word in words]
+
+
+def _refuse_list(option: str, given: str) -> None:
+    words = [word.strip() for word in given.split(",")]
+    if len(words) < 2 or not all(words):
+        return
+    several = " (`pe-inspect evaluate` takes several)" if option == "--res" else ""
+    is_pair = len(words) == 2 and "".join(words).isdecimal()
+    meant = f" For {words[0]} by {words[1]}: {option} {'x'.join(words)}." if is_pair else ""
+    raise UsageError(
+        f"{option} {given} is {len(words)} sizes, and this takes one: ask once for each{several}."
+        f"{meant}"
+    )
+
+
 def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]:
     """Parse `14x14` as rows and columns, or `8x14x14` as frames, rows and columns.
 
     Raises:
         UsageError: it is neither, or a side is 0.
     """
-    if re.fullmatch(r"\s*\d+(?:\s*[xX×*,]\s*\d+){2}\s*", given):
+    if re.fullmatch(r"\s*\d+(?:\s*[xX×*]\s*\d+){2}\s*", given):
         sides = tuple(map(int, re.findall(r"\d+", given)))
         if min(sides) < 1:
             raise UsageError(f"{option} {given}: all sides must be at least 1.")

@@ -228,7 +228,7 @@ def _process(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from pe_inspect._version import __version__
+        from pe_inspect.version import __version__
 
         write_line(f"pe-inspect {__version__}")
         raise typer.Exit
@@ -311,7 +311,7 @@ def _unknown_option(error: Any, context: Any) -> str | None:
 
 
 def _bug_report(error: Exception, words: Sequence[str]) -> str:
-    from pe_inspect._version import __version__
+    from pe_inspect.version import __version__
 
     what = "".join(traceback.format_exception_only(error)).strip()
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pe_inspect.commands.shell.describe import (
 )
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
-from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_line
+from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_lines
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.files import OutputFolder
 
@@ -44,7 +45,9 @@ Writer: TypeAlias = Callable[[Any, IO[bytes]], Any]
 
 def summary_lines(result: Any) -> list[str]:
     """Return the numbers of a result, one a line."""
-    return aligned({name: number(value) for name, value in result.summary().items()})
+    found: dict[str, float] = result.summary()
+    words = {name: "undefined" if math.isnan(x) else number(x) for name, x in found.items()}
+    return aligned(words)
 
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
@@ -84,12 +87,14 @@ class Question:
         figures: how the names of its figures go on after that word; `*` stands for any letters;
             none where it has no figures.
         pages: what is written of every result: file name → writer of (result, file).
+        first: what the first line adds to that of the target, where only the answer tells it.
         lines: what is printed of a result.
         quiet_lines: what a quiet run prints of it.
         notes: what was assumed, corrected or left out, in words.
         told: what the JSON object holds of a result.
         whole: what the whole JSON object holds beside the entries.
         made: files that were made besides those of the question's folder.
+        last: what is printed before the files.
         code: the exit code, by the result.
         is_of_checkpoint: whether it is asked once, of the whole checkpoint, which may hold no
             embedding; else of each embedding.
@@ -102,12 +107,14 @@ class Question:
     draw: dict[str, Any] = field(default_factory=dict)
     figures: tuple[str, ...] = ("", "_*")
     pages: dict[str, Writer] = field(default_factory=dict)
+    first: Callable[[Any], str] | None = None
     lines: Callable[[Any], Iterable[str]] = summary_lines
     quiet_lines: Callable[[Any], Iterable[str]] = nothing
     notes: Callable[[Any], Iterable[str]] = notes_of
     told: Callable[[Any], dict[str, Any]] = parameters_and_summary
     whole: dict[str, Any] = field(default_factory=dict)
     made: tuple[Path, ...] = ()
+    last: tuple[str, ...] = ()
     code: Callable[[Any], int] = done
     is_of_checkpoint: bool = False
     is_told: bool = False
@@ -209,8 +216,7 @@ def carry_out(run: CommandRun) -> None:
         write_json({**content, "written": content.get("written", written), "versions": versions(),
                     "command": command_line(), **run.question.whole})  # fmt: skip
     else:
-        for path in written:
-            write_line(f"Wrote {path}")
+        write_lines([*run.question.last, *(f"Wrote {path}" for path in written)])
     if code:
         raise typer.Exit(code)
 
@@ -269,10 +275,13 @@ def _names(run: CommandRun) -> Iterator[str]:
 def _ask(run: CommandRun, target: Target) -> tuple[dict[str, Any], int]:
     """Answer for one target; return its entry in the JSON object, and the exit code."""
     question, terminal = run.question, run.asked.terminal
-    for headline in () if terminal.json else target.headlines:
-        write_line(headline)
+    headlines = () if terminal.json else target.headlines
+    if question.first is None:
+        write_lines(headlines)
     with _watched(question, target, quiet=terminal.quiet):
         result, told = _results(run, target)
+    if question.first is not None:
+        write_lines([f"{line} · {question.first(result)}" for line in headlines])
     notes = list(dict.fromkeys([*target.notes, *question.notes(result)]))
     _print(question, result, notes, terminal)
     return {**target.described, **told, "notes": notes}, question.code(result)
@@ -305,8 +314,7 @@ def _results(run: CommandRun, target: Target) -> tuple[Any, dict[str, Any]]:
 
 def _print(question: Question, result: Any, notes: Sequence[str], terminal: Terminal) -> None:
     lines = question.quiet_lines if terminal.quiet else question.lines
-    for line in () if terminal.json else lines(result):
-        write_line(line)
+    write_lines(() if terminal.json else lines(result))
     for each in notes:
         note(each, quiet=terminal.quiet)
 

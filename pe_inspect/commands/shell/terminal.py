@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -28,6 +28,7 @@ __all__ = [
     "working",
     "write_json",
     "write_line",
+    "write_lines",
 ]
 
 PLAIN: Final = {"×": "x", "·": "-", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">="}
@@ -55,6 +56,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def write_line(text: str) -> None:
     """Write a line to stdout. A reader that has gone away (`| head`) does not stop the work."""
     _write(sys.stdout, text)
+
+
+def write_lines(texts: Iterable[str]) -> None:
+    """Write lines to stdout, one after the other."""
+    for text in texts:
+        write_line(text)
 
 
 def write_json(value: Mapping[str, Any]) -> None:

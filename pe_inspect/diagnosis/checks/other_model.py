@@ -12,7 +12,7 @@ from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
-from pe_inspect.diagnosis.readings import Readings, file_readings
+from pe_inspect.diagnosis.readings import Readings, alike, file_readings
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
 from pe_inspect.diagnosis.unfit_tensors import other_names, other_tensors, position_tensors, renamed
 from pe_inspect.families.reading.grid import x
@@ -75,7 +75,7 @@ def differences(
 
 
 def _schemes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
-    has, wants = ({pe.kind: pe.family for pe in each} for each in (pair.mine, pair.others))
+    has, wants = ({pe.scheme_kind: pe.family for pe in each} for each in (pair.mine, pair.others))
     if has.keys() == wants.keys() or pair.tensors.none:
         return
     names = [", ".join(each.values()) or "none" for each in (has, wants)]
@@ -143,11 +143,13 @@ def _unlike_norms(
 
 def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
     """Explain tables of rows, whose numbers are other ones: by their grids and prefix rows."""
-    for mine, other in _paired(pair):
+    for mine, other in (alike(*each) for each in _paired(pair)):
         if mine.rows != other.rows:
-            wanted = ExpectedTable(other.rows, pair.there.source, other.taken)
+            same = mine.taken is not None and mine.own == other.own and mine.own.known
+            prefix = mine.taken.num_prefix_rows if same and mine.taken is not None else None
+            wanted = ExpectedTable(other.rows, pair.there.source, other.taken, prefix)
             finding = mismatch(pair.here, mine, wanted)
-            if pair.is_unlike("bias" if mine.is_bias else "vectors"):
+            if pair.is_unlike(in_attention=mine.is_bias):
                 finding = replace(finding, mend=_NO_RESAMPLING)
             elif lacking := pair.lacking_tokens():
                 finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))

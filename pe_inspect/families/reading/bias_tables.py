@@ -78,7 +78,7 @@ def find_bias_tables(trunk: Trunk) -> tuple[BiasTable, ...]:
     """Return the tables of offsets in block order; one that all blocks share, once a block."""
     own = [*_embedded(trunk), *_in_blocks(trunk)]
     keys = (each.key for each in trunk.matching(_SHARED))
-    shared = [key for key in keys if _table("", key, trunk.shape(key))]
+    shared = [key for key in keys if _is_shared(trunk.shape(key))]
     if own or not shared:
         return tuple(sorted(own, key=lambda table: (in_order(table.layer), _rank(table.part))))
     rows, heads = trunk.shape(shared[0])
@@ -122,6 +122,10 @@ def _table(layer: str, key: str, shape: tuple[int, ...]) -> tuple[str, str, int,
     if len(shape) == 2 and shape[1] > 0 and (shape[0] % 2 == 1 or shape[0] > CLS_ROWS):
         return layer, key, shape[0], shape[1]
     return None
+
+
+def _is_shared(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and _table("", "", shape) is not None
 
 
 def _window(shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UnfitShapes
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import Join, Kind, LayerPE, PositionEmbedding, Relation
 
-__all__ = ["num_prefix_tokens", "refuse_misfits", "scheme"]
+__all__ = ["expect_shapes", "num_prefix_tokens", "refuse_misfits", "scheme"]
 
 
 def num_prefix_tokens(trunk: Trunk) -> int:
@@ -18,7 +18,7 @@ def num_prefix_tokens(trunk: Trunk) -> int:
 
 
 def refuse_misfits(trunk: Trunk, wanted: Mapping[str, str]) -> None:
-    """Compare the shapes of tensors that act together; no values are read.
+    """Refuse a file whose tensors act together and do not fit each other; no values are read.
 
     Args:
         trunk: which holds them.
@@ -28,22 +28,45 @@ def refuse_misfits(trunk: Trunk, wanted: Mapping[str, str]) -> None:
     Raises:
         AmbiguousCheckpoint: they do not fit.
     """
+    if misfits := _misfits(trunk, wanted):
+        raise AmbiguousCheckpoint(
+            f"{trunk.source} holds {misfits}. The file mixes two models, or is damaged."
+        )
+
+
+def expect_shapes(trunk: Trunk, wanted: Mapping[str, str]) -> None:
+    """Leave tensors alone that have the names of a scheme and not its shapes.
+
+    Args:
+        trunk: which holds them.
+        wanted: as for `refuse_misfits`.
+
+    Raises:
+        UnfitShapes: they do not fit; another reader may know them.
+    """
+    if misfits := _misfits(trunk, wanted):
+        raise UnfitShapes(f"{misfits}.")
+
+
+def _misfits(trunk: Trunk, wanted: Mapping[str, str]) -> str:
+    """Say what does not fit; nothing where all does."""
     lengths = dict[str, int]()
     if all(_fits(trunk.shape(key), axes.split(), lengths) for key, axes in wanted.items()):
-        return
+        return ""
     held = ", ".join(f"{trunk.stored_key(key)} {trunk.shape(key)}" for key in wanted)
     axes = ", ".join(f"({each.replace(' ', ', ')})" for each in wanted.values())
-    raise AmbiguousCheckpoint(
-        f"{trunk.source} holds {held}. They act together, and their shapes would be {axes}. "
-        "The file mixes two models, or is damaged."
-    )
+    return f"{held}. They act together, and their shapes would be {axes}"
 
 
 def _fits(shape: tuple[int, ...], axes: list[str], lengths: dict[str, int]) -> bool:
     """Whether a shape has these axes; the length of a word that is met first is kept."""
-    return len(shape) == len(axes) and all(
-        length == (int(axis) if axis.isdigit() else lengths.setdefault(axis, length))
-        for axis, length in zip(axes, shape)
+    return (
+        len(shape) == len(axes)
+        and 0 not in shape
+        and all(
+            length == (int(axis) if axis.isdigit() else lengths.setdefault(axis, length))
+            for axis, length in zip(axes, shape)
+        )
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
-from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid, UnfitShapes
 from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -200,6 +200,8 @@ def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
     if not tokens.total and said is None:
         coverings = (1, 0)  # a class token that the file does not hold is the likeliest
     grids = {p: _grids(rows - p) for p in coverings if rows > p}
+    if not grids:
+        raise UnfitShapes(f"a table of {rows} rows has none for patches.")
     fitting = sorted(grids, key=lambda p: grids[p][0][0] == 1)  # a strip is the last resort
     listed = [
         f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, grids[p][:_MOST_READINGS]))}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from pe_inspect.families.reading.names import in_order
 from pe_inspect.families.reading.tensors import Match, NamedTensors, answered_once
@@ -120,7 +120,7 @@ class _Found:
 
 @answered_once
 def read_norms(trunk: NamedTensors) -> Norms:
-    """Read every LayerNorm and RMSNorm of the vision trunk; only these tensors are read."""
+    """Find every LayerNorm and RMSNorm of the vision trunk; the values wait until one looks."""
     eps, note = epsilon(trunk)
     found = _unique(_find(trunk))
     with files_kept_open():
@@ -180,10 +180,10 @@ def _unique(found: list[_Found]) -> list[_Found]:
 
 
 def _read(trunk: NamedTensors, found: _Found, eps: float) -> LayerNormParams:
-    bias = None if found.bias is None else trunk.float32(found.bias)
+    bias: Any = None if found.bias is None else trunk.unread(found.bias)
     if found.name == BIAS_NORM and not trunk.hints.is_flag("ln_eps"):
         eps = TORCH_EPS  # which LaPE's norm over the bias uses
-    weight = trunk.float32(found.weight)
+    weight: Any = trunk.unread(found.weight)
     return LayerNormParams(found.layer, found.name, weight, bias, eps)
 
 

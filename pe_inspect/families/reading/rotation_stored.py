@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UnfitShapes
 from pe_inspect.families.reading.arch import unwrapped
 from pe_inspect.families.reading.grid import Layout, layout, period, x
 from pe_inspect.families.reading.names import in_order
@@ -71,8 +72,15 @@ def _check_whole(trunk: Trunk, stems: list[str]) -> None:
 
 
 def _buffer(trunk: Trunk, key: str) -> np.ndarray:
-    values = np.asarray(trunk.tensor(key), dtype=np.float64)
-    return values.reshape(values.shape[-2:])
+    """Read a buffer of numbers by row and channel; axes ahead of these have one place.
+
+    Raises:
+        UnfitShapes: they have more, or there are fewer axes.
+    """
+    shape = trunk.shape(key)
+    if len(shape) < 2 or 0 in shape or prod(shape[:-2]) != 1:
+        raise UnfitShapes(f"{trunk.stored_key(key)} has shape {shape}, not rows × channels.")
+    return np.asarray(trunk.tensor(key), dtype=np.float64).reshape(shape[-2:])
 
 
 def _schh_layout(trunk: Trunk, stem: str) -> Layout:
@@ -214,6 +222,8 @@ def from_eva02(trunk: Trunk, _model: Any) -> Rotation | None:
     if sine is None or cosine is None or cosine not in trunk:
         return None
     sines, cosines = (_buffer(trunk, key) for key in (sine, cosine))
+    if sines.shape != cosines.shape:
+        raise UnfitShapes(f"{sine} has shape {sines.shape}, {cosine} {cosines.shape}.")
     where = _patches_only(trunk, sine, len(sines))
     pairing = pairing_of(cosines) or "interleaved"
     angles = unwrapped(first_of_pairs(np.arctan2(sines, cosines), pairing), where.grid_size)

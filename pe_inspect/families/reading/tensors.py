@@ -27,6 +27,7 @@ from pe_inspect.families.reading.names import (
     in_order,
     timm_place,
 )
+from pe_inspect.kinds.held_values import Unread
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
 __all__ = ["Match", "NamedTensors", "Place", "answered_once", "is_depthwise"]
@@ -82,6 +83,9 @@ class _Kept:
         self._values = OrderedDict[str, np.ndarray]()
         self._nbytes = 0
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
     def get(self, key: str) -> np.ndarray | None:
         """Return a tensor that is still held."""
         return self._values.get(key)
@@ -108,6 +112,7 @@ class NamedTensors:
     checkpoint: Checkpoint
     _answers: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _kept: _Kept = field(default_factory=lambda: _Kept(), init=False, repr=False)
+    _unread: dict[str, Unread] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def hints(self) -> Hints:
@@ -159,7 +164,9 @@ class NamedTensors:
     def tensor(self, key: str) -> Shaped[np.ndarray, "..."]:
         """Read a tensor, once: it is kept, read-only, as long as there is room for it."""
         if (kept := self._kept.get(key)) is None:
-            kept = self._kept.put(key, self.checkpoint.tensor(key))
+            later = self._unread.get(key)
+            values = self.checkpoint.tensor(key) if later is None else later.values()
+            kept = self._kept.put(key, values)
         return kept
 
     def float32(self, key: str) -> Float32[np.ndarray, "..."]:
@@ -171,6 +178,20 @@ class NamedTensors:
         """
         self._refuse_other_numbers(key)
         return np.asarray(self.tensor(key), dtype=np.float32)
+
+    def unread(self, key: str) -> Float32[np.ndarray, "..."] | Unread:
+        """Return a tensor that is read as float32 when somebody looks; of a file elsewhere, now.
+
+        Raises:
+            UnreadableCheckpoint: as `float32` does.
+        """
+        if self.checkpoint.path is None or key in self._kept:
+            return self.float32(key)
+        self._refuse_other_numbers(key)
+        if (found := self._unread.get(key)) is None:
+            stored = self.checkpoint.tensors[key]
+            found = self._unread[key] = Unread(stored.shape, stored.read)
+        return found
 
     def _refuse_other_numbers(self, key: str) -> None:
         dtype = self.dtype(key)
@@ -337,14 +358,17 @@ def is_depthwise(shape: tuple[int, ...], axes: int = 4) -> bool:
         shape: of the weight.
         axes: how many it has; a 3-D convolution has one more.
     """
-    return len(shape) == axes and shape[1] == 1 and all(side % 2 for side in shape[2:4])
+    is_depthwise = len(shape) == axes and shape[0] > 0 and shape[1] == 1
+    return is_depthwise and all(side % 2 for side in shape[2:4])
 
 
 def _by_form(names: Mapping[str, str]) -> dict[str, list[str]]:
     """Group bare names by the form of the name that stands for each."""
-    forms = dict[str, list[str]]()
+    forms, known = dict[str, list[str]](), dict[str, str]()
     for bare, name in names.items():
-        forms.setdefault(_NUMBER.sub("0", name), []).append(bare)
+        if (form := known.get(name)) is None:
+            form = known[name] = _NUMBER.sub("0", name)
+        forms.setdefault(form, []).append(bare)
     return forms
 
 

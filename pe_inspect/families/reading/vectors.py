@@ -245,10 +245,10 @@ def _normed_join(
 
 def _check_widths(trunk: Trunk, stored: StoredVectors, norms: Norms) -> None:
     dim = stored.tables[0].embed_dim
-    odd = [n for n in norms.params if n.name == "pe_norm" and n.weight.size != dim]
+    odd = [n for n in norms.params if n.name == "pe_norm" and n.num_features != dim]
     if odd:
         raise AmbiguousCheckpoint(
-            f"{odd[0].path} has {odd[0].weight.size} features, "
+            f"{odd[0].path} has {odd[0].num_features} features, "
             f"{trunk.stored_key(stored.tables[0].key)} has embed_dim {dim}; "
             "a position norm acts on the table's rows. The file mixes two models."
         )

@@ -121,7 +121,7 @@ def _tokens(trunk: Trunk, table: BiasTable) -> int | None:
         AmbiguousCheckpoint: the norm over the keys has a width that no window of the table has.
     """
     norm = table.key.removesuffix(TABLE) + BIAS_NORM.removeprefix("attn.") + ".weight"
-    if norm in trunk:
+    if norm in trunk and trunk.shape(norm):
         width = trunk.shape(norm)[0]
         if not windows_of(table.rows, width):
             raise AmbiguousCheckpoint(

@@ -104,7 +104,7 @@ def find_biases(seen: Survey, nets: Iterable[OffsetNet] = ()) -> tuple[BiasGroup
     taken = {t.path for net in nets for t in (*net.tensors, net.coordinates) if t is not None}
     indices = _indices(seen)
     groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
-    for named in seen.tensors.values():
+    for named in seen.those(lambda each: _has_form(each) and (bool(indices) or _says(each))):
         found = None if named.path in taken else _bias(seen, named, indices)
         if found is not None:
             inner = _without_axis(found) if found.form == "axes" else found.inner
@@ -141,13 +141,15 @@ Indices = Mapping[str, Sequence[NamedTensor]]
 def _indices(seen: Survey) -> Indices:
     """Return the stored indices by what they lie in: their module, their block, or the root."""
     found: dict[str, list[NamedTensor]] = defaultdict(list)
-    for named in seen.tensors.values():
-        if named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4):
-            block = seen.in_block.get(named.path)
-            places = {named.module, block.path if block else _ROOT}
-            for place in places:
-                found[place].append(named)
+    for named in seen.those(_is_index):
+        block = seen.in_block.get(named.path)
+        for place in {named.module, block.path if block else _ROOT}:
+            found[place].append(named)
     return found
+
+
+def _is_index(named: NamedTensor) -> bool:
+    return named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4)
 
 
 def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | None:
@@ -171,14 +173,21 @@ def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | No
 
 
 def _may_be(seen: Survey, named: NamedTensor) -> bool:
+    if named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2:
+        return False  # coordinates that a network is given
+    return not seen.has_bias(named) and not seen.is_text(named.path)
+
+
+def _says(named: NamedTensor) -> bool:
+    return says_relative(named.path) or says_position(named.path)
+
+
+def _has_form(named: NamedTensor) -> bool:
+    """Whether a tensor may be a table of biases by its name, its shape and its type."""
     if not named.is_floating or len(named.squeezed) < 1 or len(named.shape) < 2:
         return False
     path = named.path
-    if named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2:
-        return False  # coordinates that a network is given
-    if seen.has_bias(named) or named.leaf == "bias" or "mask" in path or seen.is_text(path):
-        return False
-    if says_rotation(path) or is_no_position(path):
+    if named.leaf == "bias" or "mask" in path or says_rotation(path) or is_no_position(path):
         return False
     return not ("coords" in named.leaf or named.leaf in ("logit_scale", "running_mean"))
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from pe_inspect.families.structure.names import NamedTensor, wildcard
 
 __all__ = ["BlockList", "FoundBlock", "find_blocks", "is_norm"]
 
-_ENDS_IN_NUMBER: Final = re.compile(r"(?P<stem>.*?)(?P<number>\d+)")
+_NUMBERED: Final = re.compile(r"\d+(?=\.)")
 _NORM_LEAF: Final = frozenset({"weight", "scale", "gamma", "g", "alpha", "gain"})
 _SAYS_NORM: Final = re.compile(r"norm|(?:^|[._])(?:ln|bn|gn)\d*(?:[._]|$)|adaln|modulation", re.I)
 _ATTENTION: Final = re.compile(
@@ -120,12 +120,16 @@ def is_norm(name: str, tensor: NamedTensor, around: Mapping[str, NamedTensor]) -
     stem, _, leaf = name.rpartition(".")
     if leaf not in _NORM_LEAF or len(tensor.squeezed) != 1 or not tensor.is_floating:
         return False
-    if len(tensor.shape) > 1 and not _SAYS_NORM.search(stem):
-        return False
-    if _SAYS_NORM.search(stem):
-        return True
+    if _says_norm(stem) or len(tensor.shape) > 1:
+        return _says_norm(stem)
     bias = around.get(f"{stem}.bias") or around.get(f"{stem}.beta") or around.get(f"{stem}.b")
     return bias is not None and bias.shape == tensor.shape
+
+
+@lru_cache(maxsize=4096)
+def _says_norm(name: str) -> bool:
+    """Whether a name inside a block says norm."""
+    return bool(_SAYS_NORM.search(name))
 
 
 def find_blocks(tensors: Mapping[str, NamedTensor]) -> tuple[BlockList, ...]:
@@ -166,6 +170,8 @@ Run = tuple[str, Mapping[int, Mapping[str, NamedTensor]]]
 
 def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
     """Yield the lists of blocks among tensors whose names begin behind `prefix`."""
+    if not any(_NUMBERED.search(name) for name, _ in items):
+        return
     order = {named.path: i for i, (_, named) in enumerate(items)}
     taken: list[str] = []
     for stem, members in _beside_each_other(_outermost(items)):
@@ -174,7 +180,7 @@ def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
         good = {n: m for n, m in members.items() if _is_block_like(m)}
         if not good:
             continue
-        inner = {n: list(_lists(tuple(m.items()), f"{prefix}{stem}{n}")) for n, m in good.items()}
+        inner = _inside(good, f"{prefix}{stem}")
         if _are_stages(good, inner):
             taken.append(stem)
             yield from (found for lists in inner.values() for found in lists)
@@ -187,6 +193,21 @@ def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
         taken.append(stem)
         found = _list_of(f"{prefix}{stem}", alike or turns, order)
         yield replace(found, numbers=tuple(range(len(turns)))) if turns else found
+
+
+def _inside(
+    members: Mapping[int, Mapping[str, NamedTensor]], prefix: str
+) -> dict[int, list[BlockList]]:
+    """Return the lists of blocks within each member; of members alike, one is looked through."""
+    found: dict[int, list[BlockList]] = {}
+    without: set[Hashable] = set()
+    for number, member in members.items():
+        alike = tuple((name, t.shape, t.dtype) for name, t in member.items())
+        known = alike in without
+        found[number] = [] if known else list(_lists(tuple(member.items()), f"{prefix}{number}"))
+        if not found[number]:
+            without.add(alike)
+    return found
 
 
 def _outermost(items: Sequence[Item]) -> list[Run]:
@@ -204,8 +225,13 @@ def _beside_each_other(runs: Sequence[Run]) -> list[Run]:
     None of their members is a block, and all of one number together are.
     """
     groups: dict[tuple[str, tuple[int, ...]], list[Run]] = defaultdict(list)
+    blocks: tuple[str, ...] = ()  # what lies in these is a part of a block
     for stem, members in runs:
-        if len(members) > 1 and not any(map(_is_block_like, members.values())):
+        if stem.startswith(blocks):
+            continue
+        if any(map(_is_block_like, members.values())):
+            blocks = (*blocks, stem)
+        elif len(members) > 1:
             parent = stem.rstrip("._").rpartition(".")[0]
             groups[parent, tuple(sorted(members))].append((stem, members))
     joined = {own[0][0]: run for own in groups.values() if (run := _joined(own)) is not None}
@@ -242,31 +268,29 @@ def _by_turns(
 
 def _numbers(name: str) -> Iterator[tuple[str, int, str]]:
     """Yield (what stands before, the number, what stands behind) of every numbered part."""
-    at = 0
-    while (end := name.find(".", at)) >= 0:
-        if match := _ENDS_IN_NUMBER.fullmatch(name, at, end):
-            yield name[:at] + match["stem"], int(match["number"]), name[end:]
-        at = end + 1
+    for match in _NUMBERED.finditer(name):
+        yield name[: match.start()], int(match[0]), name[match.end() :]
 
 
 def _is_block_like(member: Mapping[str, NamedTensor]) -> bool:
     """Whether a member holds a norm and at least two matrices."""
-    matrices = sum(_is_matrix(tensor) for tensor in member.values())
-    if matrices < 2:
+    if _count(member.values()) < 2:
         return False
-    return any(_SAYS_NORM.search(name) or is_norm(name, t, member) for name, t in member.items())
+    return any(_says_norm(name) or is_norm(name, t, member) for name, t in member.items())
 
 
-def _is_matrix(tensor: NamedTensor) -> bool:
-    shape = tensor.shape
+@lru_cache(maxsize=1024)
+def _is_matrix(shape: tuple[int, ...]) -> bool:
     pointwise = (len(shape) == 4 and shape[2:] == (1, 1)) or (len(shape) == 3 and shape[-1] == 1)
-    return tensor.is_floating and (len(shape) == 2 or pointwise) and min(tensor.shape[:2]) > 1
+    return (len(shape) == 2 or pointwise) and min(shape[:2]) > 1
 
 
 def _are_stages(
     members: Mapping[int, Mapping[str, NamedTensor]], inner: Mapping[int, Sequence[BlockList]]
 ) -> bool:
     """Whether the members hold, for the most part, lists of blocks of their own."""
+    if not any(inner.values()):
+        return False
     shares = []
     for number, member in members.items():
         lists = inner[number]
@@ -277,7 +301,7 @@ def _are_stages(
 
 
 def _count(tensors: Iterable[NamedTensor]) -> int:
-    return sum(_is_matrix(tensor) for tensor in tensors)
+    return sum(_is_matrix(tensor.shape) and tensor.is_floating for tensor in tensors)
 
 
 def _alike(

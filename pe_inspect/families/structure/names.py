@@ -6,17 +6,18 @@ Words are a few stems, used where structure leaves a choice, and for words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache, wraps
 from math import prod
-from typing import Final
+from typing import Final, TypeVar
 
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
     "NamedTensor",
     "common_depth",
+    "form",
     "is_decoders",
     "is_no_position",
     "is_of_time",
@@ -39,9 +40,11 @@ _WRAPPERS: Final = frozenset({
     "_fpw_module", "base_layer", "original_module",
 })  # fmt: skip
 _LORA_BASE: Final = re.compile(r"(?:^|(?<=\.))base_model\.model\.")
+_MAY_WRAP: Final = re.compile(r"/|module|_orig_mod|base_")  # what each of these has
 _SIDE: Final = re.compile(r"\.(?:lora_\w+|modules_to_save)(?:\.|$)")
 _LONGEST: Final = 500  # characters of a name that is looked at
 _NUMBER: Final = re.compile(r"\d+")
+_WHOLE_NUMBER: Final = re.compile(r"(?<![^.])\d+(?![^.])")
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -76,20 +79,25 @@ class NamedTensor:
         """Whether its numbers are integers."""
         return self.dtype.startswith(("int", "uint"))
 
-    @cached_property
+    @property
     def module(self) -> str:
         """The path of the module that it belongs to."""
         return self.path.rpartition(".")[0]
 
-    @cached_property
+    @property
     def leaf(self) -> str:
         """The last part of its path."""
         return self.path.rpartition(".")[2]
 
-    @cached_property
+    @property
     def squeezed(self) -> tuple[int, ...]:
         """The shape without axes of length 1."""
-        return tuple(side for side in self.shape if side != 1)
+        return _squeezed(self.shape)
+
+
+@lru_cache(maxsize=1024)
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(side for side in shape if side != 1)
 
 
 def named_tensors(checkpoint: Checkpoint) -> Mapping[str, NamedTensor]:
@@ -109,10 +117,15 @@ def named_tensors(checkpoint: Checkpoint) -> Mapping[str, NamedTensor]:
 
 def without_wrappers(key: str) -> str:
     """Return a key without the wrappers that stand anywhere in it."""
-    if len(key) > _LONGEST:
+    if len(key) > _LONGEST or not _MAY_WRAP.search(key):
         return key
     path = _LORA_BASE.sub("", key.replace("/", "."))
     return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
+
+
+def form(path: str) -> str:
+    """Return a path with all its whole numbers alike: they say nothing of what a name says."""
+    return _WHOLE_NUMBER.sub("0", path)
 
 
 def wildcard(path: str) -> str:
@@ -187,70 +200,100 @@ _AXES: Final = {
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+[A-Za-z]*")
 
 
+_Said = TypeVar("_Said")
+
+
+def _of_form(say: Callable[[str], _Said]) -> Callable[[str], _Said]:
+    """Ask a question once for all paths of one form."""
+    known = lru_cache(maxsize=4096)(say)
+
+    @wraps(say)
+    def said(path: str) -> _Said:
+        return known(form(path))
+
+    return said
+
+
+@_of_form
 def says_position(path: str) -> bool:
     """Whether a path says position, as `pos_embed`, `position_enc` or `pe` do."""
     return bool(_POSITION.search(path))
 
 
+@_of_form
 def says_relative(path: str) -> bool:
     """Whether a path says that it is relative, or a bias."""
     return bool(_RELATIVE.search(path))
 
 
+@_of_form
 def says_rotation(path: str) -> bool:
     """Whether a path says rotary."""
     return bool(_ROTATION.search(path))
 
 
+@_of_form
 def is_no_position(path: str) -> bool:
     """Whether a path speaks of queries, masks, memories and the like."""
     return bool(_NOT_POSITION.search(path))
 
 
+@_of_form
 def is_of_time(path: str) -> bool:
     """Whether a path speaks of time."""
     return bool(_TIME.search(path))
 
 
+@_of_form
 def is_textual(path: str) -> bool:
     """Whether a path speaks of text."""
     return bool(_TEXT.search(path))
 
 
+@_of_form
 def is_visual(path: str) -> bool:
     """Whether a path speaks of images."""
     return bool(_VISUAL.search(path))
 
 
+@_of_form
 def says_vocabulary(path: str) -> bool:
     """Whether a path is that of a vocabulary."""
     return bool(_VOCABULARY.search(path)) and not says_position(path)
 
 
+@_of_form
 def is_decoders(path: str) -> bool:
     """Whether a path is that of a decoder or a predictor."""
     return bool(_DECODER.search(path))
 
 
+@_of_form
 def says_patch(path: str) -> bool:
     """Whether a path may be that of a patch kernel."""
     return bool(_PATCH.search(path))
 
 
+@_of_form
 def token_sort(path: str) -> str | None:
     """Return which sort of extra token a path names: cls, dist, reg or det."""
     end = ".".join(path.split(".")[-2:])
     return next((sort for sort, pattern in _TOKEN_SORTS if pattern.search(end)), None)
 
 
+@_of_form
 def says_axis(path: str) -> str | None:
     """Return `"t"`, `"y"` or `"x"` where the last parts of a path name an axis."""
-    found = pair_axis(path)
+    found = _pair_axis(path)
     return found[1] if found else None
 
 
 def pair_axis(path: str) -> tuple[str, str] | None:
     """Return (path with the axis word left out, axis) where a path names an axis."""
+    return _pair_axis(path) if says_axis(path) is not None else None
+
+
+def _pair_axis(path: str) -> tuple[str, str] | None:
     for match in reversed(list(_PART.finditer(path[-_LONGEST:]))):
         axis = next((axis for axis, own in _AXES.items() if match[0].lower() in own), None)
         if axis is not None:

@@ -117,7 +117,7 @@ def _read(
 
 def _rotations(structure: Structure, result: list[PositionEmbedding]) -> list[Read]:
     """Return how to read stored rotations, where no reader has found one."""
-    is_turned = any(map(says_rotation, structure.seen.tensors))
+    is_turned = structure.seen.those(lambda each: says_rotation(each.path))
     if not is_turned or any(pe.scheme_kind.holds_angles for pe in result):
         return []
     from pe_inspect.families.structure.rotations import (

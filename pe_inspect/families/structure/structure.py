@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from pe_inspect.families.reading.norms import epsilon
 from pe_inspect.families.reading.tensors import NamedTensors
@@ -84,8 +85,12 @@ class Structure:
 
     def _read(self, norm: FoundNorm, eps: float) -> LayerNormParams:
         weight, bias = norm.weight, norm.bias
-        values = [self.trunk.float32(t.key).reshape(-1) for t in (weight, bias) if t is not None]
+        values = [self._values(t) for t in (weight, bias) if t is not None]
         return LayerNormParams(norm.layer, norm.name, values[0], (*values, None)[1], eps)
+
+    def _values(self, named: NamedTensor) -> Any:
+        is_flat = len(named.shape) == 1
+        return self.trunk.unread(named.key) if is_flat else self.trunk.float32(named.key).ravel()
 
     @property
     def norm_notes(self) -> tuple[str, ...]:

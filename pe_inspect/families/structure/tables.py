@@ -75,7 +75,7 @@ class TableCandidate:
 
 def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     """Return every table of vectors of a file's vision side, in the file's order."""
-    named = [t for t in seen.tensors.values() if _speaks(t.path) and _may_be(seen, t)]
+    named = [t for t in seen.those(_says_table) if _is_free(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
     found = [*_by_places(seen, outside)]
     found += _by_words(seen, _left(outside, found))
@@ -111,8 +111,18 @@ def _fits(seen: Survey, table: TableCandidate) -> bool:
     return table.tower is not None and is_decoders(table.tower.prefix)
 
 
-def _may_be(seen: Survey, named: NamedTensor) -> bool:
-    if not named.is_floating or len(named.shape) < 2 or 0 in named.shape or seen.has_bias(named):
+def _says_table(named: NamedTensor) -> bool:
+    return _speaks(named.path) and _has_form(named)
+
+
+def _is_free(seen: Survey, named: NamedTensor) -> bool:
+    """Whether a tensor belongs to no Linear and to no text."""
+    return not seen.has_bias(named) and not seen.is_text(named.path)
+
+
+def _has_form(named: NamedTensor) -> bool:
+    """Whether a tensor may be a table by its name, its shape and its type."""
+    if not named.is_floating or len(named.shape) < 2 or 0 in named.shape:
         return False
     if named.leaf == "weight" and len(named.shape) >= 4 and named.shape[0] != 1:
         return False  # a convolution
@@ -123,7 +133,7 @@ def _may_be(seen: Survey, named: NamedTensor) -> bool:
         return False
     if named.leaf == "weight" and not _is_embedding(path):
         return False
-    return named.leaf != "bias" and not seen.is_text(path)
+    return named.leaf != "bias"
 
 
 def _is_embedding(path: str) -> bool:
@@ -170,14 +180,14 @@ def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor
     have = {named.path for named in found}
     return [
         t
-        for path, t in seen.tensors.items()
-        if "emb" in path.lower()
-        and path not in have
-        and path not in seen.in_block
-        and len(t.squeezed) == 2
-        and pair_axis(path)
-        and _may_be(seen, t)
+        for t in seen.those(_says_axis)
+        if t.path not in have and t.path not in seen.in_block and _is_free(seen, t)
     ]
+
+
+def _says_axis(named: NamedTensor) -> bool:
+    says = "emb" in named.path.lower() and pair_axis(named.path) is not None
+    return says and len(named.squeezed) == 2 and _has_form(named)
 
 
 def _lists(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
@@ -282,8 +292,9 @@ def _per_block(seen: Survey, named: Iterable[NamedTensor]) -> Iterator[TableCand
 
 def _scalars(seen: Survey) -> Iterator[TableCandidate]:
     """Find tables of one number a place, which is added to every channel."""
-    for path, named in seen.tensors.items():
-        if len(named.shape) != 1 or not says_position(path) or named.size < _FEWEST_LONE:
+    for named in seen.those(lambda each: len(each.shape) == 1 and says_position(each.path)):
+        path = named.path
+        if named.size < _FEWEST_LONE:
             continue
         is_other = named.leaf in ("weight", "bias") or says_relative(path) or is_no_position(path)
         if named.is_floating and not is_other and named.size not in _widths(seen):
@@ -294,10 +305,9 @@ def _scalars(seen: Survey) -> Iterator[TableCandidate]:
 def _lone(seen: Survey) -> list[TableCandidate]:
     """Return the only tensor, or the only one a stage, that may be a table without saying so."""
     groups: dict[str, list[TableCandidate]] = {}
-    for path, named in seen.tensors.items():
-        if path in seen.in_block or len(named.squeezed) < 2 or token_sort(path):
-            continue
-        if named.leaf in _OF_MATRICES or not _may_be(seen, named):
+    for named in seen.those(_may_be_lone):
+        path = named.path
+        if path in seen.in_block or not _is_free(seen, named):
             continue
         hinted = bool(_TABLE_WORDS.search(path))
         found = _candidate(seen, named, said=False, hinted=hinted)
@@ -308,6 +318,11 @@ def _lone(seen: Survey) -> list[TableCandidate]:
     hinted_ones = {form: own for form, own in groups.items() if own[0].hinted}
     chosen = groups if len(groups) == 1 else hinted_ones
     return next(iter(chosen.values())) if len(chosen) == 1 else []
+
+
+def _may_be_lone(named: NamedTensor) -> bool:
+    is_other = len(named.squeezed) < 2 or named.leaf in _OF_MATRICES
+    return not is_other and token_sort(named.path) is None and _has_form(named)
 
 
 def _feeds_attention(seen: Survey, table: TableCandidate) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Final
 
 from pe_inspect.families.structure.blocks import BlockList, FoundBlock, find_blocks
 from pe_inspect.families.structure.names import (
     NamedTensor,
     common_depth,
+    form,
     is_decoders,
     is_textual,
     is_visual,
@@ -108,12 +110,31 @@ class Survey:
         blocks = (block for each in self.lists for block in each.blocks)
         return {t.path: block for block in blocks for t in block.tensors.values()}
 
+    def those(self, says: Callable[[NamedTensor], bool]) -> list[NamedTensor]:
+        """Return the tensors of which something holds, in the file's order.
+
+        Args:
+            says: looks at the form of the path, the shape and the type alone, and so is asked of
+                one tensor of each: a file has a few dozen, whatever the number of its blocks.
+        """
+        found = [each for group in self._alike if says(group[0][1]) for each in group]
+        return [named for _, named in sorted(found, key=itemgetter(0))]
+
+    @cached_property
+    def _alike(self) -> list[list[tuple[int, NamedTensor]]]:
+        """The tensors and their places in the file, those of one form, shape and type together."""
+        groups: dict[Hashable, list[tuple[int, NamedTensor]]] = {}
+        for place, named in enumerate(self.tensors.values()):
+            alike = (form(named.path), named.shape, named.dtype)
+            groups.setdefault(alike, []).append((place, named))
+        return list(groups.values())
+
     @cached_property
     def axes(self) -> Mapping[str, frozenset[str]]:
         """Path without its word for an axis → the axes that tensors of that name are of."""
         found: dict[str, set[str]] = {}
-        for path in self.tensors:
-            if pair := pair_axis(path):
+        for named in self.those(lambda each: pair_axis(each.path) is not None):
+            if pair := pair_axis(named.path):
                 found.setdefault(pair[0], set()).add(pair[1])
         return {path: frozenset(own) for path, own in found.items()}
 
@@ -260,8 +281,8 @@ class ExtraTokens:
 def extra_tokens(seen: Survey, near: str, width: int) -> ExtraTokens:
     """Count the extra tokens of `width` numbers each, those nearest to the path `near`."""
     chosen: dict[str, NamedTensor] = {}
-    for path, named in seen.tensors.items():
-        sort = token_sort(path)
+    for named in seen.those(lambda each: token_sort(each.path) is not None):
+        path, sort = named.path, token_sort(named.path)
         if sort is None or not _is_token(seen, named, sort, width):
             continue
         if sort not in chosen or _nearness(near, path) > _nearness(near, chosen[sort].path):

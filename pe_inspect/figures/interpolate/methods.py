@@ -63,7 +63,7 @@ def side_by_side(result: InterpolationResult) -> Figure:
 
 
 def _caption_of_methods(result: InterpolationResult) -> str:
-    count, words = len(result.tables()), result.definitions
+    count, words = len(result.tables()), result.defined()
     means = f", means over {count} tables" if count > 1 else ""
     start = f"One row a method, with the libraries whose rule it is{means}. Dashed: unchanged. "
     structure = f"Structure: {words['structure_correlation']}. "

@@ -39,6 +39,8 @@ def edge(done: ResampledTable) -> str:
 def method_name(result: InterpolationResult, method: str) -> str:
     """A method, and in brackets what it comes down to."""
     plain = result.rules[method]
+    if method == "native" and not result.origin.is_known:
+        return f"native ({result.origin.words(plain)})"
     if method == "native" and plain != result.native:
         return f"native ({result.native}: {plain})"
     return method if plain == method else f"{method} ({plain})"

@@ -25,12 +25,6 @@ from pe_inspect.models.vit import VisionTransformer
 
 __all__ = ["is_lape", "is_plain_vit", "plain_vit"]
 
-_SCHEMES: Final = {
-    "learned_absolute": "learned",
-    "sinusoidal_1d": "sincos1d",
-    "sinusoidal_2d": "sincos2d",
-    "relative_bias": "rel_bias_2d",
-}
 _LAPE_KEYS: Final = re.compile(r"blocks\.\d+\.(?:attn\.)?pe_norm\.weight|pos_embed\d+")
 _TOKENS: Final = {"cls_token": "class_token", "dist_token": "distilled"}
 _INDEX: Final = ".attn.relative_position_index"
@@ -70,7 +64,7 @@ def plain_vit(checkpoint: Checkpoint) -> nn.Module:
 
 
 def _config(checkpoint: Checkpoint, pe: PositionEmbedding) -> ViTConfig:
-    if pe.family not in _SCHEMES:
+    if not pe.facts.native_scheme:
         raise CannotRebuild(
             f"{checkpoint.source} is no plain ViT: its positions are {pe.family}. "
             f"{_ask_arch(checkpoint)}"
@@ -104,7 +98,7 @@ def _scheme(checkpoint: Checkpoint, pe: PositionEmbedding) -> str:
     is_sequence = (
         pe.scheme_kind.is_pairwise and checkpoint.shape(pe.keys[0])[0] == 2 * height * width - 1
     )
-    return "rel_bias_1d" if is_sequence else _SCHEMES[pe.family]
+    return "rel_bias_1d" if is_sequence else pe.facts.native_scheme
 
 
 def _heads(checkpoint: Checkpoint, pe: PositionEmbedding, width: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from typing import Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, reason
@@ -72,7 +73,8 @@ def read_safetensors(file: SourceFile) -> Contents:
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise damaged(file, "has a __metadata__ that is no dictionary")
-    tensors = {key: _tensor(file.source, key, entry, data) for key, entry in header.items()}
+    source = file.source
+    tensors = {key: _tensor(source, key, entry, data) for key, entry in header.items()}
     _check_layout(file, header, data)
     word = "pe" if _is_extraction(metadata) else "safetensors"
     return Contents(tensors, file.source, metadata, format=word)
@@ -124,10 +126,10 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
     code, shape, begin, end = _fields(source, key, entry)
     if not begin <= end <= data.nbytes:
         raise damaged(source, f"is truncated or damaged: {key} ends at byte {end} of {data.nbytes}")
-    dtype = _DTYPES.get(code, code.lower())
-    if not is_known(dtype):
+    dtype, size = _type_of(code)
+    if not size:
         return unreadable_tensor(shape, dtype, f"numbers of type {code}").named(key)
-    if math.prod(shape) * itemsize(dtype) != end - begin:
+    if math.prod(shape) * size != end - begin:
         raise damaged(
             source,
             f"has a header that lies: {key} is {code} of shape {list(shape)}, "
@@ -140,6 +142,13 @@ def _tensor(source: ByteSource, key: str, entry: Any, data: Span) -> StoredTenso
         return lazy_tensor(span, dtype, shape).named(key)
     except UnreadableCheckpoint as error:
         raise damaged(source, f"has a header that lies: {key} has {error}") from error
+
+
+@cache
+def _type_of(code: str) -> tuple[str, int]:
+    """Return the name of a type and the bytes of a number; 0 of a type that cannot be read."""
+    dtype = _DTYPES.get(code, code.lower())
+    return dtype, itemsize(dtype) if is_known(dtype) else 0
 
 
 def _fields(source: object, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pe_inspect._version import __version__
 from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.loading.remote.settings import origin, timeout, token_for
+from pe_inspect.version import __version__
 
 if TYPE_CHECKING:
     from email.message import Message

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pe_inspect.errors import UsageError
+from pe_inspect.loading.encoding import encode
 from pe_inspect.loading.rewriting import TensorEdit
-from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._pickle_walk import Item, TensorCall, Walk, walk
 from pe_inspect.loading.tensor_bytes import c_strides
 

@@ -8,9 +8,9 @@ from typing import IO
 
 import numpy as np
 
+from pe_inspect.loading.encoding import encode
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.rewriting import TensorEdit, rewrites
-from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.zip_archive import open_zip
 
 __all__ = ["as_npy", "rewrite_npz"]

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import IO, Any
 
+from pe_inspect.loading.encoding import encode
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.safetensors import read_header
 from pe_inspect.loading.rewriting import TensorEdit, rewrites
-from pe_inspect.loading.rewriting._numbers import encode
 from pe_inspect.loading.rewriting._streams import copy_range
 
 __all__ = ["rewrite_safetensors"]

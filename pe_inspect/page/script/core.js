@@ -288,6 +288,14 @@ function shown(value, digits = 3) {
   return (Number(text) === 0 ? text.replace("-", "") : text).replaceAll("-", "−");
 }
 
+// Five equal steps of a scale, in digits enough that equal steps look equal: a thousandth of one.
+function ticksOf({ low, high }) {
+  const step = (high - low) / 4;
+  const digits = Math.min(Math.max(3 - Math.ceil(Math.log10(step)), 0), 12);
+  const text = (value) => String(Number(value.toFixed(digits))).replaceAll("-", "−");
+  return [0, 1, 2, 3, 4].map((k) => text(low + k * step));
+}
+
 // A limit in words, never below it: two digits that count.
 function bound(value) {
   if (!(value > 0 && value < Infinity)) return shown(value, 4);

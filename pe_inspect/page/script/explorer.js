@@ -257,7 +257,7 @@ class Explorer {
     if (key === this.scaleKey) return;
     this.scaleKey = key;
     drawScale(this.bar, scale, this.palettes);
-    this.tickTexts = [0, 0.25, 0.5, 0.75, 1].map((t) => shown(scale.low + t * (scale.high - scale.low), 2));
+    this.tickTexts = ticksOf(scale);
     this.ticks.replaceChildren(...this.tickTexts.map((text) => make("span", {}, text)));
     this.scaleBox.dataset.label = quantityOf(this);
   }

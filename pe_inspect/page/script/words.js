@@ -38,10 +38,19 @@ function errorIn(explorer, frame, key) {
 function aboutErrors(explorer) {
   const { choice, frame } = explorer;
   if (choice.metric !== "cosine") {
-    return `Shown values of ${chosenIn(explorer, frame)} in ${whereOf(explorer, frame)} are within ${bound(errorOf(explorer, choice.track, explorer.index))} of the exact ones.`;
+    const values = `Shown values of ${chosenIn(explorer, frame)} in ${whereOf(explorer, frame)}`;
+    return withinOf(explorer, values, errorOf(explorer, choice.track, explorer.index));
   }
   const errors = explorer.shownTracks.flatMap((track) => explorer.tracks[track].frames.map((_, index) => errorOf(explorer, track, index)));
-  return `Shown values are within ${bound(Math.max(...errors))} of the exact ones.`;
+  return withinOf(explorer, "Shown values", Math.max(...errors));
+}
+
+// An error of 0 is that of values which are exact, or of none at all.
+function withinOf(explorer, values, error) {
+  if (error > 0) return `${values} are within ${bound(error)} of the exact ones.`;
+  const { choice, frame, index } = explorer;
+  const isAny = [...explorer.valuesOf(frame, choice.track, index)].some(Number.isFinite);
+  return isAny ? `${values} are the exact ones.` : `${values}: none of this map is defined.`;
 }
 
 function whereOf(explorer, frame) {

@@ -259,7 +259,7 @@ def _definition(result: InterpolationResult) -> Definition:
         source="the library that each method is named after",
         terms=(
             *((f"method {name}", METHODS[name]) for name in result.methods),
-            *((name, result.definitions[name]) for name in result.summary()),
+            *result.defined().items(),
         ),
     )
 

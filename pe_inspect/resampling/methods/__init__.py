@@ -30,6 +30,7 @@ class Method:
         source: where it is defined.
         kinds: the kinds of scheme that it applies to.
         choose: embedding → what resamples its tables.
+        model_types: what a config.json calls the models whose own rule it is.
     """
 
     name: str
@@ -37,10 +38,15 @@ class Method:
     source: str
     kinds: tuple[Kind, ...]
     choose: Callable[[PositionEmbedding], Resampler]
+    model_types: tuple[str, ...] = ()
 
     def suits(self, pe: PositionEmbedding) -> bool:
         """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
         return any(word in self.kinds for word in pe.scheme_kind.resampled_as)
+
+    def has_rule_for(self, pe: PositionEmbedding) -> bool:
+        """Whether it is defined for an embedding's own kind, and not for a like one."""
+        return pe.scheme_kind.word in self.kinds
 
     def __str__(self) -> str:
         """The line of `--method list`."""

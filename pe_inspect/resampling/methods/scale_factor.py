@@ -19,13 +19,16 @@ from pe_inspect.resampling.matrices import (
     centres,
     middles,
     taps_matrix,
+    triangle,
     windowed_matrix,
 )
 from pe_inspect.resampling.methods.torch_modes import SOURCE, cubic, cubic_antialiased
 from pe_inspect.resampling.registering import GRIDS, plain
 from pe_inspect.resampling.resampler import Separable
 
-__all__ = ["cells_made", "offset", "offset_aa", "sizes_that_fail", "without_offset"]
+__all__ = [
+    "bilinear_offset", "cells_made", "offset", "offset_aa", "sizes_that_fail", "without_offset",
+]  # fmt: skip
 
 KLUDGE: Final = 0.1
 
@@ -53,6 +56,11 @@ def _with_offset_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, 
     return windowed_matrix(cubic_antialiased, 2, places, source, scale)
 
 
+def _bilinear(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    scale = 1 / ((target + KLUDGE) / source)
+    return taps_matrix(triangle, 1, centres(source, target, exact=exact, scale=scale), source)
+
+
 def _without(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     scale = 1 / (target / source)
     return taps_matrix(cubic, 2, centres(source, target, exact=exact, scale=scale), source)
@@ -77,6 +85,7 @@ def _short_of(
 
 
 offset: Final = Separable("scale-factor+0.1", _with_offset)
+bilinear_offset: Final = Separable("bilinear-scale-factor+0.1", _bilinear)
 offset_aa: Final = Separable("scale-factor+0.1-aa", _with_offset_aa)
 without_offset: Final = Separable("scale-factor", _without, _refuse_short)
 

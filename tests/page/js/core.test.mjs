@@ -168,3 +168,13 @@ test("an npy file has a header of whole lines", () => {
   assert.match(new TextDecoder("latin1").decode(head), /'shape': \(1, 2, 3\)/);
   assert.equal(values.byteLength, 24);
 });
+
+test("the ticks of a scale are equal steps that look equal", () => {
+  assert.deepEqual(core.ticksOf({ low: -1, high: 1 }), ["−1", "−0.5", "0", "0.5", "1"]);
+  assert.deepEqual(core.ticksOf({ low: 0, high: 0.05 }), ["0", "0.0125", "0.025", "0.0375", "0.05"]);
+  for (const [low, high] of [[-0.815, 0.815], [0.163, 0.299], [-2.01, 2.01], [3, 1234]]) {
+    const numbers = core.ticksOf({ low, high }).map((text) => Number(text.replaceAll("−", "-")));
+    const step = (high - low) / 4;
+    numbers.forEach((number, k) => assert.ok(Math.abs(number - low - k * step) <= 0.006 * step, `${numbers}`));
+  }
+});

@@ -1,4 +1,4 @@
-"""Numbers as the bytes of a stored type: `_dtypes.decode`, the other way round."""
+"""Numbers as the bytes of a stored type: `dtypes.decode`, the other way round."""
 
 from __future__ import annotations
 
