@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pe_inspect.commands.shell.describe import as_json
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
@@ -177,3 +178,43 @@ def test_a_rotation_that_all_heads_share_has_no_number_of_heads():
     )
     assert as_json(angles)["num_heads"] is None
     assert angles.headline == "rotary · 3×4 · all heads × 4 angles · 1 layer · join=layer"
+
+
+@pytest.fixture
+def without_a_grid(tmp_path):
+    """A file that is called as a model of timm, with frequencies of rotations and no grid."""
+    random = np.random.default_rng(0)
+    shapes = {
+        "cls_token": (1, 1, 8),
+        "patch_embed.proj.weight": (8, 3, 4, 4),
+        "rope.freqs": (2, 2, 2, 2),
+        **{f"blocks.{i}.norm1.weight": (8,) for i in range(2)},
+        **{f"blocks.{i}.attn.qkv.weight": (24, 8) for i in range(2)},
+        **{f"blocks.{i}.attn.proj.weight": (8, 8) for i in range(2)},
+    }
+    path = tmp_path / "vit_small_patch16_rope_mixed_224.safetensors"
+    save_file({k: random.normal(size=s).astype(np.float32) for k, s in shapes.items()}, path)
+    return path
+
+
+def test_what_has_no_grid_in_its_file_is_described(run, without_a_grid):
+    done = run("info", without_a_grid, "--json")
+
+    (found,) = done.json["embeddings"]
+    assert (done.code, found["kind"], found["grid_size"], found["num_heads"]) == (
+        0,
+        "phases",
+        None,
+        2,
+    )
+    assert found["depth"] == 2
+    said = " ".join(done.json["notes"])
+    assert "rope.freqs says no grid" in said
+    assert "--arch timm:vit_small_patch16_rope_mixed_224 takes it for that" in said
+
+
+def test_a_question_that_needs_the_grid_asks_for_it(run, without_a_grid):
+    done = run("similarity", without_a_grid, "--no-figures")
+
+    assert done.code == 5
+    assert "Pass --grid-size HxW" in done.err
