@@ -22,7 +22,7 @@ __all__ = ["frames_as_channels", "has_frames", "notes_of_frames", "row_of_frames
 _AXES: Final = 3
 _IN_A_ROW: Final = (
     "side by side in one row: column t·W + x is column x of frame t; numbers of neighbours and "
-    "distances take the row for one plane"
+    "distances count frames, rows and columns apart, and know no seam between two frames"
 )
 _KEPT: Final = (
     "frames are kept: each is resampled for itself, by the rule for planes, and is a group of "
@@ -123,7 +123,8 @@ def _side_by_side(table: LayerPE) -> LayerPE:
         moved = held[:, whole][:, :, whole]
     else:
         moved = np.take(held, whole, axis=-2)
-    return LayerPE(table.layer, moved, (height, frames * width), table.num_prefix_rows, table.part)
+    grid, prefix = (height, frames * width), table.num_prefix_rows
+    return LayerPE(table.layer, moved, grid, prefix, table.part, frames)
 
 
 def _folded(table: LayerPE, question: str) -> LayerPE:

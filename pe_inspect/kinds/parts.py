@@ -119,6 +119,7 @@ class LayerPE:
             tells it.
         num_prefix_rows: rows (for `bias`: rows and columns) ahead of the patches, e.g. 1 for CLS.
         part: which of a layer's tables this is, where it has several: `"query.y"`; else empty.
+        num_frames: how many frames stand side by side in the columns of `grid_size`; 1 for images.
     """
 
     layer: str
@@ -129,6 +130,7 @@ class LayerPE:
     grid_size: Grid
     num_prefix_rows: int = 0
     part: str = ""
+    num_frames: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid_size", checked_grid(self.grid_size))

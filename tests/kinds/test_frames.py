@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from invented.parts import offsets, pair_index, table
@@ -90,3 +92,34 @@ def test_a_table_without_a_grid_asks_for_one():
 
     with pytest.raises(UndecidedGrid, match="Pass --grid-size HxW"):
         similarity(pe)
+
+
+def test_neighbours_and_distances_know_frames_and_no_seam():
+    numbers = similarity(clip(), raw=False).summary()
+
+    rows = clip().tables[0].patches.astype(np.float64)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    pairs = {"time": [], "rows": [], "columns": [], "far": []}
+    places = list(np.ndindex(*GRID))
+    for (i, a), (j, b) in product(enumerate(places), repeat=2):
+        apart = [abs(p - q) for p, q in zip(a, b)]
+        for axis, name in enumerate(("time", "rows", "columns")):
+            if sum(apart) == apart[axis] == 1:
+                pairs[name].append(unit[i] @ unit[j])
+        if any(2 * d >= side for d, side in zip(apart, GRID)):
+            pairs["far"].append(unit[i] @ unit[j])
+    for name in ("time", "rows", "columns"):
+        assert np.isclose(numbers[f"neighbours_in_{name}"], np.mean(pairs[name]), atol=1e-6)
+    near = pairs["time"] + pairs["rows"] + pairs["columns"]
+    assert np.isclose(numbers["neighbours"], np.mean(near), atol=1e-6)
+    assert np.isclose(numbers["far"], np.mean(pairs["far"]), atol=1e-6)
+
+
+def test_the_middle_patch_is_that_of_the_middle_frame():
+    assert similarity(clip()).parameters["token"] == [2, 1 * 5 + 2]
+
+
+def test_a_plane_has_no_numbers_of_time():
+    rows = LayerPE("input", table((4, 5), 0, 8), (4, 5))
+    plane = PositionEmbedding("learned_absolute", "vectors", "input", (rows,))
+    assert "neighbours_in_time" not in similarity(plane).summary()

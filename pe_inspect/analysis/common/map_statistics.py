@@ -36,8 +36,10 @@ class PairStatistics:
         minimum: the least affinity.
         maximum: the greatest.
         mean: over all pairs.
-        neighbours: the mean over pairs that share an edge of the grid (distance 1).
-        far: the mean over pairs at least half the grid apart: |Δrow| ≥ H/2 or |Δcolumn| ≥ W/2.
+        neighbours: the mean over pairs that share an edge of the grid (distance 1); with frames,
+            one step apart in rows, in columns or in frames.
+        far: the mean over pairs at least half the grid apart: |Δrow| ≥ H/2 or |Δcolumn| ≥ W/2, or
+            with T frames |Δframe| ≥ T/2.
         limit: the greatest |affinity|, a patch with itself included.
         nearest: the least |affinity|, likewise; 0 where both signs occur.
     """
@@ -59,10 +61,13 @@ class LayerStatistics(PairStatistics):
         num_undefined: patches without an affinity: a zero row, or a value that is not finite.
         correlation_to_previous: Pearson's, of this map and the previous layer's, over all pairs
             of different patches; NaN for the first layer and after a change of grid.
+        neighbours_by_axis: with frames, the mean over pairs one step apart in rows, in frames and
+            in columns, each alone; empty for images.
     """
 
     num_undefined: int
     correlation_to_previous: float
+    neighbours_by_axis: tuple[float, ...] = ()
 
 
 def layer_statistics(
@@ -70,14 +75,29 @@ def layer_statistics(
     grid_size: tuple[int, int],
     undefined: Bool[np.ndarray, " patches"],
     previous: Float32[np.ndarray, "others others"] | None,
+    num_frames: int = 1,
 ) -> LayerStatistics:
-    """Return one layer's numbers, given the previous layer's map."""
+    """Return one layer's numbers, given the previous layer's map.
+
+    Args:
+        values: the layer's map.
+        grid_size: (H, W); the W columns are those of all frames.
+        undefined: which patches have no affinity.
+        previous: the map of the layer before, where there is one.
+        num_frames: how many frames stand side by side.
+    """
     similar = float("nan")
     if previous is not None and previous.shape == values.shape:
         similar = correlation(previous, values)
-    numbers = vars(pair_statistics(values, grid_size))
+    numbers = vars(pair_statistics(values, grid_size, num_frames))
     count = int(np.count_nonzero(undefined))
-    return LayerStatistics(**numbers, num_undefined=count, correlation_to_previous=similar)
+    steps = tuple(_mean_of(values, pairs) for pairs in _by_axis(_sides(grid_size, num_frames)))
+    return LayerStatistics(
+        **numbers,
+        num_undefined=count,
+        correlation_to_previous=similar,
+        neighbours_by_axis=steps if num_frames > 1 else (),
+    )
 
 
 def shared_scale(statistics: Sequence[PairStatistics]) -> tuple[float, float]:
@@ -97,24 +117,23 @@ def shared_scale(statistics: Sequence[PairStatistics]) -> tuple[float, float]:
 
 
 def pair_statistics(
-    values: Float32[np.ndarray, "patches patches"], grid_size: tuple[int, int]
+    values: Float32[np.ndarray, "patches patches"], grid_size: tuple[int, int], num_frames: int = 1
 ) -> PairStatistics:
     """Return the numbers of one map; NaN where no pair is defined."""
     far, total, minimum, maximum = _Mean(), _Mean(), np.float32(np.nan), np.float32(np.nan)
-    is_far = _far_pairs(grid_size)
+    sides = _sides(grid_size, num_frames)
+    is_far = _far_pairs(sides)
     for rows, strip in _strips_without_diagonal(values):
         defined = np.isfinite(strip)
         total.add(strip, defined)
         far.add(strip, defined & is_far[rows])
         minimum = np.fmin(minimum, np.fmin.reduce(strip, axis=None))
         maximum = np.fmax(maximum, np.fmax.reduce(strip, axis=None))
-    neighbours = _Mean()
-    beside = values[_neighbours(grid_size)]
-    neighbours.add(beside, np.isfinite(beside))
+    neighbours = _mean_of(values, _neighbours(sides))
     low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
     limit, nearest = float(np.fmax(high, -low)), max(low, -high, 0.0)
     return PairStatistics(
-        float(minimum), float(maximum), total.value, neighbours.value, far.value, limit, nearest
+        float(minimum), float(maximum), total.value, neighbours, far.value, limit, nearest
     )
 
 
@@ -201,25 +220,36 @@ def _both(
         yield rows, one, other, np.isfinite(one) & np.isfinite(other)
 
 
+def _sides(grid_size: tuple[int, int], num_frames: int) -> tuple[int, int, int]:
+    """(H, T, W'): the axes of patches row by row, the frames of a row side by side."""
+    return grid_size[0], num_frames, grid_size[1] // num_frames
+
+
 @lru_cache(maxsize=2)
-def _far_pairs(grid_size: tuple[int, int]) -> Bool[np.ndarray, "patches patches"]:
-    height, width = grid_size
-    far_rows, far_columns = (_apart(side) for side in grid_size)
-    pairs = far_rows[:, None, :, None] | far_columns[None, :, None, :]
-    flat: np.ndarray = pairs.reshape(height * width, height * width)
-    return flat
+def _far_pairs(sides: tuple[int, int, int]) -> Bool[np.ndarray, "patches patches"]:
+    pairs = np.zeros((*sides, *sides), bool)
+    for axis, side in enumerate(sides):
+        places = np.arange(side)
+        apart = 2 * np.abs(places[:, None] - places) >= side
+        along = np.arange(2 * len(sides)) % len(sides) == axis
+        pairs |= apart.reshape(np.where(along, side, 1))
+    return pairs.reshape(np.prod(sides), -1)
 
 
-def _apart(side: int) -> np.ndarray:
-    positions = np.arange(side)
-    far: np.ndarray = 2 * np.abs(positions[:, None] - positions[None, :]) >= side
-    return far
-
-
-def _neighbours(grid_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(query, key) indices of all pairs that share an edge, in both directions."""
-    index = np.arange(grid_size[0] * grid_size[1]).reshape(grid_size)
-    across, down = (index[:, :-1], index[:, 1:]), (index[:-1], index[1:])
-    one = np.concatenate([across[0].ravel(), down[0].ravel()])
-    other = np.concatenate([across[1].ravel(), down[1].ravel()])
+def _neighbours(sides: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(query, key) indices of all pairs one step apart along one axis, in both directions."""
+    one, other = (np.concatenate(ends) for ends in zip(*_by_axis(sides)))
     return np.concatenate([one, other]), np.concatenate([other, one])
+
+
+def _by_axis(sides: tuple[int, int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each axis the indices of all pairs one step apart along it, in one direction."""
+    index = np.arange(np.prod(sides)).reshape(sides)
+    along = [np.moveaxis(index, axis, 0) for axis in range(len(sides))]
+    return [(each[:-1].ravel(), each[1:].ravel()) for each in along]
+
+
+def _mean_of(values: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> float:
+    mean, beside = _Mean(), values[pairs]
+    mean.add(beside, np.isfinite(beside))
+    return mean.value

@@ -38,6 +38,7 @@ class LayerView:
         norm: the norm that was applied; empty for none.
         grid_size: (H, W) patches.
         num_heads: maps of this layer.
+        num_frames: how many frames stand side by side in the W columns; 1 for images.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerView:
     norm: str
     grid_size: tuple[int, int]
     num_heads: int
+    num_frames: int = 1
 
     @property
     def num_patches(self) -> int:
@@ -53,8 +55,9 @@ class LayerView:
 
     @property
     def middle(self) -> tuple[int, int]:
-        """(H//2, W//2): the query patch, where none is chosen."""
-        return self.grid_size[0] // 2, self.grid_size[1] // 2
+        """(H//2, W//2), of the middle frame: the query patch, where none is chosen."""
+        height, width = self.grid_size[0], self.grid_size[1] // self.num_frames
+        return height // 2, self.num_frames // 2 * width + width // 2
 
 
 def views_of(pe: PositionEmbedding) -> tuple[LayerView, ...]:
@@ -152,6 +155,6 @@ def _view_name(pe: PositionEmbedding, step: Step) -> str:
 
 def _view(pe: PositionEmbedding, name: str, group: Sequence[Step]) -> LayerView:
     step = group[0]
-    norm = step.norm.path if step.norm else ""
+    norm, table = step.norm.path if step.norm else "", step.table
     num_maps = pe.scheme_kind.num_maps([one.table for one in group])
-    return LayerView(name, step.notion, norm, step.table.grid_size, num_maps)
+    return LayerView(name, step.notion, norm, table.grid_size, num_maps, table.num_frames)

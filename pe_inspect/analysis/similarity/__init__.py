@@ -47,9 +47,16 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "minimum": "the least affinity of two different patches, over all layers",
     "maximum": "the greatest affinity of two different patches, over all layers",
     "mean": "mean affinity over all pairs of different patches; the mean over layers",
-    "neighbours": "mean affinity of patches that share an edge; the mean over layers",
-    "far": "mean affinity of patches at least half the grid apart, in rows or in columns; the mean "
-    "over layers",
+    "neighbours": "mean affinity of patches that share an edge (of one place in consecutive frames "
+    "too); the mean over layers",
+    "neighbours_in_rows": "with frames: mean affinity of patches of one frame, one step apart in "
+    "rows; the mean over layers",
+    "neighbours_in_columns": "with frames: mean affinity of patches of one frame, one step apart "
+    "in columns; the mean over layers",
+    "neighbours_in_time": "with frames: mean affinity of patches of one place in consecutive "
+    "frames; the mean over layers",
+    "far": "mean affinity of patches at least half the grid apart, in rows, in columns or in "
+    "frames; the mean over layers",
     "correlation_to_previous": "Pearson correlation of a layer's map with that of the layer "
     "before, over pairs of different patches; the mean over layers whose grid is that of the "
     "layer before",
@@ -58,7 +65,8 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "num_undefined_raw": "rows without a cosine, summed over the stored tables",
 }
 """What each number of the summary is; of several heads, maps are the mean over heads, or one."""
-NOT_TABLED: Final = ("limit", "nearest")
+NOT_TABLED: Final = ("limit", "nearest", "neighbours_by_axis")
+_AXES: Final = ("neighbours_in_rows", "neighbours_in_time", "neighbours_in_columns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +111,7 @@ class SimilarityResult(Shown, SimilarityMaps):
     ) -> tuple[LayerView, Float32[np.ndarray, "rows columns"]] | None:
         """Return the query patch's map in the (first) stored table, where there are raw maps."""
         for table in self.raw_tables:
-            view = LayerView("stored table", "stored", "", table.grid_size, 1)
+            view = LayerView("stored table", "stored", "", table.grid_size, 1, table.num_frames)
             row = cosines(table.patches).rows([flat_index(token or self.token, view)])
             return view, row.reshape(table.grid_size)
         return None
@@ -164,6 +172,7 @@ class SimilarityResult(Shown, SimilarityMaps):
             "minimum": _reduced(np.min, [row.minimum for row in rows]),
             "maximum": _reduced(np.max, [row.maximum for row in rows]),
             **{name: _reduced(np.mean, [getattr(row, name) for row in rows]) for name in means},
+            **_by_axis(rows),
             "num_undefined": float(sum(row.num_undefined for row in rows)),
             "num_undefined_raw": float(num_undefined_raw(self)),
         }
@@ -247,6 +256,12 @@ def _evenly(side: int, count: int) -> tuple[int, ...]:
     """At most `count` places of `side`, evenly spaced and centred in their intervals."""
     number = min(side, count)
     return tuple((2 * k + 1) * side // (2 * number) for k in range(number))
+
+
+def _by_axis(rows: Sequence[LayerStatistics]) -> dict[str, float]:
+    """The neighbours along each axis, where there are frames."""
+    by_axis = zip(*(row.neighbours_by_axis for row in rows if row.neighbours_by_axis))
+    return {name: _reduced(np.mean, values) for name, values in zip(_AXES, by_axis)}
 
 
 def _reduced(function: Callable[[list[float]], Any], values: Sequence[float]) -> float:

@@ -116,7 +116,11 @@ class SimilarityMaps:
         previous: np.ndarray | None = None
         for view, alike in self.affinities():
             values = alike.map(self._shown_head(alike))
-            statistics.append(layer_statistics(values, view.grid_size, alike.undefined, previous))
+            statistics.append(
+                layer_statistics(
+                    values, view.grid_size, alike.undefined, previous, view.num_frames
+                )
+            )
             maps.append(thinned(values, OVERVIEW_SIDE))
             previous = values
         return _Pass(tuple(maps), tuple(statistics))
