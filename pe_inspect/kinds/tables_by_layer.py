@@ -55,7 +55,14 @@ def received(pe: PositionEmbedding, *, ln_eps: float | None = None) -> Iterator[
         table = step.table
         rows, norm = table.num_prefix_rows, step.norm.path if step.norm else ""
         previous = Received(
-            step.layer, values, table.grid_size, rows, table.part, table.num_frames, step.notion, norm
+            step.layer,
+            values,
+            table.grid_size,
+            rows,
+            table.part,
+            table.num_frames,
+            step.notion,
+            norm,
         )
         yield previous
 

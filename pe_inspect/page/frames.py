@@ -50,6 +50,7 @@ def frame_of(
     prefix: tuple[str, ...] = (),
     norms: Float32[np.ndarray, " tokens"] | None = None,
     detail: str = "",
+    num_frames: int = 1,
 ) -> Frame:
     """Encode every head's map of one layer, epoch or grid.
 
@@ -61,11 +62,12 @@ def frame_of(
         prefix: the prefix tokens' names.
         norms: the length of each token's vector, where dot products make sense.
         detail: how the map comes to be.
+        num_frames: how many frames stand side by side in the W columns.
     """
     tokens = len(prefix) + grid_size[0] * grid_size[1]
     chosen = range(alike.num_heads) if heads is None else heads
     maps = tuple(encoded(alike, head, tokens, grid_size) for head in chosen)
-    return Frame(name, grid_size, maps, prefix, norms, detail)
+    return Frame(name, grid_size, maps, prefix, norms, detail, num_frames=num_frames)
 
 
 def similarity_frames(result: SimilarityResult) -> tuple[Frame, ...]:
@@ -92,7 +94,7 @@ def _sharing(result: SimilarityResult) -> tuple[Frame, ...]:
     return tuple(
         Frame(
             view.name, view.grid_size, (from_chain(chain, view.grid_size),), prefix,
-            _row_norms(chain.rows), _detail(view.notion, view.norm),
+            _row_norms(chain.rows), _detail(view.notion, view.norm), num_frames=view.num_frames,
         )
         for (view, _), chain in zip(found, chains)
     )  # fmt: skip
@@ -122,6 +124,7 @@ def _frames_by_layer(result: SimilarityResult) -> Iterator[Frame]:
             yield frame_of(
                 name, alike, views[name].grid_size, heads=heads, prefix=prefix, norms=norms,
                 detail=_detail(views[name].notion, views[name].norm),
+                num_frames=views[name].num_frames,
             )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pe_inspect.version import __version__
 __all__ = ["SCRIPTS", "render"]
 
 SCRIPTS: Final = (
-    "core", "tokens", "dom", "picture", "plane", "words", "files", "explorer", "controls",
+    "core", "tokens", "dom", "film", "picture", "plane", "words", "files", "explorer", "controls",
 )  # fmt: skip
 _FRAMING: Final = 16_000  # bytes of colours, names and commas around the maps
 _TEMPLATE: Final = "page.html.jinja"

@@ -84,6 +84,7 @@ def _described_frame(frame: Frame, map_of: Any) -> dict[str, Any]:
     return {
         "name": visible(frame.name),
         "grid": list(frame.grid_size),
+        "times": frame.num_frames,
         "prefix": [visible(name) for name in frame.prefix],
         "detail": visible(frame.detail),
         "maps": [map_of(item) for item in frame.maps],

@@ -91,9 +91,11 @@ def _coarse_view(view: View, frame_of: Callable[[Frame], Frame]) -> View:
 
 
 def _coarse_frame(frame: Frame, once: Callable[[Any, Callable[[], Any]], Any]) -> Frame:
-    if min(frame.grid_size) < 2 * _SMALLEST_SIDE or not all(map(_can_lose_patches, frame.maps)):
+    sides = frame.grid_size[0], frame.grid_size[1] // frame.num_frames
+    if min(sides) < 2 * _SMALLEST_SIDE or not all(map(_can_lose_patches, frame.maps)):
         return frame
-    rows, columns = (np.arange(side % 2 if side > 2 else 0, side, 2) for side in frame.grid_size)
+    rows, within = (np.arange(side % 2 if side > 2 else 0, side, 2) for side in sides)
+    columns = (np.arange(frame.num_frames)[:, None] * sides[1] + within).ravel()
     patches = (rows[:, None] * frame.grid_size[1] + columns).ravel() + len(frame.prefix)
     kept = np.concatenate([np.arange(len(frame.prefix)), patches])
     grid = (len(rows), len(columns))

@@ -54,6 +54,7 @@ class Frame:
         detail: how the map comes to be, in a few words: `"LN1 of this layer, a proxy"`.
         thinned_from: (H, W) of the exact grid, where only evenly spaced patches were kept.
         kept: the rows and the columns of that grid which were kept.
+        num_frames: how many frames of a clip stand side by side in its columns; 1 for images.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Frame:
     detail: str = ""
     thinned_from: tuple[int, int] | None = None
     kept: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    num_frames: int = 1
 
 
 @dataclass(frozen=True, eq=False)

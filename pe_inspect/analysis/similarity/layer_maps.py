@@ -117,9 +117,7 @@ class SimilarityMaps:
         for view, alike in self.affinities():
             values = alike.map(self._shown_head(alike))
             statistics.append(
-                layer_statistics(
-                    values, view.grid_size, alike.undefined, previous, view.num_frames
-                )
+                layer_statistics(values, view.grid_size, alike.undefined, previous, view.num_frames)
             )
             maps.append(thinned(values, OVERVIEW_SIDE))
             previous = values

@@ -3,6 +3,7 @@
 function buildControls(explorer) {
   const { view, tracks, choice } = explorer;
   const found = tracks.some((track) => track.frames.length > 1) ? [frameControl(explorer)] : [];
+  found.push(...timeControls(explorer));
   if (tracks.length > 1) found.push(trackControl(explorer));
   if (tracks.some((track) => track.frames[0].maps.length > 1)) found.push(headControl(explorer));
   if (tracks.every((track) => track.frames.every((frame) => frame.lengths))) {
@@ -145,6 +146,7 @@ function pointerActions(explorer) {
       set({ query: token, key: null, pinned: !isSame, held: false });
     },
     pair: (from, to) => set({ query: from, key: to, pinned: true, held: true }),
+    show: (time) => explorer.showTime(time),
     second: (token) => set({ query: explorer.query, key: token, pinned: true, held: true }),
     key: (name, isShifted, arrow) => pressed(explorer, set, name, isShifted, arrow),
   };
@@ -157,7 +159,7 @@ function pressed(explorer, set, name, isShifted, arrow) {
   const query = explorer.queryIn(frame) ?? patchOf(frame, frame.prefix.length);
   if (!arrow) return false;
   if (isShifted || shared.joining) {
-    const from = (shared.held && tokenOf(frame, shared.key)) || query;
+    const from = (shared.held && tokenOf(frame, shared.key)) || (isAt(query) ? atTime(frame, query, explorer.time) : query);
     return set({ query, key: stepped(frame, from, arrow), pinned: true, held: true }), true;
   }
   return set({ query: stepped(frame, query, arrow), pinned: true, held: false, key: null }), true;
@@ -221,6 +223,7 @@ function takeLink(explorer, link, isTarget) {
   if (link.metric in METRIC_NAMES && explorer.frame.lengths) choice.metric = link.metric;
   if (differences(explorer).some(([value]) => value === link.minus)) choice.minus = link.minus;
   if (link.scale === "fitted") choice.scale = "fitted";
+  if (/^\d+$/.test(link.time ?? "") && Number(link.time) < explorer.frame.times) explorer.shownTime = Number(link.time);
   takePatches(explorer, link);
   explorer.rebuild();
 }

@@ -231,13 +231,16 @@ function onGrid(values, [height, width], [rows, columns]) {
 
 // Is it the same elsewhere? The value of every pair of patches with one offset.
 function offsetStatistics(frame, from, to, choice) {
-  const [height, width] = frame.grid;
-  const [down, right] = [to.row - from.row, to.column - from.column];
+  const [height, width] = [frame.grid[0], frame.grid[1] / frame.times];
+  const [[fromTime, fromColumn], [toTime, toColumn]] = [from, to].map(({ column }) => [Math.floor(column / width), column % width]);
+  const [down, right, later] = [to.row - from.row, toColumn - fromColumn, toTime - fromTime];
+  const index = (r, c, t) => frame.prefix.length + r * frame.grid[1] + t * width + c;
   const values = [];
   for (let r = Math.max(0, -down); r < Math.min(height, height - down); r++) {
     for (let c = Math.max(0, -right); c < Math.min(width, width - right); c++) {
-      const key = frame.prefix.length + (r + down) * width + c + right;
-      values.push(pairValue(frame, frame.prefix.length + r * width + c, key, choice));
+      for (let t = Math.max(0, -later); t < Math.min(frame.times, frame.times - later); t++) {
+        values.push(pairValue(frame, index(r, c, t), index(r + down, c + right, t + later), choice));
+      }
     }
   }
   return spread(values);

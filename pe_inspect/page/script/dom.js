@@ -37,6 +37,10 @@ class MapCanvas {
     this.image = this.context.createImageData(width, height);
   }
 
+  get picture() {
+    return this.element;
+  }
+
   draw(values, scale, palettes) {
     paint(values, this.image.data, scale, palettes[scale.palette]);
     this.context.putImageData(this.image, 0, 0);

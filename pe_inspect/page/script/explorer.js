@@ -46,8 +46,18 @@ class Explorer {
 
   get middle() {
     const { view, frame } = this;
-    const [row, column] = view.token ?? frame.grid.map((side) => side >> 1);
+    const [row, column] = view.token ?? [frame.grid[0] >> 1, (frame.times >> 1) * widthOf(frame) + (widthOf(frame) >> 1)];
     return { row, column, grid: view.token ? this.tracks[0].frames[view.start].grid : frame.grid };
+  }
+
+  // The frame of a clip that is shown large: the query's own, until another one is chosen.
+  get time() {
+    return Math.min(this.shownTime ?? this.queryTime, this.frame.times - 1);
+  }
+
+  get queryTime() {
+    const query = this.queryIn(this.frame);
+    return query && isAt(query) ? timeOf(this.frame, query) : 0;
   }
 
   // Null where the frame has no such token.
@@ -141,6 +151,7 @@ class Explorer {
   rebuild() {
     const { shownTracks } = this;
     this.root.classList.toggle("is-wide", shownTracks.length > 1);
+    this.root.classList.toggle("has-film", this.frame.times > 1);
     this.restage();
     this.buttons = shownTracks.flatMap((t) => this.tracks[t].frames.map((frame, k) => this.button(frame, t, k)));
     this.small.replaceChildren(...this.rowsOfButtons(shownTracks));
@@ -181,7 +192,7 @@ class Explorer {
   }
 
   button(frame, track, index) {
-    const map = new MapCanvas(frame.grid);
+    const map = frame.times > 1 ? new Film(frame) : new MapCanvas(frame.grid);
     map.element.style.width = `${100 * Math.min(frame.grid[1] / frame.grid[0], 1)}%`;
     const choose = () => this.go(index);
     const item = make("button", { type: "button", className: "small-map", onclick: choose, title: [frame.name, frame.detail].filter(Boolean).join(": ") }, map.element, make("span", {}, frame.name));
@@ -197,6 +208,20 @@ class Explorer {
 
   hold(place) {
     shared.frames[this.view.axis + this.own] = { place, name: this.frames[place].name };
+  }
+
+  // The query stays where it is while other frames are looked at.
+  showTime(time) {
+    this.shownTime = time;
+    Object.assign(shared, { query: this.query, pinned: true });
+    changed(this);
+  }
+
+  moveQuery(time) {
+    const query = this.queryIn(this.frame);
+    if (!query || !isAt(query)) return;
+    Object.assign(shared, { query: atTime(this.frame, query, time), key: null, pinned: true, held: false });
+    changed(this);
   }
 
   set(name, value) {
@@ -229,7 +254,7 @@ class Explorer {
   drawPlane(plane, scale) {
     const frame = this.frameOf(plane.track);
     const values = this.valuesOf(frame, plane.track, this.index);
-    plane.draw(values, frame.prefix.length, scale, this.palettes);
+    plane.draw(values, frame.prefix.length, scale, this.palettes, Math.min(this.time, frame.times - 1));
     plane.mark(this.queryIn(frame), tokenOf(frame, shared.key));
     plane.field.setAttribute("aria-label", describe(this, frame, plane.track));
   }

@@ -15,6 +15,7 @@ function linkOf(explorer) {
     head: choice.head < 0 ? "" : choice.head,
     metric: choice.metric === "cosine" ? "" : choice.metric,
     minus: choice.minus,
+    time: frame.times > 1 ? explorer.time : "",
     scale: choice.scale === (view.limit ? "whole" : "fitted") ? "" : choice.scale,
   });
 }
@@ -89,14 +90,14 @@ function whatOf(explorer) {
   return added ? `${quantityOf(explorer)} (${added})` : quantityOf(explorer);
 }
 
-function largeOf(explorer, { canvas, track }) {
+function largeOf(explorer, { picture, track }) {
   const frame = explorer.frameOf(track);
   const label = explorer.tracks.length > 1 ? `${explorer.tracks[track].label}: ${frame.name}` : frame.name;
-  return { source: canvas.element, label, mark: explorer.queryIn(frame) };
+  return { source: picture, label, mark: explorer.queryIn(frame) };
 }
 
 function smallOf(explorer, track) {
   const { frames, label } = explorer.tracks[track];
-  const items = explorer.buttons.filter((item) => item.track === track).map(({ map, index }) => ({ source: map.element, label: frames[index].name }));
+  const items = explorer.buttons.filter((item) => item.track === track).map(({ map, index }) => ({ source: map.picture, label: frames[index].name }));
   return { label: explorer.tracks.length > 1 ? label : "", items };
 }

@@ -4,22 +4,24 @@ const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowR
 
 class Plane {
   constructor(label, frame, act) {
-    const { grid, prefix } = frame;
-    Object.assign(this, { act, prefix });
-    this.canvas = new MapCanvas(grid);
+    const { grid, prefix, times } = frame;
+    Object.assign(this, { act, prefix, frame, time: 0 });
+    this.canvas = new MapCanvas([grid[0], widthOf(frame)]);
+    this.film = times > 1 ? new Film(frame, act.show) : null;
     this.marks = ["query", "key"].map((kind) => make("span", { className: `mark ${kind}`, hidden: true }));
     this.label = make("p", { className: "plane-label" }, label);
     this.field = make("div", { className: "field", tabIndex: 0, role: "application" }, this.canvas.element, ...this.marks);
     this.field.setAttribute("aria-roledescription", "map of patches");
-    this.field.style.aspectRatio = `${grid[1]} / ${grid[0]}`;
+    this.field.style.aspectRatio = `${widthOf(frame)} / ${grid[0]}`;
     this.cells = prefix.map((name) => this.cell(name));
     const strip = prefix.length ? make("div", { className: "cells" }, ...this.cells) : null;
-    this.element = make("div", { className: "plane" }, this.label, strip, this.field, this.edges(frame));
+    this.element = make("div", { className: "plane" }, this.label, strip, this.film?.element, this.field, this.edges(frame));
     this.listen();
   }
 
-  fits({ grid, prefix }) {
-    return grid.join() === this.canvas.grid.join() && prefix.join() === this.prefix.join();
+  fits({ grid, prefix, times }) {
+    const own = this.frame;
+    return grid.join() === own.grid.join() && times === own.times && prefix.join() === own.prefix.join();
   }
 
   cell(name) {
@@ -33,7 +35,7 @@ class Plane {
   }
 
   edges(frame) {
-    const [height, width] = frame.grid;
+    const [height, width] = this.canvas.grid;
     const [top, left] = placeOf(frame, { row: 0, column: 0 });
     const [bottom, right] = placeOf(frame, { row: height - 1, column: width - 1 });
     const text = `rows ${top}–${bottom} down, columns ${left}–${right} across`;
@@ -56,7 +58,7 @@ class Plane {
     const place = (at, side, count) => Math.min(Math.max(Math.floor((at / side) * count), 0), count - 1);
     const row = place(event.clientY - box.top, box.height, height);
     const column = place(event.clientX - box.left, box.width, width);
-    return { row, column, grid: [height, width] };
+    return { row, column: this.time * width + column, grid: this.frame.grid };
   }
 
   moved(event) {
@@ -86,8 +88,16 @@ class Plane {
     if (done) event.preventDefault();
   }
 
-  draw(values, numPrefix, scale, palettes) {
-    this.canvas.draw(values.subarray(numPrefix), scale, palettes);
+  // What a picture is made of: all frames, where there are several.
+  get picture() {
+    return this.film ? this.film.picture : this.canvas.element;
+  }
+
+  draw(values, numPrefix, scale, palettes, time) {
+    const patches = values.subarray(numPrefix);
+    this.time = time;
+    this.canvas.draw(patchesAt(this.frame, patches, time), scale, palettes);
+    this.film?.draw(patches, scale, palettes);
     this.cells.forEach((cell, place) => {
       cell.swatch.draw(values.subarray(place, place + 1), scale, palettes);
       cell.number.textContent = shown(values[place]);
@@ -96,6 +106,7 @@ class Plane {
 
   mark(query, key) {
     [query, key].forEach((token, k) => this.place(this.marks[k], token));
+    this.film?.mark(this.time, query && isAt(query) ? timeOf(this.frame, query) : -1);
     this.cells.forEach((cell, place) => {
       cell.setAttribute("aria-pressed", String(query?.prefix === this.prefix[place]));
       cell.classList.toggle("is-key", key?.prefix === this.prefix[place]);
@@ -103,10 +114,10 @@ class Plane {
   }
 
   place(mark, token) {
-    mark.hidden = !token || !isAt(token);
+    mark.hidden = !token || !isAt(token) || timeOf(this.frame, token) !== this.time;
     if (mark.hidden) return;
     const [height, width] = this.canvas.grid;
-    mark.style.left = `${(100 * token.column) / width}%`;
+    mark.style.left = `${(100 * (token.column % width)) / width}%`;
     mark.style.top = `${(100 * token.row) / height}%`;
     mark.style.width = `${100 / width}%`;
     mark.style.height = `${100 / height}%`;

@@ -29,15 +29,29 @@ function placeOf({ kept }, { row, column }) {
   return kept ? [kept[0][row], kept[1][column]] : [row, column];
 }
 
+// (rows down, columns right, frames later).
 function offsetOf(frame, query, key) {
-  const [from, to] = [placeOf(frame, query), placeOf(frame, key)];
-  return [to[0] - from[0], to[1] - from[1]];
+  const [from, to] = [query, key].map((token) => placeInFrame(frame, token));
+  return to.map((at, axis) => at - from[axis]);
+}
+
+// (row, column, frame) among all patches that there were.
+function placeInFrame(frame, token) {
+  const [row, column] = placeOf(frame, token);
+  const width = wholeGrid(frame)[1] / frame.times;
+  return [row, column % width, Math.floor(column / width)];
+}
+
+// How far it is on the plane, and in frames where there are several: their steps are not patches.
+function distanceWords(frame, [down, right, later]) {
+  const on = `${shown(Math.hypot(down, right), 2)} patches`;
+  return frame.times > 1 ? `${on} and ${signed(later)} frames` : on;
 }
 
 function tokenName(frame, token) {
   if (!isAt(token)) return token.prefix;
-  const [row, column] = placeOf(frame, token);
-  return `row ${row}, column ${column}`;
+  const [row, column, time] = placeInFrame(frame, token);
+  return `${frame.times > 1 ? `frame ${time}, ` : ""}row ${row}, column ${column}`;
 }
 
 function samePlace(a, b) {
@@ -53,7 +67,9 @@ function stepped(frame, token, [down, right]) {
     return { prefix: frame.prefix[clip(indexOf(frame, token) + right, frame.prefix.length)] };
   }
   if (token.row + down < 0 && frame.prefix.length) return { prefix: frame.prefix[0] };
-  return { row: clip(token.row + down, height), column: clip(token.column + right, width), grid: frame.grid };
+  const [within, side] = [token.column % (width / frame.times), width / frame.times];
+  const column = token.column - within + clip(within + right, side);
+  return { row: clip(token.row + down, height), column, grid: frame.grid };
 }
 
 // One map minus another, the other brought to the first one's grid where they differ.

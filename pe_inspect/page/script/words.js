@@ -93,7 +93,7 @@ function aboutHighest(frame, query, values, patches) {
   const alike = patches.filter((token) => shown(values[token]) === shown(most));
   const far = (token) => (isAt(query) ? Math.hypot(...offsetOf(frame, query, patchOf(frame, token))) : 0);
   const nearest = alike.reduce((a, b) => (far(b) < far(a) ? b : a));
-  const away = isAt(query) ? `, ${shown(far(nearest), 2)} patches away` : "";
+  const away = isAt(query) ? `, ${distanceWords(frame, offsetOf(frame, query, patchOf(frame, nearest)))} away` : "";
   const others = alike.length > 1 ? `; as high: ${alike.length - 1} more` : "";
   return `highest: ${tokenName(frame, patchOf(frame, nearest))}, ${shown(most)}${away}${others}`;
 }
@@ -104,8 +104,8 @@ function aboutPair(explorer, frame, query, key, values) {
   const lines = [`with ${tokenName(frame, key)}: ${shown(value)}${error} (${quantityOf(explorer)})`];
   if (explorer.planes.length > 1) lines.push(inEveryTrack(explorer));
   if (!isAt(query) || !isAt(key)) return lines;
-  const [down, right] = offsetOf(frame, query, key);
-  lines.push(`offset ${signed(down)} rows, ${signed(right)} columns; distance ${shown(Math.hypot(down, right), 2)} patches`);
+  const offset = offsetOf(frame, query, key);
+  lines.push(`offset ${signed(offset[0])} rows, ${signed(offset[1])} columns; distance ${distanceWords(frame, offset)}`);
   if (shared.held && !explorer.choice.minus) lines.push(...aboutOffset(explorer, frame, query, key));
   return lines;
 }

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 const read = (name) => readFileSync(new URL(`../../../pe_inspect/page/script/${name}.js`, import.meta.url), "utf8");
-const source = ["core", "tokens"].map(read).join("\n");
+const source = ["core", "tokens", "film"].map(read).join("\n");
 const names = [...source.matchAll(/^(?:async )?function (\w+)/gm)].map((found) => found[1]);
 const core = new Function(`${source}; return { ${names.join(", ")} };`)();
 
@@ -63,7 +63,7 @@ test("a table of offsets depends on the offset alone", () => {
 
 test("every pair with one offset is counted once", () => {
   const pair = (i, j) => i * 100 + j;
-  const frame = { grid: [3, 4], prefix: ["CLS"], tokens: 13, maps: [{ pair }] };
+  const frame = { grid: [3, 4], times: 1, prefix: ["CLS"], tokens: 13, maps: [{ pair }] };
   const found = core.offsetStatistics(frame, { row: 2, column: 3 }, { row: 1, column: 3 }, {});
   const values = [];
   for (let r = 1; r < 3; r++) for (let c = 0; c < 4; c++) values.push(pair(1 + 4 * r + c, 1 + 4 * (r - 1) + c));
@@ -133,14 +133,14 @@ test("a stated limit is never below the error", () => {
   assert.equal(core.bound(0), "0.0000");
 });
 
-const thinned = { prefix: ["CLS", "DIST"], grid: [2, 3], thinnedFrom: [5, 7], kept: [[1, 3], [1, 3, 5]] };
-const whole = { prefix: ["register 1", "CLS"], grid: [4, 6] };
+const thinned = { prefix: ["CLS", "DIST"], grid: [2, 3], times: 1, thinnedFrom: [5, 7], kept: [[1, 3], [1, 3, 5]] };
+const whole = { prefix: ["register 1", "CLS"], grid: [4, 6], times: 1 };
 
 test("patches of a thinned map are called what they are", () => {
   const [query, key] = [core.patchOf(thinned, 2), core.patchOf(thinned, 7)];
   assert.equal(core.tokenName(thinned, query), "row 1, column 1");
   assert.equal(core.tokenName(thinned, key), "row 3, column 5");
-  assert.deepEqual(core.offsetOf(thinned, query, key), [2, 4]);
+  assert.deepEqual(core.offsetOf(thinned, query, key), [2, 4, 0]);
   const again = core.tokenOf(thinned, { row: 3, column: 5, grid: [5, 7] });
   assert.equal(core.indexOf(thinned, again), 7);
 });
@@ -185,4 +185,30 @@ test("an error is told where there is one, and a map without values is not calle
   assert.equal(withinOf(explorer([1, NaN]), "Values", 0.004), "Values are within 0.004 of the exact ones.");
   assert.equal(withinOf(explorer([1, NaN]), "Values", 0), "Values are the exact ones.");
   assert.equal(withinOf(explorer([NaN, NaN]), "Values", 0), "Values: none of this map is defined.");
+});
+
+const clip = { prefix: ["CLS"], grid: [2, 6], times: 3, maps: [] };
+const at = (row, column) => ({ row, column, grid: [2, 6] });
+
+test("a patch of a clip is called by its frame, and its steps stay within it", () => {
+  assert.equal(core.tokenName(clip, at(1, 3)), "frame 1, row 1, column 1");
+  assert.deepEqual(core.offsetOf(clip, at(1, 3), at(0, 4)), [-1, -1, 1]);
+  assert.deepEqual(core.stepped(clip, at(1, 3), [0, 1]), at(1, 3));
+  assert.deepEqual(core.stepped(clip, at(1, 3), [0, -1]), at(1, 2));
+  assert.deepEqual(core.atTime(clip, at(1, 3), 2), at(1, 5));
+});
+
+test("a frame is cut out of a row of frames", () => {
+  const values = Float32Array.from({ length: 12 }, (_, k) => k);
+  assert.deepEqual([...core.patchesAt(clip, values, 1)], [2, 3, 8, 9]);
+  assert.equal(core.patchesAt({ ...clip, times: 1 }, values, 0), values);
+});
+
+test("an offset is of frames, rows and columns, and crosses no seam", () => {
+  const frame = { ...clip, tokens: 13, maps: [{ pair: (i, j) => i * 100 + j }] };
+  const found = core.offsetStatistics(frame, at(0, 0), at(0, 3), {});
+  const values = [];
+  for (let r = 0; r < 2; r++) for (let t = 0; t < 2; t++) values.push((1 + 6 * r + 2 * t) * 100 + 1 + 6 * r + 2 * t + 3);
+  assert.equal(found.count, 4);
+  assert.equal(found.mean, values.reduce((a, b) => a + b) / 4);
 });
