@@ -17,7 +17,14 @@ from pe_inspect.kinds.held_values import Lookup
 from pe_inspect.kinds.parts import LayerPE, grid_words
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
-__all__ = ["frames_as_channels", "has_frames", "notes_of_frames", "row_of_frames", "space_alone"]
+__all__ = [
+    "TRILINEAR",
+    "frames_as_channels",
+    "has_frames",
+    "notes_of_frames",
+    "row_of_frames",
+    "space_alone",
+]
 
 _AXES: Final = 3
 _IN_A_ROW: Final = (
@@ -28,6 +35,9 @@ _KEPT: Final = (
     "frames are kept: each is resampled for itself, by the rule for planes, and is a group of "
     "channels here"
 )
+
+TRILINEAR: Final = "With --method bilinear the whole is trilinear."
+"""How the note on another number of frames ends."""
 
 
 def row_of_frames(pe: PositionEmbedding, question: str) -> PositionEmbedding:
@@ -75,7 +85,7 @@ def has_frames(pe: PositionEmbedding) -> bool:
 
 def notes_of_frames(pe: PositionEmbedding) -> tuple[str, ...]:
     """Return what was said of the frames of an embedding that was laid out."""
-    return tuple(note for note in pe.notes if note.endswith((_IN_A_ROW, _KEPT)))
+    return tuple(note for note in pe.notes if note.endswith((_IN_A_ROW, _KEPT, TRILINEAR)))
 
 
 def space_alone(pe: PositionEmbedding, grid: Any) -> Any:

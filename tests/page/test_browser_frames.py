@@ -1,4 +1,4 @@
-"""Frames of a clip in a real browser: one large, all in a row, a slider for the query's and one for the keys'."""
+"""Frames of a clip in a real browser: one large, all in a row, and sliders that choose them."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from pe_inspect.resampling.target_grid import (
     refuse_if_too_large,
     shown,
 )
+from pe_inspect.resampling.time_axis import at_frames
 
 __all__ = ["METHODS", "InterpolationResult", "QueryMaps", "check_request", "interpolate"]
 
@@ -59,8 +60,8 @@ def interpolate(
     Args:
         pe: one scheme of one checkpoint.
         res: the target in pixels: one side, or (height, width).
-        grid: the target in patches, instead of `res`; (T, H, W) of a table with T frames, each of
-            which is resampled for itself.
+        grid: the target in patches, instead of `res`; (T, H, W) of a table with frames, each of
+            which is resampled for itself; another T first, linearly along time.
         patch_size: pixels of a patch, where the checkpoint does not say or to overrule it.
         method: a name of `METHODS`, several with commas (the first is the chosen one), or `all`
             that apply to the embedding's kind.
@@ -72,6 +73,7 @@ def interpolate(
         UsageError: an unknown method or one of another kind, an impossible size, one that would
             not fit into memory, a patch outside the grid, or an embedding that has no table.
     """
+    pe = at_frames(pe, grid)
     plane, model = space_alone(pe, grid), () if has_frames(pe) else model
     pe = frames_as_channels(pe, "interpolate")
     refuse_free(pe)
