@@ -50,3 +50,13 @@ def test_a_bias_of_windows_keeps_its_frames():
 def test_no_frames_at_all_is_refused():
     with pytest.raises(UsageError, match="at least 1 frame"):
         interpolate(clip(), grid=(0, 4, 5))
+
+
+def test_vivit_s_own_code_has_no_rule_that_works():
+    """It takes the square root of all places, frames among them, and resamples that as a plane."""
+    torch, hf = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    video = {"image_size": 32, "num_frames": 4, "tubelet_size": [2, 8, 8]}
+    model = hf.VivitModel(hf.VivitConfig(**sizes, **video, intermediate_size=8))
+    with pytest.raises(RuntimeError, match="is invalid for input of size"):
+        model(torch.zeros(1, 4, 3, 32, 48), interpolate_pos_encoding=True)
