@@ -6,11 +6,14 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE, PositionEmbedding
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no defect
+settings.load_profile("no deadline")
 
 
 def _norms(width, depth, names, seed):

@@ -117,7 +117,7 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
     found, refusal = _read_by_names(_flatly(trunk))
-    is_read = len(trunk) < 2 or (found and trunk.is_plain)
+    is_read = len(trunk) < 2 or _is_whole(trunk, found)
     if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
             raise refusal
@@ -126,6 +126,17 @@ def _found(trunk: Trunk) -> list[PositionEmbedding]:
     from pe_inspect.families.structure.structure import Structure
 
     return reconciled(Structure(trunk), found, refusal)
+
+
+def _is_whole(trunk: Trunk, found: list[PositionEmbedding]) -> bool:
+    """Whether names tell all that a file holds, and its grid is said or shown."""
+    if not (found and trunk.is_plain):
+        return False
+    if trunk.is_sized:
+        return True
+    from pe_inspect.families.structure.plain import speaks_for
+
+    return len(found) == 1 and speaks_for(trunk, found[0])
 
 
 def _flatly(trunk: Trunk) -> Trunk:

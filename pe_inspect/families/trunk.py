@@ -63,12 +63,13 @@ class Trunk(NamedTensors):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether every tensor has a name of timm's plain ViT, and the size of its image is said.
+        """Whether every tensor has a name of timm's plain ViT."""
+        return len(self.names) == len(self) and all(map(_PLAIN.fullmatch, self.names))
 
-        Nothing is left to find by structure then.
-        """
-        is_said = self.hints.grid_size is not None or self.hints.img_size is not None
-        return is_said and len(self.names) == len(self) and all(map(_PLAIN.fullmatch, self.names))
+    @property
+    def is_sized(self) -> bool:
+        """Whether the size of the image or of its grid is said."""
+        return self.hints.grid_size is not None or self.hints.img_size is not None
 
     @cached_property
     def norms(self) -> Norms:

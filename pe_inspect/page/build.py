@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from pe_inspect.analysis.common.sentences import listed
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.page.compare import compare
 from pe_inspect.page.content import (
     Chapter,
@@ -95,5 +95,5 @@ def _answers(subject: Subject) -> Iterator[Section | Omission]:
             yield sections[stem](subject)
         except NotAsked:
             continue
-        except UsageError as reason:
+        except (UsageError, UndecidedGrid) as reason:
             yield Omission(stem, str(reason))

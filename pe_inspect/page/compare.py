@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.analysis.common.sentences import number_text
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.page.content import Definition, Picture, Section, Table
 from pe_inspect.page.frames import head_names, similarity_frames
 from pe_inspect.page.pictures import picture
@@ -54,7 +54,7 @@ def compare(subjects: Sequence[Subject]) -> Section | None:
 def _maps_of(subject: Subject) -> SimilarityResult | None:
     try:
         result: SimilarityResult = subject.ask("similarity")
-    except (NotAsked, UsageError):
+    except (NotAsked, UsageError, UndecidedGrid):
         return None
     return result if hasattr(result, "affinities") else None
 

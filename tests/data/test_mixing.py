@@ -33,7 +33,7 @@ def test_mixup_blends_each_image_with_the_one_ahead_of_it() -> None:
     torch.testing.assert_close(targets, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000))
 def test_the_labels_of_cutmix_have_the_mass_of_their_areas(seed: int) -> None:
     mix = draw_mix(Augmentation(cutmix=1.0), SIZE, random(seed))

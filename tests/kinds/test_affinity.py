@@ -55,7 +55,7 @@ def test_a_zero_or_non_finite_row_has_no_cosines(broken):
     np.testing.assert_array_equal(alike.undefined, [False, False, True, False, False, False])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows)
 def test_cosines_are_symmetric_bounded_and_one_with_themselves(values):
     alike = cosines(values)
@@ -68,7 +68,7 @@ def test_cosines_are_symmetric_bounded_and_one_with_themselves(values):
     np.testing.assert_array_equal(np.isnan(result).all(axis=1), alike.undefined)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.randoms(use_true_random=False))
 def test_permuting_rows_permutes_the_map(values, random):
     order = list(range(len(values)))
@@ -79,7 +79,7 @@ def test_permuting_rows_permutes_the_map(values, random):
     assert_close(permuted, cosines(values).map(None)[np.ix_(order, order)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows)
 def test_some_rows_are_rows_of_the_whole_map(values):
     alike = cosines(values)

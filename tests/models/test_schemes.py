@@ -313,7 +313,7 @@ def test_embeddings_are_named_for_the_optimiser(vit) -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(["rel_bias_1d", "rope_axial"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_model_of_any_grid_runs_at_any_other(rows: int, columns: int, scheme: str) -> None:
     config = ViTConfig(
         (4 * columns, 2 * rows), (4, 2), 1, 2, embed_dim=8, depth=1, num_heads=2, scheme=scheme

@@ -54,7 +54,7 @@ def bias_of(grid, heads=2, prefix=0, seed=0) -> np.ndarray:
     return whole.astype(np.float32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays(np.float32, (12, 12), elements=st.floats(-5, 5, width=32)))
 def test_any_map_comes_back_within_its_stated_error(values):
     item = encoded(Values(values[None]), 0, 12, (3, 4))

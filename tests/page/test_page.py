@@ -211,7 +211,6 @@ def test_hostile_text_is_shown_and_never_becomes_markup(text, read_page):
 
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=st.text())

@@ -168,7 +168,7 @@ def test_angles_are_computed_anew_and_have_no_lengths(embedding):
     page = report(embedding(family="rotary", kind="phases", join="layer", tables=layers))
     section = by_stem(page)["interpolate"]
     assert section.finding.startswith(
-        "Computed anew from 3×4 to 5×7 patches (native, which is rope-vit's rule: extrapolate)"
+        "Computed anew from 3×4 to 5×7 patches (rule unknown, rope-vit's is shown, extrapolate)"
     )
     assert [len(table.rows) for table in section.tables] == [4]
 

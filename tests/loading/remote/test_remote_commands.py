@@ -39,7 +39,7 @@ def test_info_of_a_url(run, server, safetensors):
     assert err == ""
     code, out, err = run("info", url, "--grid-size", "3x4", "--json")
     said = json.loads(out)
-    assert (said["source"], said["sha256"], said["format"]) == (url, "", "safetensors")
+    assert (said["source"], said["sha256"], said["format"]) == (url, None, "safetensors")
     assert any(note.startswith("sha256 is empty") for note in said["notes"])
 
 

@@ -102,9 +102,7 @@ WORDS = st.one_of(
 HEADERS = ("Content-Length", "Content-Range", "ETag", "Retry-After", "Location", "X-Linked-Size")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.sampled_from([200, 204, 206, 302, 404, 416, 429, 503, 999]),
     headers=st.dictionaries(st.sampled_from(HEADERS), WORDS, max_size=4),
