@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from pe_inspect.errors import GridNotStored
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.stated import computes_rotations
 from pe_inspect.families.reading.tables import nonfinite_note
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.held_values import frozen_array
-from pe_inspect.kinds.parts import FamilyFacts
+from pe_inspect.kinds.parts import FamilyFacts, checked_grid
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 if TYPE_CHECKING:
@@ -39,7 +42,12 @@ def detect(trunk: Trunk) -> bool:
 
 def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the angles of every patch, or have timm's model compute them."""
-    rotation = _rotation(trunk)
+    try:
+        rotation = _rotation(trunk)
+    except GridNotStored as error:
+        if not computes_rotations(trunk):
+            raise
+        return (_without_grid(trunk, str(error)),)
     if rotation is None:
         return ()
     norms = trunk.norms
@@ -63,6 +71,29 @@ def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
         patch_size=trunk.patch_size,
     )
     return (pe,)
+
+
+def _without_grid(trunk: Trunk, why: str) -> PositionEmbedding:
+    """Describe what a config.json says to be computed, where nothing says for which grid."""
+    from pe_inspect.families.reading.rotation import same_for_all
+    from pe_inspect.families.reading.rotation_computed import described_by_config
+
+    empty = frozen_array(np.zeros((1, 0, 0), np.float32))
+    said = trunk.hints.num_prefix_tokens
+    return PositionEmbedding(
+        family=NAME,
+        kind="phases",
+        join="layer",
+        tables=tuple(
+            LayerPE(layer, held, checked_grid(None)) for layer, held in same_for_all(trunk, empty)
+        ),
+        norms=trunk.norms.params,
+        notes=(why, *described_by_config(trunk), *trunk.norms.notes, *trunk.missing_blocks),
+        num_prefix_tokens=trunk.prefix_tokens.total if said is None else said,
+        depth=trunk.depth,
+        stored=False,
+        patch_size=trunk.patch_size,
+    )
 
 
 def _model(trunk: Trunk) -> Any | None:

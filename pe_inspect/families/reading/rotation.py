@@ -18,6 +18,7 @@ from pe_inspect.families.reading.arch import grid_of_model
 from pe_inspect.families.reading.grid import image_grid, period, x
 from pe_inspect.families.reading.tables import find_tables
 from pe_inspect.families.trunk import Trunk
+from pe_inspect.kinds.parts import Grid
 
 __all__ = [
     "PAIRINGS",
@@ -45,7 +46,7 @@ class Rotation:
 
     Attributes:
         layers: (block, angles), in block order; blocks that turn alike share one array.
-        grid_size: (H, W).
+        grid_size: (H, W); (T, H, W) of clips.
         keys: the checkpoint's names of what was read.
         num_parameters: learned scalars; the fixed kinds have none.
         stored: whether the file holds what the angles come from.
@@ -53,7 +54,7 @@ class Rotation:
     """
 
     layers: tuple[tuple[str, Float32[np.ndarray, "_heads _patches _half_head_dim"]], ...]
-    grid_size: tuple[int, int]
+    grid_size: Grid
     keys: tuple[str, ...] = ()
     num_parameters: int = 0
     stored: bool = True

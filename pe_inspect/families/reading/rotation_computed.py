@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, cast
 
 import numpy as np
 
-from pe_inspect.arrays import Float
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, GridNotStored
 from pe_inspect.families.reading.arch import rope_of, rotary_table, unwrapped
 from pe_inspect.families.reading.rotation import (
     PAIRINGS,
+    Pairing,
     Rotation,
     first_of_pairs,
     grid_of,
     pairing_of,
     same_for_all,
 )
-from pe_inspect.families.reading.stated import DINOV3, computes_rotations
+from pe_inspect.families.reading.rotation_rules import (
+    centred_angles,
+    rule_of,
+    video_grid,
+)
+from pe_inspect.families.reading.stated import computes_rotations
 from pe_inspect.families.trunk import Trunk
 
-__all__ = ["from_architecture", "from_config", "from_dinov3"]
-
-_DINOV3_BASE: Final = 100.0
-_PIXTRAL_BASE: Final = 10000.0
+__all__ = ["described_by_config", "from_architecture", "from_config", "from_dinov3"]
 
 
 def from_dinov3(trunk: Trunk, model: Any) -> Rotation | None:
@@ -36,32 +37,59 @@ def from_dinov3(trunk: Trunk, model: Any) -> Rotation | None:
     if key is None:
         return None
     grid, notes = grid_of(trunk, model, key)
-    angles = _centred_angles(trunk.float32(key), grid)
+    angles = centred_angles(trunk.float32(key), grid).astype(np.float32)[None]
     layers = same_for_all(trunk, angles)
     return Rotation(layers, grid, (key,), notes=(*notes, PAIRINGS["half"]))
 
 
 def from_config(trunk: Trunk, model: Any) -> Rotation | None:
-    """Compute what transformers' DINOv3 and Pixtral compute, from their config.json."""
+    """Compute what transformers' rotary models compute, from their config.json.
+
+    Raises:
+        GridNotStored: the type's rule is known, and nothing says a grid; or it is not known.
+    """
     if not computes_rotations(trunk):
         return None
     config, hints = trunk.vision_config, trunk.hints
-    head_dim = _head_dim(trunk, config)
-    grid, notes = grid_of(trunk, model, "config.json")
-    is_dinov3 = config["model_type"] == DINOV3
-    base = hints.rope_theta or (_DINOV3_BASE if is_dinov3 else _PIXTRAL_BASE)
-    if is_dinov3:
-        periods = base ** (4 * np.arange(head_dim // 4) / head_dim)
-        angles = _centred_angles(periods, grid)
+    rule = rule_of(config)
+    if rule is None:
+        raise GridNotStored(
+            f"config.json says that {config.get('model_type')} turns queries and keys by axis "
+            "(rope_type axial), by a rule that this version does not know: no angles are computed."
+        )
+    head_dim = _head_dim(trunk)
+    clip = video_grid(config)
+    if clip is not None and hints.grid_size is None:
+        grid: Any = clip
+        notes: tuple[str, ...] = (f"grid {'×'.join(map(str, clip))} from config.json",)
     else:
-        angles = _alternating_angles(base ** (-2 * np.arange(head_dim // 2) / head_dim), grid)
+        grid, notes = grid_of(trunk, model, "config.json")
+    base = hints.rope_theta or rule.base
     said = f"computed from config.json: {config['model_type']}, base {base:g}, {head_dim} channels"
-    layers = same_for_all(trunk, angles)
-    return Rotation(layers, grid, stored=False, notes=(said, *notes, PAIRINGS["half"]))
+    layers = same_for_all(trunk, rule.at(base, head_dim, grid))
+    pairing = PAIRINGS[cast("Pairing", rule.pairing)]
+    known = tuple(filter(None, (said, *notes, pairing, rule.note)))
+    return Rotation(layers, grid, stored=False, notes=known)
 
 
-def _head_dim(trunk: Trunk, config: Mapping[str, Any]) -> int:
-    width = config.get("hidden_size")
+def described_by_config(trunk: Trunk) -> tuple[str, ...]:
+    """Return what a config.json says of a rotary model whose grid nothing tells."""
+    config, rule = trunk.vision_config, rule_of(trunk.vision_config)
+    said = f"config.json: {config.get('model_type')}"
+    if rule is None:
+        return (said,)
+    base, heads = trunk.hints.rope_theta or rule.base, trunk.hints.num_heads
+    return (f"{said}, {heads} heads of {_head_dim(trunk)} channels, base {base:g}",)
+
+
+def _head_dim(trunk: Trunk) -> int:
+    """Return the channels of a head, as a config.json gives them.
+
+    Raises:
+        AmbiguousCheckpoint: it does not give them.
+    """
+    config = trunk.vision_config
+    width = config.get("embed_dim", config.get("hidden_size"))
     heads = trunk.hints.num_heads or config.get("num_attention_heads")
     said = config.get("head_dim")
     if isinstance(said, int):
@@ -72,25 +100,6 @@ def _head_dim(trunk: Trunk, config: Mapping[str, Any]) -> int:
             f"{heads}, which give no head_dim. Pass --num-heads N, or mend the config."
         )
     return width // heads
-
-
-def _centred_angles(
-    periods: Float[np.ndarray, " quarter_head_dim"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "1 patches half_head_dim"]:
-    """2π·coordinate/period, y before x; −1 … 1 over the centres of the patches of each axis."""
-    places = zip(np.indices(grid_size), grid_size)
-    centres = ((i.reshape(-1, 1) + 0.5) / side * 2 - 1 for i, side in places)
-    angles = np.concatenate([2 * np.pi * axis / periods for axis in centres], axis=1)
-    return angles.astype(np.float32)[None]
-
-
-def _alternating_angles(
-    frequencies: Float[np.ndarray, " half_head_dim"], grid_size: tuple[int, int]
-) -> Float[np.ndarray, "1 patches half_head_dim"]:
-    """Y times every other frequency from the first on, then x times the rest."""
-    rows, columns = (axis.reshape(-1, 1) for axis in np.indices(grid_size))
-    angles = np.concatenate([rows * frequencies[::2], columns * frequencies[1::2]], axis=1)
-    return angles.astype(np.float32)[None]
 
 
 def from_architecture(trunk: Trunk, model: Any) -> Rotation:

@@ -14,12 +14,12 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias_tables import find_bias_tables
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.names import in_order
+from pe_inspect.families.reading.rotation_rules import axial_type, rule_of
 from pe_inspect.families.reading.tokens import is_spectrogram_s
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = [
-    "DINOV3",
     "computes_rotations",
     "notes_on_flags",
     "refuse_other_arch",
@@ -28,14 +28,13 @@ __all__ = [
     "refuse_other_patch",
 ]
 
-DINOV3: Final = "dinov3_vit"
-_PIXTRAL: Final = "pixtral"
 _WEIGHT: Final = re.compile(r".+[./](?:weight|scale|gamma)")
 
 
 def computes_rotations(trunk: Trunk) -> bool:
     """Whether a config.json of transformers names a rotary model that stores nothing."""
-    return trunk.vision_config.get("model_type") in (DINOV3, _PIXTRAL)
+    config = trunk.vision_config
+    return rule_of(config) is not None or axial_type(config) is not None
 
 
 def refuse_other_model(trunk: Trunk) -> None:
