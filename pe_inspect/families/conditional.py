@@ -33,7 +33,7 @@ _KERNEL: Final = re.compile(
     r"pos_embed\.proj|pos_embed|"  # CSATv2, UniFormer
     r"pos_emb\.pos_enc|pos_emb\.reparam_conv|"  # FastViT
     r"cpe\.module\.c|"  # iFormer, with a batch norm behind it
-    r"2\.proj\.fn|"  # lucidrains' Twins
+    r"2\.proj(?:\.fn)?|"  # lucidrains' Twins, and ScalableViT
     r"attns\.[01]\.get_v"  # CSWin, on the values of attention
     r")\.weight"
 )

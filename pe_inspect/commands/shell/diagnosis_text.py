@@ -53,14 +53,23 @@ def diagnosis_object(found: Diagnosis) -> dict[str, Any]:
 
 
 def reading_lines(ranked: Sequence[Ranked], findings: Sequence[Finding]) -> list[str]:
-    """Return how every table is read; the other ways only where none is taken, or one is wrong."""
+    """Return how every table is read; the other ways only where they matter."""
     lines: list[str] = []
     in_question = {finding.where for finding in findings}
     for key, group in groupby(ranked, key=lambda each: each.table.key):
         each = list(group)
-        is_plain = any(one.is_taken for one in each) and key not in in_question
-        lines += _only_taken(each) if is_plain else _all_ways(each)
+        matters = not _is_sure(each, is_in_question=key in in_question)
+        lines += _all_ways(each) if matters else _only_taken(each)
     return lines
+
+
+def _is_sure(ranked: Sequence[Ranked], *, is_in_question: bool) -> bool:
+    """Whether one way is taken, and no finding's table has neighbours more alike in another."""
+    taken = next((each for each in ranked if each.is_taken), None)
+    if taken is None or not is_in_question:
+        return taken is not None
+    others = [each.smoothness for each in ranked if each.smoothness is not None]
+    return taken.smoothness is not None and taken.smoothness >= max(others)
 
 
 def _only_taken(ranked: Sequence[Ranked]) -> list[str]:

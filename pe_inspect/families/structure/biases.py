@@ -207,9 +207,17 @@ def _index_of(named: NamedTensor, block: FoundBlock | None, indices: Indices) ->
     if not module and named.leaf == "weight":  # an Embedding: the index lies beside its module
         module = indices.get(named.module.rpartition(".")[0], ())
     for near in (module, _in_block(named, block, indices), _at_root(named, block, indices)):
-        if near:
-            return max(near, key=lambda i: _alike(i.leaf, named.path))
+        if fitting := [index for index in near if _may_serve(index, named)]:
+            return max(fitting, key=lambda i: _alike(i.leaf, named.path))
     return None
+
+
+def _may_serve(index: NamedTensor, named: NamedTensor) -> bool:
+    """Whether an index may be one of pairs: a list of numbers is, for a table of so many rows."""
+    if len(index.squeezed) != 1 or not named.squeezed:
+        return len(named.squeezed) > 0
+    tokens, rows = isqrt(index.size), max(named.squeezed)
+    return tokens**2 == index.size and (rows == tokens or any(windows_of(rows, tokens)))
 
 
 def _in_block(
@@ -254,9 +262,7 @@ def _shaped(
         shape = shape[:-1]
     if len(shape) == 2:
         return _of_two(named, shape, index, block, says=says)
-    if len(shape) == 3:
-        return _of_three(shape)
-    return None
+    return _of_three(shape) if len(shape) == 3 and pair_axis(named.path) is None else None
 
 
 def _of_two(

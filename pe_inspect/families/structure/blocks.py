@@ -28,6 +28,7 @@ _ATTENTION: Final = re.compile(
 _OF_ATTENTION: Final = re.compile(r"norm_?[qk]|[qk]_?(?:layer)?norm|[qk]_ln|added_[qk]", re.I)
 _MOSTLY: Final = 0.6
 _FEWEST_LISTS: Final = 2
+_ONE_PAIR: Final = 2  # members of a list that is one block: attention, and a network
 _ALIKE: Final = 0.5
 _VERY_ALIKE: Final = 0.7
 
@@ -81,12 +82,14 @@ class BlockList:
         blocks: in the order of their numbers.
         numbers: their numbers.
         order: where the run first appears in the file.
+        is_paired: whether a block is two members of the run: attention, and a network.
     """
 
     prefix: str
     blocks: tuple[FoundBlock, ...]
     numbers: tuple[int, ...]
     order: int = 0
+    is_paired: bool = False
 
     @property
     def width(self) -> int:
@@ -185,14 +188,18 @@ def _lists(items: Sequence[Item], prefix: str) -> Iterator[BlockList]:
             taken.append(stem)
             yield from (found for lists in inner.values() for found in lists)
             continue
-        turns = {} if (alike := _alike(good)) else _by_turns(good)
+        whole = len(good) < len(members) and len(members) > _ONE_PAIR
+        turns = _by_turns(members) if whole else {}
+        alike = {} if turns else _alike(good)
+        turns = turns or ({} if alike else _by_turns(good))
         if not alike and not turns:
             yield from (found for lists in inner.values() for found in lists)
             taken.append(stem)
             continue
         taken.append(stem)
         found = _list_of(f"{prefix}{stem}", alike or turns, order)
-        yield replace(found, numbers=tuple(range(len(turns)))) if turns else found
+        paired = replace(found, numbers=tuple(range(len(turns))), is_paired=True)
+        yield paired if turns else found
 
 
 def _inside(
@@ -273,10 +280,25 @@ def _numbers(name: str) -> Iterator[tuple[str, int, str]]:
 
 
 def _is_block_like(member: Mapping[str, NamedTensor]) -> bool:
-    """Whether a member holds a norm and at least two matrices."""
+    """Whether a member holds a norm and two matrices, or attention and a network without norms."""
     if _count(member.values()) < 2:
         return False
+    if _holds_attention_and_more(member):
+        return True
     return any(_says_norm(name) or is_norm(name, t, member) for name, t in member.items())
+
+
+def _holds_attention_and_more(member: Mapping[str, NamedTensor]) -> bool:
+    """Whether two matrices are of attention by their names, and two others are not."""
+    matrices = [name for name, t in member.items() if t.is_floating and _is_matrix(t.shape)]
+    inside = sum(_says_attention(name) for name in matrices)
+    return inside >= 2 and len(matrices) - inside >= 2
+
+
+@lru_cache(maxsize=4096)
+def _says_attention(name: str) -> bool:
+    """Whether a name inside a block says attention."""
+    return bool(_ATTENTION.search(name))
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ import numpy as np
 from pe_inspect.families.structure.names import (
     NamedTensor,
     is_no_position,
+    is_of_steps,
     says_relative,
     says_rotation,
 )
@@ -60,7 +61,7 @@ def _is_frequencies(structure: Structure, named: NamedTensor) -> bool:
     path = named.path
     if not named.is_floating or not says_rotation(path) or structure.seen.is_text(path):
         return False
-    return named.leaf not in ("weight", "bias") and named.size > 1
+    return named.leaf not in ("weight", "bias") and named.size > 1 and not is_of_steps(path)
 
 
 def described_biases(structure: Structure) -> list[PositionEmbedding]:

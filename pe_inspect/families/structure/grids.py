@@ -122,8 +122,9 @@ def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
         return None, ""
     prefixes = [p for p in range(1, _MOST_PREFIX) if isqrt(max(rows - p, 0)) ** 2 == rows - p]
     options = [((isqrt(rows - p),) * 2, p) for p in prefixes if rows - p > _FEWEST_PATCHES]
-    found = best_reading(evidence.values(), options) if options else None
-    if found is None:
+    values = evidence.values()
+    found = best_reading(values, options) if options else None
+    if found is None or not _ends_its_rows(values[options[found][1] :], options[found][0]):
         return None, ""
     grid, prefix = options[found]
     return GridReading(grid, prefix), f"{prefix} prefix + {written(grid)} shown by the values"

@@ -20,6 +20,7 @@ __all__ = [
     "form",
     "is_decoders",
     "is_no_position",
+    "is_of_steps",
     "is_of_time",
     "is_textual",
     "is_visual",
@@ -159,11 +160,14 @@ _ROTATION: Final = re.compile(
 )
 _NOT_POSITION: Final = re.compile(
     r"quer(?:y|ies)|prompt|(?:^|[._])mask|masks?(?:$|[._])|memor|(?:^|[._])mem|maskmem|object|reference|gaussian|proto|"
-    r"num_pos|logit|codebook|(?:^|[._])head[s]?(?:$|[._])|keypoint|anchor",
+    r"num_pos|logit|codebook|(?:^|[._])actions?(?:$|[._])|(?:^|[._])head[s]?(?:$|[._])|keypoint|anchor",
     re.I,
 )
 _TIME: Final = re.compile(
     r"temporal|(?:^|[._])(?:temp|time|frame|frames|tpe|t_?pos\w*)(?:$|[._])", re.I
+)
+_STEP: Final = re.compile(
+    r"time_?(?:step|emb|mlp|proj)|noise|sigma|fourier|(?:^|[._])t_(?:emb|proj|mlp)", re.I
 )
 _TEXT: Final = re.compile(
     r"(?:^|[._])(?:text|txt|textual|language|llm|lm|bert|gpt|roberta|qformer|t5|word|words|caption)"
@@ -242,6 +246,12 @@ def is_no_position(path: str) -> bool:
 def is_of_time(path: str) -> bool:
     """Whether a path speaks of time."""
     return bool(_TIME.search(path))
+
+
+@_of_form
+def is_of_steps(path: str) -> bool:
+    """Whether a path speaks of the steps, or the noise, of a diffusion."""
+    return bool(_STEP.search(path))
 
 
 @_of_form

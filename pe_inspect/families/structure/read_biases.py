@@ -223,7 +223,7 @@ def _options(structure: Structure, tensor: BiasTensor) -> list[Window]:
         return _windows(structure, tensor)
     rows = tensor.rows
     if tensor.form == "pairs":
-        return [w for p in (0, 1) for w in _factors(rows - p)]
+        return [w for p in (0, 1) for w in (*_boxes(structure, rows - p), *_factors(rows - p))]
     return _factors(rows)
 
 
@@ -240,6 +240,16 @@ def _windows(structure: Structure, tensor: BiasTensor) -> list[Window]:
 def _factors(number: int) -> list[Window]:
     pairs = [(a, number // a) for a in range(isqrt(max(number, 1)), 1, -1) if number % a == 0]
     return [window for a, b in pairs for window in dict.fromkeys(((a, b), (b, a)))]
+
+
+def _boxes(structure: Structure, number: int) -> list[Window]:
+    """Windows of three sides, those of square frames first, where a kernel has three."""
+    if not any(len(kernel.sides) == 3 for kernel in structure.seen.kernels):
+        return []
+    deep = [
+        (t, *pair) for t in range(2, number) if number % t == 0 for pair in _factors(number // t)
+    ]
+    return sorted(deep, key=lambda window: window[1] != window[2])
 
 
 def _prefix(tensor: BiasTensor, window: Window) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isqrt, prod
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from pe_inspect.families.structure.grids import (
     readings,
     written,
 )
-from pe_inspect.families.structure.names import common_depth
+from pe_inspect.families.structure.names import common_depth, is_of_time
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.tables import TableCandidate
 from pe_inspect.families.structure.towers import ExtraTokens, Kernel, extra_tokens
@@ -130,7 +130,26 @@ def _by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading 
                 deep = (table.sides[0], *grid)
                 why = f"grid {written(deep)} shown by the shape and the values"
                 return GridReading(deep, lead=lead), why
+        if frames := _frames(structure, table):
+            why = f"grid {written(frames)}: a square a frame, and the file speaks of time"
+            return GridReading(frames), why
     return flat, f"grid {written(table.sides)} shown by the shape"
+
+
+def _frames(structure: Structure, table: TableCandidate) -> tuple[int, int, int] | None:
+    """Return (T, H, W) of a table (T, H·W), where the file speaks of time and has no other table.
+
+    A grid (H, W) is likelier where both sides are equal, or where frames have a table of their own.
+    """
+    frames, places = table.sides
+    side = isqrt(places)
+    if side < 2 or side * side != places or frames == places:
+        return None
+    if any(each.role == "time" for each in structure.tables):
+        return None
+    seen = structure.seen
+    said = [*(tower.prefix for tower in seen.towers), *extra_tokens(seen, "", table.dim).names]
+    return (frames, side, side) if any(map(is_of_time, said)) else None
 
 
 def _fits_within(grid: tuple[int, ...], sides: tuple[int, ...]) -> bool:

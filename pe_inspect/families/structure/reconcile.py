@@ -54,6 +54,7 @@ class _Found:
     is_by_values: bool = False
     num_tokens: int = 0
     is_indexed: bool = False
+    is_paired: bool = False
 
 
 def reconciled(
@@ -160,11 +161,13 @@ def _of_family(structure: Structure, result: list[PositionEmbedding]) -> list[Po
 def _found(structure: Structure) -> Iterator[_Found]:
     for decided in decided_tables(structure):
         keys = frozenset(structure.stored(t.path for t in decided.table.tensors))
+        tower = decided.table.tower
         yield _Found(
             keys,
             partial(embedding_of, structure, decided),
             "values" in decided.why,
             decided.tokens.prefix,
+            is_paired=tower is not None and tower.is_paired,
         )
     yield from _found_biases(structure)
 
@@ -207,8 +210,12 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if other.kind != pe.kind:
         return pe
+    if own[0].is_paired:  # a reader counted attentions and networks
+        pe = replace(pe, depth=other.depth, norms=other.norms)
     if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
         return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
+    if set(other.keys) > set(pe.keys):  # a reader saw two of three axes
+        return _with_blocks_of(other, pe)
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
         return _with_blocks_of(other, pe)

@@ -29,6 +29,7 @@ _FEWEST_LONE: Final = 9  # of a table that no name speaks for; levels and kinds 
 _ENTRY: Final = 2  # letters of the name of one of several alike modules
 _PLACES: Final = 3  # axes of a table that keeps the place of its own axis
 _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
+_HALVES: Final = ("y", "x")  # axes whose tables may be half as wide as the tower
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
@@ -77,8 +78,8 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     """Return every table of vectors of a file's vision side, in the file's order."""
     named = [t for t in seen.those(_says_table) if _is_free(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
-    found = [*_by_places(seen, outside)]
-    found += _by_words(seen, _left(outside, found))
+    found = [*_by_words(seen, outside)]
+    found += _by_places(seen, _left(outside, found))
     found += _lists(seen, _left(outside, found))
     single = (_candidate(seen, t) for t in _left(outside, found))
     found += [each for each in single if each is not None]
@@ -104,11 +105,13 @@ def _left(tensors: Iterable[NamedTensor], found: Iterable[TableCandidate]) -> li
 
 def _fits(seen: Survey, table: TableCandidate) -> bool:
     """Whether the file holds what a decoder's table, or one of three axes, belongs to."""
-    if len(table.sides) == 3 and seen.kernels:
-        return any(len(kernel.sides) == 3 for kernel in seen.kernels)
+    axes = {len(kernel.sides) for kernel in seen.kernels if kernel.sides}
+    if len(table.sides) == 3 and axes:
+        return 3 in axes
     if not is_decoders(table.path):
         return True
-    return table.tower is not None and is_decoders(table.tower.prefix)
+    towers = seen.towers if table.tower is None else (table.tower,)
+    return any(is_decoders(tower.prefix) for tower in towers)
 
 
 def _says_table(named: NamedTensor) -> bool:
@@ -165,14 +168,16 @@ def _by_places(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCan
 
 
 def _by_words(seen: Survey, found: Sequence[NamedTensor]) -> Iterator[TableCandidate]:
-    """Find tables of rows and columns: one path but for the word of the axis, one width."""
+    """Find tables of rows, columns (and frames): one path but for the axis's word, one width."""
     firsts: dict[str, dict[str, NamedTensor]] = {}
     for named in [*found, *_axis_tables(seen, found)]:
         if (pair := pair_axis(named.path)) and len(named.squeezed) == 2:
             firsts.setdefault(pair[0], {}).setdefault(pair[1], named)
     for axes in firsts.values():
-        if set(axes) == {"y", "x"} and (both := _pair(seen, axes["y"], axes["x"])):
-            yield both
+        if set(axes) in ({"y", "x"}, {"t", "y", "x"}):
+            own = [axes[axis] for axis in "tyx" if axis in axes]
+            if whole := _of_axes(seen, own):
+                yield whole
 
 
 def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor]:
@@ -201,21 +206,19 @@ def _lists(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandida
             yield replace(first, tensors=tuple(own), role="blocks")
 
 
-def _pair(seen: Survey, down: NamedTensor, across: NamedTensor) -> TableCandidate | None:
-    common = set(down.squeezed) & set(across.squeezed)
-    widths = _widths(seen)
+def _of_axes(seen: Survey, own: Sequence[NamedTensor]) -> TableCandidate | None:
+    """Join the tables of the axes, in order: added, or two of half the width side by side."""
+    first, widths = own[0], _widths(seen)
+    common = set.intersection(*(set(named.squeezed) for named in own))
     for dim in sorted(common, key=lambda n: (n in widths or 2 * n in widths, n), reverse=True):
-        total = dim if dim in widths or 2 * dim not in widths else 2 * dim
-        sides = tuple(_other(named.squeezed, dim) for named in (down, across))
-        if dim not in (down.squeezed[-1], down.squeezed[0]) or min(sides) < 2:
+        is_half = len(own) == len(_HALVES) and dim not in widths and 2 * dim in widths
+        sides = tuple(_other(named.squeezed, dim) for named in own)
+        if min(sides) < 2 or (dim < _NARROWEST and dim not in widths):
             continue
-        if dim < 8 and dim not in widths:
-            continue
-        tower = seen.tower_of(down.path, (dim, 2 * dim))
-        how: Combine = "sum" if total == dim else "concatenate"
-        return TableCandidate(
-            (down, across), total, down.shape.index(dim), sides, tower, combine=how
-        )
+        tower, axis = seen.tower_of(first.path, (dim, 2 * dim)), first.shape.index(dim)
+        how: Combine = "concatenate" if is_half else "sum"
+        total = 2 * dim if is_half else dim
+        return TableCandidate(tuple(own), total, axis, sides, tower, combine=how)
     return None
 
 
@@ -292,11 +295,11 @@ def _per_block(seen: Survey, named: Iterable[NamedTensor]) -> Iterator[TableCand
 
 def _scalars(seen: Survey) -> Iterator[TableCandidate]:
     """Find tables of one number a place, which is added to every channel."""
-    for named in seen.those(lambda each: len(each.shape) == 1 and says_position(each.path)):
+    for named in seen.those(lambda each: len(each.shape) == 1 and says_position(each.leaf)):
         path = named.path
         if named.size < _FEWEST_LONE:
             continue
-        is_other = named.leaf in ("weight", "bias") or says_relative(path) or is_no_position(path)
+        is_other = says_relative(path) or is_no_position(path)
         if named.is_floating and not is_other and named.size not in _widths(seen):
             tower = seen.tower_holding(path) or seen.tower_of(path, _widths(seen))
             yield TableCandidate((named,), 1, 0, (named.size,), tower)

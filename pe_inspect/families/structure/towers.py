@@ -81,6 +81,11 @@ class Tower:
         return sum(len(each.blocks) + len(each.missing) for each in self.lists)
 
     @property
+    def is_paired(self) -> bool:
+        """Whether its blocks are two members of a list each: attention, and a network."""
+        return any(each.is_paired for each in self.lists)
+
+    @property
     def attends(self) -> bool:
         """Whether its blocks hold attention."""
         return any(each.attends for each in self.lists)
