@@ -67,10 +67,11 @@ class Case:
 
     @property
     def tables_of_rows(self) -> tuple[Readings, ...]:
-        """The readings of every table; of the one that nothing divides, the supposed is taken."""
+        """The readings of every table; of one that nothing divides, the only likeliest is taken."""
         best = self.supposed
+        is_only = best is not None and not best.table.is_ambiguous
         return tuple(
-            replace(each, taken=best.reading) if best is not None and each is best.table else each
+            replace(each, taken=best.reading) if is_only and best and each is best.table else each
             for each in self.readings
         )
 

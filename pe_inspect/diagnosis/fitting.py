@@ -7,7 +7,7 @@ from typing import Final
 
 from pe_inspect.diagnosis.readings import RowDivision, readings
 
-__all__ = ["Fitting", "fitting"]
+__all__ = ["MOST_TOLD", "Fitting", "fitting"]
 
 MOST_TOLD: Final = 6
 USUAL_PREFIX_ROWS: Final = (0, 1, 2, 5)  # none, CLS, distillation or DINOv2's four registers
@@ -53,8 +53,9 @@ def fitting(
     ranks = {each: _rank(have, each, keeps_height) for each in found}
     ordered = sorted((each for each in found if _is_no_strip(each, have)), key=ranks.__getitem__)
     kept = [each for each in ordered if ranks[each][0] < KEEPS_NOTHING]
+    own = [each for each in ordered if each.num_prefix_rows == have.num_prefix_rows]
     equal = sum(ranks[each][0] == ranks[ordered[0]][0] for each in ordered) if ordered else 0
-    return Fitting(tuple((kept or ordered)[:MOST_TOLD]), equal, bool(kept))
+    return Fitting(tuple((kept or own or ordered)[:MOST_TOLD]), equal, bool(kept))
 
 
 def _is_no_strip(reading: RowDivision, have: RowDivision) -> bool:

@@ -7,11 +7,13 @@ of prefix tokens.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from pe_inspect.diagnosis.fitting import Fitting, fitting
+from pe_inspect.diagnosis.fitting import MOST_TOLD, Fitting, fitting
+from pe_inspect.diagnosis.fitting_pairs import ReadingPair, fitting_pairs
 from pe_inspect.diagnosis.held_tables import trunk_of
 from pe_inspect.diagnosis.mended_file import mended_file
 from pe_inspect.diagnosis.readings import Readings, RowDivision
@@ -52,7 +54,9 @@ class ExpectedTable:
 
 def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
     """Return the finding that says how two numbers of rows come about, and what mends it."""
-    have = found.taken or found.all[0]
+    have = found.likeliest[0]
+    if len(found.likeliest) > 1 and not found.is_bias:
+        return _undecided(checkpoint, found, wanted)
     fits = _fitting(checkpoint, found, have, wanted)
     need = fits.only
     if need is None and fits.all:
@@ -128,6 +132,52 @@ def _several(
     )
 
 
+def _undecided(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> Finding:
+    """Return the finding of a table whose own grid nothing tells: both grids are told together."""
+    likeliest = found.likeliest
+    pairs = _pairs(checkpoint, likeliest, wanted)
+    told = "; ".join(f"{_rows(have)} here and {_rows(need)} there" for have, need in pairs)
+    flags = " or ".join("x".join(map(str, each.grid_size)) for each in likeliest[:MOST_TOLD])
+    more = ", …" if len(likeliest) > MOST_TOLD else ""
+    return Finding(
+        CODE,
+        found.key,
+        f"{found.key} has {found.rows} rows, and {wanted.who} expects {wanted.rows}. That can be "
+        f"{told or 'no two grids that are like one another'}; nothing in the file tells which.",
+        _WHY,
+        f"State the grid of the file first: --grid-size {flags}{more}. What mends it follows then.",
+        {
+            "rows": found.rows,
+            "expected_rows": wanted.rows,
+            "readings": [
+                {
+                    "grid_size": list(have.grid_size),
+                    "num_prefix_rows": have.num_prefix_rows,
+                    "expected_grid_size": list(need.grid_size),
+                    "expected_num_prefix_rows": need.num_prefix_rows,
+                }
+                for have, need in pairs
+            ],
+        },
+        "error",
+    )
+
+
+def _pairs(
+    checkpoint: Checkpoint, likeliest: Sequence[RowDivision], wanted: ExpectedTable
+) -> tuple[ReadingPair, ...]:
+    if wanted.reading is not None:
+        return tuple((each, wanted.reading) for each in likeliest[:MOST_TOLD])
+    keeps_height = is_spectrogram_s(trunk_of(checkpoint))
+    return fitting_pairs(likeliest, wanted.rows, keeps_height=keeps_height)
+
+
+def _rows(reading: RowDivision) -> str:
+    """Write a reading as `1 + 24×24`, or `1 + 24×24 + 100` with rows behind the grid."""
+    behind = f" + {reading.num_suffix_rows}" if reading.num_suffix_rows else ""
+    return f"{reading.num_prefix_rows} + {x(reading.grid_size)}{behind}"
+
+
 def _sentence(
     checkpoint: Checkpoint,
     found: Readings,
@@ -148,12 +198,17 @@ def _sum(checkpoint: Checkpoint, found: Readings, reading: RowDivision) -> str:
     if found.is_bias:
         cls = " and 3 for CLS" if reading.num_prefix_rows else ""
         return f"the offsets of a {x(reading.grid_size)} window{cls}"
+    return f"{_rows(reading)} ({_image(checkpoint, reading.grid_size)})"
+
+
+def _image(checkpoint: Checkpoint, grid_size: tuple[int, int]) -> str:
+    """Write the size of the image; of a spectrogram, whose patches overlap, the axes alone."""
+    if is_spectrogram_s(trunk_of(checkpoint)):
+        return "frequency × time"
     patch = trunk_of(checkpoint).patch_size
-    height, width = (n * p for n, p in zip(reading.grid_size, patch or USUAL_PATCH))
+    height, width = (n * p for n, p in zip(grid_size, patch or USUAL_PATCH))
     at = f"at patch {px(patch)}" if patch else f"if a patch is {px(USUAL_PATCH)}"
-    rows = f"{reading.num_prefix_rows} + {x(reading.grid_size)}"
-    behind = f" + {reading.num_suffix_rows}" if reading.num_suffix_rows else ""
-    return f"{rows}{behind} ({px((height, width))} px {at})"
+    return f"{px((height, width))} px {at}"
 
 
 def _folded(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
 from pe_inspect.diagnosis.held_tables import trunk_of
+from pe_inspect.diagnosis.readings import Readings, file_readings
 from pe_inspect.diagnosis.resized import Resized, resized_as
 from pe_inspect.diagnosis.tensor_differences import (
     TensorDifferences,
@@ -34,12 +35,19 @@ class Pair:
         mine: its embeddings.
         there: the checkpoint that it should fit.
         others: that one's embeddings.
+        divided: how the rows of its tables divide, here and there, where that is known already.
     """
 
     here: Checkpoint
     mine: tuple[PositionEmbedding, ...]
     there: Checkpoint
     others: tuple[PositionEmbedding, ...]
+    divided: tuple[tuple[Readings, ...], tuple[Readings, ...]] | None = None
+
+    @cached_property
+    def tables(self) -> tuple[tuple[Readings, ...], tuple[Readings, ...]]:
+        """How the rows of the tables of both divide: (here, there)."""
+        return self.divided or (file_readings(self.here), file_readings(self.there))
 
     @cached_property
     def tensors(self) -> TensorDifferences:
@@ -91,13 +99,17 @@ class Pair:
 
         They are of its width, with no number of a block in their names, and axes of one before it.
         """
-        if trunk_of(self.there).prefix_tokens.total <= trunk_of(self.here).prefix_tokens.total:
-            return []
-        return [
-            name
-            for name, shape in self.tensors.missing.items()
-            if "token" in name or "embedding" in name or len(shape) == 3
-        ]
+        return _tokens(self.tensors.missing) if self._tokens_there > 0 else []
+
+    def spare_tokens(self) -> list[str]:
+        """Return the tokens that the file has more of than the other, likewise."""
+        return _tokens(self.tensors.extra) if self._tokens_there < 0 else []
+
+    @property
+    def _tokens_there(self) -> int:
+        """How many more prefix tokens the other has."""
+        here, there = (trunk_of(each).prefix_tokens.total for each in (self.here, self.there))
+        return there - here
 
     def name_of(self, stored: str) -> str:
         """Return the name without wrappers of a tensor of the file that is examined."""
@@ -117,6 +129,14 @@ class Pair:
         """Return the tensors of modules of these names that only one of the files has."""
         lone = (*self.tensors.missing, *self.tensors.extra)
         return frozenset(each for each in lone if each.split(".")[-2:-1] and _is_of(each, names))
+
+
+def _tokens(lone: Mapping[str, tuple[int, ...]]) -> list[str]:
+    return [
+        name
+        for name, shape in lone.items()
+        if "token" in name or "embedding" in name or len(shape) == 3
+    ]
 
 
 def _is_of(name: str, modules: Collection[str]) -> bool:

@@ -104,6 +104,18 @@ class Readings:
             return False
         return sum(each.standing == self.all[0].standing for each in self.all) > 1
 
+    @property
+    def likeliest(self) -> tuple[RowDivision, ...]:
+        """The reading that is taken; else all that nothing ranks under the first."""
+        if self.taken is not None:
+            return (self.taken,)
+        return tuple(
+            each
+            for each in self.all
+            if each.standing == self.all[0].standing
+            and each.num_prefix_rows == self.all[0].num_prefix_rows
+        )
+
 
 def readings(
     rows: int,
@@ -226,7 +238,7 @@ def as_read(found: Sequence[Readings], tables: Sequence[PositionEmbedding]) -> t
 
 def _as_read(found: Readings, tables: Sequence[PositionEmbedding]) -> Readings:
     own = [pe for pe in tables if found.key in pe.keys and pe.scheme_kind.has_token_rows]
-    if found.taken is None or len(own) != 1 or len(own[0].grid_size) != len(found.taken.grid_size):
+    if len(own) != 1 or len(own[0].grid_size) != len(found.all[0].grid_size):
         return found
     where = Layout(own[0].grid_size, own[0].num_prefix_rows, found.notes)
     return _taken_first(found, where)
@@ -272,8 +284,16 @@ def alike(mine: Readings, other: Readings) -> tuple[Readings, Readings]:
     ]
     if not shared:
         return mine, other
-    a, b = min(shared, key=lambda each: sum(map(_place, each)))
-    return replace(mine, taken=a), replace(other, taken=b)
+    best = min(sum(map(_place, each)) for each in shared)
+    pairs = [each for each in shared if sum(map(_place, each)) == best]
+    return _only(mine, [a for a, _ in pairs]), _only(other, [b for _, b in pairs])
+
+
+def _only(table: Readings, likeliest: Sequence[RowDivision]) -> Readings:
+    """Take the likeliest reading, where it is one; of several as likely, none is taken."""
+    first = tuple(dict.fromkeys(likeliest))
+    others = tuple(each for each in table.all if each not in first)
+    return replace(table, all=first + others, taken=first[0] if len(first) == 1 else None)
 
 
 def _place(reading: RowDivision) -> int:

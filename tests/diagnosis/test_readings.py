@@ -405,6 +405,37 @@ def test_what_the_file_shows_is_kept(rows, tokens, grid, expected, told):
     assert ("the number does not tell which" in sentence) == (len(told) > 1)
 
 
+def spectrogram(rows):
+    token = np.ones((1, 1, 8), np.float32)
+    grey = np.ones((8, 1, 16, 16), np.float32)
+    state = {"patch_embed.proj.weight": grey, "cls_token": token, "dist_token": token}
+    return plus(checkpoint(rows, 2), **state)
+
+
+def test_two_numbers_are_read_together_where_nothing_divides_the_file_s_own():
+    (finding,) = explain(spectrogram(602), 1214)
+    assert "can be 2 + 12×50 here and 2 + 12×101 there; 2 + 6×100 here and 2 +" in finding.message
+    assert "nothing in the file tells which" in finding.message
+    assert finding.mend.startswith("State the grid of the file first: --grid-size ")
+
+
+def test_of_two_oblong_grids_of_one_rank_none_is_taken():
+    """16 rows are 1 + 3×5 or 1 + 5×3 beside 17, which are 1 + 4×4: no order decides."""
+    finding = against(checkpoint(16, 1), checkpoint(17, 1))[0]
+    readings = [each["grid_size"] for each in finding.evidence["readings"]]
+    assert readings == [[3, 5], [5, 3]]
+    assert "state[" not in finding.mend
+
+
+def test_a_mend_says_what_it_leaves():
+    other = checkpoint(577)
+    head = np.ones((5, 8), np.float32)
+    finding, _ = against(plus(checkpoint(197), head=head), other)
+    assert finding.mend.endswith(
+        "# This mend alone does not suffice. Nothing here mends: the model has no head."
+    )
+
+
 def test_rows_behind_the_patches_stay():
     rows = np.ones((1, 1 + 12 + 5, 8), np.float32)
     state = {"pos_embed": rows, "cls_token": rows[:, :1], "det_token": rows[:, :5]}
@@ -432,6 +463,8 @@ def test_a_model_with_a_token_that_the_file_lacks_is_of_another_class():
     assert finding.mend.startswith("# The file holds no class token: a model that has them is of")
     finding = against(given, checkpoint(197, 1))[0]
     assert finding.mend.startswith("None by rows alone: the model also has cls_token")
+    finding = against(checkpoint(197, 1), given)[0]
+    assert finding.mend.startswith("None by rows alone: the file also has cls_token")
 
 
 def test_one_tensor_under_two_names_is_recognised_by_its_shape():

@@ -62,9 +62,9 @@ def expected_resolution(
     grid = pixels[0] // patch[0], pixels[1] // patch[1]
     if 0 in grid:
         raise UsageError(f"--expect-res {px(pixels)} is smaller than a patch ({px(patch)}).")
-    have = first.taken or first.all[0]
-    if have.grid_size != grid:
-        yield mismatch(checkpoint, first, _at(first, grid, have, pixels))
+    likeliest = first.likeliest
+    if grid not in {each.grid_size for each in likeliest}:
+        yield mismatch(checkpoint, first, _at(first, grid, likeliest[0], pixels))
 
 
 def _at(

@@ -12,8 +12,9 @@ from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
 from pe_inspect.diagnosis.pair import Explained, Pair
-from pe_inspect.diagnosis.readings import Readings, alike, file_readings
+from pe_inspect.diagnosis.readings import Readings, alike
 from pe_inspect.diagnosis.tensor_differences import by_pattern, pattern_of
+from pe_inspect.diagnosis.together import together
 from pe_inspect.diagnosis.unfit_tensors import (
     other_names,
     other_tensors,
@@ -41,6 +42,10 @@ _OTHER_CLASS: Final = (
     "None by rows alone: the model also has {tokens}, which the file lacks: it is of another "
     "class. Build the class that the file was saved from, or train these anew."
 )
+_SPARE_CLASS: Final = (
+    "None by rows alone: the file also has {tokens}, which the model lacks: it is of another "
+    "class. Build the class that the file was saved from."
+)
 
 
 @on_case(
@@ -54,8 +59,10 @@ def other_model(case: Case) -> Iterator[Finding]:
     """What keeps the weights out of the model of another checkpoint."""
     other = case.expected.other
     if other is not None:
-        theirs = opened(other, Expected()).tables
-        yield from differences(case.checkpoint, case.tables, other, theirs)
+        theirs = opened(other, Expected())
+        divided = case.readings, theirs.readings
+        pair = Pair(case.checkpoint, case.tables, other, theirs.tables, divided)
+        yield from _differences(pair)
 
 
 def differences(
@@ -71,13 +78,21 @@ def differences(
         there: the checkpoint that it should fit.
         others: that one's embeddings.
     """
-    pair, told = Pair(here, mine, there, others), set[str]()
+    yield from _differences(Pair(here, mine, there, others))
+
+
+def _differences(pair: Pair) -> Iterator[Finding]:
+    yield from together(pair, list(_explained(pair)))
+    for pe, other in pair.embeddings():
+        yield from _turned(pair.here, pe, pair.there, other)
+
+
+def _explained(pair: Pair) -> Iterator[Explained]:
+    told = set[str]()
     for explain in _EXPLANATIONS:
         for finding, names in explain(pair, frozenset(told)):
             told |= names
-            yield finding
-    for pe, other in pair.embeddings():
-        yield from _turned(here, pe, there, other)
+            yield finding, names
 
 
 def _schemes(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
@@ -159,6 +174,8 @@ def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
                 finding = replace(finding, mend=_NO_RESAMPLING)
             elif lacking := pair.lacking_tokens():
                 finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))
+            elif spare := pair.spare_tokens():
+                finding = replace(finding, mend=_SPARE_CLASS.format(tokens=", ".join(spare)))
             yield finding, pair.resized_with(pair.name_of(mine.key))
         elif pair.name_of(mine.key) != pair.name_there(other.key):
             names = frozenset({pair.name_of(mine.key), pair.name_there(other.key)})
@@ -167,9 +184,10 @@ def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
 
 def _paired(pair: Pair) -> Iterator[tuple[Readings, Readings]]:
     """Yield the tables of both files that are one another's: by their names, else in order."""
-    theirs = {pair.name_there(each.key): each for each in file_readings(pair.there)}
+    here, there = pair.tables
+    theirs = {pair.name_there(each.key): each for each in there}
     unmatched = list[Readings]()
-    for mine in file_readings(pair.here):
+    for mine in here:
         name = pair.name_of(mine.key)
         if name in theirs and theirs[name].is_bias == mine.is_bias:
             yield mine, theirs.pop(name)

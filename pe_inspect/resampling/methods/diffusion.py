@@ -12,5 +12,5 @@ library(
     vectors=middle,
     call="the middle H×W of the table: from row (h − H)//2 and column (w − W)//2 on",
     source="diffusers: PatchEmbed.cropped_pos_embed; Stability-AI/sd3-ref: mmdit.py",
-    model_types=("SD3Transformer2DModel", "SD3ControlNetModel"),
+    model_types=("SD3Transformer2DModel",),
 )
