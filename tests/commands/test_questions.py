@@ -221,6 +221,7 @@ def test_methods_are_listed_with_what_they_do(run, here):
     done = run("interpolate", "--method", "list")
     assert done.code == 0
     assert "bicubic-aa\n    " in done.out
+    assert "native of idefics2_vision, idefics3_vision" in " ".join(done.out.split())
     listed = run("interpolate", "--method", "list", "--json").json["methods"]
     assert {each["name"] for each in listed} >= {"native", "timm", "bicubic"}
 

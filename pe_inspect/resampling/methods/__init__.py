@@ -50,7 +50,8 @@ class Method:
 
     def __str__(self) -> str:
         """The line of `--method list`."""
-        return f"{self.call} · {self.source} · for {', '.join(self.kinds)}"
+        types = f" · native of {', '.join(self.model_types)}" if self.model_types else ""
+        return f"{self.call} · {self.source} · for {', '.join(self.kinds)}{types}"
 
 
 methods: Registry[Method] = Registry("method", "pe_inspect.resampling.methods")
