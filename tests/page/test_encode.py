@@ -249,3 +249,14 @@ def test_prefix_tokens_are_named_as_far_as_the_model_tells():
 @pytest.mark.parametrize(("length", "count", "kept"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8])])
 def test_evenly_spaced_places_hold_both_ends(length, count, kept):
     assert evenly(length, count) == kept
+
+
+def test_thinning_keeps_every_frame_and_its_seams():
+    values = np.random.default_rng(0).normal(size=(1, 8 * 27, 8 * 27)).astype(np.float32)
+    whole = frame_of("a", Values(values), (8, 27), num_frames=3)
+    view = View("similarity", "v", "T", "layer", (Track("", (whole,)),), "bias", None)
+
+    (found,) = thinned([view], num_bytes(view.tracks) // 2)
+    frame = found.tracks[0].frames[0]
+    assert frame.grid_size == (4, 12)
+    assert frame.kept[1] == (1, 3, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25)
