@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch.nn import functional
@@ -162,15 +162,24 @@ def evaluate(
     parameters = {
         "data": dataset.name, "images": rows[0].count, "res": [list(size) for size in sizes],
         "method": method, "alpha": list(alpha), "shuffle": shuffle, "remove": remove,
-        "permute_patches": permute_patches, "seed": seed, "mean": list(normalisation.mean),
-        "std": list(normalisation.std), "normalised_by": normalisation.said_by,
-        "crop_pct": images.crop_pct, "split": dataset.test_name,
+        "permute_patches": permute_patches, "seed": seed, **_preparation(images, normalisation),
+        "split": dataset.test_name,
     }  # fmt: skip
     result: EvaluationResult = in_order(
         rows, dataset=dataset.label, num_classes=host.num_classes, parameters=parameters,
         pe=tables[0] if tables else None, notes=notes, split=dataset.test_name,
     )  # fmt: skip
     return result
+
+
+def _preparation(images: Images, normalisation: Normalisation) -> dict[str, Any]:
+    """Return how images are prepared, by the words of the result's parameters."""
+    return {
+        "mean": list(normalisation.mean),
+        "std": list(normalisation.std),
+        "normalised_by": normalisation.said_by,
+        "crop_pct": images.crop_pct,
+    }
 
 
 def _tables_of(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:

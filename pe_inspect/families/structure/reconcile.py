@@ -208,7 +208,7 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         other = own[0].read()
     except (AmbiguousCheckpoint, UnreadableCheckpoint):
         return pe
-    if other.kind != pe.kind:
+    if other.scheme_kind is not pe.scheme_kind:
         return pe
     if own[0].is_paired:  # a reader counted attentions and networks
         pe = replace(pe, depth=other.depth, norms=other.norms)
