@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Final
+
+from pe_inspect.bounded import json_in
 
 __all__ = [
     "EXTRACTION",
@@ -66,7 +67,7 @@ def unfinished(checkpoint: Path) -> str:
     """
     weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
     try:
-        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
+        config = json_in(weights.with_name("config.json"))
         status = str(config["status"]) if "recipe" in config else FINISHED
     except (OSError, ValueError, KeyError, TypeError):
         status = FINISHED
