@@ -57,7 +57,6 @@ OTHERS = {
     "png": (_picture("PNG"), "is a picture"),
     "pdf": (b"%PDF-1.4\n", "is a PDF document"),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5 file"),
-    "gguf": (b"GGUF\x03\x00\x00\x00", "GGUF"),
     "msgpack": (b"\x81\xa6params\x81\xa5Dense", "msgpack file"),
     "zip": (_zip(**{"readme.txt": b"hello"}), "zip archive without a PyTorch pickle"),
     "empty zip": (_zip(), "zip archive without a PyTorch pickle"),

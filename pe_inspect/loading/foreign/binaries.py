@@ -54,7 +54,6 @@ def _is_msgpack(file: UnknownFile) -> bool:
 
 BINARIES: Final = (
     Kind(starts(b"\x89HDF"), "is an HDF5 file (Keras)", EXPORT),
-    Kind(starts(b"GGUF"), "is a GGUF file", "give the .safetensors that it was made from"),
     Kind(starts(b"ORTM", at=4), "is an ONNX Runtime model", "give the .onnx that it was made from"),
     Kind(_is_msgpack, "is a msgpack file (Flax)", EXPORT),
     Kind(starts(b"\xff\xd8\xff"), "is a JPEG picture", WEIGHTS),

@@ -173,7 +173,7 @@ def window_index(window: tuple[int, int], has_prefix: bool) -> Int[np.ndarray, "
     height, width = window
     place = np.indices(window).reshape(2, -1)
     offsets = place[:, :, None] - place[:, None, :]
-    index = (offsets[0] + height - 1) * (2 * width - 1) + offsets[1] + width - 1
+    index: np.ndarray = (offsets[0] + height - 1) * (2 * width - 1) + offsets[1] + width - 1
     if not has_prefix:
         return index
     rows = (2 * height - 1) * (2 * width - 1)
