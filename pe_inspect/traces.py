@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect.arrays import Float, Int
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.bounded import parsed_json
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.files import write_atomically
 
 __all__ = [
@@ -324,14 +325,14 @@ class Trace(_Frozen):
 
         try:
             with safe_open(str(path), framework="numpy") as file:
-                saved = json.loads((file.metadata() or {})[_HEADER])
+                saved = parsed_json((file.metadata() or {})[_HEADER])
                 _check_version(path, saved["version"])
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             trace: Trace = _rebuilt(saved["trace"], arrays)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, *_MEANS_NO_TRACE) as error:
             raise UnreadableCheckpoint(
-                f"{path} is not a saved trace (*.trace.safetensors): {error}. Make one with "
-                "pei.trace(model, images).save(path)."
+                f"{path} is not a saved trace (*.trace.safetensors): {reason(error)}. "
+                "Make one with pei.trace(model, images).save(path)."
             ) from error
         return trace
 
@@ -344,6 +345,10 @@ def _check_version(path: str | Path, version: Any) -> None:
         )
 
 
+_MEANS_NO_TRACE: Final = (
+    *(KeyError, TypeError, ValueError, AttributeError, OSError),
+    *(OverflowError, RecursionError),
+)
 _PARTS: Final = {
     part.__name__: part
     for part in (

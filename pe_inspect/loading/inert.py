@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from pe_inspect.bounded import MOST_AXES
+
 __all__ = [
     "Array",
     "Bag",
@@ -20,10 +22,16 @@ __all__ = [
     "StorageRef",
     "StorageType",
     "TensorRef",
+    "plain_count",
     "plain_key",
+    "plain_sides",
 ]
 
 _KEYS: Final = (str, int, float, bool, bytes, type(None))
+
+
+LARGEST: Final = 1 << 63
+LONGEST_CODE: Final = 16
 
 
 def plain_key(key: Any) -> Any:
@@ -36,6 +44,28 @@ def plain_key(key: Any) -> Any:
     if any(type(part) not in _KEYS for part in parts) and not isinstance(key, Record):
         raise TypeError(f"a {type(key).__name__} as a key")
     return key
+
+
+def plain_count(number: Any) -> int:
+    """Return a number of elements.
+
+    Raises:
+        TypeError: it is none, or none that a file of this world has.
+    """
+    if type(number) is not int or not 0 <= number < LARGEST:
+        raise TypeError("a number of elements that is none")
+    return number
+
+
+def plain_sides(shape: Any) -> tuple[int, ...]:
+    """Return a shape.
+
+    Raises:
+        TypeError: it is no tuple of at most 32 whole numbers.
+    """
+    if not isinstance(shape, tuple | list) or len(shape) > MOST_AXES:
+        raise TypeError("a shape that is no tuple of a few whole numbers")
+    return tuple(map(plain_count, shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +147,8 @@ class DType:
 
     def numpy(self) -> np.dtype:
         """The real one, where it is a plain number or text."""
+        if len(self.code) > LONGEST_CODE:
+            raise ValueError("a type of many fields is not read")
         dtype = np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
         if dtype.kind not in "biufcSU":
             raise ValueError(f"arrays of {dtype} are not read")
@@ -136,4 +168,5 @@ class Array:
             content = content.encode("latin-1")
         if isinstance(content, bytes | bytearray):  # else a list of objects: no numbers
             flat = np.frombuffer(content, dtype.numpy())
-            self.values = flat.reshape(shape, order="F" if is_fortran else "C")
+            sides = plain_sides(shape)
+            self.values = flat.reshape(sides, order="F" if is_fortran else "C")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ChangedMeanwhile
+from pe_inspect.loading.remote.addresses import shown
 from pe_inspect.loading.remote.answers import (
     check_range,
     lies,
@@ -22,7 +23,7 @@ from pe_inspect.loading.remote.answers import (
     whole_number,
 )
 from pe_inspect.loading.remote.cache import About, CacheEntry, Store
-from pe_inspect.loading.remote.http import Answer, Dropped, Lines, Refused, shown
+from pe_inspect.loading.remote.http import Answer, Dropped, Lines, Refused
 from pe_inspect.loading.remote.refusals import may_pass, refusal
 from pe_inspect.loading.remote.settings import is_hub, offline_by
 from pe_inspect.loading.transfer import Reporter, Transfer

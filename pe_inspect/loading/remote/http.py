@@ -14,13 +14,14 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pe_inspect.errors import UnreadableCheckpoint, reason
+from pe_inspect.loading.remote.addresses import requestable, shown
 from pe_inspect.loading.remote.settings import origin, timeout, token_for
 from pe_inspect.version import __version__
 
 if TYPE_CHECKING:
     from email.message import Message
 
-__all__ = ["Answer", "Dropped", "Lines", "Refused", "shown"]
+__all__ = ["Answer", "Dropped", "Lines", "Refused"]
 
 MOST_REDIRECTS: Final = 8
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -44,13 +45,6 @@ class Refused(Exception):
     def __init__(self, status: int, url: str, headers: Message) -> None:
         super().__init__(f"status {status}")
         self.status, self.url, self.headers = status, url, headers
-
-
-def shown(url: str) -> str:
-    """Return a URL as messages may show it: no user, no password, no signature or key."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
 
 
 @dataclass
@@ -208,10 +202,18 @@ def _target(asked: str, here: str, response: HTTPResponse) -> str:
     Raises:
         UnreadableCheckpoint: nowhere, or to something that is not of the web.
     """
-    target = urljoin(here, response.headers.get("Location", ""))
+    try:
+        target = requestable(urljoin(here, response.headers.get("Location", "")))
+    except ValueError:
+        target = here
     if target == here or not re.match(r"https?://[^/]", target):
         raise UnreadableCheckpoint(
             f"{shown(asked)} is redirected to no web address. Download the file, and give that."
+        )
+    if urlsplit(here).scheme == "https" and urlsplit(target).scheme != "https":
+        raise UnreadableCheckpoint(
+            f"{shown(asked)} is redirected from https to {shown(target)}, which anybody on the way "
+            "can change. Download the file in another way, and give that."
         )
     return target
 

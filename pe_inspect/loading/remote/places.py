@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from pe_inspect.bounded import is_file_name, parsed_json
 from pe_inspect.loading.byte_source import ByteSource, Folder, hash_of
+from pe_inspect.loading.remote.addresses import shown
 from pe_inspect.loading.remote.fetching import Fetcher, NotCached
-from pe_inspect.loading.remote.http import Lines, shown
+from pe_inspect.loading.remote.http import Lines
 from pe_inspect.loading.remote.refusals import Absent, Closed
 from pe_inspect.loading.remote.settings import endpoint, offline_by
 from pe_inspect.loading.transfer import Reporter
@@ -192,9 +193,10 @@ class HubFolder(Folder):
         if listing.size > LARGEST_LISTING:
             return []
         try:
-            files = json.loads(listing.open().read())["siblings"]
-            return sorted(str(file["rfilename"]) for file in files)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            files = parsed_json(listing.open().read())["siblings"]
+            names = (file["rfilename"] for file in files)
+            return sorted(name for name in names if all(map(is_file_name, name.split("/"))))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return []
 
     def _file(self, path: str, name: str) -> RemoteFile:
