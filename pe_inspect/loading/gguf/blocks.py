@@ -57,17 +57,22 @@ def _q4_0(blocks: Bytes) -> Numbers:
 
 
 def _q4_1(blocks: Bytes) -> Numbers:
-    return _half(blocks, 0) * _nibbles(blocks[:, 4:]).astype(np.float32) + _half(blocks, 2)
+    numbers: np.ndarray = _half(blocks, 0) * _nibbles(blocks[:, 4:]).astype(np.float32) + _half(
+        blocks, 2
+    )
+    return numbers
 
 
 def _q5_0(blocks: Bytes) -> Numbers:
     whole = _nibbles(blocks[:, 6:]) | _fifth_bits(blocks, 2)
-    return _half(blocks, 0) * (whole.astype(np.float32) - 16)
+    numbers: np.ndarray = _half(blocks, 0) * (whole.astype(np.float32) - 16)
+    return numbers
 
 
 def _q5_1(blocks: Bytes) -> Numbers:
     whole = _nibbles(blocks[:, 8:]) | _fifth_bits(blocks, 4)
-    return _half(blocks, 0) * whole.astype(np.float32) + _half(blocks, 2)
+    numbers: np.ndarray = _half(blocks, 0) * whole.astype(np.float32) + _half(blocks, 2)
+    return numbers
 
 
 def _q8_0(blocks: Bytes) -> Numbers:
@@ -85,7 +90,8 @@ def _q2_k(blocks: Bytes) -> Numbers:
     scales, pairs = blocks[:, :16], _pairs_of_bits(blocks[:, 16:80])
     factor = (_half(blocks, 80) * (scales & 0x0F).astype(np.float32)).repeat(16, axis=1)
     least = (_half(blocks, 82) * (scales >> 4).astype(np.float32)).repeat(16, axis=1)
-    return factor * pairs.astype(np.float32) - least
+    numbers: np.ndarray = factor * pairs.astype(np.float32) - least
+    return numbers
 
 
 def _q3_k(blocks: Bytes) -> Numbers:
@@ -97,7 +103,8 @@ def _q3_k(blocks: Bytes) -> Numbers:
     bits = np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
     third = ((blocks[:, None, :32] >> bits) & 1).reshape(-1, 256)
     whole = _pairs_of_bits(blocks[:, 32:96]).astype(np.float32) - 4 * (1 - third.astype(np.float32))
-    return (_half(blocks, 108) * scales).repeat(16, axis=1) * whole
+    numbers: np.ndarray = (_half(blocks, 108) * scales).repeat(16, axis=1) * whole
+    return numbers
 
 
 def _six_bits(packed: Bytes) -> tuple[Num[np.ndarray, "blocks 8"], Num[np.ndarray, "blocks 8"]]:
@@ -119,7 +126,8 @@ def _scaled_with_offsets(blocks: Bytes, whole: Num[np.ndarray, "blocks 256"]) ->
     scales, offsets = _six_bits(blocks[:, 4:16])
     factor = (_half(blocks, 0) * scales.astype(np.float32)).repeat(32, axis=1)
     least = (_half(blocks, 2) * offsets.astype(np.float32)).repeat(32, axis=1)
-    return factor * whole.astype(np.float32) - least
+    numbers: np.ndarray = factor * whole.astype(np.float32) - least
+    return numbers
 
 
 def _q4_k(blocks: Bytes) -> Numbers:
