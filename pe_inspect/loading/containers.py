@@ -85,7 +85,8 @@ def weights_in(tree: Any) -> dict[str, StoredTensor]:
 def _children(node: Any) -> dict[str, Any]:
     """The named parts of a dict or list; none for anything else."""
     if isinstance(node, dict):
-        return {str(name): part for name, part in node.items()}
+        is_named = {*map(type, node)} <= {str}
+        return node if is_named else {str(name): part for name, part in node.items()}
     return {str(i): part for i, part in enumerate(node)} if isinstance(node, list) else {}
 
 
@@ -209,7 +210,9 @@ def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
-    tensors = {name: tensor.named(name) for name, tensor in _walk(node)}
+    is_flat = {*map(type, node.values())} == {StoredTensor}
+    named = node.items() if is_flat else _walk(node)
+    tensors = {name: tensor.named(name) for name, tensor in named}
     in_params = {
         name.removeprefix("params/"): tensor
         for name, tensor in tensors.items()

@@ -17,6 +17,7 @@ __all__ = [
     "Array",
     "Bag",
     "DType",
+    "Record",
     "Replacement",
     "StorageRef",
     "StorageType",
@@ -25,6 +26,8 @@ __all__ = [
     "plain_key",
     "plain_sides",
 ]
+
+_KEYS: Final = (str, int, float, bool, bytes, type(None))
 
 
 LARGEST: Final = 1 << 63
@@ -35,10 +38,10 @@ def plain_key(key: Any) -> Any:
     """Return `key` if hashing it is safe: a deep nest of tuples overflows the C stack.
 
     Raises:
-        TypeError: it is neither a scalar nor a tuple of scalars.
+        TypeError: it is neither a scalar, a tuple of scalars, nor a record of ours.
     """
     parts = key if type(key) is tuple else (key,)
-    if any(type(part) not in (str, int, float, bool, bytes, type(None)) for part in parts):
+    if any(type(part) not in _KEYS for part in parts) and not isinstance(key, Record):
         raise TypeError(f"a {type(key).__name__} as a key")
     return key
 
@@ -114,6 +117,20 @@ class Bag:
         """Take what BUILD hands over; slots' state and other forms are of no interest."""
         if isinstance(state, dict):
             self.values = state
+
+
+class Record(Bag):
+    """An object of a class that only one format's pickles name; equal to itself alone."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self.of = of
+
+    def set_state(self, state: Any) -> None:
+        """Take what BUILD hands over; a state without names is kept under `"state"`."""
+        self.values = state if isinstance(state, dict) else {"state": state}
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from pe_inspect.loading.pickle_globals import find_global
 
 __all__ = ["load_plain"]
 
+FindMore = Callable[[str, str], Any]
 MOST_NAMES: Final = 40
 FREE: Final = 128 << 20
 MULTIPLE: Final = 8
@@ -96,8 +97,9 @@ class _PlainUnpickler(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, more: FindMore | None = None) -> None:
         super().__init__(file, encoding="latin1")
+        self.more = more
         self.refused: dict[str, None] = {}
         self.storages: dict[str, StorageRef] = {}
         self.meter = _Meter(self.dispatch, file)
@@ -108,7 +110,8 @@ class _PlainUnpickler(pickle._Unpickler):
         if self.proto < 3:  # these spell Python 2's names, for `subprocess` too
             module, name = NAME_MAPPING.get((module, name), (module, name))
             module = IMPORT_MAPPING.get(module, module)
-        known = find_global(module, name)
+        known = self.more(module, name) if self.more else None
+        known = find_global(module, name) if known is None else known
         return self._hole(f"{module}.{name}") if known is None else known
 
     def get_extension(self, code: int) -> None:
@@ -225,19 +228,26 @@ class _PlainUnpickler(pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = load_frozenset
 
 
-def load_plain(file: Any, source: str, storages: dict[str, StorageRef] | None = None) -> Any:
+def load_plain(
+    file: Any,
+    source: str,
+    storages: dict[str, StorageRef] | None = None,
+    more: FindMore | None = None,
+) -> Any:
     """Read one pickle: dicts, lists, scalars, and the records of `_inert`.
 
     Args:
         file: with `read` and `readline`; at the first opcode, left just after the last one.
         source: what messages call the file.
         storages: filled with every storage that the pickle refers to, by key.
+        more: what stands in place of globals that only one format's pickles name; an inert thing
+            as all of the table are, or `None`.
 
     Raises:
         UnsafeCheckpoint: the pickle names globals that are not in the table. None was looked up.
         UnreadableCheckpoint: the pickle is truncated or damaged.
     """
-    reader = _PlainUnpickler(file)
+    reader = _PlainUnpickler(file, more)
     try:
         value = reader.load()
     except Exception as error:  # a stranger's bytes: any step of the walk may find nonsense

@@ -25,7 +25,15 @@ WEIGHT_NAMES: Final = (
 )
 INDEX_NAMES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 CONFIG_NAMES: Final = ("config.json", "open_clip_config.json", "adapter_config.json")
+LAST_NAMES: Final = (
+    *("flax_model.msgpack", "tf_model.h5", "model.weights.h5", "model.keras"),
+    *("onnx/model.onnx", "model.onnx"),
+)
+"""What is taken where none of the others is there."""
 _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz", ".npy")
+_OTHER_SUFFIXES: Final = (".pt2", ".onnx", ".gguf", ".msgpack", ".h5", ".keras", ".pdparams")
+DISTRIBUTED: Final = ".metadata"
+"""The file of a folder that torch.distributed.checkpoint wrote."""
 MOST_NAMED: Final = 8
 
 
@@ -45,6 +53,10 @@ def read_folder(file: SourceFile) -> Contents:
     single, index = _first(file.folder, WEIGHT_NAMES), None
     if single is None:
         index = _first(file.folder, INDEX_NAMES)
+    if single is None and index is None and file.folder.find(DISTRIBUTED) is not None:
+        from pe_inspect.loading.formats.dcp import read_dcp_folder
+
+        return read_dcp_folder(file.folder)
     weights = single or index or _only_weight_file(file.folder)
     found = _read_shards(index, file) if index is not None else _read_one(weights, file)
     config = read_config(file.folder)
@@ -69,29 +81,22 @@ def _first(folder: Folder, names: tuple[str, ...]) -> ByteSource | None:
 
 def _only_weight_file(folder: Folder) -> ByteSource:
     """Return the folder's one weight file, whatever it is called."""
-    files = [name for name in folder.names() if suffix_of(name) in _SUFFIXES]
+    names = folder.names()
+    files = [name for name in names if suffix_of(name) in _SUFFIXES]
     only = folder.find(files[0]) if len(files) == 1 else None
+    if only is None and not files and (only := _first(folder, LAST_NAMES)) is None:
+        files = [name for name in names if suffix_of(name) in _OTHER_SUFFIXES]
+        only = folder.find(files[0]) if len(files) == 1 else None
     if only is not None:
         return only
-    if files:
+    from pe_inspect.loading.foreign.folders import is_of_known_layout, what_folder_it_is
+
+    if files and not is_of_known_layout(folder):
         raise AmbiguousCheckpoint(
             f"{folder} holds {len(files)} weight files ({', '.join(files[:6])}), "
             f"none of them called {WEIGHT_NAMES[0]}. Give the one that you mean."
         )
-    raise UnreadableCheckpoint(_nothing(folder))
-
-
-def _nothing(folder: Folder) -> str:
-    if any(name == ".metadata" or name.endswith(".distcp") for name in folder.names()):
-        return (
-            f"{folder} is a distributed checkpoint of torch.distributed. Expected one file: "
-            "make it with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
-            "DIR FILE.pth`."
-        )
-    return (
-        f"{folder} is a folder without weights. Expected {WEIGHT_NAMES[0]}, {WEIGHT_NAMES[1]} or "
-        "their index.json; give a weight file or a folder that holds one."
-    )
+    raise UnreadableCheckpoint(what_folder_it_is(folder))
 
 
 def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:

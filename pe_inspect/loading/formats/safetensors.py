@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from pe_inspect.bounded import MOST_AXES, parsed_json
@@ -107,12 +107,29 @@ def read_header(file: SourceFile) -> tuple[dict[str, Any], Span]:
         stream.seek(8)
         text = stream.read(length)
     try:
-        header = parsed_json(text, largest=LONGEST_HEADER, pairs=_without_duplicates, whole=int)
+        header = _parsed(text)
     except ValueError as error:
         raise damaged(
             file, f"has a safetensors header that is no JSON ({reason(error)})"
         ) from error
     return header, Span(file.source, 8 + length, file.size - 8 - length)
+
+
+def _parsed(text: bytes) -> Any:
+    """Parse a header; a name that is there twice leaves more quotation marks than were parsed."""
+    parse = partial(parsed_json, text, largest=LONGEST_HEADER, whole=int)
+    header = parse()
+    is_plain = b"\\" not in text and text.count(b'"') == _quotes(header)
+    return header if is_plain else parse(pairs=_without_duplicates)
+
+
+def _quotes(header: Any) -> int | None:
+    """Return the quotation marks of an ordinary header: ten a tensor, four an item of metadata."""
+    if not isinstance(header, dict):
+        return None
+    metadata = header.get("__metadata__")
+    about = 2 + 4 * len(metadata) if isinstance(metadata, dict) else 0
+    return about + 10 * (len(header) - ("__metadata__" in header))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
