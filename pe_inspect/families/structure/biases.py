@@ -165,11 +165,28 @@ def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | No
         place, inner = _placed(named, block)
         return BiasTensor(named, place, inner, "axes", 1, axis, None) if axis else None
     shaped = _shaped(named, index, block, says=says)
+    if shaped is not None and index is None and seen.is_deep and _are_pairs_of_boxes(named, shaped):
+        shaped = ("pairs", *shaped[1:2], shaped[4][0], shaped[3], ())
     if shaped is None:
         return None
     form, heads, rows, head_axis, sides = shaped
     place, inner = _placed(named, block)
     return BiasTensor(named, place, inner, form, heads, rows, head_axis, sides, index)
+
+
+def _are_pairs_of_boxes(named: NamedTensor, shaped: Shaped) -> bool:
+    """Whether square tables a head are of pairs of a volume's places, and no name says offsets."""
+    form, _, _, _, sides = shaped
+    if form != "offsets" or len(set(sides)) != 1 or "table" in named.leaf:
+        return False
+    return any(_boxes(sides[0]))
+
+
+def _boxes(number: int) -> Iterator[Window]:
+    """Yield every window of three sides, none of them 1, of so many places."""
+    for t in range(2, number // 4 + 1):
+        rest = range(2, isqrt(number // t) + 1) if number % t == 0 else ()
+        yield from ((t, h, number // t // h) for h in rest if (number // t) % h == 0)
 
 
 def _may_be(seen: Survey, named: NamedTensor) -> bool:
@@ -289,6 +306,8 @@ def _of_two(
         return None
     if index is not None and _is_distances(index, rows):
         return "distances", heads, rows, axis, ()
+    if heads == 1 and index is None and block is None:
+        return None  # a vector with a batch axis
     if axis == 0 and _is_window(rows) and rows % 2 == 0:
         return "distances", heads, rows, axis, ()
     if axis == 0 and index is None:

@@ -13,7 +13,8 @@ import numpy as np
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
-from pe_inspect.families.structure.grids import best_reading, written
+from pe_inspect.families.structure.grid_values import best_reading
+from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.names import says_axis
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.towers import extra_tokens
@@ -230,7 +231,7 @@ def _options(structure: Structure, tensor: BiasTensor) -> list[Window]:
 def _windows(structure: Structure, tensor: BiasTensor) -> list[Window]:
     """Windows of two sides, and of three where the file may be of three axes."""
     flat = [w for w in windows_of(tensor.rows, tensor.tokens) if min(w) > 1 or tensor.tokens]
-    is_deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+    is_deep = structure.seen.is_deep
     deep = [w for w in windows_of(tensor.rows, tensor.tokens, axes=3) if min(w) > 1]
     if is_deep and deep:
         return list(dict.fromkeys([*deep, *flat]))
@@ -244,7 +245,7 @@ def _factors(number: int) -> list[Window]:
 
 def _boxes(structure: Structure, number: int) -> list[Window]:
     """Windows of three sides, those of square frames first, where a kernel has three."""
-    if not any(len(kernel.sides) == 3 for kernel in structure.seen.kernels):
+    if not structure.seen.is_deep:
         return []
     deep = [
         (t, *pair) for t in range(2, number) if number % t == 0 for pair in _factors(number // t)

@@ -19,12 +19,14 @@ from pe_inspect.errors import (
     UnreadableCheckpoint,
 )
 from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.decided_tables import decided_tables
 from pe_inspect.families.structure.described import described_biases, described_rotations
 from pe_inspect.families.structure.names import says_rotation
 from pe_inspect.families.structure.networks import find_networks
+from pe_inspect.families.structure.outer import find_outer, outer_embedding
 from pe_inspect.families.structure.read_biases import bias_embedding, has_window
 from pe_inspect.families.structure.read_networks import network_embedding
-from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
+from pe_inspect.families.structure.read_tables import embedding_of
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
@@ -41,6 +43,7 @@ _NO_GRID: Final = (
 )
 
 _SEVERAL: Final = 2
+_OF_FRAMES: Final = 3  # axes of a grid of frames, rows and columns
 
 Read = Callable[[], PositionEmbedding]
 
@@ -177,12 +180,15 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
     if nets:
         keys = frozenset(structure.stored(t.path for net in nets for t in net.tensors))
         yield _Found(keys, partial(network_embedding, structure, nets))
+    if pairs := find_outer(structure.seen):
+        added = (t.path for pair in pairs for t in (pair.down, pair.across))
+        yield _Found(frozenset(structure.stored(added)), partial(outer_embedding, structure, pairs))
     for group in find_biases(structure.seen, nets):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
         read = partial(bias_embedding, structure, group)
-        deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+        deep = structure.seen.is_deep
         indexed = deep or all(tensor.tokens is not None for tensor in group.tensors)
         yield _Found(keys, read, is_indexed=indexed)
 
@@ -212,18 +218,23 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if own[0].is_paired:  # a reader counted attentions and networks
         pe = replace(pe, depth=other.depth, norms=other.norms)
+    is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
         return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
-    if set(other.keys) > set(pe.keys):  # a reader saw two of three axes
-        return _with_blocks_of(other, pe)
-    is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
-    if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
-        return _with_blocks_of(other, pe)
-    if pe.grid_size and 1 in pe.grid_size and other.grid_size and 1 not in other.grid_size:
-        return _with_blocks_of(other, pe)
-    if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
-        return _with_blocks_of(other, pe)
-    return _with_blocks_of(pe, other)
+    is_surer = set(other.keys) > set(pe.keys)  # a reader saw two of three axes
+    is_surer = is_surer or (not is_said and _sees_more(own[0], pe, other))
+    return _with_blocks_of(other, pe) if is_surer else _with_blocks_of(pe, other)
+
+
+def _sees_more(found: _Found, pe: PositionEmbedding, other: PositionEmbedding) -> bool:
+    """Whether values, a third axis or extra tokens tell structure what a reader did not see."""
+    if found.num_tokens > pe.num_prefix_tokens:
+        return True
+    if pe.grid_size is None or other.grid_size is None:
+        return False
+    is_line = 1 in pe.grid_size and 1 not in other.grid_size
+    is_deeper = len(pe.grid_size) < len(other.grid_size) == _OF_FRAMES
+    return is_line or is_deeper or (found.is_by_values and other.grid_size != pe.grid_size)
 
 
 def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> PositionEmbedding:

@@ -29,7 +29,6 @@ _FEWEST_LONE: Final = 9  # of a table that no name speaks for; levels and kinds 
 _ENTRY: Final = 2  # letters of the name of one of several alike modules
 _PLACES: Final = 3  # axes of a table that keeps the place of its own axis
 _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
-_HALVES: Final = ("y", "x")  # axes whose tables may be half as wide as the tower
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
@@ -207,17 +206,17 @@ def _lists(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandida
 
 
 def _of_axes(seen: Survey, own: Sequence[NamedTensor]) -> TableCandidate | None:
-    """Join the tables of the axes, in order: added, or two of half the width side by side."""
-    first, widths = own[0], _widths(seen)
+    """Join the tables of the axes, in order: added, or parts of the width side by side."""
+    first, widths, parts = own[0], _widths(seen), len(own)
     common = set.intersection(*(set(named.squeezed) for named in own))
-    for dim in sorted(common, key=lambda n: (n in widths or 2 * n in widths, n), reverse=True):
-        is_half = len(own) == len(_HALVES) and dim not in widths and 2 * dim in widths
+    for dim in sorted(common, key=lambda n: (n in widths or parts * n in widths, n), reverse=True):
+        is_part = dim not in widths and parts * dim in widths
         sides = tuple(_other(named.squeezed, dim) for named in own)
         if min(sides) < 2 or (dim < _NARROWEST and dim not in widths):
             continue
-        tower, axis = seen.tower_of(first.path, (dim, 2 * dim)), first.shape.index(dim)
-        how: Combine = "concatenate" if is_half else "sum"
-        total = 2 * dim if is_half else dim
+        tower, axis = seen.tower_of(first.path, (dim, parts * dim)), first.shape.index(dim)
+        how: Combine = "concatenate" if is_part else "sum"
+        total = parts * dim if is_part else dim
         return TableCandidate(tuple(own), total, axis, sides, tower, combine=how)
     return None
 
