@@ -11,6 +11,7 @@ from invented.parts import (
     kernel,
     layout,
     linear,
+    offsets,
     pair_index,
     pair_matrix,
     small,
@@ -102,3 +103,51 @@ def a_network_between_bounds_beside_its_coordinates() -> Layout:
 def a_token_of_biases_is_no_bias() -> Layout:
     state = {"make.bias_token": small(1, 16), **kernel(), **blocks("n.", range(3))}
     return state, ()
+
+
+@fourth
+def a_convolution_of_a_volume() -> Layout:
+    state, keys = {**kernel(sides=(2, 4, 4)), **blocks("n.", range(3))}, []
+    for i in range(3):
+        state |= {f"n.{i}.peg.weight": small(DIM, 1, 3, 3, 3), f"n.{i}.peg.bias": small(DIM)}
+        keys += [f"n.{i}.peg.weight", f"n.{i}.peg.bias"]
+    return state, (Truth(tuple(keys), (8, 14, 14), "function"),)
+
+
+@fourth
+def pairs_of_as_many_tokens_as_the_table_has_rows() -> Layout:
+    state = {"spots_pos": table((4, 5), 1)[None], "cls": small(1, 1, DIM), **kernel(),
+             **blocks("n.", range(3))}  # fmt: skip
+    keys = tuple(f"n.{i}.mixer.attn_bias" for i in range(3))
+    state |= {key: pair_matrix((4, 5), 3, 1) for key in keys}
+    return state, (Truth(("spots_pos",), (4, 5), rows=1, tokens=1),
+                   Truth(keys, (4, 5), "bias", rows=1, tokens=1, heads=3))  # fmt: skip
+
+
+@fourth
+def a_list_of_biases_beside_the_blocks() -> Layout:
+    keys = tuple(f"relative_position_biases.{i}" for i in range(3))
+    state = {**kernel(), **blocks("n.", range(3)), **{key: offsets((4, 6), 3) for key in keys}}
+    return state, (Truth(keys, (4, 6), "bias", heads=3),)
+
+
+@fourth
+def a_tensor_of_biases_for_all_blocks() -> Layout:
+    state = {**kernel(), **blocks("n.", range(3)), "rel_bias": np.stack([offsets((5, 5), 4)] * 3)}
+    return state, (Truth(("rel_bias",), (5, 5), "bias", heads=4),)
+
+
+@fourth
+def vectors_by_row_and_column_with_the_channels_first() -> Layout:
+    state, keys = {**kernel(), **blocks("n.", range(2))}, []
+    for i in range(2):
+        keys += [f"n.{i}.mixer.height_way.relative", f"n.{i}.mixer.width_way.relative"]
+        state |= {keys[-2]: small(6, 9), keys[-1]: small(6, 13)}
+    return state, (Truth(tuple(keys), (5, 7), "relative", rows=None, depth=2),)
+
+
+@fourth
+def numbered_axes_of_a_third_of_the_channels() -> Layout:
+    state = {f"stack.pos_axis.d_{i}": waves((n,), 8, i) for i, n in enumerate((4, 5, 6))}
+    keys = tuple(state)
+    return {**state, **blocks("stack.n.", range(3))}, (Truth(keys, (4, 5, 6)),)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32, Int
-from pe_inspect.families.structure.biases import windows_of
+from pe_inspect.families.structure.bias_shapes import windows_of
 from pe_inspect.families.structure.described import placeless
 from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.names import NamedTensor

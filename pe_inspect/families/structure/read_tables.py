@@ -118,6 +118,10 @@ def _notes(structure: Structure, decided: DecidedTable) -> Iterator[str]:
         yield f"{table.path} taken for the position embedding: the only tensor of such a shape"
     if table.combine == "concatenate":
         yield "columns' channels ahead of rows', as in DETR: no file says which come first"
+    if table.combine == "append":
+        yield "the axes' channels side by side, in the order of their numbers"
+    if table.combine == "sum" and len(table.tensors) == 1:
+        yield f"{table.path} holds the columns' table, then the rows', as in Gemma 4"
     if decided.reading is not None and decided.reading.lead:
         yield "the first row of every frame is that of its class token, and is left out here"
     if decided.reading is not None and decided.reading.suffix:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isqrt
 from typing import Final
 
 from pe_inspect.errors import (
@@ -19,6 +20,11 @@ from pe_inspect.errors import (
     UnreadableCheckpoint,
 )
 from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.convolutions import (
+    convolutions_embedding,
+    find_convolutions,
+    keys_of,
+)
 from pe_inspect.families.structure.decided_tables import decided_tables
 from pe_inspect.families.structure.described import described_biases, described_rotations
 from pe_inspect.families.structure.names import says_rotation
@@ -28,6 +34,7 @@ from pe_inspect.families.structure.read_biases import bias_embedding, has_window
 from pe_inspect.families.structure.read_networks import network_embedding
 from pe_inspect.families.structure.read_tables import embedding_of
 from pe_inspect.families.structure.structure import Structure
+from pe_inspect.families.structure.towers import extra_tokens
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["reconciled"]
@@ -43,7 +50,6 @@ _NO_GRID: Final = (
 )
 
 _SEVERAL: Final = 2
-_OF_FRAMES: Final = 3  # axes of a grid of frames, rows and columns
 
 Read = Callable[[], PositionEmbedding]
 
@@ -172,6 +178,9 @@ def _found(structure: Structure) -> Iterator[_Found]:
             decided.tokens.prefix,
             is_paired=tower is not None and tower.is_paired,
         )
+    if kernels := find_convolutions(structure.seen):
+        keys = frozenset(keys_of(structure, kernels))
+        yield _Found(keys, partial(convolutions_embedding, structure, kernels))
     yield from _found_biases(structure)
 
 
@@ -183,7 +192,7 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
     if pairs := find_outer(structure.seen):
         added = (t.path for pair in pairs for t in (pair.down, pair.across))
         yield _Found(frozenset(structure.stored(added)), partial(outer_embedding, structure, pairs))
-    for group in find_biases(structure.seen, nets):
+    for group in find_biases(structure.seen, nets, partial(_may_be_tokens, structure)):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
@@ -191,6 +200,15 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
         deep = structure.seen.is_deep
         indexed = deep or all(tensor.tokens is not None for tensor in group.tensors)
         yield _Found(keys, read, is_indexed=indexed)
+
+
+def _may_be_tokens(structure: Structure, count: int) -> bool:
+    """Whether a table has so many rows, or the tower's extra tokens leave a square of them."""
+    if any(table.rows == count for table in structure.tables):
+        return True
+    tower = structure.main_tower
+    prefix = extra_tokens(structure.seen, tower.prefix, tower.width).prefix if tower else 0
+    return prefix > 0 and count > prefix and isqrt(count - prefix) ** 2 == count - prefix
 
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
@@ -230,11 +248,11 @@ def _sees_more(found: _Found, pe: PositionEmbedding, other: PositionEmbedding) -
     """Whether values, a third axis or extra tokens tell structure what a reader did not see."""
     if found.num_tokens > pe.num_prefix_tokens:
         return True
-    if pe.grid_size is None or other.grid_size is None:
+    if not (pe.has_places and other.has_places):
         return False
-    is_line = 1 in pe.grid_size and 1 not in other.grid_size
-    is_deeper = len(pe.grid_size) < len(other.grid_size) == _OF_FRAMES
-    return is_line or is_deeper or (found.is_by_values and other.grid_size != pe.grid_size)
+    own, seen = tuple(pe.grid_size), tuple(other.grid_size)
+    is_line, is_deeper = min(own) == 1 < min(seen), len(own) < len(seen)
+    return is_line or is_deeper or (found.is_by_values and seen != own)
 
 
 def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> PositionEmbedding:

@@ -36,8 +36,8 @@ def by_shape(structure: Structure, table: TableCandidate) -> tuple[GridReading |
     if len(table.sides) == 2 and table.combine == "none" and said != table.sides:
         if said is not None and (stated := _frames_said(said, table.sides)) is not None:
             return stated, f"grid {written(said)} from {structure.hints.origin('grid_size')}"
-        if (frames := _frames_shown(structure, table)) is not None:
-            return frames
+        if (shown := _frames_shown(structure, table)) is not None:
+            return shown
         if frames := _frames(structure, table):
             why = f"grid {written(frames.grid)}: a square a frame, and the file speaks of time"
             return frames, why

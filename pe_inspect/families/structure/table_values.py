@@ -35,7 +35,8 @@ def of_axes(
     if table.combine == "sum":
         return np.asarray(sum(placed[1:], placed[0])).reshape(-1, own)
     shape = (*sides, own)
-    whole = [np.broadcast_to(axis, shape) for axis in reversed(placed)]
+    order = placed if table.combine == "append" else placed[::-1]
+    whole = [np.broadcast_to(axis, shape) for axis in order]
     return np.concatenate(whole, axis=-1).reshape(-1, table.dim)
 
 

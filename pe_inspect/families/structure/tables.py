@@ -32,7 +32,7 @@ _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
-Combine = Literal["none", "sum", "concatenate"]
+Combine = Literal["none", "sum", "concatenate", "append"]
 Role = Literal["input", "time", "blocks"]
 
 
@@ -46,7 +46,8 @@ class TableCandidate:
         axis: where the channels lie in the stored shape.
         sides: the other axes longer than 1, in order; of several tensors, the length of each.
         tower: what it feeds, where that is known.
-        combine: how the tables of the axes make one.
+        combine: how the tables of the axes make one: added, or their channels side by side, those
+            of the last axis first (`"concatenate"`, as in DETR) or last (`"append"`).
         role: `"input"`, `"time"` (of frames alone), or `"blocks"` (one a block).
         said: whether its name says position.
         hinted: whether its name says at least that it is a table.
@@ -78,6 +79,7 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     named = [t for t in seen.those(_says_table) if _is_free(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
     found = [*_by_words(seen, outside)]
+    found += _by_numbers(seen, _left(outside, found))
     found += _by_places(seen, _left(outside, found))
     found += _lists(seen, _left(outside, found))
     single = (_candidate(seen, t) for t in _left(outside, found))
@@ -177,6 +179,18 @@ def _by_words(seen: Survey, found: Sequence[NamedTensor]) -> Iterator[TableCandi
             own = [axes[axis] for axis in "tyx" if axis in axes]
             if whole := _of_axes(seen, own):
                 yield whole
+
+
+def _by_numbers(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
+    """Find tables of two or three numbered axes, each with its share of the width."""
+    groups: dict[str, list[NamedTensor]] = {}
+    for named in tables:
+        if len(named.squeezed) == len(("positions", "channels")):
+            groups.setdefault(wildcard(named.path), []).append(named)
+    for own in groups.values():
+        axes = _of_axes(seen, own) if len(own) in (2, 3) else None
+        if axes is not None and axes.combine == "concatenate":
+            yield replace(axes, combine="append")
 
 
 def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor]:
