@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
@@ -32,7 +33,7 @@ from pe_inspect.commands.shell.terminal import (
     tolerate_any_encoding,
     write_line,
 )
-from pe_inspect.errors import PEInspectError, UsageError, refusal
+from pe_inspect.errors import PEInspectError, UsageError, reason, refusal
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -47,6 +48,7 @@ BUG: Final = 1
 WITH_COMMAS: Final = ("--layer", "--method")
 # What the system refuses because of the path that was typed, whichever option named it.
 REFUSED: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 MARKUP: Final = re.compile(r"\[(?=[a-z#/@])")  # what Rich would take for a style
 
 # typer brings its own copy of click in some releases: its errors are found through its own names.
@@ -117,10 +119,11 @@ class Program(_PlainHelp, TyperGroup):
                 with needed():
                     raise
 
-        code = guarded(run, words)
-        if standalone:
-            sys.exit(code)
-        return code
+        if not standalone:
+            return guarded(run, words)
+        if "--debug" not in words:
+            warnings.showwarning = _warn
+        sys.exit(guarded(run, words))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer would forget what an interruption says of itself."""
@@ -134,6 +137,11 @@ class Program(_PlainHelp, TyperGroup):
         if args and self.get_command(ctx, args[0]) is None:
             raise UsageError(did_you_mean("command", args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Say what a library warns of, without the line of it that does."""
+    complain(f"Warning: {reason(Exception(message))} ({category.__name__})")
 
 
 def program(names: Collection[str] = ()) -> Any:
@@ -297,6 +305,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
         complain(f"Error: {refusal(error)}")
+        return UsageError.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        complain(f"Error: Cannot write: {error.strerror}. Make room, or choose another place.")
         return UsageError.exit_code
     if isinstance(error, MemoryError):
         complain(f"Error: There is not enough memory for this. {error}".rstrip())
