@@ -203,13 +203,20 @@ def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
     if not grids:
         raise UnfitShapes(f"a table of {rows} rows has none for patches.")
     fitting = sorted(grids, key=lambda p: grids[p][0][0] == 1)  # a strip is the last resort
+    shown = {p: _with_line(grids[p][:_MOST_READINGS], rows - p) for p in fitting}
     listed = [
-        f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, grids[p][:_MOST_READINGS]))}"
+        f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, shown[p]))}"
         + (", …" if len(grids[p]) > _MOST_READINGS else "")
         for i, p in enumerate(fitting)
     ]
-    flags = "; ".join(_flags(grids[p][:_MOST_READINGS], p) for p in fitting)
+    flags = "; ".join(_flags(shown[p], p) for p in fitting)
     return f"{', or '.join(listed)}. Each is chosen by its flags: {flags}."
+
+
+def _with_line(grids: list[tuple[int, int]], patches: int) -> list[tuple[int, int]]:
+    """Return grids and, behind rectangles, all patches in one line."""
+    is_said = grids[0][0] == grids[0][1] or (1, patches) in grids
+    return grids if is_said else [*grids, (1, patches)]
 
 
 def _flags(grids: list[tuple[int, int]], prefix: int) -> str:
