@@ -14,6 +14,7 @@ import numpy as np
 
 from pe_inspect.arrays import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid, UnfitShapes
+from pe_inspect.families.reading.rotation_rules import rule_of
 from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -259,11 +260,19 @@ def _contradiction(trunk: Trunk, key: str, rows: int, grid: tuple[int, int], who
         return (
             f"{key} has {rows} rows, fewer than the {grid[0] * grid[1]} patches of {x(grid)} "
             f"({who}). Pass a --grid-size that fits: {_readings(trunk, rows)}"
+            f"{_for_rotations_alone(trunk)}"
         )
     return (
         f"{key} has {rows} rows: {x(grid)} ({who}) leaves {left} for prefix tokens ({which}). "
-        f"Readings that fit: {_readings(trunk, rows)}"
+        f"Readings that fit: {_readings(trunk, rows)}{_for_rotations_alone(trunk)}"
     )
+
+
+def _for_rotations_alone(trunk: Trunk) -> str:
+    """Say how a grid is chosen for the rotations of a model that resizes its table by itself."""
+    if rule_of(trunk.vision_config) is None:
+        return ""
+    return " --family rotary takes it for the rotations alone."
 
 
 def x(grid: tuple[int, int]) -> str:
