@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from pe_inspect.bounded import json_in
+
 __all__ = [
     "EXTRACTION",
     "FINISHED",
@@ -87,7 +89,7 @@ def recipe_of(checkpoint: Path) -> tuple[str, str] | None:
 def _run_config(weights: Path) -> dict[str, Any]:
     """Return what the config.json beside weights says; nothing where there is none."""
     try:
-        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
+        config = json_in(weights.with_name("config.json"))
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}

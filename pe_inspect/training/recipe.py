@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from pe_inspect.bounded import is_file_name
 from pe_inspect.data.augmentation import Augmentation
 from pe_inspect.errors import UsageError
 from pe_inspect.models.config import SCHEMES, ViTConfig
@@ -181,6 +182,8 @@ class Recipe:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        self._demand("name", is_file_name(self.name), "one part of a path, as vit-lape: a folder "
+                     "of that name is made")  # fmt: skip
         for name in ("epochs", "batch_size", "snapshot_every", "accumulate", "num_ops", "repeats"):
             self._demand(name, getattr(self, name) >= 1, "at least 1")
         for name in _NOT_NEGATIVE:
