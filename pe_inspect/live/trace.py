@@ -7,6 +7,7 @@ second takes logits apart, once the position maps are known. Memory does not gro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from pe_inspect.families import extract
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import NotApplicable
 from pe_inspect.live.host import Host, host_of
-from pe_inspect.live.images import image_stream
-from pe_inspect.live.passes import TwoPasses
+from pe_inspect.live.images import ImageStream, image_stream
+from pe_inspect.live.passes import TraceRequest, TwoPasses
 from pe_inspect.live.rebuild import rebuild
 from pe_inspect.loading import Checkpoint, Hints, load
 from pe_inspect.models.vit import VisionTransformer
@@ -42,6 +43,8 @@ def trace(
     seed: int = 0,
     max_memory: int | None = None,
     progress: Callable[[float], object] | None = None,
+    light: bool = False,
+    untrained: bool = False,
 ) -> Trace:
     """Run a model on images, and return what it did with positions.
 
@@ -58,7 +61,10 @@ def trace(
         seed: of what is random.
         max_memory: bytes that sums of attention maps may take; beyond it queries are sampled.
             Half of what is free unless given.
-        progress: is told the share that is done.
+        progress: is told the share of the work that is done; of each model, where two are run.
+        light: of attention, leave out what takes a mean map of every head (the information budget
+            and the share that offsets explain) and the logits: faster, and in less memory.
+        untrained: also run a model of the same shape with fresh weights on the same images.
 
     Raises:
         UsageError: the images or the size are of no use, or a question is unknown.
@@ -73,12 +79,21 @@ def trace(
             f"{type(host.model).__name__} computes no attention: there is nothing to trace."
         )
     stream = image_stream(images, host.preprocessing, seed)
-    run = TwoPasses(host, stream, questions, batch_size, seed, max_memory, progress)
-    with torch.no_grad():
-        run.first_pass()
-        if "attention" in questions:
-            run.second_pass()
-    return run.result(source, sha256)
+    asked = TraceRequest(questions, batch_size, seed, max_memory, light, progress=progress)
+    found = _run(host, stream, asked).result(source, sha256)
+    if not untrained:
+        return found
+    fresh = _run(host.untrained(seed), stream, replace(asked, with_changes=False))
+    return replace(found, untrained=fresh.result(f"{source}, untrained", ""))
+
+
+@torch.no_grad()
+def _run(host: Host, stream: ImageStream, asked: TraceRequest) -> TwoPasses:
+    run = TwoPasses(host, stream, asked)
+    run.first_pass()
+    if asked.passes > 1:
+        run.second_pass()
+    return run
 
 
 def _check_questions(questions: Sequence[str]) -> None:
