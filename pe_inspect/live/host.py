@@ -106,6 +106,10 @@ class Host(Protocol):
         """
         ...
 
+    def untrained(self, seed: int) -> Host:
+        """Return a host of a model of the same shape with fresh weights, at the same size."""
+        ...
+
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
         """Return the grid that an embedding has at this size: of a windowed bias, the window."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -52,6 +52,31 @@ class Attended:
             (batch, heads, queries, _), keys = self.q.shape, self.k.shape[-2]
         return batch, heads, queries, keys
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return _held(self.eager if self.q is None else self.q).device
+
+    @property
+    def q_and_k(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and keys.
+
+        Raises:
+            ValueError: only the logits were seen.
+        """
+        return _held(self.q), _held(self.k)
+
+    @property
+    def may_forbid(self) -> bool:
+        """Whether some keys may be masked."""
+        return self.eager is not None or self.added is not None
+
+    def in_double(self) -> Attended:
+        """Return the same in float64: of large logits, float32 loses 1e-4 by the product alone."""
+        q, k, added = (None if each is None else each.double()
+                       for each in (self.q, self.k, self.added))  # fmt: skip
+        return replace(self, q=q, k=k, added=added)
+
     def logits(
         self, queries: Int[torch.Tensor, " some"] | slice = slice(None)
     ) -> Float[torch.Tensor, "batch heads some keys"]:
@@ -69,7 +94,7 @@ class Attended:
             logits = self.eager[:, :, queries]
             return logits > logits.amax(dim=-1, keepdim=True) + FORBIDDEN
         if self.added is None:
-            return torch.ones((), dtype=torch.bool, device=_floats(self.q).device)
+            return torch.ones((), dtype=torch.bool, device=self.device)
         return self.added_to(queries) > FORBIDDEN
 
     def products(
@@ -89,10 +114,15 @@ class Attended:
         return _floats(self.added).expand(batch, heads, count, keys)[:, :, queries]
 
 
-def _floats(tensor: torch.Tensor | None) -> torch.Tensor:
+def _held(tensor: torch.Tensor | None) -> torch.Tensor:
     if tensor is None:
         raise ValueError("attention was caught without the tensor that is asked for")
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return tensor
+
+
+def _floats(tensor: torch.Tensor | None) -> torch.Tensor:
+    held = _held(tensor)
+    return held if held.dtype == torch.float64 else held.float()
 
 
 @contextmanager

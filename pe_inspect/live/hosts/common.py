@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -10,6 +12,7 @@ import torch
 
 from pe_inspect.arrays import Float
 from pe_inspect.live.anatomy import Anatomy, anatomy_of
+from pe_inspect.live.fresh import freshened
 
 __all__ = ["IMAGENET", "CommonHost", "Preprocessing", "pair_of_sides"]
 
@@ -95,6 +98,21 @@ class CommonHost:
         return torch.zeros(
             count, self.in_chans, *self.res, device=parameter.device, dtype=parameter.dtype
         )
+
+    def untrained(self, seed: int) -> Any:
+        """Return a host of a model of the same shape with fresh weights, at the same size."""
+        host = copy.copy(self)
+        for name in self._read_off_model:
+            vars(host).pop(name, None)
+        host.model = freshened(self.model, seed)
+        return host
+
+    @property
+    def _read_off_model(self) -> Iterator[str]:
+        """The names of what was found out about the model once, and would be of another."""
+        held = {name for base in type(self).__mro__ for name, value in vars(base).items()
+                if isinstance(value, cached_property)}  # fmt: skip
+        yield from held
 
     @cached_property
     def anatomy(self) -> Anatomy:
