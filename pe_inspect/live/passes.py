@@ -196,22 +196,22 @@ class TwoPasses:
 
     def _add_changed(self, batch: torch.Tensor, base: Captured) -> None:
         """Add what a batch gives under every change that the model can be put under."""
-        for name, found in self._changed(batch).items():
+        for name, found in self._changed(batch):
             if name == "mean_row":
                 self.states.add("null", found, self.count)
             if self.asked.has_contribution:
                 self.edits.add(name, base, found)
 
-    def _changed(self, batch: torch.Tensor) -> dict[str, Captured]:
-        """Run a batch under every change that the questions need; note what cannot be run."""
-        found = {}
+    def _changed(self, batch: torch.Tensor) -> Iterator[tuple[str, Captured]]:
+        """Run a batch under one change after the other; note what cannot be run."""
         for name, change in self._changes().items():
             try:
                 with self.host.change(change):
-                    found[name] = captured(self.host, batch)
+                    found = captured(self.host, batch)
             except NotApplicable as error:
                 self.not_run.setdefault(str(error), {})[name] = None
-        return found
+            else:
+                yield name, found
 
     def _changes(self) -> dict[str, Change]:
         if not self.asked.with_changes:

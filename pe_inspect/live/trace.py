@@ -22,6 +22,7 @@ from pe_inspect.live.host import Host, host_of
 from pe_inspect.live.images import ImageStream, image_stream
 from pe_inspect.live.passes import TraceRequest, TwoPasses
 from pe_inspect.live.rebuild import rebuild
+from pe_inspect.live.token_order import check_order
 from pe_inspect.loading import Checkpoint, Hints, load
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.resampling.target_grid import Size, pair_of
@@ -78,6 +79,7 @@ def trace(
         raise NotApplicable(
             f"{type(host.model).__name__} computes no attention: there is nothing to trace."
         )
+    check_order(host)
     stream = image_stream(images, host.preprocessing, seed)
     asked = TraceRequest(questions, batch_size, seed, max_memory, light, progress=progress)
     found = _run(host, stream, asked).result(source, sha256)
