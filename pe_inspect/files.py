@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pe_inspect.errors import OutputError
+from pe_inspect.bounded import is_file_name, json_in
+from pe_inspect.errors import OutputError, printable
 
 __all__ = ["OutputFolder", "write_atomically"]
 
@@ -126,6 +127,8 @@ class OutputFolder:
         Raises:
             OutputError: the file is not ours to replace, or cannot be written.
         """
+        if not is_file_name(name):
+            raise OutputError(f"{printable(name)!r} is no file name; expected one part of a path.")
         self._refuse_foreign([name])
         path = write_atomically(self.path / name, write, option=self.option)
         self.remember(name)
@@ -159,7 +162,7 @@ class OutputFolder:
 
     def _ours(self) -> set[str]:
         try:
-            return set(json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"])
+            return set(json_in(self.path / MANIFEST)["files"])
         except (OSError, ValueError, KeyError, TypeError):
             return set()
 

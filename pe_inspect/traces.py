@@ -14,11 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.arrays import Float, Int
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.arrays import Float, Int, Shaped
+from pe_inspect.bounded import parsed_json
+from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.files import write_atomically
 
 __all__ = [
+    "AttentionExample",
     "AttentionSums",
     "Edit",
     "FoldSums",
@@ -203,6 +205,25 @@ class AttentionSums(_Frozen):
 
 
 @dataclass(frozen=True, eq=False)
+class AttentionExample(_Frozen):
+    """What one patch of the first image attends to, in every block that sees the whole image.
+
+    Attributes:
+        image: as the model sees it, ahead of its normalisation, uint8.
+        token: (row, column) of the patch, on the grid of the model's input.
+        layers: the blocks.
+        grid_sizes: (rows, columns) of the patches in each.
+        weights: of each, its attention by head; prefix keys have what is missing to 1.
+    """
+
+    image: Shaped[np.ndarray, "height width 3"]
+    token: tuple[int, int]
+    layers: tuple[str, ...]
+    grid_sizes: tuple[tuple[int, int], ...]
+    weights: tuple[Float[np.ndarray, "_ _"], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class PositionShare(_Frozen):
     """LaPE's λ of one block, means over images and patches: x = x̃ + ω ahead of its norm.
 
@@ -287,6 +308,7 @@ class Trace(_Frozen):
         seed: of what is random.
         versions: of the libraries that ran.
         notes: every guess and omission, in words.
+        example: what a patch of the first image attends to, where attention was asked for.
         zero_patch: mean tokens by place where every patch's projection is 0, without its bias.
         position_attention: what each block would attend to if its patches were their position
             vectors alone: LN(ω) W_q W_kᵀ LN(ω)ᵀ, over patches. It is exact for the first block,
@@ -318,6 +340,7 @@ class Trace(_Frozen):
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    example: AttentionExample | None = None
     zero_patch: tuple[Float[np.ndarray, "_ _"], ...] = ()
     position_attention: tuple[AttentionSums, ...] = ()
     untrained: Trace | None = None
@@ -362,14 +385,14 @@ class Trace(_Frozen):
 
         try:
             with safe_open(str(path), framework="numpy") as file:
-                saved = json.loads((file.metadata() or {})[_HEADER])
+                saved = parsed_json((file.metadata() or {})[_HEADER])
                 _check_version(path, saved["version"])
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             trace: Trace = _rebuilt(saved["trace"], arrays)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, *_MEANS_NO_TRACE) as error:
             raise UnreadableCheckpoint(
-                f"{path} is not a saved trace (*.trace.safetensors): {error}. Make one with "
-                "pei.trace(model, images).save(path)."
+                f"{path} is not a saved trace (*.trace.safetensors): {reason(error)}. "
+                "Make one with pei.trace(model, images).save(path)."
             ) from error
         return trace
 
@@ -382,11 +405,15 @@ def _check_version(path: str | Path, version: Any) -> None:
         )
 
 
+_MEANS_NO_TRACE: Final = (
+    *(KeyError, TypeError, ValueError, AttributeError, OSError),
+    *(OverflowError, RecursionError),
+)
 _PARTS: Final = {
     part.__name__: part
     for part in (
         *(ImageSet, TokenSums, LogitSums, AttentionSums, PositionShare, Edit, FoldSums),
-        *(VarianceReplicates, Trace),
+        *(AttentionExample, VarianceReplicates, Trace),
     )
 }
 

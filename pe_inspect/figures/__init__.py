@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drawings", "drawings_each", "figure"]
 
-HELPERS: Final = ("compare", "layout", "saving", "thumbnail")
+HELPERS: Final = ("layout", "saving", "thumbnail")
 
 drawings: Registry[Callable[..., dict[str, Figure]]] = Registry(
     "figure", "pe_inspect.figures", helpers=HELPERS
