@@ -340,10 +340,10 @@ class Trace(_Frozen):
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    example: AttentionExample | None = None
     zero_patch: tuple[Float[np.ndarray, "_ _"], ...] = ()
     position_attention: tuple[AttentionSums, ...] = ()
     untrained: Trace | None = None
-    example: AttentionExample | None = None
 
     def __repr__(self) -> str:
         rows, columns = self.grid_size

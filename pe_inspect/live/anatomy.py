@@ -199,5 +199,7 @@ class _Reading:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises tokens over their channels."""
+    """Whether a module normalises tokens over their channels, and not over a batch or groups."""
+    if isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
+        return False
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or "Norm" in type(module).__name__

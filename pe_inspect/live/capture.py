@@ -96,7 +96,8 @@ class _Recorder:
 
     def told(self, attended: Attended) -> None:
         if self.hear is not None and self.current >= 0:
-            self.hear(self.current, attended)
+            heads = getattr(self.blocks[self.current].attention, "num_heads", 1)
+            self.hear(self.current, attended.with_heads(heads))
 
     @contextmanager
     def hooked(self) -> Iterator[None]:

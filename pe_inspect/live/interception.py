@@ -33,6 +33,7 @@ class Attended:
         added: bias and mask, as added to the logits; `None` for nothing.
         scale: of the product.
         eager: the logits, where the model computes them itself.
+        is_folded: whether heads are in the batch, as (batch × heads, tokens, channels) has them.
     """
 
     q: Float[torch.Tensor, "batch heads queries channels"] | None
@@ -40,6 +41,17 @@ class Attended:
     added: Float[torch.Tensor, "..."] | None
     scale: float
     eager: Float[torch.Tensor, "batch heads queries keys"] | None = None
+    is_folded: bool = False
+
+    def with_heads(self, heads: int) -> Attended:
+        """Return the same with so many heads taken out of the batch, where they are folded in."""
+        if not self.is_folded:
+            return self
+        q, k, added = (
+            None if each is None or each.ndim < 3 else each.reshape(-1, heads, *each.shape[-2:])
+            for each in (self.q, self.k, self.added)
+        )
+        return replace(self, q=q, k=k, added=added, is_folded=False)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -180,7 +192,8 @@ class _Once:
         def fused(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
             mask, scale = _mask_of(query, key, *args, **kwargs), kwargs.get("scale")
             scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
-            self.tell(Attended(*_four_axes(query, key), mask, scale))
+            q, k = _four_axes(query, key)
+            self.tell(Attended(q, k, mask, scale, is_folded=query.ndim < _FEWEST_AXES))
             return own(query, key, value, *args, **kwargs)
 
         return fused
@@ -216,6 +229,8 @@ def _four_axes(q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     """Return q and k with one batch axis: (images, heads, windows, …) has its windows there."""
     if q.ndim == _FEWEST_AXES:
         return q, k
+    if q.ndim < _FEWEST_AXES:
+        return q[:, None], k[:, None]
     return _heads_second(q), _heads_second(k)
 
 

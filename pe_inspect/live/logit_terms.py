@@ -154,7 +154,7 @@ def received_by(call: Call, tokens: torch.Tensor) -> Attended:
         with listening(stop):
             call.on(tokens)
     except _Heard as heard:
-        return heard.attended
+        return heard.attended.with_heads(getattr(call.module, "num_heads", 1))
     raise RuntimeError(f"{type(call.module).__name__} attended to nothing")
 
 

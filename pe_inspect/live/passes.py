@@ -107,15 +107,16 @@ class TwoPasses:
         self.omega: torch.Tensor | None = None
 
     @property
-    def _work(self) -> int:
-        """How often an image is run in all."""
-        return (self.asked.passes + len(self._changes())) * len(self.stream)
+    def _costs(self) -> tuple[int, int]:
+        """About how many runs of the model each of the two passes takes an image."""
+        second = 2 if self.asked.takes_logits_apart else self.asked.passes - 1
+        return 1 + len(self._changes()), second
 
-    def batches(self, runs: int) -> Iterable[torch.Tensor]:
+    def batches(self, cost: int) -> Iterable[torch.Tensor]:
         """Yield batches where the model is; how far the work is gets told.
 
         Args:
-            runs: how often each is run.
+            cost: of an image in this pass, as a part of those of both.
 
         Raises:
             UsageError: the images are of another size than the model, or have other channels.
@@ -134,9 +135,9 @@ class TwoPasses:
                     "(images, channels, rows, columns), normalised."
                 )
             yield batch.to(weight)
-            self.done += runs * len(batch)
+            self.done += cost * len(batch)
             if self.asked.progress is not None:
-                self.asked.progress(min(1.0, self.done / self._work))
+                self.asked.progress(min(1.0, self.done / (sum(self._costs) * len(self.stream))))
 
     def first_pass(self) -> None:
         """Sum tokens and attention, run the null and the edits.
@@ -145,7 +146,7 @@ class TwoPasses:
             UsageError: no image can be read, or they are of another size.
         """
         asked = self.asked
-        for batch in self.batches(1 + len(self._changes())):
+        for batch in self.batches(self._costs[0]):
             weights = weights_of(self.count, len(batch), asked.seed)
             hear = self.attention.listener(weights) if asked.has_attention else None
             base = captured(self.host, batch, hear)
@@ -167,7 +168,7 @@ class TwoPasses:
         logits = self.attention.logit_sums() if asked.takes_logits_apart else {}
         maps = {i: self.states.position_map(i) for i in logits}
         self.probes = self.states.probe_replicates(self.count)
-        for batch in self.batches(1):
+        for batch in self.batches(self._costs[1]):
             heard: dict[int, Attended] = {}
             found = captured(self.host, batch, heard.setdefault if logits else None)
             for i in list(logits):
@@ -196,22 +197,22 @@ class TwoPasses:
 
     def _add_changed(self, batch: torch.Tensor, base: Captured) -> None:
         """Add what a batch gives under every change that the model can be put under."""
-        for name, found in self._changed(batch).items():
+        for name, found in self._changed(batch):
             if name == "mean_row":
                 self.states.add("null", found, self.count)
             if self.asked.has_contribution:
                 self.edits.add(name, base, found)
 
-    def _changed(self, batch: torch.Tensor) -> dict[str, Captured]:
-        """Run a batch under every change that the questions need; note what cannot be run."""
-        found = {}
+    def _changed(self, batch: torch.Tensor) -> Iterator[tuple[str, Captured]]:
+        """Run a batch under one change after the other; note what cannot be run."""
         for name, change in self._changes().items():
             try:
                 with self.host.change(change):
-                    found[name] = captured(self.host, batch)
+                    found = captured(self.host, batch)
             except NotApplicable as error:
                 self.not_run.setdefault(str(error), {})[name] = None
-        return found
+            else:
+                yield name, found
 
     def _changes(self) -> dict[str, Change]:
         if not self.asked.with_changes:
@@ -245,7 +246,8 @@ class TwoPasses:
             str(next(host.model.parameters()).dtype).removeprefix("torch."), self.asked.seed,
             {name: importlib.metadata.version(name) for name in _LIBRARIES
              if _is_installed(name)},
-            tuple(self._notes()), self._zero_patch(), self._position_attention(),
+            tuple(self._notes()), zero_patch=self._zero_patch(),
+            position_attention=self._position_attention(),
         )  # fmt: skip
 
     def _notes(self) -> Iterator[str]:

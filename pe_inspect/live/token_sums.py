@@ -90,9 +90,7 @@ class FoldAccumulator:
             self.centre = patches.mean(dim=(0, 1))
             width, double = patches.shape[-1], torch.float64
             self.sums = torch.zeros(FOLDS, *patches.shape[1:], dtype=double, device=patches.device)
-            self.grams = torch.zeros(
-                FOLDS, FOLDS, width, width, dtype=double, device=patches.device
-            )
+            self.grams = torch.zeros(FOLDS, FOLDS, width, width, device=patches.device)
         centred = patches - self.centre
         for a in range(FOLDS):
             own = centred[(a - first) % FOLDS :: FOLDS]
@@ -101,7 +99,7 @@ class FoldAccumulator:
             self.sums[a] += own.double().sum(dim=0)
             for b, places in enumerate(self.places):
                 rows = own[:, places.to(own.device)].flatten(0, 1)
-                self.grams[a, b] += (rows.T @ rows).double()
+                self.grams[a, b] += rows.T @ rows
 
     def folded(self) -> FoldSums:
         """Return what a trace holds of them."""

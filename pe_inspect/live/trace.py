@@ -23,10 +23,11 @@ from pe_inspect.live.host import Host, host_of
 from pe_inspect.live.images import ImageStream, image_stream
 from pe_inspect.live.passes import TraceRequest, TwoPasses
 from pe_inspect.live.rebuild import rebuild
-from pe_inspect.live.token_sums import FOLDS
+from pe_inspect.live.token_order import check_order
 from pe_inspect.loading import Checkpoint, Hints, load
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.resampling.target_grid import Size, pair_of
+from pe_inspect.ridge import FOLDS
 from pe_inspect.traces import Trace
 
 __all__ = ["QUESTIONS", "trace"]
@@ -89,6 +90,7 @@ def trace(
         raise NotApplicable(
             f"{type(host.model).__name__} computes no attention: there is nothing to trace."
         )
+    check_order(host)
     stream = image_stream(images, host.preprocessing, seed, num_images)
     place = checked_token(host, token)
     _refuse_too_few(questions, stream)
@@ -96,7 +98,7 @@ def trace(
         begin(tuple(part.name for part in host.anatomy.blocks))
     asked = TraceRequest(questions, batch_size, seed, max_memory, light, progress=progress)
     found = _run(host, stream, asked).result(source, sha256)
-    if asked.has_attention:
+    if "attention" in questions:
         found = replace(found, example=example_of(host, stream, place))
     if not untrained:
         return found

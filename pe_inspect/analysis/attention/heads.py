@@ -125,13 +125,17 @@ def _head(sums: AttentionSums, head: int, pixels: float) -> HeadNumbers:
     low, high = interval_of(distance, None if drawn is None else drawn[:, head])
     return HeadNumbers(
         sums.layer, head, distance, low, high, float(sums.distance_raw[head]), distance * pixels,
-        distance / sums.distance_uniform, float(sums.entropy_all_keys[head]), spread,
+        _over(distance, sums.distance_uniform), float(sums.entropy_all_keys[head]), spread,
         sums.log_keys - of_mean, of_mean - spread, spread, _offset_share(sums, head, profile),
         float(sums.prefix_share[head]), top[0] - middle[0], top[1] - middle[1],
         float(profile[top]), (neighbour[0] - middle[0], neighbour[1] - middle[1]),
         float(profile[neighbour]), **shares,
         word="offset" if is_offset else "half-plane" if side >= HALF_PLANE else "",
     )  # fmt: skip
+
+
+def _over(value: float, whole: float) -> float:
+    return value / whole if whole > 0 else float("nan")
 
 
 def _argmax(profile: np.ndarray) -> tuple[int, int]:
