@@ -78,6 +78,8 @@ def _of_two(
 
 def _of_three(shape: tuple[int, ...]) -> Shaped | None:
     first, second, third = shape
+    if max(second, third) == 1:
+        return None
     if second == third and _is_window(second) and not (second % 2 and _is_offsets(second)):
         return "pairs", first, second, 0, ()
     if first == second and _is_window(first) and third <= _MOST_HEADS and not first % 2:

@@ -13,6 +13,7 @@ from pe_inspect.arrays import Float32, Shaped
 __all__ = [
     "IN_LINE",
     "are_stacked",
+    "begins_alike",
     "best_reading",
     "ends_its_rows",
     "frame_grids",
@@ -32,6 +33,8 @@ _ROUGHER: Final = 1.25  # how much rougher a smooth table is on any other grid
 _ENDS: Final = 0.5
 _FRAMES: Final = 0.4
 IN_LINE: Final = 0.8  # ends of rows as alike as that, of neighbours, are none
+_FEWEST_ROWS: Final = 4
+_BEGINS: Final = 0.25  # likeness of the first two rows, of that of the later ones
 _FEWEST_IN_LINE: Final = 8
 _LINE: Final = 0.5  # likeness of neighbours along a line; tables without order stay below 0.1
 
@@ -151,6 +154,16 @@ def are_stacked(rows: Float32[np.ndarray, "patches channels"], grid: Grid) -> bo
         return False
     placed = unit.reshape(*grid, -1)
     return similarity(placed[:-1], placed[1:]) > _LEAST
+
+
+def begins_alike(rows: Float32[np.ndarray, "patches channels"], grid: Grid) -> bool:
+    """Whether the first row of a grid is like the second one, as the others are like the next."""
+    unit = centred(rows)
+    if unit is None or prod(grid[:-1]) < _FEWEST_ROWS:
+        return True
+    placed = unit.reshape(prod(grid[:-1]), grid[-1], -1)
+    later = similarity(placed[1:-1], placed[2:])
+    return similarity(placed[:1], placed[1:2]) > _BEGINS * later
 
 
 def is_line(rows: Float32[np.ndarray, "places channels"]) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.families.structure.grid_values import (
     IN_LINE,
+    begins_alike,
     best_reading,
     ends_its_rows,
     frame_grids,
@@ -134,7 +135,7 @@ def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
     values = evidence.values()
     others = set(range(1, _MOST_PREFIX)) - set(_coverings(evidence))
     every = [each for p in sorted(others) for each in _behind(rows, p)]
-    squares = [each for each in every if each[0][0] == each[0][1]]
+    squares = [each for each in every if len(set(each[0])) == 1]
     for options in (squares, every) if evidence.prefix is None else ():
         few = 0 < len(options) * values.size < _MOST_WORK
         found = best_reading(values, options) if few else None
@@ -150,10 +151,12 @@ def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
 
 
 def _behind(rows: int, prefix: int) -> list[tuple[Grid, int]]:
-    """Return the grids of two sides behind so many prefix rows."""
+    """Return the grids behind so many prefix rows."""
     patches = rows - prefix
-    grids = frame_grids(patches) if patches > _FEWEST_PATCHES else []
-    return [(grid, prefix) for grid in grids]
+    if patches <= _FEWEST_PATCHES:
+        return []
+    deep = [grid for grid in _deep(patches) if min(grid[1:]) >= _THINNEST]
+    return [(grid, prefix) for grid in (*frame_grids(patches), *deep)]
 
 
 def readings(rows: int, evidence: Evidence) -> list[GridReading]:
@@ -230,10 +233,21 @@ def _by_values(
     if found is None:
         return None
     shown, taken = options[found], square or options[found]
-    if square is None and not ends_its_rows(values[shown.prefix :], shown.grid, share=IN_LINE):
-        return None  # in a line of places all that follow each other are alike
+    if square is None and not _is_whole(values, shown):
+        return None
     pair = (shown.grid, shown.prefix), (taken.grid, taken.prefix)
     return shown if shown == taken or speaks_against(values, *pair) else None
+
+
+def _is_whole(values: Float32[np.ndarray, "rows channels"], shown: GridReading) -> bool:
+    """Whether the ends of rows are ends, and the first row begins a grid as all others go on.
+
+    In a line of places all that follow each other are alike; a first row that is like none is of
+    tokens ahead of the patches.
+    """
+    patches = values[shown.prefix : shown.prefix + prod(shown.grid)]
+    ends = ends_its_rows(patches, shown.grid, share=IN_LINE)
+    return ends and begins_alike(patches, shown.grid)
 
 
 def _others(options: Sequence[GridReading], taken: GridReading) -> str:

@@ -227,7 +227,7 @@ def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
 def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> PositionEmbedding:
     """Return a reader's embedding, or structure's of the same tensors where that is the surer."""
     if len(own) != 1:
-        return pe
+        return _with_tower(structure, pe)
     try:
         other = own[0].read()
     except (AmbiguousCheckpoint, UnreadableCheckpoint):
@@ -242,6 +242,15 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
     is_surer = set(other.keys) > set(pe.keys)  # a reader saw two of three axes
     is_surer = is_surer or (not is_said and _sees_more(own[0], pe, other))
     return _with_blocks_of(other, pe) if is_surer else _with_blocks_of(pe, other)
+
+
+def _with_tower(structure: Structure, pe: PositionEmbedding) -> PositionEmbedding:
+    """Return an embedding of no block that a reader knew with the blocks of the main tower."""
+    tower = structure.main_tower
+    if pe.depth or tower is None:
+        return pe
+    norms = pe.norms if any(norm.layer for norm in pe.norms) else structure.norms(tower)
+    return replace(pe, depth=tower.depth, norms=norms)
 
 
 def _sees_more(found: _Found, pe: PositionEmbedding, other: PositionEmbedding) -> bool:

@@ -248,6 +248,8 @@ def _widths(seen: Survey) -> frozenset[int]:
 def _candidate(
     seen: Survey, named: NamedTensor, *, said: bool = True, hinted: bool = True
 ) -> TableCandidate | None:
+    if (by_head := _by_head(seen, named)) is not None:
+        return by_head
     axis = _channel_axis(seen, named)
     if axis is None or (said and token_sort(named.path) and named.size == named.shape[axis]):
         return None
@@ -261,6 +263,19 @@ def _candidate(
         return None
     role: Role = "time" if is_time else "input"
     return TableCandidate((named,), dim, axis, sides, tower, "none", role, said, hinted)
+
+
+def _by_head(seen: Survey, named: NamedTensor) -> TableCandidate | None:
+    """Return a table (heads, positions, head_dim), of whose channels every head has its share."""
+    widths = _widths(seen)
+    if len(named.squeezed) != _PLACES or widths & set(named.shape):
+        return None
+    heads, positions, head_dim = named.squeezed
+    dim, axis = heads * head_dim, len(named.shape) - _PLACES
+    if dim not in widths or positions < _FEWEST or named.shape[axis] != heads:
+        return None
+    tower = seen.tower_of(named.path, (dim,))
+    return TableCandidate((named,), dim, axis, (positions,), tower)
 
 
 def _channel_axis(seen: Survey, named: NamedTensor) -> int | None:
