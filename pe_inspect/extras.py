@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "tensorboard": "train",
     "torchvision": "all",
     "open_clip": "all",
+    "h5py": "keras",
 }
 """Library → the extra of this package that installs it."""
 
