@@ -172,6 +172,8 @@ def _is_small(number: float) -> bool:
 
 
 def _wrong(value: Any, wanted: str) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"a number that is no {wanted}, or beyond all measure"
     said = repr(value[:40]) if isinstance(value, str) else type(value).__name__
     return f"{said} where {wanted} belongs"
 

@@ -32,6 +32,7 @@ from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, k
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 
 FORMAT_VERSION: Final = 1
+MOST_BLOCKS: Final = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,8 @@ class PositionEmbedding:
         kind = self.scheme_kind
         if self.join not in JOINS:
             raise ValueError(f"join is {self.join!r}; expected one of {', '.join(get_args(Join))}")
+        if not 0 <= self.depth <= MOST_BLOCKS:
+            raise ValueError(f"depth is {self.depth}; expected a number of blocks")
         for table in self.tables:
             kind.check(table)
 

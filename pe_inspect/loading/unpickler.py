@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint, printable, reason
 from pe_inspect.loading.inert import (
@@ -90,7 +90,7 @@ def _copied(argument: Any) -> int:
 class _PlainUnpickler(pickle._Unpickler):
     """Rebuilds plain values; collects the names of the globals that it refuses."""
 
-    dispatch: Any = dict(pickle._Unpickler.dispatch)  # noqa: RUF012 (pickle's own name)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
     append: Callable[[Any], None]
     proto: int
@@ -102,7 +102,8 @@ class _PlainUnpickler(pickle._Unpickler):
         self.more = more
         self.refused: dict[str, None] = {}
         self.storages: dict[str, StorageRef] = {}
-        self.meter = self.dispatch = _Meter(self.dispatch, file)
+        self.meter = _Meter(self.dispatch, file)
+        self.__dict__["dispatch"] = self.meter  # which the walk looks steps up in
 
     def find_class(self, module: str, name: str) -> Any:
         """Look a global up in the table; nothing is imported."""

@@ -88,7 +88,7 @@ def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
         UsageError: it names none.
     """
     words = [word.strip() for word in given.split(",") if word.strip()]
-    found = tuple(int(word) if word.isdecimal() else word for word in words)
+    found = tuple(int(word) if re.fullmatch(r"[0-9]{1,9}", word) else word for word in words)
     if not found:
         raise UsageError(f"{option} {given!r} names no layer. Pass blocks.3, 3, or 0,3,11.")
     return found[0] if len(found) == 1 else found
@@ -101,7 +101,7 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
         UsageError: it is no such pair, or a side is 0.
     """
     _refuse_list(option, given)
-    found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*]\s*(\d+))?\s*", given)
+    found = re.fullmatch(r"\s*(\d{1,9})\s*(?:[xX×*]\s*(\d{1,9}))?\s*", given)
     like = "24 or 14x24" if option == "--grid" else "384 or 224x384"
     form = f"a number, or rows and columns, like {like}" if one else "rows x columns: 14x14"
     if found is None or (found[2] is None and not one):
@@ -141,7 +141,7 @@ def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]
     Raises:
         UsageError: it is neither, or a side is 0.
     """
-    if re.fullmatch(r"\s*\d+(?:\s*[xX×*]\s*\d+){2}\s*", given):
+    if re.fullmatch(r"\s*\d{1,9}(?:\s*[xX×*]\s*\d{1,9}){2}\s*", given):
         sides = tuple(map(int, re.findall(r"\d+", given)))
         if min(sides) < 1:
             raise UsageError(f"{option} {given}: all sides must be at least 1.")
@@ -155,7 +155,7 @@ def place(option: str, given: str) -> tuple[int, int]:
     Raises:
         UsageError: it is no such pair.
     """
-    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", given)
+    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
     if found is None:
         raise UsageError(
             f"{option} {given!r} is not a row and a column. Write them as 7,7; "

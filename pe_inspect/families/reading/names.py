@@ -76,7 +76,7 @@ _BLOCKS: Final = tuple(
 )
 _CHUNKED: Final = re.compile(r"^blocks\.(\d+)\.(?=(\d+)\.)")
 _NUMBER: Final = re.compile(r"\d+")
-_FLAT: Final = re.compile(r"blocks\.(\d+)")
+_FLAT: Final = re.compile(r"blocks\.(\d{1,4})")  # a model of 10,000 blocks there is not
 _TORCHVISION_SWIN: Final = re.compile(r"features\.([1357])\.(\d+)\.(?=norm|attn|mlp)")
 
 _IN_BLOCK: Final = MappingProxyType(

@@ -103,7 +103,10 @@ def _literal(text: str) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote 3L
+        try:
+            return ast.literal_eval(re.sub(r"(?<=[0-9])L\b", "", text))  # Python 2 wrote 3L
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError("its header is no literal of Python") from error
 
 
 def _dtype(code: Any) -> np.dtype | None:
