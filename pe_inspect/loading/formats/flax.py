@@ -90,10 +90,10 @@ def _arrays(
 
 
 def _array(place: Any, data: Octets, source: ByteSource) -> StoredTensor:
-    from pe_inspect.loading.wire.msgpack import Place, unpacked
+    from pe_inspect.loading.wire.msgpack import ByteString, unpacked
 
     said = unpacked(data, place.start, place.stop)
-    if not isinstance(said, list) or len(said) != 3 or not isinstance(said[2], Place):
+    if not isinstance(said, list) or len(said) != 3 or not isinstance(said[2], ByteString):
         raise Malformed("an array that is none")
     shape, dtype, (start, stop) = _shape(said[0]), str(said[1]), said[2]
     if not is_known(dtype):

@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 from pe_inspect.loading.wire.octets import Octets
 from pe_inspect.loading.wire.protobuf import Malformed
 
-__all__ = ["Extension", "Place", "unpacked"]
+__all__ = ["ByteString", "Extension", "unpacked"]
 
 DEEPEST: Final = 48
 LONGEST_TEXT: Final = 1 << 16
 MOST_VALUES: Final = 1 << 20
 
 
-class Place(NamedTuple):
+class ByteString(NamedTuple):
     """A byte string: where it begins and ends."""
 
     start: int
@@ -104,7 +104,7 @@ class _Reader:
         if kind == "text":
             return self._text(start, length)
         return (
-            Place(start, start + length)
+            ByteString(start, start + length)
             if kind == "bytes"
             else Extension(code, start, start + length)
         )
