@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pe_inspect.commands.shell import QUESTIONS, command
-from pe_inspect.commands.shell.options import AskedEach, Selection
+from pe_inspect.commands.shell.options import AskedEach, Memory, Selection
 from pe_inspect.commands.shell.question_runner import Question, answer, write_table
 
 
 @command("similarity", panel=QUESTIONS)
-def similarity(selection: Selection, asked: AskedEach) -> None:
+def similarity(selection: Selection, room: Memory, asked: AskedEach) -> None:
     """How alike are positions, in every layer: maps on one printed scale."""
     from pe_inspect.analysis.similarity import similarity as ask
 
@@ -20,6 +20,7 @@ def similarity(selection: Selection, asked: AskedEach) -> None:
             head=selection.head,
             token=selection.query(),
             ln_eps=asked.reading.ln_eps,
+            max_memory=room.max_memory,
         ),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
         figures=("", "_query", "_fig7"),

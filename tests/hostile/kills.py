@@ -19,7 +19,7 @@ COMMANDS = {
               "--write", "out/y.safetensors", "--no-figures", "--force", "--out", "out/r"],
     "each": ["similarity", "in/x.safetensors", "--grid-size", "3x4", "--each", "--out", "out",
              "--save-data"],
-    "report": ["report", "in/x.safetensors", "--grid-size", "3x4", "--no-live", "--out", "out"],
+    "report": ["report", "in/x.safetensors", "--grid-size", "3x4", "--out", "out"],
     "train": ["train", "digits-lape", "--out", "out", "--force", "--set", "epochs=2",
               "--set", "depth=1"],
 }  # fmt: skip

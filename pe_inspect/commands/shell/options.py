@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import grid_sides, layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import grid_sides, layers, memory, pair, place, whole
 from pe_inspect.commands.shell.source_options import Opening, Reading, Source
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
@@ -20,6 +20,7 @@ __all__ = [
     "Data",
     "Drawing",
     "DrawingEach",
+    "Memory",
     "Opening",
     "Output",
     "Query",
@@ -90,6 +91,22 @@ class Selection(Query):
     def where(self) -> int | str | tuple[int | str, ...] | None:
         """Return --layer: places, or names; one, or several."""
         return None if self.layer is None else layers("--layer", self.layer)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory maps of pairs may take."""
+
+    max_memory: Annotated[
+        int | None,
+        option(
+            "--max-memory",
+            panel=_WHAT,
+            metavar="SIZE",
+            help="What maps of pairs may take (default: 2GB). Larger grids are sampled, said so.",
+            parser=memory,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
