@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from pe_inspect.arrays import Float, Int
+from pe_inspect.arrays import Float, Int, Shaped
 from pe_inspect.bounded import parsed_json
 from pe_inspect.errors import UnreadableCheckpoint, reason
 from pe_inspect.files import write_atomically
 
 __all__ = [
+    "AttentionExample",
     "AttentionSums",
     "Edit",
     "FoldSums",
@@ -178,6 +179,25 @@ class AttentionSums(_Frozen):
 
 
 @dataclass(frozen=True, eq=False)
+class AttentionExample(_Frozen):
+    """What one patch of the first image attends to, in every block that sees the whole image.
+
+    Attributes:
+        image: as the model sees it, ahead of its normalisation, uint8.
+        token: (row, column) of the patch, on the grid of the model's input.
+        layers: the blocks.
+        grid_sizes: (rows, columns) of the patches in each.
+        weights: of each, its attention by head; prefix keys have what is missing to 1.
+    """
+
+    image: Shaped[np.ndarray, "height width 3"]
+    token: tuple[int, int]
+    layers: tuple[str, ...]
+    grid_sizes: tuple[tuple[int, int], ...]
+    weights: tuple[Float[np.ndarray, "_ _"], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class PositionShare(_Frozen):
     """LaPE's λ of one block, means over images and patches: x = x̃ + ω ahead of its norm.
 
@@ -259,6 +279,7 @@ class Trace(_Frozen):
         seed: of what is random.
         versions: of the libraries that ran.
         notes: every guess and omission, in words.
+        example: what a patch of the first image attends to, where attention was asked for.
     """
 
     source: str
@@ -285,6 +306,7 @@ class Trace(_Frozen):
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    example: AttentionExample | None = None
 
     def __repr__(self) -> str:
         rows, columns = self.grid_size
@@ -353,7 +375,7 @@ _PARTS: Final = {
     part.__name__: part
     for part in (
         *(ImageSet, TokenSums, LogitSums, AttentionSums, PositionShare, Edit, FoldSums),
-        Trace,
+        *(AttentionExample, Trace),
     )
 }
 

@@ -45,9 +45,11 @@ def draw(result: CompareResult, *, token: tuple[int, int] | None = None) -> dict
     Returns:
         `compare`: one patch's map, a row for every embedding and a column for each of a few
         matched layers, on one scale; `compare_numbers`: every number that has a definition, a
-        point for each embedding, those of one recipe's seeds on one line.
+        point for each embedding, those of one recipe's seeds on one line; left out where no
+        number is defined.
     """
-    return {"compare": _maps(result.side, token), "compare_numbers": _numbers(result)}
+    maps = {"compare": _maps(result.side, token)}
+    return {**maps, "compare_numbers": _numbers(result)} if result.indices else maps
 
 
 def told_notions(side: SideBySide) -> str:
@@ -100,7 +102,7 @@ def _numbers(result: CompareResult) -> Figure:
     height = rows * (ROW_HEIGHT + LINE * len(shown))
     seeds = "A point is a seed; a line is a recipe. " if len(groups) < len(result.groups) else ""
     text = (
-        f"{seeds}Means over {len(result.side.layers[0])} matched layers, where a number is of "
+        f"{seeds}Means over the layers of each, where a number is of "
         f"layers. {thinned_to(len(shown), len(groups), 'lines')}Numbers describe: more is not "
         "better."
     )

@@ -6,29 +6,20 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pe_inspect.analysis.compare import CompareResult
 from pe_inspect.analysis.compare import compare as compared
 from pe_inspect.checkpoint_files import recipe_of
 from pe_inspect.errors import UsageError
 from pe_inspect.front import OpenedCheckpoint
-from pe_inspect.front.adapted import signed_as
 from pe_inspect.front.subject import Subject, each_of, opened
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.subjects import unique_labels
 
 __all__ = ["compare"]
 
-_SUBJECTS: Final = (
-    "Subjects are given one after the other, or as one list: each a `PositionEmbedding`, what\n"
-    "`pe_inspect.similarity` answered, a `Checkpoint`, a path or a name, a module or a state dict. "
-    "Where one\nholds several schemes, all of them are compared, or that of `family`. Runs of ours "
-    "that differ in\ntheir seed alone are one group."
-)
 
-
-@signed_as(compared, _SUBJECTS, annotation="Subject")
 def compare(
     *subjects: Subject | Iterable[Subject],
     family: str | None = None,
@@ -36,7 +27,31 @@ def compare(
     groups: Sequence[str] | None = None,
     **options: Any,
 ) -> CompareResult:
-    """Set several embeddings side by side."""
+    """Set several embeddings side by side: in one sentence, in numbers, and on one scale.
+
+    All are brought onto the smallest grid among them, each by its own library's rule, and their
+    layers are matched by relative depth. What a scheme's map shows may differ: correlations and
+    CKA do not depend on units, differences are given where the values share a range.
+
+    Args:
+        subjects: one after the other, or as one list: each a `PositionEmbedding`, what
+            `pe_inspect.similarity` answered, a `Checkpoint`, a path or a name, a module or a state
+            dict. Where one holds several schemes, all of them are compared.
+        family: look for this scheme only.
+        labels: a short name each; by default file names, with as much around them as is needed.
+        groups: what each belongs to; by default runs of ours that differ in their seed alone are
+            one group, named after their recipe.
+        options: `layer`, `head`, `token` and `ln_eps`, as `pe_inspect.similarity` takes them.
+
+    Raises:
+        UsageError: fewer than two embeddings are left that can be compared.
+        NoPositionEmbedding: a checkpoint holds none.
+
+    Example:
+        >>> pe_inspect.compare("deit.pth", "lape.pth").finding
+
+    Source: Kornblith et al., ICML 2019; Song et al., JMLR 2012; Williams et al., NeurIPS 2021.
+    """
     given = [one for each in subjects for one in each_of(each)]
     found = [pair for one in given for pair in _embeddings(one, family)]
     pes = [getattr(item, "pe", item) for item, _ in found]

@@ -54,7 +54,7 @@ class TwoPasses:
         self.host, self.stream, self.questions = host, stream, questions
         self.batch_size, self.seed, self.progress = batch_size, seed, progress
         self.prefix = host.num_prefix_tokens
-        self.passes = 1 + ("attention" in questions)
+        self.costs = self._costs()
         self.done = self.count = 0
         self.states = StateSums(host, with_probe="probe" in questions)
         self.attention = BlockAttention(host, max_memory or available_memory() // 2)
@@ -62,8 +62,17 @@ class TwoPasses:
         self.edits = EditAccumulator(self.prefix, has_cls=host.has_cls)
         self.omega: torch.Tensor | None = None
 
-    def batches(self) -> Iterable[torch.Tensor]:
+    def _costs(self) -> tuple[int, int]:
+        """Return about how many runs of the model each of the two passes takes an image."""
+        edits = len(edits_of(self.host.grid_size, self.seed))
+        changed = edits if "contribution" in self.questions else "probe" in self.questions
+        return 1 + changed, 2 * ("attention" in self.questions)
+
+    def batches(self, cost: int) -> Iterable[torch.Tensor]:
         """Yield batches where the model is; how far the work is gets told.
+
+        Args:
+            cost: of an image in this pass, as a part of those of both.
 
         Raises:
             UsageError: the images are of another size than the model, or have other channels.
@@ -82,9 +91,9 @@ class TwoPasses:
                     "(images, channels, rows, columns), normalised."
                 )
             yield batch.to(weight)
-            self.done += len(batch)
+            self.done += cost * len(batch)
             if self.progress is not None:
-                self.progress(min(1.0, self.done / (self.passes * len(self.stream))))
+                self.progress(min(1.0, self.done / (sum(self.costs) * len(self.stream))))
 
     def first_pass(self) -> None:
         """Sum tokens and attention, run the null and the edits.
@@ -92,7 +101,7 @@ class TwoPasses:
         Raises:
             UsageError: no image can be read, or they are of another size.
         """
-        for batch in self.batches():
+        for batch in self.batches(self.costs[0]):
             is_heard = "attention" in self.questions
             hear = self.attention.listener(len(batch)) if is_heard else None
             base = captured(self.host, batch, hear)
@@ -112,7 +121,7 @@ class TwoPasses:
         """Take the logits of every block apart, with the position maps of the first pass."""
         sums = self.attention.logit_sums()
         maps = {i: self.states.position_map(i) for i in sums}
-        for batch in self.batches():
+        for batch in self.batches(self.costs[1]):
             heard: dict[int, Attended] = {}
             found = captured(self.host, batch, heard.setdefault)
             for i, each in list(sums.items()):

@@ -26,7 +26,7 @@ from pe_inspect.loading.inert import (
 )
 from pe_inspect.loading.pickle_globals import find_global
 
-__all__ = ["load_plain"]
+__all__ = ["FindMore", "load_plain"]
 
 FindMore = Callable[[str, str], Any]
 MOST_NAMES: Final = 40

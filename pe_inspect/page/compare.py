@@ -15,6 +15,7 @@ from pe_inspect.page.views import Frame, Track, View
 if TYPE_CHECKING:
     from pe_inspect.analysis.compare import CompareResult
     from pe_inspect.analysis.similarity import SimilarityResult
+    from pe_inspect.analysis.structure import StructureResult
 
 __all__ = ["compare"]
 
@@ -50,14 +51,15 @@ _PAIR: Final = {
 
 def compare(subjects: Sequence[Subject]) -> Section | None:
     """Return the section, or `None` where no two subjects have maps that can be compared."""
-    found = [(subject, result) for subject in subjects if (result := _maps_of(subject))]
+    found = [(subject, maps) for subject in subjects if (maps := _maps_of(subject))]
     if len(found) < 2:
         return None
     from pe_inspect.analysis.compare import compare as side_by_side
 
     labels = [subject.label for subject, _ in found]
+    known = [_indices_of(subject) for subject, _ in found]
     try:
-        result: CompareResult = side_by_side([result for _, result in found], labels)
+        result: CompareResult = side_by_side([maps for _, maps in found], labels, structures=known)
     except UsageError:
         return None
     return _section(result, [found[place][0] for place in result.side.places])
@@ -69,6 +71,14 @@ def _maps_of(subject: Subject) -> SimilarityResult | None:
     except (NotAsked, UsageError, UndecidedGrid):
         return None
     return result if hasattr(result, "affinities") else None
+
+
+def _indices_of(subject: Subject) -> StructureResult | None:
+    try:
+        result: StructureResult = subject.ask("structure")
+    except (NotAsked, UsageError, UndecidedGrid):
+        return None
+    return result
 
 
 def _section(result: CompareResult, subjects: Sequence[Subject]) -> Section:
@@ -110,7 +120,7 @@ def _definition(result: CompareResult) -> Definition:
 
 def _pairs(result: CompareResult) -> Table:
     columns = ("a", "b", *_PAIR.values(), "correlation, first layer", "last layer")
-    rows = tuple(
+    rows: tuple[tuple[Any, ...], ...] = tuple(
         (row["first"], row["second"], *(row[name] for name in _PAIR),
          one.correlations[0], one.correlations[-1])
         for row, one in zip(result.rows(), result.likenesses)
@@ -121,7 +131,7 @@ def _pairs(result: CompareResult) -> Table:
 def _deltas(result: CompareResult) -> Table:
     """Every number of the first, and what the others have more."""
     columns = ("number", "unit", result.labels[0], *(f"{name}: Δ" for name in result.labels[1:]))
-    rows = tuple(
+    rows: tuple[tuple[Any, ...], ...] = tuple(
         (index.words, index.unit, result.numbers[0][name],
          *(one.change for one in result.deltas if one.name == name))
         for name, index in result.indices.items()
@@ -134,7 +144,7 @@ def _by_depth(result: CompareResult) -> Table:
     names = ("layer", "neighbours", "far")
     columns = ("depth", *(f"{label}: {name}" for label in result.labels for name in names))
     places = range(len(result.labels))
-    rows = tuple(
+    rows: tuple[tuple[Any, ...], ...] = tuple(
         (depth + 1, *(cell for place in places for cell in _cells(result, place, depth)))
         for depth in range(len(result.side.layers[0]))
     )

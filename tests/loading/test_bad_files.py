@@ -42,7 +42,6 @@ def _tar():
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xd3\x01\n\x0f"
 OTHERS = {
     "empty": (b"", "is empty"),
     "lfs": (LFS, "Git LFS pointer.*run `git lfs pull`"),
@@ -58,8 +57,6 @@ OTHERS = {
     "png": (_picture("PNG"), "is a picture"),
     "pdf": (b"%PDF-1.4\n", "is a PDF document"),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5 file"),
-    "gguf": (b"GGUF\x03\x00\x00\x00", "GGUF"),
-    "onnx": (ONNX, "is an ONNX model.*exported from"),
     "msgpack": (b"\x81\xa6params\x81\xa5Dense", "msgpack file"),
     "zip": (_zip(**{"readme.txt": b"hello"}), "zip archive without a PyTorch pickle"),
     "empty zip": (_zip(), "zip archive without a PyTorch pickle"),
@@ -81,13 +78,6 @@ def test_a_file_of_another_kind_is_named_whatever_it_is_called(kind, suffix, tmp
     assert error.value.exit_code == 3
     assert str(path) in str(error.value)
     assert "Expected a PyTorch file" in str(error.value)
-
-
-def test_a_real_onnx_like_protocol_buffer_without_a_producer_is_named(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"\x08\x0a:\x1f\n\x0c\n\x01x")
-    with pytest.raises(UnreadableCheckpoint, match="is an ONNX model"):
-        load(path)
 
 
 @pytest.mark.parametrize("name", ["ckpt.index", "ckpt.data-00000-of-00001"])

@@ -9,29 +9,10 @@ import zipfile
 
 import pytest
 import torch
+from wire_messages import message
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading import load
-
-
-def _varint(value):
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
-
-
-def message(*fields):
-    """A protocol buffer of (number, value): whole numbers, texts, and messages as bytes."""
-    parts = []
-    for number, value in fields:
-        if isinstance(value, int):
-            parts.append(_varint(number << 3) + _varint(value))
-        else:
-            payload = value.encode() if isinstance(value, str) else value
-            parts.append(_varint(number << 3 | 2) + _varint(len(payload)) + payload)
-    return b"".join(parts)
 
 
 def _tar(*names, mode="w"):

@@ -14,11 +14,20 @@ from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.selection import Layers
 from pe_inspect.analysis.compare.alignment import Alignment
-from pe_inspect.analysis.compare.deltas import INDICES, Delta, Index, deltas_of, numbers_of
+from pe_inspect.analysis.compare.deltas import (
+    INDICES,
+    OF_LAYERS,
+    Delta,
+    Index,
+    deltas_of,
+    layer_numbers,
+    numbers_of,
+)
 from pe_inspect.analysis.compare.finding import finding_of
 from pe_inspect.analysis.compare.likeness import Likeness, likenesses
 from pe_inspect.analysis.compare.notes import notes_on
 from pe_inspect.analysis.compare.side_by_side import SideBySide, Subject, side_by_side
+from pe_inspect.analysis.structure import StructureResult, structure
 from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +61,7 @@ class CompareResult(Shown):
         side: the embeddings, resampled and matched where that was needed.
         groups: what each belongs to: embeddings of one group are seeds of one recipe.
         parameters: what was asked for, by command-line names.
+        answered: what `structure` said already, where somebody asked.
     """
 
     question: ClassVar[str] = "compare"
@@ -60,6 +70,7 @@ class CompareResult(Shown):
     side: SideBySide
     groups: tuple[str, ...]
     parameters: dict[str, Any]
+    answered: tuple[StructureResult | None, ...] = ()
 
     def __repr__(self) -> str:
         rows, columns = self.side.grid_size
@@ -88,7 +99,18 @@ class CompareResult(Shown):
     @cached_property
     def numbers(self) -> tuple[dict[str, float], ...]:
         """Each embedding's own numbers, by the names of `INDICES`."""
-        return tuple(numbers_of(result) for result in self.side.results)
+        return tuple(map(numbers_of, self.side.results, self.structures))
+
+    @cached_property
+    def structures(self) -> tuple[StructureResult, ...]:
+        """The indices of every embedding, on the grid that all share."""
+        answered = self.answered or (None,) * len(self.labels)
+        return tuple(
+            known
+            if known is not None and known.pe is maps.pe
+            else structure(maps.pe, ln_eps=maps.ln_eps)
+            for maps, known in zip(self.side.results, answered)
+        )
 
     @cached_property
     def deltas(self) -> tuple[Delta, ...]:
@@ -112,7 +134,10 @@ class CompareResult(Shown):
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What was resampled, matched, left out or cannot be had, in words."""
-        return (*self.side.notes, *notes_on(self.side, self.alignment))
+        head = self.parameters["head"]
+        of_means = "indices are those of the mean over heads, maps those of the head"
+        more = () if head is None else (of_means,)
+        return (*self.side.notes, *notes_on(self.side, self.alignment), *more)
 
     def pair(self, first: int, second: int) -> dict[str, float]:
         """Return the numbers of `DEFINITIONS` of two embeddings, by their places."""
@@ -158,8 +183,14 @@ class CompareResult(Shown):
         first, second = one.first, one.second
         names = {"first": self.labels[first], "second": self.labels[second]}
         whole = self.pair(first, second)
-        yield {**names, "layer_first": "stored", "layer_second": "stored", **whole}
+        stored = [self.structures[place].rows()[0] for place in (first, second)]
+        yield {
+            **names, "layer_first": "stored", "layer_second": "stored", **whole,
+            **_against(*stored),
+        }  # fmt: skip
         depths = range(len(one.correlations))
+        numbers = [self._layers[place] for place in (first, second)]
+        places = [self.side.layers[place] for place in (first, second)]
         layers = (self.side.names(place, depths) for place in (first, second))
         for depth, (own, other) in enumerate(zip(*layers)):
             stage = self.alignment.by_depth[depth]
@@ -170,7 +201,12 @@ class CompareResult(Shown):
                 **{name: float(values[first, second]) for name, values in stage.items()},
                 "correlation": one.correlations[depth],
                 "map_difference": one.differences[depth],
+                **_against(*(rows[at[depth]] for rows, at in zip(numbers, places))),
             }
+
+    @cached_property
+    def _layers(self) -> list[list[dict[str, float]]]:
+        return [layer_numbers(*pair) for pair in zip(self.side.results, self.structures)]
 
     def map_difference(self) -> np.ndarray:
         """The root mean square differences of maps: (embeddings, embeddings)."""
@@ -198,6 +234,15 @@ class CompareResult(Shown):
         np.savez(file, **arrays)
 
 
+def _against(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
+    """Return every index of two layers, and what the second has more."""
+    found: dict[str, float] = {}
+    for name in OF_LAYERS:
+        first, second = (row.get(name, float("nan")) for row in (own, other))
+        found |= {f"{name}_first": first, f"{name}_second": second, f"{name}_delta": second - first}
+    return found
+
+
 def _mean(values: Sequence[float]) -> float:
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
@@ -213,6 +258,7 @@ def compare(
     head: int | None = None,
     token: Sequence[int] | None = None,
     ln_eps: float | None = None,
+    structures: Sequence[StructureResult | None] | None = None,
 ) -> CompareResult:
     """Set several embeddings side by side: in one sentence, in numbers, and on one scale.
 
@@ -228,6 +274,7 @@ def compare(
         head: one head; default the mean over heads.
         token: (row, column) of the query patch; default the middle one.
         ln_eps: overrides the ε of every norm.
+        structures: what `structure` answered about them already, where somebody asked.
 
     Raises:
         UsageError: fewer than two embeddings are left that can be compared.
@@ -243,13 +290,18 @@ def compare(
     options = {"layer": layer, "head": head, "token": token, "ln_eps": ln_eps}
     side = side_by_side(subjects, names, **options)
     of = names if groups is None else groups
-    shown = {"layer": layer, "head": head, "token": token, "ln_eps": ln_eps}
-    return CompareResult(side, tuple(of[place] for place in side.places), shown)
+    known = structures or [None] * len(subjects)
+    return CompareResult(
+        side,
+        tuple(of[place] for place in side.places),
+        options,
+        tuple(known[place] for place in side.places),
+    )
 
 
 def _names(subjects: Sequence[Subject]) -> list[str]:
     """Return the sources; numbers where there is none, or where two are the same."""
-    pes = [getattr(subject, "pe", subject) for subject in subjects]
-    sources = [pe.source for pe in pes]
+    pes: list[Any] = [getattr(subject, "pe", subject) for subject in subjects]
+    sources: list[str] = [pe.source for pe in pes]
     alike = {a for a, b in combinations(sources, 2) if a == b}
     return [s if s and s not in alike else f"{s} #{k}".strip() for k, s in enumerate(sources, 1)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -41,12 +41,15 @@ def centred(rows: Float[np.ndarray, "positions channels"]) -> Centred:
 
     Float64 is kept where it is given; float32 halves the memory of many layers, at 1e-6.
     """
+    if not len(rows):
+        return Centred(rows, np.zeros(0))
     about = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     rounding = ROUNDING * np.finfo(rows.dtype).eps * float(np.linalg.norm(rows))
     if float(np.linalg.norm(about)) <= rounding:
         about = np.zeros_like(about)
     if about.shape[1] > about.shape[0]:
-        about = np.ascontiguousarray(np.linalg.qr(about.T, mode="r").T)
+        right: Any = np.linalg.qr(about.T, mode="r")  # numpy types it as Q and R
+        about = np.ascontiguousarray(right.T)
     return Centred(about, np.einsum("nd,nd->n", about, about, dtype=np.float64))
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from pe_inspect.analysis.common.numbers import mean_of
 from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.analysis.similarity import SimilarityResult
+from pe_inspect.analysis.structure import StructureResult
 
-__all__ = ["INDICES", "Delta", "Index", "deltas_of", "numbers_of"]
+__all__ = ["INDICES", "OF_LAYERS", "Delta", "Index", "deltas_of", "layer_numbers", "numbers_of"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,22 @@ class Index:
 
 
 INDICES: Final[Mapping[str, Index]] = {
+    "hierarchy": Index("hierarchy"),
+    "half_radius": Index("half-radius", "patches", is_bounded=False),
+    "ssdc_l1": Index("SSDC, L1"),
+    "ssdc_l2": Index("SSDC, L2"),
+    "translation_share": Index("translation share"),
+    "monotone_share": Index("monotone share"),
+    "row_share": Index("row share"),
+    "column_share": Index("column share"),
+    "interaction_share": Index("interaction share"),
+    "effective_rank": Index("effective rank", "dimensions", is_bounded=False),
     "neighbours": Index("affinity of neighbours"),
     "far": Index("affinity of far patches"),
 }
-"""Name → what it is."""
+"""Name → what it is; as `structure` and `similarity` define them."""
+OF_LAYERS: Final = tuple(name for name in INDICES if name != "hierarchy")
+"""Those that every layer has."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +105,18 @@ class Delta:
         return f"{self.index.words} {sign}{texts[0]}{unit} ({texts[1]} → {texts[2]})"
 
 
-def numbers_of(result: SimilarityResult) -> dict[str, float]:
-    """Return an embedding's own numbers, means over layers, by the names of `INDICES`."""
-    found = result.summary()
-    return {name: found[name] for name in INDICES}
+def numbers_of(maps: SimilarityResult, indices: StructureResult) -> dict[str, float]:
+    """Return an embedding's own numbers by the names of `INDICES`; of layers, their means."""
+    rows = layer_numbers(maps, indices)
+    means = {name: mean_of(np.array([row[name] for row in rows])) for name in OF_LAYERS}
+    return {"hierarchy": indices.hierarchy, **means}
+
+
+def layer_numbers(maps: SimilarityResult, indices: StructureResult) -> list[dict[str, float]]:
+    """Return the numbers of `OF_LAYERS` of every layer that is shown."""
+    by_name = {row["layer"]: row for row in indices.rows()}
+    found = [{**by_name[row["layer"]], **row} for row in maps.rows()]
+    return [{name: row[name] for name in OF_LAYERS} for row in found]
 
 
 def deltas_of(labels: Sequence[str], numbers: Sequence[Mapping[str, float]]) -> Iterator[Delta]:

@@ -160,9 +160,9 @@ def _asked(subject: Subject, options: dict[str, Any]) -> SimilarityResult:
     Raises:
         UsageError: its layers have several grids, or it has none of what was asked for.
     """
-    result: Any = subject
     if isinstance(subject, PositionEmbedding):
-        result = similarity(subject, raw=False, **options)
+        subject = similarity(subject, raw=False, **options)
+    result: SimilarityResult = subject
     if not result.is_uniform:
         raise UsageError("its grids differ from layer to layer")
     return result

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.probe.ridge import (
@@ -19,6 +20,7 @@ from pe_inspect.analysis.probe.ridge import (
 )
 from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.traces import FoldSums, TokenSums, Trace
 
 __all__ = ["ProbeResult", "probe"]
@@ -26,6 +28,16 @@ __all__ = ["ProbeResult", "probe"]
 ENOUGH: Final = 64  # images, for late layers
 READABLE: Final = 0.5
 _AXES: Final = ("row", "column")
+
+_R2: Final = "R² of a linear probe for row and column, mean of both, on held-out images and places,"
+DEFINITIONS: Final = {
+    "num_images": "how many images the probes learn from and are tested on",
+    "r2_first": f"{_R2} ahead of the first block; below 0 it is worse than the mean",
+    "r2_last_block": f"{_R2} behind the last block",
+    "r2_final": f"{_R2} behind the last norm",
+    "r2_null_first": "the same ahead of the first block where every patch has the mean position",
+    "r2_permuted_first": "the same for targets that trade places, which nothing can know",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +51,11 @@ class ProbeResult(TraceResult):
         r2_permuted: of targets that trade places.
         r2_null: of the run without positions; NaN where it could not be run.
         plane_share: of each channel's variance, what a plane over the grid explains, by place.
+        pe: the embedding that the page shows the result beside.
     """
 
     question: ClassVar[str] = "probe"
+    definitions: ClassVar[Mapping[str, str]] = DEFINITIONS
 
     trace: Trace
     r2: Float[np.ndarray, "places 2"]
@@ -49,6 +63,7 @@ class ProbeResult(TraceResult):
     r2_permuted: Float[np.ndarray, "places 2"]
     r2_null: Float[np.ndarray, "places 2"]
     plane_share: tuple[Float[np.ndarray, " _"], ...]
+    pe: PositionEmbedding | None = None
 
     def __repr__(self) -> str:
         return f"ProbeResult({len(self.r2)} places, {self.trace.images.count} images)"
@@ -58,7 +73,7 @@ class ProbeResult(TraceResult):
         """Every guess and omission, in words."""
         count = self.trace.images.count
         few = f"{count} images are few for late layers: {ENOUGH} are enough"
-        return (*self.trace.notes, *([few] if count < ENOUGH else []))
+        return (*self.run_notes, *([few] if count < ENOUGH else []))
 
     @property
     def finding(self) -> str:
@@ -67,8 +82,8 @@ class ProbeResult(TraceResult):
         kept = [place for place, value in zip(places, mean) if value >= READABLE]
         where = "nowhere" if not kept else f"as far as {kept[-1]}"
         return (
-            f"Position can be read linearly {where}: R² {mean[0]:.2f} at {places[0]}, "
-            f"{mean[-1]:.2f} at {places[-1]}, on images and positions that were held out "
+            f"Position can be read linearly {where}: R² {number_text(mean[0])} at {places[0]}, "
+            f"{number_text(mean[-1])} at {places[-1]}, on images and positions that were held out "
             f"({self.trace.images.count} images)."
         )
 

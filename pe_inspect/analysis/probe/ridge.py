@@ -14,6 +14,7 @@ __all__ = ["FOLDS", "PENALTY", "cell_centres", "held_out_images", "held_out_plac
 
 FOLDS: Final = 4
 PENALTY: Final = 1e-3  # times the number of training tokens
+FLAT: Final = 1e-12  # of a sum of squares: what rounding leaves where all are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,10 @@ def held_out_images(
 
 
 def _mean_of(found: list[np.ndarray]) -> np.ndarray:
-    mean: np.ndarray = np.stack(found).mean(axis=0)
+    """Return the mean over folds; one whose places share a row or a column says nothing of it."""
+    each = np.stack(found)
+    count = np.isfinite(each).sum(axis=0)
+    mean: np.ndarray = np.nansum(each, axis=0) / np.where(count > 0, count, np.nan)
     return mean
 
 
@@ -105,7 +109,7 @@ def _moments(
 
 
 def _r2(train: Moments, test: Moments) -> np.ndarray:
-    """Return R² of the test set about its own mean, one a target."""
+    """Return R² of the test set about its own mean, one a target; NaN where all are alike."""
     mean, y_mean = train.x / train.count, train.y / train.count
     spread = np.sqrt(np.maximum(np.diag(train.xx) / train.count - mean**2, 0.0))
     spread[spread == 0] = 1.0
@@ -120,5 +124,5 @@ def _r2(train: Moments, test: Moments) -> np.ndarray:
         + test.count * free**2 + 2 * free * (test.x @ weights) + quadratic
     )  # fmt: skip
     whole: np.ndarray = test.yy - test.y**2 / test.count
-    explained: np.ndarray = 1 - wrong / whole
+    explained: np.ndarray = 1 - wrong / np.where(whole > FLAT * test.yy, whole, np.nan)
     return explained

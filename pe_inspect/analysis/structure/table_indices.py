@@ -102,15 +102,14 @@ def principal_components(
 def _decomposed(
     rows: Float[np.ndarray, "patches channels"], finite: np.ndarray, num_maps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.linalg import eigh, eigvalsh
-
     by_channel = rows.shape[1] <= rows.shape[0]
     gram = rows.T @ rows if by_channel else rows @ rows.T
-    spectrum = np.maximum(eigvalsh(gram)[::-1], 0)
+    values, vectors = np.linalg.eigh(gram)
+    spectrum = np.maximum(values[::-1], 0)
     count = min(num_maps, len(gram))
     maps = np.full((count, len(finite)), np.nan, np.float32)
     if count:
-        found = eigh(gram, subset_by_index=[len(gram) - count, len(gram) - 1])[1][:, ::-1]
+        found = vectors[:, ::-1][:, :count]
         along = rows @ found if by_channel else found * np.sqrt(spectrum[:count])
         maps[:, finite] = (along * _signs(along)).T
     return spectrum / spectrum.sum(), maps

@@ -20,9 +20,11 @@ __all__ = [
     "Data",
     "Drawing",
     "DrawingEach",
+    "LayerShown",
     "Memory",
     "Opening",
     "Output",
+    "PlacesShown",
     "Query",
     "Reading",
     "Resize",
@@ -61,8 +63,8 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Selection(Query):
-    """Which layer, head and query patch to show."""
+class LayerShown:
+    """Which layers to show."""
 
     layer: Annotated[
         str | None,
@@ -73,6 +75,28 @@ class Selection(Query):
             help="One layer or several: blocks.3, or 0,3,11. Left out: all of them.",
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        self.where()
+
+    def where(self) -> int | str | tuple[int | str, ...] | None:
+        """Return --layer: places, or names; one, or several."""
+        return None if self.layer is None else layers("--layer", self.layer)
+
+
+@dataclass(frozen=True)
+class PlacesShown(LayerShown, Query):
+    """Which layers and which query patch to show."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.query()
+
+
+@dataclass(frozen=True)
+class Selection(PlacesShown):
+    """Which layer, head and query patch to show."""
+
     head: Annotated[
         int | None,
         option(
@@ -83,14 +107,6 @@ class Selection(Query):
             parser=whole("--head"),
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.where()
-
-    def where(self) -> int | str | tuple[int | str, ...] | None:
-        """Return --layer: places, or names; one, or several."""
-        return None if self.layer is None else layers("--layer", self.layer)
 
 
 @dataclass(frozen=True)

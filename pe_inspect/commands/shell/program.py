@@ -23,6 +23,7 @@ from pe_inspect.commands.shell import (
     LOOK,
     MAKE,
     QUESTIONS,
+    Command,
     commands,
 )
 from pe_inspect.commands.shell.describe import as_typed
@@ -158,7 +159,7 @@ def program(names: Collection[str] = ()) -> Any:
     chosen = {name: commands[name] for name in names or commands.stems()}
     for name, entry in sorted(chosen.items(), key=lambda item: PANELS.index(item[1].panel)):
         make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
-        make(expand(entry.function))
+        make(expand(_prepared(name, entry)))
     whole: Any = typer.main.get_command(app)
     for each in (whole, *whole.commands.values()):
         texts = {p.name for p in signature(each.callback).parameters.values() if _is_text(p)}
@@ -166,6 +167,21 @@ def program(names: Collection[str] = ()) -> Any:
             _spare_conversion(parameter, is_text=parameter.name in texts)
             parameter.help = MARKUP.sub(r"\\[", parameter.help or "")
     return whole
+
+
+def _prepared(name: str, entry: Command) -> Callable[..., Any]:
+    """Return the command, which first looks for the libraries that it cannot do without."""
+    if not entry.needs:
+        return entry.function
+
+    @wraps(entry.function)
+    def call(*given: Any, **options: Any) -> Any:
+        from pe_inspect.extras import require
+
+        require(entry.needs, f"pe-inspect {name}")
+        return entry.function(*given, **options)
+
+    return call
 
 
 def expand(function: Callable[..., Any]) -> Callable[..., Any]:

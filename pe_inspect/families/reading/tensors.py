@@ -28,6 +28,7 @@ from pe_inspect.families.reading.names import (
     in_order,
     timm_place,
 )
+from pe_inspect.families.reading.tower_config import tower_config
 from pe_inspect.kinds.held_values import Unread
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
@@ -133,9 +134,8 @@ class NamedTensors:
 
     @property
     def vision_config(self) -> Mapping[str, Any]:
-        """The config.json of the vision tower; a model of two towers nests it."""
-        nested = self.config.get("vision_config")
-        return nested if isinstance(nested, dict) else self.config
+        """The config.json of the image tower; a model of several towers nests it."""
+        return tower_config(self.config)
 
     def __contains__(self, key: object) -> bool:
         return key in self.checkpoint

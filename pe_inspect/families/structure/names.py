@@ -191,7 +191,9 @@ _TOKEN_SORTS: Final = (
     ("det", re.compile(r"(?:^|[._])(?:det|detection)_?(?:tok\w*|emb\w*|quer\w*)", re.I)),
 )
 _AXES: Final = {
-    "t": frozenset({"t", "d", "depth", "temporal", "frame", "frames"}),
+    "t": frozenset(
+        {"t", "d", "z", "dep", "depth", "temporal", "frame", "frames", "slice", "slices"}
+    ),
     "y": frozenset(
         {"row", "rows", "y", "h", "height", "vertical", "vert", "ver", "freq", "frequency", "lat"}
         | {"latitude"}

@@ -135,6 +135,11 @@ class Survey:
         return list(groups.values())
 
     @cached_property
+    def is_deep(self) -> bool:
+        """Whether a kernel has three sides: of a clip, or a volume."""
+        return any(len(kernel.sides) == 3 for kernel in self.kernels)
+
+    @cached_property
     def axes(self) -> Mapping[str, frozenset[str]]:
         """Path without its word for an axis → the axes that tensors of that name are of."""
         found: dict[str, set[str]] = {}

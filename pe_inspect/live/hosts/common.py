@@ -42,6 +42,7 @@ class Preprocessing:
 
 
 IMAGENET: Final = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_GREY: Final = Preprocessing((0.449,), (0.226,))
 
 
 _CLS_NAMES: Final = ("cls_token", "class_token", "class_embedding")
@@ -71,8 +72,11 @@ class CommonHost:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """As the model's own settings have it, else ImageNet's mean and σ."""
-        return IMAGENET
+        """As what it was rebuilt from says, else ImageNet's mean and σ; grey has their means."""
+        said = getattr(self.model, "pe_inspect_preprocessing", None)
+        if isinstance(said, Preprocessing):
+            return said
+        return IMAGENET if self.in_chans > 1 else _GREY
 
     @property
     def has_cls(self) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from pe_inspect.arrays import Float
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import NotApplicable
-from pe_inspect.live.hosts.common import Preprocessing, pair_of_sides
+from pe_inspect.live.hosts.common import pair_of_sides
 from pe_inspect.live.hosts.hooked import HookedHost
 
 __all__ = ["TransformersHost"]
@@ -68,12 +68,6 @@ class TransformersHost(HookedHost):
         logits: torch.Tensor | None = getattr(output, "logits", None)
         features: torch.Tensor = output.last_hidden_state if logits is None else logits
         return features
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """As the folder's preprocessor file has it, where `rebuild` found one."""
-        said = getattr(self.model, "pe_inspect_preprocessing", None)
-        return said if isinstance(said, Preprocessing) else super().preprocessing
 
     def _arguments(self, count: int) -> dict[str, Any]:
         """What the model's forward is handed beside images."""

@@ -46,11 +46,6 @@ def _is_beside_a_graph(file: UnknownFile) -> bool:
     return suffix == "bin" and any(file.source.folder.find(name) for name in beside)
 
 
-def _is_onnx(file: UnknownFile) -> bool:
-    """A protocol buffer whose first field is a small ir_version and whose next is a string."""
-    return re.match(rb"\x08[\x01-\x1f](?:\x12[\x01-\x30][ -~]|\x3a)", file.head) is not None
-
-
 def _is_msgpack(file: UnknownFile) -> bool:
     """A map whose first key is a short text: what flax.serialization writes."""
     mark = rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa1-\xbf\xd9][\w/]"
@@ -59,8 +54,7 @@ def _is_msgpack(file: UnknownFile) -> bool:
 
 BINARIES: Final = (
     Kind(starts(b"\x89HDF"), "is an HDF5 file (Keras)", EXPORT),
-    Kind(starts(b"GGUF"), "is a GGUF file", "give the .safetensors that it was made from"),
-    Kind(_is_onnx, "is an ONNX model", "give the PyTorch checkpoint that it was exported from"),
+    Kind(starts(b"ORTM", at=4), "is an ONNX Runtime model", "give the .onnx that it was made from"),
     Kind(_is_msgpack, "is a msgpack file (Flax)", EXPORT),
     Kind(starts(b"\xff\xd8\xff"), "is a JPEG picture", WEIGHTS),
     Kind(starts(b"\x89PNG", b"GIF8", b"RIFF", b"BM"), "is a picture", WEIGHTS),

@@ -14,7 +14,17 @@ import numpy as np
 from pe_inspect.arrays import Num
 from pe_inspect.loading.wire.octets import Octets
 
-__all__ = ["BYTES", "VARINT", "Malformed", "WireField", "fields", "signed", "text", "varints"]
+__all__ = [
+    "BYTES",
+    "FOUR",
+    "VARINT",
+    "Malformed",
+    "WireField",
+    "fields",
+    "signed",
+    "text",
+    "varints",
+]
 
 VARINT: Final = 0
 EIGHT: Final = 1
