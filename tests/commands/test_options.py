@@ -59,8 +59,9 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--max-memory"},
+    "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
