@@ -48,7 +48,7 @@ def trace(
     num_images: int | None = None,
     device: str | torch.device = "cpu",
     token: tuple[int, int] | None = None,
-    begin: Callable[[tuple[str, ...]], object] | None = None,
+    begin: Callable[[Host, ImageStream], object] | None = None,
 ) -> Trace:
     """Run a model on images, and return what it did with positions.
 
@@ -70,7 +70,7 @@ def trace(
             what else is given.
         device: where a checkpoint's model runs; a live one runs where it is.
         token: the patch whose attention in the first image is kept; the middle one unless given.
-        begin: is told the names of the blocks before any image runs.
+        begin: is told the model's host and the images before any of them runs.
 
     Raises:
         UsageError: the images or the size are of no use or too few, or a question is unknown.
@@ -88,7 +88,7 @@ def trace(
     place = checked_token(host, token)
     _refuse_too_few(questions, stream)
     if begin is not None:
-        begin(tuple(part.name for part in host.anatomy.blocks))
+        begin(host, stream)
     run = TwoPasses(host, stream, questions, batch_size, seed, max_memory, progress)
     with torch.no_grad():
         run.first_pass()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
 import timm
 import torch
-from made_models import SHAPE, lively_model
+from made_models import SHAPE, save_native
 from PIL import Image
-from safetensors.torch import save_file
 from transformers import AutoModel, models
 
 from pe_inspect.commands.shell.live_options import num_bytes
@@ -36,16 +34,6 @@ PROBE = {
     **dict.fromkeys(("r2", "r2_images", "r2_permuted", "r2_null"), ("P", 2)),
     "plane_share": ("P", "D"),
 }  # fmt: skip
-
-
-def save_native(here, name="native", *, mean=(0.4, 0.5, 0.6), scheme="learned", **changes):
-    model = lively_model(scheme, **changes)
-    folder = here / name
-    folder.mkdir()
-    save_file(model.state_dict(), folder / "model.safetensors")
-    saved = {"model": model.config.to_dict(), "data": {"mean": [*mean], "std": [0.3] * len(mean)}}
-    (folder / "config.json").write_text(json.dumps(saved))
-    return folder
 
 
 def save_dinov2(here):

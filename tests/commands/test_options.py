@@ -59,7 +59,9 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
+    | IMAGES
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--live", "--no-live"},
     "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
     "train": TERMINAL
     | OUTPUT
