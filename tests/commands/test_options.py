@@ -59,8 +59,9 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
+    | IMAGES
     | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
-    | {"--max-memory"},
+    | {"--live", "--no-live"},
     "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
