@@ -20,6 +20,7 @@ EXTRAS: Final = {
     "tensorboard": "train",
     "torchvision": "all",
     "open_clip": "all",
+    "h5py": "keras",
 }
 """Library → the extra of this package that installs it."""
 

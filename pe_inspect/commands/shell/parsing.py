@@ -11,6 +11,7 @@ from pe_inspect.errors import UsageError
 __all__ = [
     "epsilon",
     "grid_sides",
+    "inches",
     "layers",
     "megabytes",
     "numbers",
@@ -19,6 +20,9 @@ __all__ = [
     "place",
     "whole",
 ]
+
+
+_IN_AN_INCH = {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}  # TeX's points
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -79,6 +83,18 @@ def megabytes(given: str | float) -> float:
     if not 0.1 <= value <= 1000:
         raise UsageError(f"--max-mb {given} is no size of a page: pass 0.1 to 1000, e.g. 10.")
     return value
+
+
+def inches(option: str, given: str) -> float:
+    """Parse `3.25in`, `8.3cm`, `83mm` or `234pt`; a number alone is inches.
+
+    Raises:
+        UsageError: it is no such length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", given)
+    if found is None:
+        raise UsageError(f"{option} {given!r} is no width; they are like 3.25in, 8.3cm, 234pt.")
+    return float(found[1]) / _IN_AN_INCH[found[2] or "in"]
 
 
 def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
