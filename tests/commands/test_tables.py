@@ -7,7 +7,8 @@ import csv
 import pytest
 
 from pe_inspect.analysis.compare import compare
-from pe_inspect.commands.shell.tables import write_tex
+from pe_inspect.analysis.similarity import similarity
+from pe_inspect.commands.shell.tables import layer_lines, write_tex
 
 GRID = ("--grid-size", "3x4")
 
@@ -48,3 +49,11 @@ def test_an_unknown_format_is_refused(run):
     done = run("similarity", "nowhere.pth", "--table-format", "html")
     assert done.code == 2
     assert "--table-format html is not one of csv, md, tex." in done.err
+
+
+def test_layers_are_told_where_the_terminal_is_wide_enough(vectors):
+    result = similarity(vectors(depth=2))
+    lines = layer_lines(result, 200)
+    assert lines[1].split()[:3] == ["layer", "minimum", "maximum"]
+    assert [line.split()[0] for line in lines[2:]] == ["blocks.0", "blocks.1"]
+    assert layer_lines(result, max(map(len, lines)) - 1) == []

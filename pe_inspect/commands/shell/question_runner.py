@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from pe_inspect.commands.shell.describe import (
 )
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
-from pe_inspect.commands.shell.tables import FORMATS, records
+from pe_inspect.commands.shell.tables import FORMATS, layer_lines, records
 from pe_inspect.commands.shell.tables import write_csv as write_table
 from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_lines
 from pe_inspect.errors import OutputError, UsageError
@@ -47,10 +49,11 @@ TABLE: Final = ".csv"  # what --table-format writes otherwise
 
 
 def summary_lines(result: Any) -> list[str]:
-    """Return the numbers of a result, one a line."""
+    """Return the numbers of a result, one a line; those of layers, where a terminal is wide."""
     found: dict[str, float] = result.summary()
     words = {name: "undefined" if math.isnan(x) else number(x) for name, x in found.items()}
-    return aligned(words)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return [*aligned(words), *layer_lines(result, width)]
 
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:

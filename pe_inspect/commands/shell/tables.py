@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pe_inspect.cells import as_cell
-from pe_inspect.commands.shell.describe import number
+from pe_inspect.commands.shell.describe import number, table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FORMATS", "records", "write_csv", "write_markdown", "write_tex"]
+__all__ = ["FORMATS", "layer_lines", "records", "write_csv", "write_markdown", "write_tex"]
 
 _TEX: Final = str.maketrans({
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -32,6 +32,23 @@ def records(result: Any) -> list[dict[str, Any]]:
     frame: DataFrame = result.to_frame()
     found: list[dict[str, Any]] = frame.astype(object).to_dict("records")
     return found
+
+
+def layer_lines(result: Any, width: int) -> list[str]:
+    """Return the numbers of every layer as lines of a terminal; none where they do not fit.
+
+    Args:
+        result: one whose `rows()` are those of layers.
+        width: letters of a line, at most.
+    """
+    rows = result.rows() if callable(getattr(result, "rows", None)) else []
+    if not rows or "layer" not in rows[0]:
+        return []
+    names = [name for name, value in rows[0].items() if name == "layer" or _is_number(value)]
+    cells = [list(_cells([row[name] for name in names])) for row in rows]
+    units: Mapping[str, str] = getattr(result, "units", {})
+    lines = [f"  {line}" for line in table([[_head(name, units) for name in names], *cells])]
+    return ["", *lines] if max(map(len, lines)) <= width else []
 
 
 def write_csv(result: Any, file: IO[bytes]) -> None:
