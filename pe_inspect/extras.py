@@ -21,6 +21,7 @@ EXTRAS: Final = {
     "xarray": "xarray",
     "torchvision": "all",
     "open_clip": "all",
+    "h5py": "keras",
 }
 """Library → the extra of this package that installs it."""
 

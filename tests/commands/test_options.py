@@ -61,8 +61,11 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--tiles", "--heads"},
+    | IMAGES
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--live", "--no-live"},
+    "similarity": QUESTION
+    | {"--each", "--layer", "--head", "--token", "--max-memory", "--tiles", "--heads"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}

@@ -37,6 +37,7 @@ from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, cosines
 from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.within_memory import notes_of_sampling, stride_of, within_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -252,7 +253,7 @@ class SimilarityResult(Shown, SimilarityMaps):
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Every correction and omission, in words."""
-        return (*notes_of_frames(self.pe), *notes_on(self))
+        return (*notes_of_sampling(self.pe), *notes_of_frames(self.pe), *notes_on(self))
 
     def save_npz(self, file: IO[bytes]) -> None:
         """Write `layers`, `raw` (vectors only), `layer_names` and `grid_size`, a map at a time.
@@ -283,6 +284,7 @@ def similarity(
     token: Sequence[int] | None = None,
     ln_eps: float | None = None,
     raw: bool = True,
+    max_memory: int | None = None,
 ) -> SimilarityResult:
     """Compare every pair of patches, in every layer, by the affinity of the scheme's kind.
 
@@ -296,17 +298,26 @@ def similarity(
         token: (row, column) of the query patch; default the middle one, (H//2, W//2).
         ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).
         raw: also compare the stored table, before any norm (vectors only).
+        max_memory: bytes that maps may take, 2 GB where left out: of a larger grid evenly spaced
+            rows and columns are taken, and a note says which.
 
     Raises:
         UsageError: there is no such layer, head or patch.
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
-    pe = row_of_frames(pe, "similarity")
+    whole = row_of_frames(pe, "similarity")
+    seen = checked_token(token, chosen(views_of(whole), layer))
+    pe = within_memory(whole, max_memory)
+    if seen is not None and pe is not whole:
+        seen = _nearest_taken(seen, stride_of(whole.tables[0], max_memory))
     views = chosen(views_of(pe), layer)
-    return SimilarityResult(
-        pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw
-    )
+    return SimilarityResult(pe, views, seen, checked_head(head, views), ln_eps, raw)
+
+
+def _nearest_taken(token: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The place of the row and column that were taken last before a patch's own."""
+    return token[0] // stride, token[1] // stride
 
 
 def _evenly(side: int, count: int) -> tuple[int, ...]:

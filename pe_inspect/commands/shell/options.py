@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import grid_sides, inches, layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import (
+    grid_sides,
+    inches,
+    layers,
+    memory,
+    pair,
+    place,
+    whole,
+)
 from pe_inspect.commands.shell.source_options import Opening, Reading, Source
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
@@ -24,6 +32,7 @@ __all__ = [
     "Drawing",
     "DrawingEach",
     "LayerShown",
+    "Memory",
     "Opening",
     "Output",
     "Pictured",
@@ -151,6 +160,22 @@ class Pictured:
     def counts(self) -> tuple[int, int] | None:
         """Return (rows, columns) of --tiles."""
         return None if self.tiles is None else pair("--tiles", self.tiles, one=True)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory maps of pairs may take."""
+
+    max_memory: Annotated[
+        int | None,
+        option(
+            "--max-memory",
+            panel=_WHAT,
+            metavar="SIZE",
+            help="What maps of pairs may take (default: 2GB). Larger grids are sampled, said so.",
+            parser=memory,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
