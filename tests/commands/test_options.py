@@ -59,8 +59,10 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
+    | IMAGES
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--live", "--no-live"},
+    "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}

@@ -118,6 +118,16 @@ class AttentionResult(TraceResult):
             if each.logits is not None
         )
 
+    @cached_property
+    def by_position_alone(self) -> tuple[HeadNumbers, ...]:
+        """What the heads would do if patches were their position vectors and nothing else.
+
+        It is so in the first block, and a proxy behind it; empty where positions are no vectors.
+        """
+        sides = np.sqrt(self.trace.patch_size[0] * self.trace.patch_size[1])
+        blocks = (heads_of(each, float(sides)) for each in self.trace.position_attention)
+        return tuple(head for block in blocks for head in block)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `attention.npz` holds."""
         found: dict[str, np.ndarray] = {}
@@ -127,6 +137,11 @@ class AttentionResult(TraceResult):
         if self.logit_share:
             found |= stacked_by_stage("logit_share", self.logit_share)
             found |= stacked_by_stage("logit_share_block", self.logit_share_block)
+        alone = [block.offset_profile for block in self.trace.position_attention]
+        if alone:
+            found |= stacked_by_stage("position_offset_profile", alone)
+            names = [block.layer for block in self.trace.position_attention]
+            found["position_layer_names"] = np.array(names)
         maps = [block.cls_map for block in self.blocks if block.cls_map is not None]
         found |= stacked_by_stage("cls_map", maps) if maps else {}
         return {

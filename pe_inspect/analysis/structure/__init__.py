@@ -20,6 +20,7 @@ from pe_inspect.analysis.structure.layer_rows import (
 )
 from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.within_memory import notes_of_sampling, within_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,18 +96,21 @@ class StructureResult(Shown):
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Every correction and omission, in words."""
-        return notes_of_frames(self.pe)
+        return (*notes_of_sampling(self.pe), *notes_of_frames(self.pe))
 
 
 @questions.register("structure")
-def structure(pe: PositionEmbedding, *, ln_eps: float | None = None) -> StructureResult:
+def structure(
+    pe: PositionEmbedding, *, ln_eps: float | None = None, max_memory: int | None = None
+) -> StructureResult:
     """Say what the maps look like in numbers, for the stored table and for every layer.
 
     Args:
         pe: one scheme of one checkpoint.
         ln_eps: overrides the ε of every norm.
+        max_memory: bytes that maps may take, as in `similarity`.
 
     Raises:
         UndecidedGrid: nothing tells the grid.
     """
-    return StructureResult(row_of_frames(pe, "structure"), ln_eps)
+    return StructureResult(within_memory(row_of_frames(pe, "structure"), max_memory), ln_eps)

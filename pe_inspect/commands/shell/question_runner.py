@@ -333,11 +333,12 @@ def _draw(run: CommandRun, result: Any, suffix: str) -> None:
 
 
 def _figures(question: Question, result: Any, drawing: Drawing) -> Iterator[tuple[str, Any]]:
-    from pe_inspect.figures import drawings, drawings_each
+    from pe_inspect.figures import drawn, drawn_each
 
-    yield from drawings[question.name](result, **question.draw).items()
+    chosen = drawing.look()
+    yield from drawn(question.name, result, chosen, **question.draw)
     if getattr(drawing, "each", False):
-        yield from drawings_each[question.name](result, **question.draw)
+        yield from drawn_each(question.name, result, chosen, **question.draw)
 
 
 def _whole(
