@@ -25,6 +25,7 @@ _SECTIONS: Final = (
     *("thinker_config", "vision_config", "image_config", "backbone_config", "vision_encoder"),
     "encoder",
 )
+_USUAL_MODE: Final = "bilinear"
 _TIMM_S_BLOCK: Final = re.compile(r"(.*\.)?blocks\.\d+\.attn\.qkv\.weight")
 _PLAIN: Final = re.compile(
     r"(?:pos_embed|(?:cls|dist|reg|mask)_token"
@@ -110,9 +111,15 @@ def tower_type(config: Mapping[str, Any]) -> str | None:
     found = None
     while isinstance(section, Mapping):
         said = section.get("model_type") or section.get("_class_name")
-        found = said if isinstance(said, str) else found
+        found = _with_mode(said, section) if isinstance(said, str) else found
         section = next((section[n] for n in _SECTIONS if isinstance(section.get(n), Mapping)), None)
     return found
+
+
+def _with_mode(said: str, section: Mapping[str, Any]) -> str:
+    """Add how it interpolates, where a configuration says another way than its type's usual one."""
+    mode = section.get("interpolate_mode", _USUAL_MODE)
+    return said if mode == _USUAL_MODE else f"{said} (interpolate_mode {mode})"
 
 
 def _has_timm_s_names(names: Mapping[str, str]) -> bool:
@@ -128,9 +135,27 @@ def _is_mmdit(names: Mapping[str, str]) -> bool:
     )
 
 
+def _is_torchvision_s(names: Mapping[str, str]) -> bool:
+    return "conv_proj.weight" in names and any(".encoder_layer_0." in name for name in names)
+
+
+def _is_google_s(names: Mapping[str, str]) -> bool:
+    """Whether blocks are named as by vit_jax and big_vision: with slashes, an array each or all."""
+    return any("Transformer/encoderblock" in key for key in names.values())
+
+
+def _is_open_clip_s(names: Mapping[str, str]) -> bool:
+    """Whether the vision tower is named as OpenAI's CLIP and open_clip name theirs."""
+    has_blocks = any(name.startswith("transformer.resblocks.") for name in names)
+    return has_blocks and {"class_embedding", "conv1.weight", "ln_pre.weight"} <= names.keys()
+
+
 _SIGNS: Final[dict[str, Callable[[Mapping[str, str]], bool]]] = {
     "qwen": lambda names: "merger.norm.weight" in names,
     "clip": lambda names: any(".pre_layrnorm." in f".{name}" for name in names),
     "sd3": _is_mmdit,
+    "torchvision": _is_torchvision_s,
+    "jax": _is_google_s,
+    "open_clip": _is_open_clip_s,
     "timm's names": _has_timm_s_names,
 }
