@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pe_inspect.figures import figure
+    from pe_inspect.front.compare import compare
     from pe_inspect.front.doctor import doctor
     from pe_inspect.front.evolution import evolution
     from pe_inspect.front.gallery import gallery
@@ -105,6 +106,7 @@ _HOMES = {
     "extract": "families",
     "attention": "analysis.attention",
     "bake": "baking.bake",
+    "compare": "front.compare",
     "contribution": "analysis.contribution",
     "doctor": "front.doctor",
     "evaluate": "evaluation",
@@ -143,6 +145,7 @@ __all__ = [
     "UsageError",
     "attention",
     "bake",
+    "compare",
     "contribution",
     "doctor",
     "evaluate",

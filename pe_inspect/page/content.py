@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pe_inspect.cells import as_cell
 from pe_inspect.finding import Finding
+from pe_inspect.page.head_sheets import HeadSheet
 from pe_inspect.page.views import View
 
 __all__ = [
@@ -114,14 +116,14 @@ class Table:
         """The whole table: one header line, all digits, nothing where a number is missing."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow(map(as_cell, self.columns))
         writer.writerows([_exact(cell) for cell in row] for row in self.rows)
         return text.getvalue()
 
 
 def _exact(cell: Cell) -> Cell:
     is_missing = isinstance(cell, float) and cell != cell
-    return None if is_missing else cell
+    return None if is_missing else as_cell(cell)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class Section:
         notes: what was assumed, corrected or left out on the way.
         parameters: (name, value) of the choices behind the answer, by their command-line names.
         views: the same figures to explore; each has its static form among `figures`.
+        heads: every head to explore, of a model that attends.
+        plates: figures that nothing to explore shows: they are never folded away.
     """
 
     stem: str
@@ -174,6 +178,8 @@ class Section:
     notes: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     views: tuple[View, ...] = ()
+    heads: HeadSheet | None = None
+    plates: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

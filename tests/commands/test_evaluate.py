@@ -77,7 +77,9 @@ def test_rows_are_printed_between_what_was_found_and_what_was_written(
 
 
 @pytest.mark.parametrize("columns", [40, 60])
-def test_a_narrow_terminal_has_parts_of_the_table_or_every_row_below_its_name(run, digits, monkeypatch, columns):
+def test_a_narrow_terminal_has_a_table_in_parts_or_rows_below_their_names(
+    run, digits, monkeypatch, columns
+):
     wide = run("evaluate", digits(), *ASKED, "--alpha", "0.5", "--no-figures").out.splitlines()
     monkeypatch.setenv("COLUMNS", str(columns))
     done = run("evaluate", "checkpoints/tiny", *ASKED, "--alpha", "0.5", "--no-figures")
