@@ -1,7 +1,8 @@
 """Types of models that take images of one size alone: their libraries have no rule for another.
 
-A config.json names nothing else than its type, so that the types are listed; tests ask each that
-can be built for images of another size, and it stops.
+A config.json names nothing else than its type, so that the types are listed. Tests ask each whose
+images generic inputs can make for another size, and it stops; the others (Llama 4, Mllama, Molmo 2,
+PVT, CogVideoX with a stored table) were read in their sources.
 """
 
 from __future__ import annotations
