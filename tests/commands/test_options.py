@@ -27,7 +27,7 @@ READING = {
     "--ln-eps",
     "--arch",
 }
-TERMINAL = {"--json", "--quiet", "-q", "--debug"}
+TERMINAL = {"--json", "--quiet", "-q", "--explain", "--debug"}
 OUTPUT = {"--out", "--force"}
 FIGURES = {"--format", "--dpi", "--no-figures", "--save-data", "--table-format"}
 FIGURES |= {"--style", "--width", "--cmap", "--title", "--caption"}

@@ -356,6 +356,9 @@ class Terminal:
     quiet: Annotated[
         bool, option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
     ] = False
+    explain: Annotated[
+        bool, option("--explain", panel=_TERMINAL, help="Say under every number what it is.")
+    ] = False
     debug: Annotated[
         bool, option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")
     ] = False

@@ -22,12 +22,13 @@ from pe_inspect.commands.shell.describe import (
     number,
     versions,
 )
+from pe_inspect.commands.shell.explaining import defined_by, explained
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
 from pe_inspect.commands.shell.tables import FORMATS, layer_lines, records
 from pe_inspect.commands.shell.tables import write_csv as write_table
 from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_lines
-from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.errors import AmbiguousCheckpoint, OutputError, PEInspectError, UsageError
 from pe_inspect.files import OutputFolder
 
 __all__ = [
@@ -61,7 +62,7 @@ def parameters_and_summary(result: Any) -> dict[str, Any]:
     return {
         "parameters": result.parameters,
         "summary": result.summary(),
-        "definitions": getattr(result, "defined", dict)(),  # a plugin's need not have any
+        "definitions": defined_by(result),
     }
 
 
@@ -231,7 +232,8 @@ def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
     Raises:
         UsageError: it applies to none of them.
     """
-    entries, refusals, codes = [], [], [0]
+    entries, codes = [], [0]
+    refusals = list[PEInspectError]()
     for target in run.targets:
         try:
             entry, code = _ask(run, target)
@@ -239,7 +241,7 @@ def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
             codes.append(code)
         except OutputError:
             raise
-        except UsageError as error:  # the question does not apply to this target
+        except (UsageError, AmbiguousCheckpoint) as error:  # this target has no answer
             entries.append({**target.described, "error": str(error)})
             refusals.append(error)
     if len(refusals) == len(entries):
@@ -325,8 +327,10 @@ def _data_files(run: CommandRun) -> Iterator[tuple[str, Writer]]:
 
 
 def _print(question: Question, result: Any, notes: Sequence[str], terminal: Terminal) -> None:
-    lines = question.quiet_lines if terminal.quiet else question.lines
-    write_lines(() if terminal.json else lines(result))
+    lines = (question.quiet_lines if terminal.quiet else question.lines)(result)
+    if terminal.explain:
+        lines = explained(lines, defined_by(result))
+    write_lines(() if terminal.json else lines)
     for each in notes:
         note(each, quiet=terminal.quiet)
 
@@ -361,7 +365,7 @@ def _whole(
         top, keys = first, [key for pe in subject.tables[:1] for key in pe.keys]
         entries = [as_json(pe) for pe in subject.tables]
     else:
-        names = ("parameters", "summary", "rows", "notes")
+        names = ("parameters", "summary", "definitions", "rows", "notes")
         top = {name: first[name] for name in names if name in first}
         keys = list(first.get("keys", ()))
     return {
