@@ -199,7 +199,9 @@ class SimilarityResult(Shown, SimilarityMaps):
     @property
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
-        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
+        return finding_of(
+            self.affinity, self.summary(), self.statistics, self.layer_names, self.words
+        )
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers, which `DEFINITIONS` defines."""
