@@ -119,13 +119,13 @@ class SimilarityMaps:
             statistics.append(
                 layer_statistics(values, view.grid_size, alike.undefined, previous, view.num_frames)
             )
-            maps.append(thinned(values, OVERVIEW_SIDE))
+            maps.append(thinned(values, view.grid_size, OVERVIEW_SIDE))
             previous = values
         return _Pass(tuple(maps), tuple(statistics))
 
     def _thinned(self, max_side: int) -> Iterator[np.ndarray]:
-        for _, alike in self.affinities():
-            yield thinned(alike.map(self._shown_head(alike)), max_side)
+        for view, alike in self.affinities():
+            yield thinned(alike.map(self._shown_head(alike)), view.grid_size, max_side)
 
     def _heads(self, alike: Affinity) -> Sequence[int]:
         return range(alike.num_heads) if self.head is None else [self.head]

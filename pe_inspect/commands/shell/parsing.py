@@ -11,6 +11,7 @@ from pe_inspect.errors import UsageError
 __all__ = [
     "epsilon",
     "grid_sides",
+    "inches",
     "layers",
     "megabytes",
     "memory",
@@ -20,6 +21,9 @@ __all__ = [
     "place",
     "whole",
 ]
+
+
+_IN_AN_INCH = {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}  # TeX's points
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -73,10 +77,11 @@ def memory(given: str | int) -> int:
     Raises:
         UsageError: it is no such size.
     """
-    found = re.fullmatch(r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)i?B?\s*", str(given), re.I)
-    units = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-    value = int(float(found[1]) * units[found[2].lower()]) if found else 0
-    if value < units["m"]:
+    pattern = r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)(i?)B?\s*"
+    found = re.fullmatch(pattern, str(given), re.IGNORECASE)
+    power = ["", "k", "m", "g", "t"].index(found[2].lower()) if found else 0
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
+    if value < 10**6:
         raise UsageError(f"--max-memory {given} is no size of memory: pass 500MB or more, as 2GB.")
     return value
 
@@ -94,6 +99,18 @@ def megabytes(given: str | float) -> float:
     if not 0.1 <= value <= 1000:
         raise UsageError(f"--max-mb {given} is no size of a page: pass 0.1 to 1000, e.g. 10.")
     return value
+
+
+def inches(option: str, given: str) -> float:
+    """Parse `3.25in`, `8.3cm`, `83mm` or `234pt`; a number alone is inches.
+
+    Raises:
+        UsageError: it is no such length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", given)
+    if found is None:
+        raise UsageError(f"{option} {given!r} is no width; they are like 3.25in, 8.3cm, 234pt.")
+    return float(found[1]) / _IN_AN_INCH[found[2] or "in"]
 
 
 def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
