@@ -74,7 +74,6 @@ class Running(ImagesOfRun):
     ] = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.size()
 
     def size(self) -> tuple[int, int] | None:

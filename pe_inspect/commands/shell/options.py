@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 FORMATS: Final = ("png", "svg", "pdf")
+TABLES: Final = ("csv", "md", "tex")
 STYLES: Final = ("screen", "paper")
 
 _WHAT = "What to show"
@@ -329,6 +330,19 @@ class Data:
         bool,
         option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
     ] = False
+    table_format: Annotated[
+        str | None,
+        option(
+            "--table-format",
+            panel=_FILES,
+            metavar="csv|md|tex",
+            help="Write the table too, so: Markdown, or LaTeX with booktabs.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.table_format not in (None, *TABLES):
+            raise UsageError(f"--table-format {self.table_format} is not one of csv, md, tex.")
 
 
 @dataclass(frozen=True)

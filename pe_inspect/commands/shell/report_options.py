@@ -48,7 +48,6 @@ class LiveAsked(ImagesOfRun):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.live and self.no_live:
             raise UsageError("--live and --no-live contradict each other. Pass one of them.")
 

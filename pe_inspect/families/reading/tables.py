@@ -43,6 +43,8 @@ _ONE: Final = (
     "positional_embedding",
     "positional_emb",
     "absolute_pos_embed",
+    "position_embd.weight",
+    "v.position_embd.weight",
 )
 _UNNAMED: Final = ("", "arr_0")  # what a bare .npy and numpy.savez call their array
 _NUMBERED: Final = re.compile(r"pos_embed(\d+)")
