@@ -50,6 +50,7 @@ OFFERED = {
     | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
+    "filters": QUESTION,
     "info": OPENING | READING | TERMINAL | {"--sha256"},
     "interpolate": QUESTION
     | {"--res", "--grid", "--method", "--matrix", "--token"}
@@ -66,6 +67,7 @@ OFFERED = {
     | {"--live", "--no-live"},
     "similarity": QUESTION
     | {"--each", "--layer", "--head", "--token", "--max-memory", "--tiles", "--heads"},
+    "structure": QUESTION | {"--res", "--grid", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
