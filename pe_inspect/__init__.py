@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pe_inspect.figures import figure
+    from pe_inspect.front.compare import compare
     from pe_inspect.front.doctor import doctor
     from pe_inspect.front.evolution import evolution
     from pe_inspect.front.filters import filters
@@ -112,6 +113,7 @@ _HOMES = {
     "extract": "families",
     "attention": "analysis.attention",
     "bake": "baking.bake",
+    "compare": "front.compare",
     "contribution": "analysis.contribution",
     "doctor": "front.doctor",
     "evaluate": "evaluation",
@@ -152,6 +154,7 @@ __all__ = [
     "UsageError",
     "attention",
     "bake",
+    "compare",
     "contribution",
     "doctor",
     "evaluate",

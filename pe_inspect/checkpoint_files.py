@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pe_inspect.bounded import json_in
 
 __all__ = [
     "EXTRACTION",
@@ -15,6 +17,7 @@ __all__ = [
     "WEIGHTS",
     "checkpoint_name",
     "is_checkpoint_folder",
+    "recipe_of",
     "unfinished",
 ]
 
@@ -65,9 +68,29 @@ def unfinished(checkpoint: Path) -> str:
         checkpoint: a folder, or a file in one.
     """
     weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
-    try:
-        config = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))
-        status = str(config["status"]) if "recipe" in config else FINISHED
-    except (OSError, ValueError, KeyError, TypeError):
-        status = FINISHED
+    config = _run_config(weights)
+    said = config.get("status") if "recipe" in config else FINISHED
+    status = said if isinstance(said, str) else FINISHED
     return "" if status == FINISHED or weights.name != WEIGHTS else status
+
+
+def recipe_of(checkpoint: Path) -> tuple[str, str] | None:
+    """Return the recipe of a run of ours, and what it says but for the seed; `None` of others.
+
+    Args:
+        checkpoint: a folder, or a file in one.
+    """
+    recipe = _run_config(checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint).get("recipe")
+    if not isinstance(recipe, dict) or "seed" not in recipe:
+        return None
+    said = {name: value for name, value in recipe.items() if name != "seed"}
+    return str(recipe.get("name", "")), json.dumps(said, sort_keys=True)
+
+
+def _run_config(weights: Path) -> dict[str, Any]:
+    """Return what the config.json beside weights says; nothing where there is none."""
+    try:
+        config = json_in(weights.with_name("config.json"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -40,6 +40,9 @@ __all__ = [
 LONGEST: Final = 120
 """Characters of a stranger's file that a message shows."""
 
+LONGEST_LINE: Final = 2000
+MOST_LINES: Final = 100
+
 HAS_FINDINGS: Final = 6
 """The exit code of `doctor` where something is wrong with the checkpoint, or does not fit."""
 
@@ -48,6 +51,10 @@ class PEInspectError(Exception):
     """The root of the tree: catch it to catch everything that pe-inspect raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        """The message; a line that a stranger's file has made endless is cut short."""
+        return "\n".join(map(_cut, super().__str__().split("\n")[:MOST_LINES]))
 
 
 class UsageError(PEInspectError):
@@ -94,9 +101,13 @@ class GridNotStored(UndecidedGrid):
     """A scheme that is computed for any grid, and nothing says which."""
 
 
+def _cut(line: str) -> str:
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+
+
 def printable(text: str) -> str:
     """Return words of a stranger's file without control characters, and not too long."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
 
 

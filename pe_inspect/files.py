@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pe_inspect.errors import OutputError
+from pe_inspect.bounded import is_file_name, json_in
+from pe_inspect.errors import OutputError, printable
+from pe_inspect.partial_files import partial_beside, sweep
 
 __all__ = ["OutputFolder", "write_atomically"]
 
@@ -29,7 +30,8 @@ def write_atomically(
 ) -> Path:
     """Call `write` with a file beside `path`, then move that file onto `path`.
 
-    A crash, a full disk or Ctrl-C leaves whatever stood at `path` as it was.
+    A crash, a full disk or Ctrl-C leaves whatever stood at `path` as it was. What a killed run left
+    half-written in that folder is removed by the next one that writes there.
 
     Args:
         path: where the file is to stand; its folder is made where it is missing.
@@ -40,7 +42,8 @@ def write_atomically(
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}.partial")
+    temporary = partial_beside(path)
+    sweep(path)
     try:
         with _explained(path, option):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +129,8 @@ class OutputFolder:
         Raises:
             OutputError: the file is not ours to replace, or cannot be written.
         """
+        if not is_file_name(name):
+            raise OutputError(f"{printable(name)!r} is no file name; expected one part of a path.")
         self._refuse_foreign([name])
         path = write_atomically(self.path / name, write, option=self.option)
         self.remember(name)
@@ -159,7 +164,7 @@ class OutputFolder:
 
     def _ours(self) -> set[str]:
         try:
-            return set(json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"])
+            return set(json_in(self.path / MANIFEST)["files"])
         except (OSError, ValueError, KeyError, TypeError):
             return set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -193,6 +194,30 @@ def test_the_doctor_compares_with_any_subject(path, two_schemes):
     assert [pe.family for pe in pei.doctor(two_schemes, family="relative_bias").tables] == [
         "relative_bias"
     ]
+
+
+def test_several_subjects_of_any_sort_are_set_side_by_side(path, two_schemes):
+    (table,) = pei.extract(path)
+    found = pei.compare(path, [table, pei.similarity(table)], states())
+    assert len(set(found.labels)) == 4
+    assert found.pair(0, 3)["cka"] == pytest.approx(1)
+    whole = pei.compare(path, two_schemes, labels=["a", "b", "c"])
+    assert whole.labels == ("a", "b", "c")
+    assert pei.compare(path, two_schemes, family="learned_absolute").labels == ("vit", "two")
+    with pytest.raises(pei.UsageError, match=r"given 1 labels \(1 different ones\) for 2 embed"):
+        pei.compare(path, table, labels=["a"])
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_group(tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"run{seed}").mkdir()
+        save_file(states(), tmp_path / f"run{seed}/model.safetensors")
+        recipe = {"recipe": {"name": "small", "lr": 1.0, "seed": seed}, "seed": seed}
+        (tmp_path / f"run{seed}/config.json").write_text(json.dumps(recipe))
+    runs = [tmp_path / f"run{seed}/model.safetensors" for seed in (0, 1)]
+    assert pei.compare(runs).groups == ("small", "small")
+    save_file(states(), tmp_path / "other.safetensors")
+    assert pei.compare(runs[0], tmp_path / "other.safetensors").groups == ("run0", "other")
 
 
 @pytest.fixture

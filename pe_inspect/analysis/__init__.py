@@ -52,5 +52,5 @@ class Result(Protocol):
 
 
 questions: Registry[Callable[..., Any]] = Registry(
-    "question", "pe_inspect.analysis", helpers=("common", "compare", "doctor")
+    "question", "pe_inspect.analysis", helpers=("common", "doctor")
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,13 @@ from pe_inspect.baking.configurations import configurations
 from pe_inspect.baking.copies import Held, held_in, other_copies, verify
 from pe_inspect.baking.plan import BakePlan, BakeRequest, plan
 from pe_inspect.baking.renormalised import renormalised
-from pe_inspect.baking.writing import check_target, refuse_existing, write_file, write_folder
+from pe_inspect.baking.writing import (
+    check_target,
+    left_out,
+    refuse_existing,
+    write_file,
+    write_folder,
+)
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.all_kinds import (
     BIAS,
@@ -28,8 +33,9 @@ from pe_inspect.kinds.all_kinds import (
     SchemeKind,
 )
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
+from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.checkpoint import Checkpoint
-from pe_inspect.loading.formats.huggingface import INDEX_NAMES
+from pe_inspect.loading.formats.huggingface import INDEX_NAMES, weight_map
 from pe_inspect.loading.rewriting import TensorEdit
 from pe_inspect.resampling.refusals import needs_nothing
 from pe_inspect.resampling.target_grid import Size
@@ -269,12 +275,15 @@ def _on_optimizers(held: Held, edits: Sequence[TensorEdit]) -> Iterator[str]:
 
 
 def _shapes_in(node: Any) -> Iterator[tuple[int, ...]]:
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    for child in children:
-        if hasattr(child, "shape"):
-            yield child.shape
-        else:
-            yield from _shapes_in(child)
+    """The shapes of a part's tensors; what is reached in several ways is looked at once."""
+    stack, seen = [node], set[int]()
+    while stack:
+        part = stack.pop()
+        if hasattr(part, "shape"):
+            yield part.shape
+        elif isinstance(part, dict | list) and id(part) not in seen:
+            seen.add(id(part))
+            stack += part.values() if isinstance(part, dict) else part
 
 
 def _file(job: _Job) -> Path:
@@ -305,6 +314,9 @@ def _folder(job: _Job) -> Path:
         name: [edit for edit in edits if each.paths_of(edit.tensor)] for name, each in held.items()
     }
 
+    if away := left_out(job.source, by_file):
+        job.notes.append(f"left out, for they are links out of the folder: {', '.join(away)}")
+
     def check(folder: Path) -> None:
         for name, each in held.items():
             verify(folder / name, each, by_file[name])
@@ -317,8 +329,7 @@ def _weights(source: Path, checkpoint: Checkpoint) -> list[str]:
     only = checkpoint.path
     if only is None or only.name not in INDEX_NAMES:
         return [only.name] if only is not None else []
-    index = json.loads((source / only.name).read_text(encoding="utf-8"))
-    return sorted(set(index["weight_map"].values()))
+    return sorted(set(weight_map(LocalFile(source / only.name)).values()))
 
 
 def _saved_extraction(source: Path, target: Path, request: BakeRequest) -> Baked:

@@ -13,7 +13,10 @@ from pe_inspect.baking.new_sizes import new_sizes
 from pe_inspect.baking.open_clip_config import is_open_clips, open_clip_config
 from pe_inspect.baking.plan import BakePlan
 from pe_inspect.baking.timm_config import timm_config
+from pe_inspect.baking.writing import leads_away
+from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.loading.formats.huggingface import read_object
 from pe_inspect.resampling.target_grid import Size
 
 __all__ = ["configurations"]
@@ -37,20 +40,20 @@ def configurations(
         UsageError: the library that reads one could not build or run such a model.
     """
     sizes = new_sizes(checkpoint, made, res)
-    paths = [folder / name for name in _CONFIGS if (folder / name).is_file()]
+    there = (folder / name for name in _CONFIGS if (folder / name).is_file())
+    paths = [path for path in there if not leads_away(path)]
     return {path.name: _content(checkpoint, path, sizes, made) for path in paths}
 
 
 def _content(checkpoint: Checkpoint, path: Path, sizes: Sizes, made: BakePlan) -> bytes:
     """Return a file's new content; one in which nothing changes stays as it is, byte by byte."""
-    text = path.read_text(encoding="utf-8")
-    config = json.loads(text)
+    config = read_object(LocalFile(path))
     is_processor = path.name == _PROCESSOR
     new = reconfigured(config, sizes, is_processor=is_processor)
-    if isinstance(config, Mapping) and not is_processor:
+    if not is_processor:
         new = _completed(checkpoint, new, sizes, made)
     if new == config:
-        return text.encode()
+        return path.read_bytes()
     return (json.dumps(new, indent=2, ensure_ascii=False) + "\n").encode()
 
 

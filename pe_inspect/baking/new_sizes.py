@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pe_inspect.baking.config import Sizes
 from pe_inspect.baking.plan import BakePlan
@@ -15,6 +15,8 @@ from pe_inspect.resampling.target_grid import Size, is_windowed, pair_of
 __all__ = ["new_sizes"]
 
 Pair = tuple[int, int]
+
+MOST_STAGES: Final = 16
 
 
 def new_sizes(checkpoint: Checkpoint, made: BakePlan, res: Size | None) -> Sizes:
@@ -67,7 +69,8 @@ def _windows(made: BakePlan) -> tuple[Pair, ...]:
         return ()
     known = {_stage(table.layer): grid_for(main, table, made.new) for table in main.tables}
     return tuple(
-        known[min(stage for stage in known if stage >= at)] for at in range(max(known) + 1)
+        known[min(stage for stage in known if stage >= at)]
+        for at in range(min(max(known), MOST_STAGES) + 1)
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,18 @@ from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.loading.dtypes import itemsize
 from pe_inspect.loading.formats import SourceFile
-from pe_inspect.loading.formats.huggingface import INDEX_NAMES
+from pe_inspect.loading.formats.huggingface import INDEX_NAMES, read_object
 from pe_inspect.loading.rewriting import TensorEdit, written_as
+from pe_inspect.partial_files import moved_away, partial_beside, sweep
 
-__all__ = ["check_target", "refuse_existing", "write_file", "write_folder"]
+__all__ = [
+    "check_target",
+    "leads_away",
+    "left_out",
+    "refuse_existing",
+    "write_file",
+    "write_folder",
+]
 
 _WEIGHTS: Final = (
     ".safetensors",
@@ -162,7 +169,8 @@ def write_folder(
     Raises:
         OutputError: the disk is full, or cannot be written; what stood at `target` stays.
     """
-    made = target.with_name(f".{secrets.token_hex(6)}.partial")
+    made = partial_beside(target)
+    sweep(target)
     try:
         with _refusing_by_name(target):
             _fill(made, source, edits, configs)
@@ -196,7 +204,7 @@ def _put(content: bytes, out: IO[bytes]) -> None:
 
 def _name(made: Path, target: Path) -> None:
     """Move the new folder to its name; an old one is moved away first, and removed last."""
-    old = target.with_name(f".{secrets.token_hex(6)}.old") if target.exists() else None
+    old = moved_away(target) if target.exists() else None
     if old is not None:
         target.replace(old)
     try:
@@ -218,12 +226,32 @@ def _files(
             continue
         if path.name in edits:
             yield path, None if edits[path.name] else ...
+        elif leads_away(path):
+            continue
         elif path.name in INDEX_NAMES:
             yield path, _index(path, edits)
         elif path.name in configs:
             yield path, configs[path.name]
         elif not _is_other_weight(path, edits) and path.stat().st_size <= LARGEST_BESIDE:
             yield path, ...
+
+
+def leads_away(path: Path) -> bool:
+    """Whether a name of a folder is a link to what is not of that folder.
+
+    Of the hub's cache the content lies in `blobs`, and a snapshot's names are links into it.
+    """
+    folder, target = path.parent.resolve(), path.resolve()
+    of_snapshot = folder.parent.name == "snapshots" and folder.parent.parent / "blobs"
+    return folder not in target.parents and target.parent != of_snapshot
+
+
+def left_out(source: Path, edits: Collection[str]) -> list[str]:
+    """Return the names of a folder that its new copy leaves out, for they are links out of it."""
+    return sorted(
+        path.name for path in source.iterdir()
+        if path.is_symlink() and path.name not in edits and leads_away(path)
+    )  # fmt: skip
 
 
 def _is_other_weight(path: Path, edits: Mapping[str, Sequence[TensorEdit]]) -> bool:
@@ -233,8 +261,10 @@ def _is_other_weight(path: Path, edits: Mapping[str, Sequence[TensorEdit]]) -> b
 
 def _index(path: Path, edits: Mapping[str, Sequence[TensorEdit]]) -> bytes:
     """The index of the shards; the sizes that it states grow with the tensors."""
-    index = json.loads(path.read_text(encoding="utf-8"))
-    stated = index.get("metadata") or {}
+    index = read_object(LocalFile(path))
+    stated = index.get("metadata")
+    if not isinstance(stated, dict):
+        return path.read_bytes()
     for edit in (edit for each in edits.values() for edit in each):
         more = edit.values.size - edit.tensor.size
         grown = {"total_size": more * itemsize(edit.tensor.dtype), "total_parameters": more}

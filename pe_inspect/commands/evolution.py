@@ -63,7 +63,7 @@ def evolution(
         "evolution",
         partial(run.evolution, ln_eps=reading.ln_eps, **chosen),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
-        figures=("", "_maps"),
+        figures=("", "_maps", "_structure"),
     )
     source = Source(**vars(opening), checkpoint=folder)
     last = NamedCheckpoint(name=checkpoint_name(place), **vars(run.last))

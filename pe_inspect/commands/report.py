@@ -13,6 +13,7 @@ from pe_inspect.commands.shell.describe import command_line, now
 from pe_inspect.commands.shell.opening import open_subject
 from pe_inspect.commands.shell.options import (
     Asked,
+    Memory,
     Opening,
     Output,
     Reading,
@@ -48,6 +49,7 @@ PAGE: Final = "report.html"
 def report(
     opening: Opening,
     selection: Selection,
+    room: Memory,
     resize: Resize,
     reading: Reading,
     output: Output,
@@ -58,7 +60,7 @@ def report(
     """One self-contained page: every answer, with how to read it and where it comes from."""
     options: dict[str, Any] = {
         **vars(look), "command": command_line(), "now": now(), "hints": reading.hints(),
-        "options": options_of_questions(selection, resize, reading),
+        "options": options_of_questions(selection, resize, reading, room),
     }  # fmt: skip
     folder = gallery_in(checkpoints or [])
     make = partial(_page, checkpoints or [None]) if folder is None else partial(_index, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 from pe_inspect.commands.shell import QUESTIONS, command
-from pe_inspect.commands.shell.options import Asked, Resize
+from pe_inspect.commands.shell.options import Asked, Memory, Resize
 from pe_inspect.commands.shell.question_runner import (
     Question,
     answer,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @command("structure", panel=QUESTIONS)
-def structure(resize: Resize, asked: Asked) -> None:
+def structure(resize: Resize, room: Memory, asked: Asked) -> None:
     """The pictures as numbers: locality, 2-D-ness, translation invariance, rank, hierarchy."""
     from pe_inspect.analysis.structure import structure as ask
 
@@ -28,7 +28,7 @@ def structure(resize: Resize, asked: Asked) -> None:
         "structure",
         lambda pe: ask(
             pe, ln_eps=asked.reading.ln_eps, patch_size=asked.reading.patch() if size else None,
-            **size,
+            max_memory=room.max_memory, **size,
         ),
         {".npz": _write_arrays, ".csv": write_table},
         lines=side_by_side,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pe_inspect.errors import AmbiguousCheckpoint, NoPositionEmbedding, UndecidedGrid, UnfitShapes
-from pe_inspect.families.trunk import Trunk, tower_type
+from pe_inspect.families.reading.tower_config import tower_type
+from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.parts import FamilyFacts
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ class Family:
         detect: whether a trunk holds the scheme; reads shapes, and at most one table.
         extract: reads the scheme, one embedding for every place where it enters the model.
         facts: what holds of each of its embeddings; they carry it.
+        reads_frames: whether a grid (T, H, W) that is said is for it; others are told none.
     """
 
     name: str
@@ -39,13 +41,13 @@ class Family:
     detect: Callable[[Trunk], bool]
     extract: Callable[[Trunk], tuple[PositionEmbedding, ...]]
     facts: FamilyFacts = field(default_factory=FamilyFacts)
+    reads_frames: bool = False
 
 
 families: Final[Registry[Family]] = Registry(
     "family", "pe_inspect.families", helpers=("reading", "structure", "trunk")
 )
 
-_FLAT: Final = ("rows", "columns")
 _ORDER: Final = ("vectors", "bias", "relative", "phases", "function")
 
 
@@ -116,7 +118,7 @@ def _made_here(checkpoint: Checkpoint) -> str | None:
 
 def _found(trunk: Trunk) -> list[PositionEmbedding]:
     """Read by names, then by structure what names leave open."""
-    found, refusal = _read_by_names(_flatly(trunk))
+    found, refusal = _read_by_names(trunk)
     is_read = len(trunk) < 2 or _is_whole(trunk, found)
     if trunk.hints.tower == "text" or is_read:
         if refusal is not None:
@@ -139,15 +141,6 @@ def _is_whole(trunk: Trunk, found: list[PositionEmbedding]) -> bool:
     return len(found) == 1 and speaks_for(trunk, found[0])
 
 
-def _flatly(trunk: Trunk) -> Trunk:
-    """Return the trunk for readers that know names: what is said of three axes is not for them."""
-    said = trunk.hints.grid_size
-    if said is None or len(said) == len(_FLAT):
-        return trunk
-    hints = replace(trunk.hints, grid_size=None)
-    return Trunk(replace(trunk.checkpoint, hints=hints))
-
-
 def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousCheckpoint | None]:
     """Ask every family; return what they read, and why one of them could not decide.
 
@@ -157,9 +150,10 @@ def _read_by_names(trunk: Trunk) -> tuple[list[PositionEmbedding], AmbiguousChec
     wanted, found = trunk.hints.family, list[PositionEmbedding]()
     refusal: AmbiguousCheckpoint | None = None
     for family in [families[wanted]] if wanted else list(families.values()):
+        told = trunk if family.reads_frames else trunk.told_flat
         try:
-            if family.detect(trunk):
-                found += family.extract(trunk)
+            if family.detect(told):
+                found += family.extract(told)
         except UnfitShapes as error:  # no reason to read nothing else
             what = f"{trunk.source} has the names of {family.name} and other shapes"
             refusal = refusal or UnfitShapes(f"{what}: {error}")

@@ -42,6 +42,7 @@ def detect(trunk: Trunk) -> bool:
 
 def extract(trunk: Trunk) -> tuple[PositionEmbedding, ...]:
     """Read the angles of every patch, or have timm's model compute them."""
+    trunk = trunk if computes_rotations(trunk) else trunk.told_flat
     try:
         rotation = _rotation(trunk)
     except GridNotStored as error:
@@ -140,5 +141,6 @@ families.register(NAME)(
             sentence="Rotations of queries and keys (RoPE)",
             begins="rule",
         ),
+        reads_frames=True,
     )
 )

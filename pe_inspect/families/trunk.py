@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from pe_inspect.families.reading.norms import Norms, read_norms
 from pe_inspect.families.reading.tensors import NamedTensors
@@ -18,13 +18,9 @@ from pe_inspect.families.reading.tokens import (
     prefix_tokens,
 )
 
-__all__ = ["Trunk", "tower_type"]
+__all__ = ["Trunk"]
 
 _DECODER_OF_MAE: Final = re.compile(r"((module|model)\.)*decoder_pos_embed")
-_SECTIONS: Final = (
-    *("thinker_config", "vision_config", "image_config", "backbone_config", "vision_encoder"),
-    "encoder",
-)
 _TIMM_S_BLOCK: Final = re.compile(r"(.*\.)?blocks\.\d+\.attn\.qkv\.weight")
 _PLAIN: Final = re.compile(
     r"(?:pos_embed|(?:cls|dist|reg|mask)_token"
@@ -72,6 +68,15 @@ class Trunk(NamedTensors):
         return self.hints.grid_size is not None or self.hints.img_size is not None
 
     @cached_property
+    def told_flat(self) -> Trunk:
+        """The trunk for readers of two axes: what is said of a grid of three is not for them."""
+        said = self.hints.grid_size
+        if said is None or len(said) == len(("rows", "columns")):
+            return self
+        hints = replace(self.hints, grid_size=None)
+        return Trunk(replace(self.checkpoint, hints=hints))
+
+    @cached_property
     def norms(self) -> Norms:
         """The norms by block, and where their eps comes from."""
         return read_norms(self)
@@ -99,20 +104,6 @@ def _by_tensors(trunk: NamedTensors) -> str | None:
     if any(_DECODER_OF_MAE.fullmatch(key) for key in trunk):
         return "mae"
     return next((library for library, has in _SIGNS.items() if has(names)), None)
-
-
-def tower_type(config: Mapping[str, Any]) -> str | None:
-    """Return the type of model of a configuration's image tower.
-
-    A model of several towers nests theirs, and a section without a type has that of the whole.
-    """
-    section: Any = config
-    found = None
-    while isinstance(section, Mapping):
-        said = section.get("model_type") or section.get("_class_name")
-        found = said if isinstance(said, str) else found
-        section = next((section[n] for n in _SECTIONS if isinstance(section.get(n), Mapping)), None)
-    return found
 
 
 def _has_timm_s_names(names: Mapping[str, str]) -> bool:

@@ -13,14 +13,17 @@ from matplotlib.ticker import MaxNLocator
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
+    key,
     lined,
     marker_size,
     panel_figure,
     reference,
 )
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.mosaics import Words
 from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
-from pe_inspect.figures.layout.style import PALETTE, TICK_SIZE
+from pe_inspect.figures.layout.style import INK, PALETTE, TICK_SIZE, sequential
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evolution import EvolutionResult
@@ -29,7 +32,9 @@ __all__ = ["draw"]
 
 MOST_EPOCHS: Final = 8
 MOST_LAYERS: Final = 4
+MOST_LINES: Final = 12
 HEIGHT: Final = 2.25  # inches
+WIDE: Final = 5.0  # inches: from there on a key has room beside the panels
 
 
 class _Line(NamedTuple):
@@ -57,6 +62,16 @@ _PANELS: Final[tuple[tuple[str, tuple[_Line, ...]], ...]] = (
 )
 
 
+_INDICES: Final = (
+    ("ssdc_l1", "SSDC, L1"),
+    ("half_radius", "half-radius (patches)"),
+    ("translation_share", "translation share"),
+    ("interaction_share", "interaction share"),
+    ("effective_rank", "effective rank"),
+    ("hierarchy", "hierarchy over layers"),
+)
+
+
 @drawings.register("evolution")
 def draw(result: EvolutionResult, *, token: tuple[int, int] | None = None) -> dict[str, Figure]:
     """Draw a run over time.
@@ -67,9 +82,13 @@ def draw(result: EvolutionResult, *, token: tuple[int, int] | None = None) -> di
 
     Returns:
         `evolution`: the numbers of every snapshot; `evolution_maps`: the map of one patch, a row
-        for each of a few layers and a column for each of a few snapshots, on one scale.
+        for each of a few layers and a column for each of a few snapshots, on one scale;
+        `evolution_structure`: the indices of structure, a line for each of a few layers, left
+        out where none is defined.
     """
-    return {"evolution": _curves(result), "evolution_maps": _maps(result, token)}
+    shown = {"evolution": _curves(result), "evolution_maps": _maps(result, token)}
+    panels = [panel for panel in _INDICES if np.isfinite(_values(result, panel[0])).any()]
+    return {**shown, "evolution_structure": _structure(result, panels)} if panels else shown
 
 
 def _curves(result: EvolutionResult) -> Figure:
@@ -80,7 +99,8 @@ def _curves(result: EvolutionResult) -> Figure:
     )
     figure, inside = panel_figure("The position embedding over one run", text, HEIGHT)
     words = {"affinity": result.affinity.name, "norm": _norm_name(result)}
-    for axes, (name, lines) in zip(inside.subplots(1, len(_PANELS)), _PANELS):
+    most = len(_PANELS) if page_width() >= WIDE else 1
+    for axes, (name, lines) in zip(in_rows(inside, len(_PANELS), most=most), _PANELS):
         _panel(axes, result, name.format(**words), lines)
     return figure
 
@@ -116,6 +136,40 @@ def _band(axes: Axes, result: EvolutionResult, number: str, colour: str) -> None
     layers = np.ma.masked_invalid(result.by_layer(number))
     low, high = layers.min(axis=1), layers.max(axis=1)
     axes.fill_between(result.epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _structure(result: EvolutionResult, panels: Sequence[tuple[str, str]]) -> Figure:
+    """Draw a panel an index, a line a layer: dark is early, light is late."""
+    layers = evenly(len(result.views), MOST_LINES)
+    text = (
+        f"{result.pe.headline}. As `structure` defines them, of the mean over heads. A line is a "
+        f"layer. {thinned_to(len(layers), len(result.views), 'layers')}"
+    )
+    figure, inside = panel_figure("Structure over one run, layer by layer", text, HEIGHT)
+    drawn = in_rows(inside, len(panels), most=len(_PANELS))
+    for axes, (name, label) in zip(drawn, panels):
+        _lines_of_layers(axes, result, _values(result, name), label, layers)
+    key(inside, drawn[0], beside=page_width() >= WIDE)
+    return figure
+
+
+def _values(result: EvolutionResult, name: str) -> np.ndarray:
+    """One number over time: (snapshots, layers), or (snapshots, 1) where it is of all layers."""
+    return result.curve(name)[:, None] if name == "hierarchy" else result.by_layer(name)
+
+
+def _lines_of_layers(
+    axes: Axes, result: EvolutionResult, values: np.ndarray, label: str, layers: Sequence[int]
+) -> None:
+    lined(axes, "epoch", label)
+    is_one = values.shape[1] == 1
+    for k in [0] if is_one else layers:
+        colour = INK if is_one else sequential()(0.9 * k / max(len(result.views) - 1, 1))
+        axes.plot(
+            result.epochs, values[:, k], color=colour, linewidth=1.3, marker="o",
+            markersize=0.8 * marker_size(len(values)), label=result.views[k].name,
+        )  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _maps(result: EvolutionResult, token: tuple[int, int] | None) -> Figure:

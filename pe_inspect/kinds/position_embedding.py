@@ -14,7 +14,8 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.bounded import parsed_json, typed, typed_fields
+from pe_inspect.errors import PEInspectError, UnreadableCheckpoint, reason
 from pe_inspect.kinds.held_values import packed, unpacked
 from pe_inspect.kinds.joins import JOINS, Join, SchemeJoin
 from pe_inspect.kinds.parts import (
@@ -31,6 +32,7 @@ from pe_inspect.kinds.scheme_kind import AffinityDefinition, Kind, SchemeKind, k
 __all__ = ["Join", "Kind", "LayerNormParams", "LayerPE", "PositionEmbedding", "Relation"]
 
 FORMAT_VERSION: Final = 1
+MOST_BLOCKS: Final = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,8 @@ class PositionEmbedding:
         kind = self.scheme_kind
         if self.join not in JOINS:
             raise ValueError(f"join is {self.join!r}; expected one of {', '.join(get_args(Join))}")
+        if not 0 <= self.depth <= MOST_BLOCKS:
+            raise ValueError(f"depth is {self.depth}; expected a number of blocks")
         for table in self.tables:
             kind.check(table)
 
@@ -228,10 +232,10 @@ class PositionEmbedding:
             with safe_open(str(path), framework="numpy") as file:
                 header = file.metadata() or {}
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return _rebuild(json.loads(header["pe_inspect"]), arrays)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            return _rebuild(parsed_json(header["pe_inspect"]), arrays)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError, PEInspectError) as error:
             raise UnreadableCheckpoint(
-                f"{path} is not a saved extraction (*.pe.safetensors): {error}"
+                f"{path} is not a saved extraction (*.pe.safetensors): {reason(error)}"
             ) from error
 
 
@@ -272,27 +276,28 @@ def _arrays(pe: PositionEmbedding) -> dict[str, np.ndarray]:
     return arrays
 
 
+_SAVED_TABLES: Final = tuple[
+    tuple[str, tuple[int, int] | tuple[int, int, int] | None, int, str, tuple[str, ...]], ...
+]
+_SAVED_NORMS: Final = tuple[tuple[str, str, float], ...]
+
+
 def _rebuild(saved: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PositionEmbedding:
     layers = tuple(
-        LayerPE(layer, unpacked(names, arrays), _tuple_if_list(grid), rows, part)
-        for layer, grid, rows, part, names in saved["layers"]
+        LayerPE(layer, unpacked(names, arrays), grid, rows, part)
+        for layer, grid, rows, part, names in typed(saved["layers"], _SAVED_TABLES)
     )
     norms = tuple(
         LayerNormParams(
             layer, name, arrays[f"norms.{i}.weight"], arrays.get(f"norms.{i}.bias"), eps
         )
-        for i, (layer, name, eps) in enumerate(saved["norms"])
+        for i, (layer, name, eps) in enumerate(typed(saved["norms"], _SAVED_NORMS))
     )
-    known = [name for name in _PLAIN_FIELDS if name in saved]  # older extractions say less
-    plain = {name: _tuple_if_list(saved[name]) for name in known}
-    relation = Relation(**saved.get("relation", {}))
-    facts = FamilyFacts(**saved.get("facts", {}))  # which older extractions do not say either
+    plain = typed_fields(PositionEmbedding, saved, _PLAIN_FIELDS)  # older ones say less
+    relation = Relation(**typed_fields(Relation, saved.get("relation", {})))
+    facts = FamilyFacts(**typed_fields(FamilyFacts, saved.get("facts", {})))
     return PositionEmbedding(tables=layers, norms=norms, relation=relation, facts=facts, **plain)
 
 
 def _list_if_tuple(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _tuple_if_list(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -11,7 +11,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from pe_inspect.arrays import Float
+from pe_inspect.arrays import Float, Int
+from pe_inspect.data import FileSplit, Split
+from pe_inspect.data import load as load_dataset
+from pe_inspect.data.datasets import datasets
 from pe_inspect.data.decoding import UnreadableImage, decoded
 from pe_inspect.data.listing import SUFFIXES, is_hidden
 from pe_inspect.errors import UsageError
@@ -70,31 +73,79 @@ class ImageStream:
             self.left_out[str(error.file)] = error.reason
             return None
         digest.update(pixels.tobytes())
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in
                      (self.preprocessing.mean, self.preprocessing.std))  # fmt: skip
         return (torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - mean) / std
 
 
-def image_stream(images: Any, preprocessing: Preprocessing, seed: int) -> ImageStream:
+def image_stream(
+    images: Any, preprocessing: Preprocessing, seed: int, count: int | None = None
+) -> ImageStream:
     """Return a stream of images, whatever they were given as.
 
     Args:
         images: `None` for crops of scikit-learn's two photographs; a folder of images, or of one
-            folder a class, which are taken in turn; pixels (images, rows, columns, 3), uint8; or
-            normalised tensors (images, channels, rows, columns) of the model's size.
+            folder a class, which are taken in turn; the name of a dataset, whose test images are
+            taken in the same way; pixels (images, rows, columns, 3), uint8; or normalised tensors
+            (images, channels, rows, columns) of the model's size.
         preprocessing: the model's.
         seed: of the crops.
+        count: at most so many, the first; unless given 64 crops, 64 images of a dataset, and all
+            of what else is given.
 
     Raises:
         UsageError: there are none.
     """
     if images is None:
-        return ImageStream(_CROPS_SAID, _crops(seed), preprocessing)
+        crops = _crops(seed, count or DEFAULT_COUNT)
+        return ImageStream(f"{len(crops)} {_CROPS_SAID}", crops, preprocessing)
     if isinstance(images, torch.Tensor):
-        return ImageStream("tensors, taken as normalised", list(images), preprocessing)
+        return _first(count, "tensors, taken as normalised", list(images), preprocessing)
     if isinstance(images, np.ndarray):
-        return ImageStream("pixels in memory", list(_checked_pixels(images)), preprocessing)
-    return ImageStream(str(images), _files(Path(images)), preprocessing)
+        return _first(count, "pixels in memory", list(_checked_pixels(images)), preprocessing)
+    if _is_dataset(images):
+        return _first(count or DEFAULT_COUNT, *_test_images(str(images)), preprocessing)
+    return _first(count, str(images), _files(Path(images)), preprocessing)
+
+
+def _first(
+    count: int | None, source: str, items: Sequence[Any], preprocessing: Preprocessing
+) -> ImageStream:
+    if count is None or count >= len(items):
+        return ImageStream(source, items, preprocessing)
+    return ImageStream(f"{source}, the first {count} of {len(items):,}", items[:count],
+                       preprocessing)  # fmt: skip
+
+
+def _is_dataset(images: Any) -> bool:
+    """Whether this names a dataset: `"cifar10"`, `"imagefolder:PATH"`; a folder comes first."""
+    name = str(images)
+    return not Path(name).is_dir() and name.partition(":")[0] in datasets
+
+
+def _test_images(name: str) -> tuple[str, list[Any]]:
+    """Return what a dataset's test images are called, and they, one class after the other."""
+    found = load_dataset(name)
+    source = f"{found.label}, {found.test_name} images, classes in turn"
+    return source, [_item(found.test, k) for k in _in_turn(found.test.labels)]
+
+
+def _item(split: Split, place: int) -> Any:
+    """Return a file, or pixels (rows, columns, 3), of a single channel (rows, columns)."""
+    if isinstance(split, FileSplit):
+        return split.files[place]
+    pixels = split.images[place]
+    return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+
+
+def _in_turn(labels: Int[np.ndarray, " images"]) -> list[int]:
+    """Return the first image of every class, then the second of every class, and so on."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], labels[order])
+    within = np.arange(len(order)) - starts
+    places: list[int] = order[np.argsort(within, kind="stable")].tolist()
+    return places
 
 
 def _checked_pixels(images: np.ndarray) -> np.ndarray:
@@ -120,15 +171,19 @@ def _files(folder: Path) -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder. Pass a folder of images, or leave it out.")
+        raise UsageError(
+            f"{folder} is no folder, and no dataset ({', '.join(sorted(datasets))}). Pass a folder "
+            "of images, the name of a dataset, or leave it out."
+        )
     return [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
 
 
 def _resized(item: Any, res: tuple[int, int], by: Preprocessing) -> np.ndarray:
-    """Return (rows, columns, 3), uint8, as the preprocessing has it."""
+    """Return (rows, columns, 3), or of one channel (rows, columns), as the preprocessing says."""
     from PIL import Image
 
-    image = decoded(item) if isinstance(item, Path) else Image.fromarray(item)
+    read = decoded(item) if isinstance(item, Path) else Image.fromarray(item)
+    image = read.convert("L" if len(by.mean) == 1 else "RGB")
     method = Image.Resampling[by.filter.upper()]
     height, width = res
     if by.crop_to is None:
@@ -141,17 +196,16 @@ def _resized(item: Any, res: tuple[int, int], by: Preprocessing) -> np.ndarray:
 
 
 _CROPS_SAID: Final = (
-    f"{DEFAULT_COUNT} seeded crops of scikit-learn's two photographs, at three scales, in eight "
-    "orientations"
+    "seeded crops of scikit-learn's two photographs, at three scales, in eight orientations"
 )
 
 
-def _crops(seed: int) -> list[np.ndarray]:
+def _crops(seed: int, count: int) -> list[np.ndarray]:
     from sklearn.datasets import load_sample_images
 
     photographs, random = load_sample_images().images, np.random.default_rng(seed)
     return [_crop(photographs[i % 2], CROP_SHARES[i % 3], i % 8, random)
-            for i in range(DEFAULT_COUNT)]  # fmt: skip
+            for i in range(count)]  # fmt: skip
 
 
 def _crop(photograph: np.ndarray, share: float, turn: int, random: Any) -> np.ndarray:

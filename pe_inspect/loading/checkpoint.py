@@ -33,6 +33,12 @@ BUFFERS: Final = frozenset({
 })  # fmt: skip
 
 
+_FIXED: Final = (
+    *(f".{name}" for name in BUFFERS),
+    "pos_embedding.pos_embedding",  # s-chh's sines; learned is .weight
+)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
     """A tensor that has not been read yet.
@@ -192,9 +198,9 @@ class Checkpoint:
     @property
     def num_parameters(self) -> int:
         """Learned scalars: floating-point tensors, known buffers left out, tied weights once."""
-        learned = (t for k, t in self.tensors.items() if t.is_floating and not _is_buffer(k))
-        sizes: dict[Hashable, int] = {t.storage or ("own", t.key): t.size for t in learned}
-        return sum(sizes.values())
+        learned = [t for k, t in self.tensors.items() if t.is_floating and not _is_buffer(k)]
+        shared = {t.storage: t.size for t in learned if t.storage is not None}
+        return sum(t.size for t in learned if t.storage is None) + sum(shared.values())
 
     @cached_property
     def sha256(self) -> str:
@@ -208,8 +214,7 @@ class Checkpoint:
 
 
 def _is_buffer(key: str) -> bool:
-    is_fixed = key.endswith("pos_embedding.pos_embedding")  # s-chh's sines; learned is .weight
-    return is_fixed or key.rpartition(".")[2] in BUFFERS
+    return key.endswith(_FIXED) or key in BUFFERS
 
 
 def is_scalar(value: Any) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
-from pe_inspect.errors import UnreadableCheckpoint, UsageError
+from pe_inspect.errors import UnreadableCheckpoint, UsageError, printable
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.registry import did_you_mean
 
@@ -31,6 +32,8 @@ NOT_WEIGHTS: Final = re.compile(
     r"metrics?$|queue|_metadata$|hyper_parameters|^args$|^config$"
 )
 LONE_TENSOR: Final = "pos_embed"
+LONGEST_NAME: Final = 500
+MOST_OFFERED: Final = 200
 _IN_ATTENTION: Final = re.compile(r"bias_table|relative_position|rel_pos|attention_bias|rpb")
 
 
@@ -65,10 +68,10 @@ def find_state_dict(tree: Any, source: str, wanted: str | None = None) -> StateD
     if isinstance(tree, StoredTensor):
         lone = tree.named(tree.key or LONE_TENSOR)
         return StateDict({LONE_TENSOR: lone}, {}, (f"a lone tensor is taken for {LONE_TENSOR}",))
-    root = _children(tree)
-    if not _holds_tensors(root):
+    root, held = _children(tree), Holdings()
+    if not held.of(root).tensors:
         raise UnreadableCheckpoint(_no_tensors(source, root))
-    return _wanted(root, source, wanted) if wanted else _descend(root, {})
+    return _wanted(root, source, wanted, held) if wanted else _descend(root, {}, held)
 
 
 def weights_in(tree: Any) -> dict[str, StoredTensor]:
@@ -82,43 +85,85 @@ def weights_in(tree: Any) -> dict[str, StoredTensor]:
 def _children(node: Any) -> dict[str, Any]:
     """The named parts of a dict or list; none for anything else."""
     if isinstance(node, dict):
-        return {str(name): part for name, part in node.items()}
+        is_named = {*map(type, node)} <= {str}
+        return node if is_named else {str(name): part for name, part in node.items()}
     return {str(i): part for i, part in enumerate(node)} if isinstance(node, list) else {}
 
 
-def _holds_tensors(node: Any) -> bool:
-    """Whether any tensor lies in a part that may be weights."""
-    return next(_walk(_children(node)), None) is not None
+class Holding(NamedTuple):
+    """What lies in a part of a tree, and in all that it holds.
+
+    Attributes:
+        tensors: how many there are in what may be weights; of each way to a branch.
+        is_dotted: whether the part's own names have dots, as those of a state dict do.
+    """
+
+    tensors: int
+    is_dotted: bool
+
+
+class Holdings:
+    """What lies in each part of a tree; every part is looked at once, however many lead to it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Holding]] = {}  # the part too: it keeps its id
+
+    def of(self, part: Any) -> Holding:
+        """Return what lies in a part."""
+        if id(part) not in self._known:
+            self._known[id(part)] = part, Holding(0, False)  # for a part that holds itself
+            self._known[id(part)] = part, self._counted(part)
+        return self._known[id(part)][1]
+
+    def _counted(self, part: Any) -> Holding:
+        names = part if isinstance(part, dict) else ()
+        inner = (child for _, child in _parts_of_weights(part, ""))
+        tensors = sum(isinstance(c, StoredTensor) or self.of(c).tensors for c in inner)
+        return Holding(tensors, any("." in str(name) for name in names))
 
 
 def _walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, StoredTensor]]:
-    """The tensors of a tree with dotted names, each branch visited once."""
+    """The tensors of a tree with dotted names, each branch visited once.
+
+    Raises:
+        UnreadableCheckpoint: a name is longer than that of any weights.
+    """
     seen: set[int] = set()
-    stack: list[tuple[str, Any]] = [(prefix, node)]
+    stack: list[Iterator[tuple[str, Any]]] = [iter([(prefix, node)])]
     while stack:
-        path, part = stack.pop()
-        if isinstance(part, StoredTensor):
+        path, part = next(stack[-1], ("", None))
+        if part is None:
+            stack.pop()
+        elif isinstance(part, StoredTensor):
             yield path, part
-        elif isinstance(part, dict | list) and id(part) not in seen:
+        elif id(part) not in seen:
             seen.add(id(part))
-            stack += reversed(_parts_of_weights(part, path))
+            stack.append(_parts_of_weights(part, path))
 
 
-def _parts_of_weights(part: Any, path: str) -> list[tuple[str, Any]]:
-    named_parts = _children(part).items()
-    return [
-        (f"{path}.{name}" if path else name, child)
-        for name, child in named_parts
-        if isinstance(child, StoredTensor) or not NOT_WEIGHTS.search(name)
-    ]
+def _parts_of_weights(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors and containers of a part that may be weights, with their paths."""
+    for name, child in _children(part).items():
+        is_tensor = isinstance(child, StoredTensor)
+        if is_tensor or (isinstance(child, dict | list) and not NOT_WEIGHTS.search(name)):
+            yield _joined(path, name), child
 
 
-def _descend(node: dict[str, Any], beside: dict[str, Any]) -> StateDict:
+def _joined(path: str, name: str) -> str:
+    if len(path) + len(name) > LONGEST_NAME:
+        raise UnreadableCheckpoint(
+            f"{printable(name)} is a name of {len(path) + len(name):,} characters; those of "
+            f"weights have at most {LONGEST_NAME:,}. Expected a state dict."
+        )
+    return f"{path}.{name}" if path else name
+
+
+def _descend(node: dict[str, Any], beside: dict[str, Any], held: Holdings) -> StateDict:
     """Go down from container to container until there is a state dict."""
     notes: list[str] = []
     while True:
-        options = _options(node)
-        taken = _ordinary(node, options)
+        options = _options(node, held)
+        taken = _ordinary(node, options, held)
         if taken is None:
             return StateDict(
                 _flat_tensors(node), {**beside, **_without(node, options)}, tuple(notes)
@@ -128,33 +173,25 @@ def _descend(node: dict[str, Any], beside: dict[str, Any]) -> StateDict:
         node = _children(options[taken])
 
 
-def _options(node: dict[str, Any]) -> dict[str, Any]:
+def _options(node: dict[str, Any], held: Holdings) -> dict[str, Any]:
     """The parts of a node that could be a state dict."""
     return {
         name: part
         for name, part in node.items()
-        if isinstance(part, dict | list) and not NOT_WEIGHTS.search(name) and _holds_tensors(part)
+        if isinstance(part, dict | list) and not NOT_WEIGHTS.search(name) and held.of(part).tensors
     }
 
 
-def _ordinary(node: dict[str, Any], options: dict[str, Any]) -> str | None:
+def _ordinary(node: dict[str, Any], options: dict[str, Any], held: Holdings) -> str | None:
     """Return the option to take, or `None` where the node is the state dict itself."""
     own = sum(isinstance(part, StoredTensor) for part in node.values())
     known = next((name for name in CONTAINERS if name in options), None)
     if known is not None:
-        return known if _count_tensors(options[known]) > own else None
-    is_nest = not any(_has_dotted_names(part) for part in options.values())
+        return known if held.of(options[known]).tensors > own else None
+    is_nest = not any(held.of(part).is_dotted for part in options.values())
     if own or not options or (is_nest and len(options) > 1):
         return None
-    return max(options, key=lambda name: _count_tensors(options[name]))
-
-
-def _has_dotted_names(part: Any) -> bool:
-    return any("." in name for name, _ in _children(part).items())
-
-
-def _count_tensors(part: Any) -> int:
-    return sum(1 for _ in _walk(_children(part)))
+    return max(options, key=lambda name: held.of(options[name]).tensors)
 
 
 def _note(taken: str, others: list[str]) -> list[str]:
@@ -173,7 +210,9 @@ def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
-    tensors = {name: tensor.named(name) for name, tensor in _walk(node)}
+    is_flat = {*map(type, node.values())} == {StoredTensor}
+    named = node.items() if is_flat else _walk(node)
+    tensors = {name: tensor.named(name) for name, tensor in named}
     in_params = {
         name.removeprefix("params/"): tensor
         for name, tensor in tensors.items()
@@ -182,19 +221,20 @@ def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
     return in_params or tensors  # JAX's archives keep the optimizer beside "params/"
 
 
-def _wanted(root: dict[str, Any], source: str, wanted: str) -> StateDict:
+def _wanted(root: dict[str, Any], source: str, wanted: str, held: Holdings) -> StateDict:
     """Follow the user's path; names that only share a prefix are a state dict too."""
     found = _lookup(root, wanted)
-    if found is None or not _holds_tensors(found):
-        chosen = _descend(root, {})
+    if found is None or not held.of(found).tensors:
+        chosen = _descend(root, {}, held)
         if wanted in chosen.tensors:
             return _taken_for_table(chosen, wanted)
         group = _group(chosen.tensors, wanted)
         if group:
             return StateDict(group, chosen.beside)
-        raise UsageError(_unknown(source, wanted, root, found is not None))
-    beside = _without(root, _options(root))
-    return _descend(_children(found), beside)
+        known = list(islice(_paths(root, held), MOST_OFFERED))
+        raise UsageError(_unknown(source, wanted, known, found is not None))
+    beside = _without(root, _options(root, held))
+    return _descend(_children(found), beside, held)
 
 
 def _taken_for_table(chosen: StateDict, wanted: str) -> StateDict:
@@ -229,8 +269,7 @@ def _group(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     }
 
 
-def _unknown(source: str, wanted: str, root: dict[str, Any], is_there: bool) -> str:
-    known = list(_paths(root))
+def _unknown(source: str, wanted: str, known: list[str], is_there: bool) -> str:
     if is_there:
         return (
             f"{wanted!r} in {source} holds no tensors. State dicts: {', '.join(known) or 'none'}."
@@ -239,15 +278,15 @@ def _unknown(source: str, wanted: str, root: dict[str, Any], is_there: bool) -> 
     return unknown if "Known:" in unknown else f"{unknown} All: {', '.join(known)}."
 
 
-def _paths(node: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[str]:
+def _paths(node: dict[str, Any], held: Holdings, prefix: str = "", depth: int = 0) -> Iterator[str]:
     """The dotted paths of everything that could be a state dict, three levels deep."""
-    for name, part in _options(node).items() if depth < 3 else ():
+    for name, part in _options(node, held).items() if depth < 3 else ():
         yield prefix + name
-        yield from _paths(_children(part), f"{prefix}{name}.", depth + 1)
+        yield from _paths(_children(part), held, f"{prefix}{name}.", depth + 1)
 
 
 def _no_tensors(source: str, root: dict[str, Any]) -> str:
-    held = ", ".join(list(root)[:8]) or "nothing"
+    held = ", ".join(map(printable, list(root)[:8])) or "nothing"
     return (
         f"{source} holds no tensors (it holds: {held}). Expected a state dict: "
         'torch.save(model.state_dict(), "weights.pth").'

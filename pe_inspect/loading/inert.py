@@ -7,32 +7,65 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+
+from pe_inspect.bounded import MOST_AXES
 
 __all__ = [
     "Array",
     "Bag",
     "DType",
+    "Record",
     "Replacement",
     "StorageRef",
     "StorageType",
     "TensorRef",
+    "plain_count",
     "plain_key",
+    "plain_sides",
 ]
+
+_KEYS: Final = (str, int, float, bool, bytes, type(None))
+
+
+LARGEST: Final = 1 << 63
+LONGEST_CODE: Final = 16
 
 
 def plain_key(key: Any) -> Any:
     """Return `key` if hashing it is safe: a deep nest of tuples overflows the C stack.
 
     Raises:
-        TypeError: it is neither a scalar nor a tuple of scalars.
+        TypeError: it is neither a scalar, a tuple of scalars, nor a record of ours.
     """
     parts = key if type(key) is tuple else (key,)
-    if any(type(part) not in (str, int, float, bool, bytes, type(None)) for part in parts):
+    if any(type(part) not in _KEYS for part in parts) and not isinstance(key, Record):
         raise TypeError(f"a {type(key).__name__} as a key")
     return key
+
+
+def plain_count(number: Any) -> int:
+    """Return a number of elements.
+
+    Raises:
+        TypeError: it is none, or none that a file of this world has.
+    """
+    if type(number) is not int or not 0 <= number < LARGEST:
+        raise TypeError("a number of elements that is none")
+    return number
+
+
+def plain_sides(shape: Any) -> tuple[int, ...]:
+    """Return a shape.
+
+    Raises:
+        TypeError: it is no tuple of at most 32 whole numbers.
+    """
+    if not isinstance(shape, tuple | list) or len(shape) > MOST_AXES:
+        raise TypeError("a shape that is no tuple of a few whole numbers")
+    return tuple(map(plain_count, shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +119,20 @@ class Bag:
             self.values = state
 
 
+class Record(Bag):
+    """An object of a class that only one format's pickles name; equal to itself alone."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self.of = of
+
+    def set_state(self, state: Any) -> None:
+        """Take what BUILD hands over; a state without names is kept under `"state"`."""
+        self.values = state if isinstance(state, dict) else {"state": state}
+
+
 @dataclass(slots=True)
 class DType:
     """A numpy dtype as a pickle describes it."""
@@ -100,6 +147,8 @@ class DType:
 
     def numpy(self) -> np.dtype:
         """The real one, where it is a plain number or text."""
+        if len(self.code) > LONGEST_CODE:
+            raise ValueError("a type of many fields is not read")
         dtype = np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
         if dtype.kind not in "biufcSU":
             raise ValueError(f"arrays of {dtype} are not read")
@@ -119,4 +168,5 @@ class Array:
             content = content.encode("latin-1")
         if isinstance(content, bytes | bytearray):  # else a list of objects: no numbers
             flat = np.frombuffer(content, dtype.numpy())
-            self.values = flat.reshape(shape, order="F" if is_fortran else "C")
+            sides = plain_sides(shape)
+            self.values = flat.reshape(sides, order="F" if is_fortran else "C")

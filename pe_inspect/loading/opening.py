@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "path_text"]
 
+STATED: Final = "stated"
+"""What a format itself says of the model, under the names of a config.json."""
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
 # Where none of these is in a name, no tool has put integers in the place of weights.
 _QUANTISED: Final = re.compile(
@@ -285,6 +287,7 @@ def _all_hints(
     """
     config, arguments = metadata.get("config", {}), metadata.get("args", {})
     beside = {name: metadata[name] for name in ("arch", "architecture") if name in metadata}
+    beside |= metadata.get(STATED, {})
     known, notes = replace(passed, tower=tower), list[str]()
     for settings, origin in (
         (config, "config.json"),

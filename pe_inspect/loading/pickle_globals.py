@@ -19,7 +19,9 @@ from pe_inspect.loading.inert import (
     StorageRef,
     StorageType,
     TensorRef,
+    plain_count,
     plain_key,
+    plain_sides,
 )
 
 __all__ = ["find_global"]
@@ -91,7 +93,8 @@ def _from_datetime(name: str) -> Callable[..., Any]:
 
 
 def _device(kind: str, index: int | None = None) -> str:
-    return str(kind) if index is None else f"{kind}:{index}"
+    word = _returns_only(str)(kind)
+    return str(word) if index is None else f"{word}:{plain_count(index)}"
 
 
 def _scalar(dtype: DType, content: bytes | str = b"") -> Any:
@@ -109,9 +112,10 @@ def _array_in_band(content: Any, dtype: DType, shape: Any, order: str, *_: Any) 
 
 
 def _rebuild_tensor(storage: Any, start: int, shape: Any, strides: Any, *_: Any) -> TensorRef:
-    if not isinstance(storage, StorageRef) or storage.dtype is None or type(start) is not int:
+    if not isinstance(storage, StorageRef) or storage.dtype is None:
         raise TypeError("a tensor without a typed storage")
-    return TensorRef(_sides(shape), storage.dtype, storage, start + storage.start, _sides(strides))
+    first = plain_count(start) + storage.start
+    return TensorRef(plain_sides(shape), storage.dtype, storage, first, plain_sides(strides))
 
 
 def _rebuild_tensor_v3(
@@ -120,12 +124,6 @@ def _rebuild_tensor_v3(
     """The form of types without a storage class of their own: fp8, unsigned integers."""
     typed = StorageRef(storage.key, dtype.removeprefix("torch."))
     return _rebuild_tensor(typed, start, shape, strides)
-
-
-def _sides(shape: Any) -> tuple[int, ...]:
-    if not isinstance(shape, tuple | list) or any(type(side) is not int for side in shape):
-        raise TypeError("a shape that is no tuple of integers")
-    return tuple(shape)
 
 
 def _same_tensor(data: Any, *_: Any) -> Any:
@@ -142,17 +140,17 @@ def _rebuild_from_type(function: Any, _type: Any, arguments: Any, _state: Any = 
 
 def _sparse(_layout: Any, data: Any) -> TensorRef:
     dtypes = [part.dtype for part in data if isinstance(part, TensorRef)]  # indices come first
-    shape = next((_sides(part) for part in data if isinstance(part, tuple)), ())
+    shape = next((plain_sides(part) for part in data if isinstance(part, tuple)), ())
     return TensorRef(shape, dtypes[-1], problem="a sparse layout")
 
 
 def _quantized(storage: Any, _start: int, shape: Any, *_: Any) -> TensorRef:
-    return TensorRef(_sides(shape), str(storage.dtype), problem="quantized numbers")
+    return TensorRef(plain_sides(shape), str(storage.dtype), problem="quantized numbers")
 
 
 def _meta(dtype: str, shape: Any, *_: Any) -> TensorRef:
     problem = "a shape on the meta device and no numbers"
-    return TensorRef(_sides(shape), dtype.removeprefix("torch."), problem=problem)
+    return TensorRef(plain_sides(shape), dtype.removeprefix("torch."), problem=problem)
 
 
 def _nested(*_: Any) -> TensorRef:
@@ -207,7 +205,7 @@ _CALLABLES: Final[dict[str, Callable[..., Any]]] = {
     "builtins.bytes": _bytes,
     "builtins.bytearray": _bytes,
     "_codecs.encode": _encoded,
-    "torch.Size": lambda sides=(): _sides(sides),
+    "torch.Size": lambda sides=(): plain_sides(sides),
     "torch.device": _device,
     "torch.serialization._get_layout": _returns_only(str),
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,

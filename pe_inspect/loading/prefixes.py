@@ -56,6 +56,7 @@ OPENAI_TEXT: Final = (
     r"(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection)"
 )
 OPENAI_MARK: Final = "token_embedding.weight"
+MOST_WRAPPERS: Final = 12
 SHARED_BY_TOWERS: Final = r"(logit_scale|logit_bias|visual_projection|text_projection)"
 
 
@@ -75,7 +76,7 @@ def find_trunk(
     if (found := _named_tower(tensors, tower)) is not None:
         tower = None
     chosen, found = _Tower(tower), found or dict(tensors)
-    while True:
+    for _ in range(MOST_WRAPPERS):
         found = _choose_tower(found, chosen, notes)
         prefix = _next_prefix(found)
         if prefix is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pe_inspect.arrays import Shaped
+from pe_inspect.bounded import MOST_AXES, shown_shape
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 __all__ = [
-    "MOST_AXES",
     "Span",
     "files_kept_open",
     "lazy_tensor",
@@ -36,11 +36,7 @@ __all__ = [
 
 STORED: Final = 0
 ENCRYPTED: Final = 1
-HIGHEST_RATIO: Final = 1032
-"""What DEFLATE can do at best: 258 bytes out of two bits. Source: zlib's technical notes."""
-
-MOST_AXES: Final = 32  # of numpy's arrays
-LARGEST_EXPANSION: Final = 1 << 30
+LARGEST_EXPANSION: Final = 1 << 26
 """Bytes that a tensor may take beyond its storage (a stride of 0 repeats numbers for nothing)."""
 
 
@@ -117,8 +113,6 @@ def member_span(info: ZipInfo, source: ByteSource) -> Span:
     if info.flag_bits & ENCRYPTED:
         raise UnreadableCheckpoint(f"{source} is encrypted ({info.filename}); decrypt it first.")
     if info.compress_type != STORED:
-        if info.file_size > HIGHEST_RATIO * info.compress_size:
-            raise ValueError(f"{info.filename} claims to unpack to {info.file_size} bytes")
         return Span(source, 0, info.file_size, member=info.filename)
     from pe_inspect.loading.zip_archive import LOCAL_HEADER
 
@@ -159,11 +153,13 @@ def lazy_tensor(
     if not is_known(dtype):
         return unreadable_tensor(shape, dtype, f"numbers of type {dtype}")
     if not _is_possible(shape, strides, start):
-        raise UnreadableCheckpoint(f"impossible shape {shape} with strides {strides}")
+        raise UnreadableCheckpoint(
+            f"impossible shape {shown_shape(shape)} with strides {shown_shape(strides)}"
+        )
     reach = _reach(shape, strides)
     if (start + reach) * itemsize(dtype) > span.nbytes:
         raise UnreadableCheckpoint(
-            f"a {dtype} tensor of shape {shape} from element {start} needs "
+            f"a {dtype} tensor of shape {shown_shape(shape)} from element {start} needs "
             f"{(start + reach) * itemsize(dtype)} bytes; its storage holds {span.nbytes}"
         )
 
@@ -236,11 +232,15 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _is_possible(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> bool:
-    """Whether numpy can hold an array of this shape (it has 32 axes and 63-bit sizes)."""
+    """Whether numpy can hold an array of this shape (it has 32 axes and 63-bit sizes).
+
+    One without elements costs no bytes to claim, and readers make arrays of its single sides.
+    """
     if len(shape) != len(strides) or len(shape) > MOST_AXES:
         return False
     is_natural = min((start, *shape, *strides)) >= 0
-    return is_natural and math.prod([side or 1 for side in shape]) < 1 << 59
+    most = LARGEST_EXPANSION if 0 in shape else 1 << 59
+    return is_natural and math.prod([side or 1 for side in shape]) < most
 
 
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
@@ -253,8 +253,9 @@ def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
 def _refuse_expansion(shape: tuple[int, ...], reach: int, size: int) -> None:
     if (math.prod(shape) - reach) * size > LARGEST_EXPANSION:
         raise UnreadableCheckpoint(
-            f"A tensor of shape {shape} repeats {reach} stored elements; reading it would take "
-            f"{math.prod(shape) * size} bytes. Save it without the repetition (`.clone()`)."
+            f"A tensor of shape {shown_shape(shape)} repeats {reach} stored elements; reading it "
+            f"would take {math.prod(shape) * size} bytes. Save it without the repetition "
+            "(`.clone()`)."
         )
 
 

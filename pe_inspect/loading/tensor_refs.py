@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, printable
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import damaged
@@ -51,5 +51,5 @@ class TensorResolver:
                 storage=(str(self.source), storage.key),
             )
         except UnreadableCheckpoint as error:
-            what = f"is truncated or damaged: storage {storage.key!r}: {error}"
+            what = f"is truncated or damaged: storage {printable(storage.key)!r}: {error}"
             raise damaged(self.source, what) from error

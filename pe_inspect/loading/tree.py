@@ -13,6 +13,7 @@ from pe_inspect.loading.inert import Array, Bag
 __all__ = ["plain_leaf", "plain_tree"]
 
 DEEPEST: Final = 32
+LARGEST: Final = 1 << 63
 
 
 def plain_tree(value: Any, reduced: Callable[[Any], Any]) -> Any:
@@ -45,11 +46,17 @@ class _Converter:
 
     def _converted(self, value: Any, depth: int) -> Any:
         if isinstance(value, dict):
-            return {key: self.convert(item, depth) for key, item in value.items()}
+            return {key: self.convert(item, depth) for key, item in value.items() if _is_name(key)}
         if isinstance(value, list | tuple):
             return [self.convert(item, depth) for item in value]
         reduced = self.reduced(value)
         return self._converted(reduced, depth) if isinstance(reduced, dict) else reduced
+
+
+def _is_name(key: Any) -> bool:
+    """Whether a key can be a name: a text, or a number of a few digits, as optimizers have them."""
+    is_small = type(key) is not int or abs(key) < LARGEST
+    return is_scalar(key) and is_small
 
 
 def plain_leaf(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint, printable, reason
@@ -21,17 +21,70 @@ from pe_inspect.loading.inert import (
     Replacement,
     StorageRef,
     StorageType,
+    plain_count,
     plain_key,
 )
 from pe_inspect.loading.pickle_globals import find_global
 
-__all__ = ["load_plain"]
+__all__ = ["FindMore", "load_plain"]
 
+FindMore = Callable[[str, str], Any]
 MOST_NAMES: Final = 40
+FREE: Final = 128 << 20
+MULTIPLE: Final = 8
+"""What a pickle may make, in bytes of memory: so much, and eight times what was read of it."""
+A_SLOT: Final = 16
+AN_ENTRY: Final = 100
+A_NUMBER: Final = 256
+
+
+def _prices() -> list[int]:
+    """Bytes of memory that each opcode takes at most, beside the text that it brings along."""
+    prices = [A_SLOT] * 256
+    for code in b"(]l}d)t\x85\x86\x87\x8f\x91":  # marks, lists, dictionaries, tuples, sets
+        prices[code] = 80
+    for code in b"pqr\x94sQPcRiob\x81\x92\x93":  # the memo, items, references, globals, calls
+        prices[code] = 160
+    return prices
 
 
 class _Hole(list[Any]):
     """Stands for an object whose global was refused; what is put into it is never looked at."""
+
+
+class _Meter(dict[int, Callable[..., None]]):
+    """The table of opcodes, which counts the memory that each takes as it is looked up."""
+
+    def __init__(self, table: Mapping[int, Callable[..., None]], file: Any) -> None:
+        super().__init__(table)
+        self._steps, self._prices = table, _prices()
+        self._file, self._start = file, file.tell()
+        self._spent, self._limit = 0, FREE
+
+    def __getitem__(self, code: int) -> Callable[..., None]:
+        self._spent += self._prices[code]
+        if self._spent > self._limit:
+            self.spend(0)
+        return self._steps[code]
+
+    def spend(self, more: int) -> None:
+        """Count what is about to be made.
+
+        Raises:
+            UnpicklingError: it is far more than the bytes that were read.
+        """
+        self._spent += more
+        if self._spent > self._limit:
+            self._limit = FREE + MULTIPLE * (self._file.tell() - self._start)
+        if self._spent > self._limit:
+            raise pickle.UnpicklingError("it makes far more than it is long")
+
+
+def _copied(argument: Any) -> int:
+    """Bytes of memory that a copy of an argument would take."""
+    if isinstance(argument, str | bytes | bytearray):
+        return 4 * len(argument)
+    return AN_ENTRY * len(argument) if isinstance(argument, list | tuple | dict) else 0
 
 
 class _PlainUnpickler(pickle._Unpickler):
@@ -42,18 +95,23 @@ class _PlainUnpickler(pickle._Unpickler):
     append: Callable[[Any], None]
     proto: int
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, more: FindMore | None = None) -> None:
         super().__init__(file, encoding="latin1")
+        self.more = more
         self.refused: dict[str, None] = {}
         self.storages: dict[str, StorageRef] = {}
+        self.meter = _Meter(self.dispatch, file)
+        self.__dict__["dispatch"] = self.meter  # which the walk looks steps up in
 
     def find_class(self, module: str, name: str) -> Any:
         """Look a global up in the table; nothing is imported."""
         if self.proto < 3:  # these spell Python 2's names, for `subprocess` too
             module, name = NAME_MAPPING.get((module, name), (module, name))
             module = IMPORT_MAPPING.get(module, module)
-        known = find_global(module, name)
+        known = self.more(module, name) if self.more else None
+        known = find_global(module, name) if known is None else known
         return self._hole(f"{module}.{name}") if known is None else known
 
     def get_extension(self, code: int) -> None:
@@ -68,7 +126,8 @@ class _PlainUnpickler(pickle._Unpickler):
         if pid[0] != "storage" or not isinstance(kind, StorageType) or type(key) is not str:
             raise pickle.UnpicklingError("a persistent id that is no storage")
         view = rest[2] if len(rest) > 2 and rest[2] is not None else (key, 0, 0)
-        self.storages[key] = StorageRef(key, kind.dtype, int(view[1]), int(rest[1]))
+        start, count = plain_count(view[1]), plain_count(rest[1])
+        self.storages[key] = StorageRef(key, kind.dtype, start, count)
         return self.storages[key]
 
     def _hole(self, name: str) -> _Hole:
@@ -80,6 +139,7 @@ class _PlainUnpickler(pickle._Unpickler):
             return _Hole()
         if not isinstance(function, Replacement):
             raise pickle.UnpicklingError(f"a call of {type(function).__name__}")
+        self.meter.spend(sum(map(_copied, arguments)))
         return function.function(*arguments)
 
     def _instantiate(self, klass: Any, arguments: Any) -> None:
@@ -106,6 +166,7 @@ class _PlainUnpickler(pickle._Unpickler):
     def load_build(self) -> None:
         """BUILD: only records of ours take a state; a dict's attributes are dropped."""
         state, target = self.stack.pop(), self.stack[-1]
+        self.meter.spend(sum(map(_copied, state)) if isinstance(state, tuple) else 0)
         if isinstance(target, Bag | DType | Array) and not self.refused:
             target.set_state(state)
         elif not isinstance(target, dict | _Hole) and not self.refused:
@@ -118,6 +179,7 @@ class _PlainUnpickler(pickle._Unpickler):
             return
         if type(target) is not dict:
             raise pickle.UnpicklingError(f"items for {type(target).__name__}")
+        self.meter.spend(AN_ENTRY * (len(items) // 2))
         target.update({plain_key(key): items[i + 1] for i, key in enumerate(items) if i % 2 == 0})
 
     def load_setitem(self) -> None:
@@ -150,6 +212,14 @@ class _PlainUnpickler(pickle._Unpickler):
         items = self.pop_mark()  # puts the stack below the mark back, `append` with it
         self.append(items)
 
+    def load_long4(self) -> None:
+        """LONG4: a number, and no library."""
+        count = int.from_bytes(self.read(4), "little")
+        if count > A_NUMBER:
+            raise pickle.UnpicklingError(f"a number of {count:,} bytes")
+        self.append(pickle.decode_long(self.read(count)))
+
+    dispatch[pickle.LONG4[0]] = load_long4
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
     dispatch[pickle.DICT[0]] = load_dict
@@ -158,19 +228,26 @@ class _PlainUnpickler(pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = load_frozenset
 
 
-def load_plain(file: Any, source: str, storages: dict[str, StorageRef] | None = None) -> Any:
+def load_plain(
+    file: Any,
+    source: str,
+    storages: dict[str, StorageRef] | None = None,
+    more: FindMore | None = None,
+) -> Any:
     """Read one pickle: dicts, lists, scalars, and the records of `_inert`.
 
     Args:
         file: with `read` and `readline`; at the first opcode, left just after the last one.
         source: what messages call the file.
         storages: filled with every storage that the pickle refers to, by key.
+        more: what stands in place of globals that only one format's pickles name; an inert thing
+            as all of the table are, or `None`.
 
     Raises:
         UnsafeCheckpoint: the pickle names globals that are not in the table. None was looked up.
         UnreadableCheckpoint: the pickle is truncated or damaged.
     """
-    reader = _PlainUnpickler(file)
+    reader = _PlainUnpickler(file, more)
     try:
         value = reader.load()
     except Exception as error:  # a stranger's bytes: any step of the walk may find nonsense

@@ -6,12 +6,12 @@ import struct
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, printable, reason
 from pe_inspect.loading.byte_source import ByteSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from zipfile import ZipFile
+    from zipfile import ZipFile, ZipInfo
 
 __all__ = [
     "after_local_header",
@@ -22,6 +22,11 @@ __all__ = [
 ]
 
 LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
+_READ: Final = (0, 8)  # stored and deflated, as numpy and PyTorch write
+FREE: Final = 16 << 20
+HIGHEST_RATIO: Final = 64
+"""Zeros deflate 1,032 to one, weights hardly at all: a member unpacks to 16 MiB, and 64 times what
+lies in the archive."""
 
 
 @contextmanager
@@ -37,12 +42,26 @@ def open_zip(source: ByteSource) -> Iterator[ZipFile]:
     damaged = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
     try:
         with source.open() as stream, zipfile.ZipFile(stream) as archive:
+            for info in archive.infolist():
+                _refuse_expansion(info)
             yield archive
     except (*damaged, struct.error, ValueError, KeyError) as error:
         raise UnreadableCheckpoint(
-            f"{source} is a zip archive that is truncated or damaged ({error}). "
+            f"{source} is a zip archive that is truncated or damaged ({reason(error)}). "
             "Copy or download it again."
         ) from error
+
+
+def _refuse_expansion(info: ZipInfo) -> None:
+    """Refuse a member that would unpack to far more than the archive holds.
+
+    Raises:
+        ValueError: it is packed in a way that no tool of this field uses, or claims too much.
+    """
+    if info.compress_type not in _READ:
+        raise ValueError(f"{printable(info.filename)} is packed by method {info.compress_type}")
+    if info.file_size > FREE + HIGHEST_RATIO * info.compress_size:
+        raise ValueError(f"{printable(info.filename)} claims to unpack to {info.file_size} bytes")
 
 
 def names_in(source: ByteSource) -> tuple[str, ...]:

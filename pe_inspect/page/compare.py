@@ -1,12 +1,10 @@
-"""Several subjects → the section `compare`: linked maps on one grid and one scale."""
+"""Several subjects → the section `compare`: linked maps on one grid and one scale, and deltas."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.errors import UndecidedGrid, UsageError
 from pe_inspect.page.content import Definition, Picture, Section, Table
 from pe_inspect.page.frames import head_names, similarity_frames
@@ -15,8 +13,9 @@ from pe_inspect.page.subjects import NotAsked, Subject
 from pe_inspect.page.views import Frame, Track, View
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis.compare import Comparison
+    from pe_inspect.analysis.compare import CompareResult
     from pe_inspect.analysis.similarity import SimilarityResult
+    from pe_inspect.analysis.structure import StructureResult
 
 __all__ = ["compare"]
 
@@ -24,7 +23,10 @@ _READING: Final = (
     "A column is a depth, a row a checkpoint; all maps share one scale, so that equal colours are "
     "equal values. In the view, pick a patch: its map is drawn for every checkpoint, and the "
     "difference of two checkpoints is their values subtracted, patch by patch. A high correlation "
-    "with a large difference means the same pattern at another strength."
+    "with a large difference means the same pattern at another strength. CKA and the aligned "
+    "distance compare the tables themselves, whose channels mean nothing to each other before "
+    "they are aligned. A delta is a checkpoint's number less that of the first; none is better or "
+    "worse."
 )
 _CAVEATS: Final = (
     "Checkpoints are compared as they are: other data, other training and other patch sizes differ "
@@ -32,23 +34,35 @@ _CAVEATS: Final = (
     "A resampled embedding has been smoothed or sharpened by its rule: compare fine detail at the "
     "native grid.",
 )
-_TERMS: Final = (
-    ("correlation", "Pearson's, of the two maps over all pairs of different patches; mean of "
-     "the matched layers, and of the first and the last of them"),
-    ("difference", "mean of |a − b| over all pairs, matched layer by layer; on the maps' scale"),
-)  # fmt: skip
+_SOURCE: Final = (
+    "Kornblith et al., ICML 2019 (CKA); Song et al., JMLR 2012, Eq. 5 (HSIC₁); Williams et al., "
+    "NeurIPS 2021 (aligned distance)"
+)
+_FORMULA: Final = "CKA = ‖AᵀB‖² / (‖AᵀA‖ ‖BᵀB‖), A and B centred"
+_PAIR: Final = {
+    "correlation": "correlation",
+    "map_difference": "difference",
+    "cka": "CKA",
+    "cka_unbiased": "CKA, unbiased",
+    "procrustes": "aligned distance",
+}
+"""Number of a pair → the head of its column."""
 
 
 def compare(subjects: Sequence[Subject]) -> Section | None:
-    """Return the section, or `None` where no two subjects have maps of one quantity."""
-    found = [(subject, result) for subject in subjects if (result := _maps_of(subject))]
+    """Return the section, or `None` where no two subjects have maps that can be compared."""
+    found = [(subject, maps) for subject in subjects if (maps := _maps_of(subject))]
     if len(found) < 2:
         return None
     from pe_inspect.analysis.compare import compare as side_by_side
 
     labels = [subject.label for subject, _ in found]
-    side = side_by_side([result for _, result in found], labels)
-    return None if side is None else _section(side, [found[place][0] for place in side.places])
+    known = [_indices_of(subject) for subject, _ in found]
+    try:
+        result: CompareResult = side_by_side([maps for _, maps in found], labels, structures=known)
+    except UsageError:
+        return None
+    return _section(result, [found[place][0] for place in result.side.places])
 
 
 def _maps_of(subject: Subject) -> SimilarityResult | None:
@@ -59,120 +73,113 @@ def _maps_of(subject: Subject) -> SimilarityResult | None:
     return result if hasattr(result, "affinities") else None
 
 
-def _section(side: Comparison, subjects: Sequence[Subject]) -> Section:
+def _indices_of(subject: Subject) -> StructureResult | None:
+    try:
+        result: StructureResult = subject.ask("structure")
+    except (NotAsked, UsageError, UndecidedGrid):
+        return None
+    return result
+
+
+def _section(result: CompareResult, subjects: Sequence[Subject]) -> Section:
     from pe_inspect.figures.compare import told_notions
 
-    labels = [subject.label for subject in subjects]
-    finding = _most_and_least_alike(side, labels)
+    side = result.side
     return Section(
         stem="compare",
         title="Side by side",
         question="What do they have in common?",
-        finding=finding,
-        figures=_figures(side, labels, finding, subjects[0].dpi),
-        how_to_read=f"{_READING} {told_notions(side, labels)}",
-        definition=_likeness_definition(side),
-        tables=(_likeness_table(side, labels), _by_depth(side, labels)),
-        caveats=_CAVEATS if any(_is_resampled(side)) else _CAVEATS[:1],
-        notes=side.notes,
-        views=(_linked_view(side, subjects),),
+        finding=result.finding,
+        figures=tuple(_figures(result, subjects[0].dpi)),
+        how_to_read=f"{_READING} {told_notions(side)}",
+        definition=_definition(result),
+        tables=(_pairs(result), _deltas(result), _by_depth(result)),
+        caveats=_CAVEATS if any("resampled" in note for note in side.notes) else _CAVEATS[:1],
+        notes=result.notes,
+        views=(_linked_view(result, subjects),) if len(side.drawn) > 1 else (),
     )
 
 
-def _is_resampled(side: Comparison) -> list[bool]:
-    return ["resampled" in note for note in side.notes]
+def _figures(result: CompareResult, dpi: int | None) -> Iterator[Picture]:
+    from pe_inspect.figures import drawings
+
+    for stem, drawn in drawings["compare"](result).items():
+        yield picture(drawn, stem, alt=result.finding, dpi=dpi)
 
 
-def _figures(
-    side: Comparison, labels: Sequence[str], seen: str, dpi: int | None
-) -> tuple[Picture, ...]:
-    from pe_inspect.figures.compare import draw_compare
-
-    return (picture(draw_compare(side, labels), "compare", alt=seen, dpi=dpi),)
-
-
-def _likeness_definition(side: Comparison) -> Definition:
-    affinity = side.results[0].affinity
-    height, width = side.grid_size
+def _definition(result: CompareResult) -> Definition:
+    affinity = result.side.results[0].affinity
+    height, width = result.grid_size
     text = (
         f"{affinity.sentence} Every embedding is asked on {height}×{width} patches; layers are "
         "matched by their relative depth."
     )
-    return Definition(text, "r = cov(A, B) / (σ_A σ_B), over the entries off the diagonal",
-                      "as in the section on similarity of each", _TERMS)  # fmt: skip
+    terms = tuple((head, result.definitions[name]) for name, head in _PAIR.items())
+    return Definition(text, _FORMULA, _SOURCE, terms)
 
 
-def _most_and_least_alike(side: Comparison, labels: Sequence[str]) -> str:
-    alike = [(_mean(each.correlations), each) for each in side.likenesses]
-    known = sorted((pair for pair in alike if not math.isnan(pair[0])), key=lambda pair: pair[0])
-    if not known:
-        return "No two of the embeddings have maps whose correlation is defined."
-    (least, lowest), (most, highest) = known[0], known[-1]
-    best = f"{labels[highest.first]} and {labels[highest.second]}"
-    apart = number_text(_mean(highest.differences), on_a_scale=side.scale[1] <= 1)
-    alike_by = f"correlate at {number_text(most)} on average over layers and differ by {apart}"
-    text = f"The maps of {best} {alike_by}"
-    if lowest is highest:
-        return f"{text}."
-    other = f"{labels[lowest.first]} and {labels[lowest.second]}"
-    return f"Most alike: {text[0].lower()}{text[1:]}; least: {other}, at {number_text(least)}."
+def _pairs(result: CompareResult) -> Table:
+    columns = ("a", "b", *_PAIR.values(), "correlation, first layer", "last layer")
+    rows: tuple[tuple[Any, ...], ...] = tuple(
+        (row["first"], row["second"], *(row[name] for name in _PAIR),
+         one.correlations[0], one.correlations[-1])
+        for row, one in zip(result.rows(), result.likenesses)
+    )  # fmt: skip
+    return Table("how alike they are, two by two", columns, rows, "compare")
 
 
-def _likeness_table(side: Comparison, labels: Sequence[str]) -> Table:
-    columns = ("a", "b", "correlation", "in the first layer", "in the last layer", "difference")
-    return Table("how alike the maps are", columns, tuple(_likeness_rows(side, labels)), "compare")
+def _deltas(result: CompareResult) -> Table:
+    """Every number of the first, and what the others have more."""
+    columns = ("number", "unit", result.labels[0], *(f"{name}: Δ" for name in result.labels[1:]))
+    rows: tuple[tuple[Any, ...], ...] = tuple(
+        (index.words, index.unit, result.numbers[0][name],
+         *(one.change for one in result.deltas if one.name == name))
+        for name, index in result.indices.items()
+    )  # fmt: skip
+    return Table(f"numbers, less those of {result.labels[0]}", columns, rows, "compare_deltas")
 
 
-def _likeness_rows(side: Comparison, labels: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    for each in side.likenesses:
-        values = each.correlations
-        numbers = (_mean(values), values[0], values[-1], _mean(each.differences))
-        yield (labels[each.first], labels[each.second], *numbers)
-
-
-def _by_depth(side: Comparison, labels: Sequence[str]) -> Table:
+def _by_depth(result: CompareResult) -> Table:
     """Each embedding's own numbers, one row a matched depth."""
     names = ("layer", "neighbours", "far")
-    columns = ("depth", *(f"{label}: {name}" for label in labels for name in names))
-    rows = tuple(
-        (depth + 1, *(cell for k in range(len(labels)) for cell in _cells(side, k, depth)))
-        for depth in range(len(side.layers[0]))
+    columns = ("depth", *(f"{label}: {name}" for label in result.labels for name in names))
+    places = range(len(result.labels))
+    rows: tuple[tuple[Any, ...], ...] = tuple(
+        (depth + 1, *(cell for place in places for cell in _cells(result, place, depth)))
+        for depth in range(len(result.side.layers[0]))
     )
     return Table("likeness by depth, side by side", columns, rows, "compare_by_depth")
 
 
-def _cells(side: Comparison, place: int, depth: int) -> tuple[str, float, float]:
-    layer = side.layers[place][depth]
-    result = side.results[place]
-    numbers = result.statistics[layer]
-    return result.layer_names[layer], numbers.neighbours, numbers.far
+def _cells(result: CompareResult, place: int, depth: int) -> tuple[str, float, float]:
+    layer = result.side.layers[place][depth]
+    maps = result.side.results[place]
+    numbers = maps.statistics[layer]
+    return maps.layer_names[layer], numbers.neighbours, numbers.far
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def _linked_view(side: Comparison, subjects: Sequence[Subject]) -> View:
-    affinity = side.results[0].affinity
+def _linked_view(result: CompareResult, subjects: Sequence[Subject]) -> View:
+    side = result.side
+    drawn = [(subjects[k], side.results[k], side.layers[k]) for k in side.drawn]
+    affinity = drawn[0][1].affinity
     tracks = [
         Track(subject.label, tuple(frames[place] for place in places))
-        for subject, places, frames in zip(subjects, side.layers, _frames_of_each(side, subjects))
+        for (subject, _, places), frames in zip(drawn, _frames_of_each(drawn))
     ]
     return View(
         "compare", "compare-view", "The same patch in every checkpoint", "layer", tuple(tracks),
-        affinity.name, affinity.limit, head_names=_head_names(side),
+        affinity.name, affinity.limit, head_names=_head_names([maps for _, maps, _ in drawn]),
     )  # fmt: skip
 
 
-def _head_names(side: Comparison) -> tuple[str, ...]:
+def _head_names(results: Sequence[SimilarityResult]) -> tuple[str, ...]:
     """The names of the heads, where all have the same."""
-    found = {head_names(result.pe) for result in side.results}
+    found = {head_names(result.pe) for result in results}
     return found.pop() if len(found) == 1 else ()
 
 
-def _frames_of_each(side: Comparison, subjects: Sequence[Subject]) -> Iterator[tuple[Frame, ...]]:
+def _frames_of_each(drawn: Sequence[tuple[Subject, Any, Any]]) -> Iterator[tuple[Frame, ...]]:
     """The frames of each subject's own view, or those of the resampled embedding."""
-    for subject, result in zip(subjects, side.results):
+    for subject, result, _ in drawn:
         own = result is subject.results.get("similarity")
         yield subject.frames() if own else similarity_frames(result)

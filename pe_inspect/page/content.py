@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pe_inspect.cells import as_cell
 from pe_inspect.finding import Finding
 from pe_inspect.page.views import View
 
@@ -114,14 +115,14 @@ class Table:
         """The whole table: one header line, all digits, nothing where a number is missing."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow(map(as_cell, self.columns))
         writer.writerows([_exact(cell) for cell in row] for row in self.rows)
         return text.getvalue()
 
 
 def _exact(cell: Cell) -> Cell:
     is_missing = isinstance(cell, float) and cell != cell
-    return None if is_missing else cell
+    return None if is_missing else as_cell(cell)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.views import Frame
 
-__all__ = ["UNNAMED", "NotAsked", "Subject", "gathered"]
+__all__ = ["UNNAMED", "NotAsked", "Subject", "gathered", "unique_labels"]
 
 _SUFFIX: Final = re.compile(r"(\.pe)?\.(safetensors|pth|pt|bin|ckpt|npz|npy)$", re.IGNORECASE)
 _IMPERSONAL: Final = {"model", "pytorch_model", "checkpoint", "best", "last", "weights"}
@@ -135,7 +135,7 @@ def _labelled(
         raise UsageError("report() was given nothing; hand in a position embedding or a result.")
     found = _adopted(found)
     embeddings = [subject.embedding for subject in found]
-    names = _unique_labels(embeddings) if labels is None else _checked(labels, len(found))
+    names = unique_labels(embeddings) if labels is None else _checked(labels, len(found))
     return tuple(
         replace(subject, label=name, options=options) for subject, name in zip(found, names)
     )
@@ -190,7 +190,7 @@ def _checked(labels: Sequence[str], count: int) -> list[str]:
     return list(labels)
 
 
-def _unique_labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
+def unique_labels(embeddings: Sequence[PositionEmbedding | None]) -> list[str]:
     """Return the shortest names that tell all embeddings apart: file, family, folder, number."""
     for spelled in (_short, _with_family, _with_folder, _whole):
         names = [spelled(pe) if pe else UNNAMED for pe in embeddings]

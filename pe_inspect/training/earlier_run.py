@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from pe_inspect.bounded import json_in, typed
 from pe_inspect.checkpoint_files import FINISHED, WEIGHTS
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.training.recipe import Recipe
@@ -48,8 +48,8 @@ def earlier_run(folder: Path) -> EarlierRun | None:
         UsageError: the file cannot be read as that of a run.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return EarlierRun(Recipe.from_dict(config["recipe"]), str(config["status"]), config)
+        config = json_in(folder / CONFIG)
+        return EarlierRun(Recipe.from_dict(config["recipe"]), typed(config["status"], str), config)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from pe_inspect.bounded import json_in
 from pe_inspect.checkpoint_files import WEIGHTS
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.files import OutputFolder
@@ -53,7 +53,7 @@ def export(folder: str | Path, path: str | Path, *, force: bool = False) -> Path
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json_in(folder / CONFIG)
         return {**config, "model": ViTConfig.from_dict(config["model"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnreadableCheckpoint(

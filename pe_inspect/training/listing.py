@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pe_inspect.bounded import json_in
 from pe_inspect.errors import UsageError
 from pe_inspect.registry import did_you_mean
 
@@ -71,8 +71,8 @@ def _measured(config: Path) -> dict[str, Any]:
     Whatever it does not say, or says in another way than ours, is `None`.
     """
     try:
-        saved = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        saved = json_in(config)
+    except (OSError, ValueError):
         saved = {}
     return {
         "accuracy": _number(_within(saved, "metrics", "test_accuracy")),

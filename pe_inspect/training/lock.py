@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
+from pe_inspect.bounded import parsed_json
 from pe_inspect.errors import OutputError
 
 __all__ = ["LOCK", "locked"]
@@ -89,7 +90,7 @@ def _is_still(path: Path, file: IO[str]) -> bool:
 
 def _refusal(folder: Path, content: str) -> str:
     try:
-        holder = json.loads(content)
+        holder = parsed_json(content)
         who = f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
     except (ValueError, KeyError, TypeError):  # it is just being written
         who = ""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch
 
+from pe_inspect.bounded import parsed_json
 from pe_inspect.errors import UsageError
 from pe_inspect.training.recipe import Recipe
 
@@ -86,7 +87,7 @@ def read_resume(path: Path, recipe: Recipe) -> tuple[Standing, dict[str, torch.T
         with safe_open(path, framework="pt") as file:
             checksum, _, text = (file.metadata() or {})["pe_inspect"].partition(" ")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        about = json.loads(text)
+        about = parsed_json(text)
         standing = Standing(**about["standing"])
         is_whole = about["format"] == FORMAT and checksum == _checksum(text, tensors)
         theirs = Recipe.from_dict(about["recipe"])

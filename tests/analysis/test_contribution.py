@@ -65,7 +65,8 @@ def test_without_position_it_is_about_nothing_where_eta_squared_is_not():
 def test_position_alone_is_all_of_it():
     result = pei.contribution(traced(planted(1.0, noise=1e-4)))
     assert result.omega2[0] == pytest.approx(1, abs=1e-4)
-    assert "Position is 100% of the variance of patch tokens at h0" in result.finding
+    said = "Position is 100\N{NO-BREAK SPACE}% of the variance of patch tokens at h0"
+    assert said in result.finding
 
 
 def test_one_image_has_no_share():

@@ -10,7 +10,9 @@ import pytest
 from closeness import ROUNDING, assert_close
 
 from pe_inspect.analysis.evolution import evolution
+from pe_inspect.analysis.evolution.appearance import appears_at
 from pe_inspect.analysis.similarity import similarity
+from pe_inspect.analysis.structure import structure
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
@@ -173,3 +175,21 @@ def test_layers_heads_and_patches_are_checked_as_in_similarity(run):
         evolution(run, token=(3, 0))
     with pytest.raises(UsageError, match=r"--layer 2 is outside 0–0"):
         evolution(run, layer=2)
+
+
+def test_structure_appears_where_a_layers_number_is_past_half_of_its_way():
+    values = np.array([[0.0, 0.0, 0.5], [0.2, 0.4, 0.5], [0.5, 0.1, 0.5], [0.6, 0.6, 0.55]])
+    np.testing.assert_array_equal(appears_at(values, (0, 1, 5, 9)), [5, 9, np.nan])
+
+
+def test_indices_are_those_of_structure_in_every_snapshot(vectors):
+    run = [vectors(depth=3, seed=k) for k in range(3)]
+    found = evolution(run, layer=[0, 2])
+    for pe, ranks, level in zip(run, found.by_layer("effective_rank"), found.curve("hierarchy")):
+        expected = structure(pe)
+        rows = {row["layer"]: row["effective_rank"] for row in expected.rows()}
+        assert ranks.tolist() == [rows["blocks.0"], rows["blocks.2"]]
+        assert level == expected.hierarchy
+    frame = found.to_frame()
+    assert len(frame) == 6
+    np.testing.assert_array_equal(frame.appears_at[:2], found.appears_at)

@@ -35,9 +35,9 @@ def test_a_runs_folder_is_followed_in_the_order_of_its_numbers(run, run_of, here
     assert done.json["parameters"]["epochs"] == [1, 2, 10]
     assert done.json["summary"]["num_snapshots"] == 3
     assert done.json["written"] == [
-        "reports/run/evolution.png", "reports/run/evolution_maps.png",
-        "reports/run/evolution.npz", "reports/run/evolution.csv",
-    ]  # fmt: skip
+        f"reports/run/evolution{end}"
+        for end in (".png", "_maps.png", "_structure.png", ".npz", ".csv")
+    ]
     saved = np.load(here / "reports/run/evolution.npz")
     assert saved["epochs"].tolist() == [1, 2, 10]
     lines = (here / "reports/run/evolution.csv").read_text().splitlines()
@@ -50,7 +50,7 @@ def test_every_file_that_it_writes_would_have_stopped_it(run, run_of, here):
     words = ("evolution", "run", "--save-data", "--dpi", 20)
     assert run(*words).code == 0
     (here / "reports/run" / MANIFEST).unlink()
-    assert "(nor were 3 more)" in run(*words).err
+    assert "(nor were 4 more)" in run(*words).err
 
 
 def test_a_folder_of_any_checkpoints_is_a_run_in_natural_order(run, save_vit, here):

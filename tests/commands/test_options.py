@@ -31,9 +31,13 @@ TERMINAL = {"--json", "--quiet", "-q", "--debug"}
 OUTPUT = {"--out", "--force"}
 FIGURES = {"--format", "--dpi", "--no-figures", "--save-data"}
 QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
+IMAGES = {"--images", "--num-images", "--seed", "--device", "--max-memory"}
+RUNNING = IMAGES | {"--res", "--each"}
 
 # A frozen list: an option that comes or goes changes the contract, and this test.
 OFFERED = {
+    "attention": QUESTION | RUNNING | {"--layer", "--head", "--token", "--no-renorm"},
+    "contribution": QUESTION | RUNNING | {"--layer", "--token"},
     "doctor": OPENING
     | READING
     | TERMINAL
@@ -49,13 +53,15 @@ OFFERED = {
     | {"--res", "--grid", "--method", "--matrix", "--token"}
     | {"--write", "--renormalise"},
     "layernorm": QUESTION,
+    "probe": QUESTION | RUNNING | {"--layer"},
     "recipes": TERMINAL | {"--data", "--scheme", "--join"},
     "report": OPENING
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--max-memory"},
+    "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}

@@ -44,8 +44,8 @@ def test_flags_pick_the_other_reading(make):
 
 def test_rows_without_a_square_list_every_reading_and_the_options_that_pick_one(make):
     message = (
-        "pos_embed has 13 rows: 1 prefix + 3×4, 4×3, 2×6, 6×2, or 0 + 1×13. "
-        "Each is chosen by its flags: --grid-size 3x4, 4x3, 2x6 or 6x2 with "
+        "pos_embed has 13 rows: 1 prefix + 3×4, 4×3, 2×6, 6×2, 1×12, or 0 + 1×13. "
+        "Each is chosen by its flags: --grid-size 3x4, 4x3, 2x6, 6x2 or 1x12 with "
         "--num-prefix-tokens 1; --grid-size 1x13 with --num-prefix-tokens 0."
     )
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
@@ -129,7 +129,7 @@ def test_a_stride_smaller_than_the_kernel_explains_more_patches(make):
         (
             197,
             {"num_prefix_tokens": 2},
-            "2 prefix + 13×15, 15×13, 5×39, 39×5, 3×65, 65×3, or 0 + 1×197",
+            "2 prefix + 13×15, 15×13, 5×39, 39×5, 3×65, 65×3, 1×195, or 0 + 1×197",
         ),
         (
             198,

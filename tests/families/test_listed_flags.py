@@ -25,8 +25,9 @@ VOLUME = {"scan.pos": small(1, 30, DIM), **kernel("scan.cut", sides=(2, 4, 4)),
 WINDOWS = {**kernel(), **blocks("n.", range(2))}
 WINDOWS |= {f"n.{i}.mixer.relative_position_bias_table": small(35, 4) for i in range(2)}
 SWIN = {f"layers.0.blocks.{i}.attn.relative_position_bias_table": small(35, 4) for i in range(2)}
+TWO_ROWS = {"where_pos": small(2, 30, DIM), **kernel(), **blocks("n.", range(2))}
 STATES = {"names": BY_NAMES, "structure": BY_STRUCTURE, "volume": VOLUME, "windows": WINDOWS,
-          "swin": SWIN}  # fmt: skip
+          "swin": SWIN, "two rows": TWO_ROWS}  # fmt: skip
 
 
 def listed(message: str) -> list[tuple[tuple[int, ...], int | None]]:

@@ -48,7 +48,7 @@ def test_a_config_that_fits_decides(folder):
             {"image_size": 24},
             "img_size 24×24 (config.json) gives a 6×6 grid of 36, and pos_embed has 13 rows: the "
             "config and the weights are of two models, or of two image sizes. To go by the "
-            "weights: 1 prefix + 3×4, 4×3, 2×6, 6×2, or 0 + 1×13. Each is chosen by",
+            "weights: 1 prefix + 3×4, 4×3, 2×6, 6×2, 1×12, or 0 + 1×13. Each is chosen by",
         ),
         ({"num_hidden_layers": 12}, "it says 12 blocks, they have 3. One of the two is of another"),
         ({"hidden_size": 768}, "it says embed_dim 768, they have 8."),

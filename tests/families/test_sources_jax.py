@@ -201,7 +201,7 @@ def test_a_bare_table_needs_its_grid(rand, tmp_path):
     path = tmp_path / "table.npy"
     np.save(path, table := rand(12, DIM))
 
-    message = r"12 rows: 0 prefix \+ 3×4, 4×3, 2×6, 6×2, or 1 \+ 1×11\. Each is chosen by"
+    message = r"12 rows: 0 prefix \+ 3×4, 4×3, 2×6, 6×2, 1×12, or 1 \+ 1×11\. Each is chosen by"
     with pytest.raises(AmbiguousCheckpoint, match=message):
         extract(load(path))
     (pe,) = extract(load(path, hints=Hints(grid_size=(3, 4))))

@@ -10,7 +10,7 @@ import pytest
 import pe_inspect as pei
 from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families import extract
-from pe_inspect.families.structure.grids import best_reading, grid_score
+from pe_inspect.families.structure.grid_values import best_reading, grid_score
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.kinds.position_embedding import PositionEmbedding

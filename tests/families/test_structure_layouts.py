@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from invented import first_attention, first_tables, second_attention, second_tables, third
+from invented import (
+    first_attention,
+    first_tables,
+    fourth,
+    second_attention,
+    second_tables,
+    third,
+)
 from invented.parts import LAYOUTS, judged
 
 from pe_inspect.errors import NoPositionEmbedding
 from pe_inspect.families import extract
 from pe_inspect.loading.checkpoint import Checkpoint
 
-ENTERED = (first_attention, first_tables, second_attention, second_tables, third)
+ENTERED = (first_attention, first_tables, second_attention, second_tables, third, fourth)
 CASES = [(batch, name) for batch, own in LAYOUTS.items() for name in own]
 
 

@@ -352,7 +352,7 @@ def test_the_tables_of_a_branch_need_one_grid_each(make):
     state = {"pos_embed_0": make.rand(1, 13, 8), "cls_token_0": make.rand(1, 1, 8)}
 
     message = re.escape(
-        "pos_embed_0 has 13 rows: 1 prefix + 3×4, 4×3, 2×6, 6×2. Each is chosen by its flags"
+        "pos_embed_0 has 13 rows: 1 prefix + 3×4, 4×3, 2×6, 6×2, 1×12. Each is chosen by its flags"
     )
     with pytest.raises(AmbiguousCheckpoint, match=message):
         extract(make.checkpoint(state))

@@ -71,7 +71,7 @@ def test_the_maps_are_those_of_the_query_patch(figures, result):
 def test_two_snapshots_of_one_layer_are_enough(vectors):
     run = evolution([vectors(depth=1, seed=k, grid=(1, 5)) for k in (0, 1)])
     figures = drawings["evolution"](run)
-    assert set(figures) == {"evolution", "evolution_maps"}
+    assert set(figures) == {"evolution", "evolution_maps", "evolution_structure"}
     assert "Thinned" not in caption(figures["evolution_maps"])
 
 
@@ -86,3 +86,28 @@ def test_a_thumbnail_keeps_the_grids_proportions(vectors, grid):
     height, width = np.asarray(axes.images[0].get_array()).shape
     gap = max(max(grid) // 8, 1)
     assert (height, width) == (rows * (grid[0] + gap) - gap, columns * (grid[1] + gap) - gap)
+
+
+def test_every_index_of_structure_is_a_panel_with_a_line_a_layer(figures, result):
+    *panels, last = figures["evolution_structure"].axes
+    labels = [axes.get_ylabel() for axes in panels]
+    assert labels[:2] == ["SSDC, L1", "half-radius (patches)"]
+    assert [line.get_label() for line in panels[0].lines] == list(result.layer_names)
+    np.testing.assert_array_equal(
+        [line.get_ydata() for line in panels[1].lines], result.by_layer("half_radius").T
+    )
+    np.testing.assert_array_equal(last.lines[0].get_ydata(), result.curve("hierarchy"))
+
+
+def test_a_single_patch_has_no_structure_to_draw(vectors):
+    run = evolution([vectors(depth=1, seed=k, grid=(1, 1)) for k in (0, 1)])
+    assert set(drawings["evolution"](run)) == {"evolution", "evolution_maps"}
+
+
+def test_what_a_kind_does_not_have_is_no_panel(per_layer):
+    draw = np.random.default_rng(0)
+    run = [per_layer("bias", [draw.normal(size=(2, 12, 12))] * 2, (3, 4)) for _ in range(2)]
+    figure = drawings["evolution"](evolution(run))["evolution_structure"]
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.axison]
+    assert "effective rank" not in labels
+    assert "translation share" in labels

@@ -42,7 +42,6 @@ def _tar():
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xd3\x01\n\x0f"
 OTHERS = {
     "empty": (b"", "is empty"),
     "lfs": (LFS, "Git LFS pointer.*run `git lfs pull`"),
@@ -57,10 +56,8 @@ OTHERS = {
     "jpeg": (_picture("JPEG"), "is a JPEG picture"),
     "png": (_picture("PNG"), "is a picture"),
     "pdf": (b"%PDF-1.4\n", "is a PDF document"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5 file"),
-    "gguf": (b"GGUF\x03\x00\x00\x00", "GGUF"),
-    "onnx": (ONNX, "is an ONNX model.*exported from"),
-    "msgpack": (b"\x81\xa6params\x81\xa5Dense", "msgpack file"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n", "is no HDF5 file, truncated or damaged"),
+    "msgpack": (b"\x81\xa6params\x81\xa5Dense", "is truncated, or no file of Flax"),
     "zip": (_zip(**{"readme.txt": b"hello"}), "zip archive without a PyTorch pickle"),
     "empty zip": (_zip(), "zip archive without a PyTorch pickle"),
     "noise": (bytes(range(200, 256)), "is of no kind that pe-inspect knows"),
@@ -80,20 +77,14 @@ def test_a_file_of_another_kind_is_named_whatever_it_is_called(kind, suffix, tmp
         load(path)
     assert error.value.exit_code == 3
     assert str(path) in str(error.value)
-    assert "Expected a PyTorch file" in str(error.value)
+    is_of_a_format = kind in ("hdf5", "msgpack")
+    assert is_of_a_format or "Expected a PyTorch file" in str(error.value)
 
 
-def test_a_real_onnx_like_protocol_buffer_without_a_producer_is_named(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"\x08\x0a:\x1f\n\x0c\n\x01x")
-    with pytest.raises(UnreadableCheckpoint, match="is an ONNX model"):
-        load(path)
-
-
-@pytest.mark.parametrize("name", ["saved_model.pb", "ckpt.index", "ckpt.data-00000-of-00001"])
+@pytest.mark.parametrize("name", ["ckpt.index", "ckpt.data-00000-of-00001"])
 def test_tensorflows_files_are_named(name, tmp_path):
     (tmp_path / name).write_bytes(b"\x01\x02\x03 some table")
-    with pytest.raises(UnreadableCheckpoint, match="is a TensorFlow file"):
+    with pytest.raises(UnreadableCheckpoint, match="TensorFlow checkpoint"):
         load(tmp_path / name)
 
 

@@ -108,12 +108,6 @@ def test_a_folder_without_weights_says_what_was_expected(tmp_path):
         load(tmp_path)
 
 
-def test_a_distributed_checkpoint_says_how_to_convert_it(tmp_path):
-    (tmp_path / "__0_0.distcp").write_bytes(b"x")
-    with pytest.raises(UnreadableCheckpoint, match="dcp_to_torch"):
-        load(tmp_path)
-
-
 def test_of_several_weight_files_the_user_chooses(vit, tmp_path):
     for name in ("a.pth", "b.pth"):
         torch.save(vit, tmp_path / name)

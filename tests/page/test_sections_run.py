@@ -92,7 +92,11 @@ def test_the_finding_of_a_run_has_its_numbers(run):
     assert float(f"{numbers['norm_last']:.3g}") in found
     assert section.finding.startswith("Over 3 snapshots, epochs 0 to 10, the cosine similarity of")
     assert "from epoch 10 on at 0.95 or more." in section.finding
-    assert [figure.stem for figure in section.figures] == ["evolution", "evolution_maps"]
+    assert [figure.stem for figure in section.figures] == [
+        "evolution",
+        "evolution_maps",
+        "evolution_structure",
+    ]
     assert section.definition.text
     assert section.definition.source
     assert section.caveats
@@ -176,6 +180,7 @@ def test_several_embeddings_are_compared_in_words_numbers_and_one_view(embedding
         for i, j in ((0, 1), (0, 2), (1, 2))
     }
     table = section.tables[0]
+    assert table.columns[:6] == ("a", "b", "correlation", "difference", "CKA", "CKA, unbiased")
     for row in table.rows:
         pair = tuple("abc".index(name) for name in row[:2])
         assert row[2] == pytest.approx(expected[pair], abs=1e-5)
@@ -184,8 +189,9 @@ def test_several_embeddings_are_compared_in_words_numbers_and_one_view(embedding
     assert f"least: {'abc'[least[0]]} and {'abc'[least[1]]}, at" in section.finding
     (view,) = section.views
     assert [track.label for track in view.tracks] == ["a", "b", "c"]
-    assert section.tables[1].columns[:4] == ("depth", "a: layer", "a: neighbours", "a: far")
-    assert section.tables[1].rows[1][:3] == (
+    assert section.tables[1].columns == ("number", "unit", "a", "b: Δ", "c: Δ")
+    assert section.tables[2].columns[:4] == ("depth", "a: layer", "a: neighbours", "a: far")
+    assert section.tables[2].rows[1][:3] == (
         2,
         "blocks.1",
         similarity(pes[0]).rows()[1]["neighbours"],
@@ -211,10 +217,11 @@ def test_another_grid_is_resampled_and_said_so_on_the_page(embedding, read_page)
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_what_has_no_quantity_in_common_has_no_comparison_of_maps(embedding, per_layer):
+def test_what_has_no_range_in_common_is_compared_in_numbers_and_has_no_view(embedding, per_layer):
     bias = per_layer("bias", [np.ones((2, 12, 12))], (3, 4), source="b.pth")
     page = report([embedding(source="a.pth"), bias])
-    assert page.compared is None
+    assert page.compared.views == ()
+    assert any("on no scale with the others" in note for note in page.compared.notes)
     assert page.comparison is not None
 
 

@@ -10,7 +10,7 @@ import torch
 from resampling.transformers_objects import Table, added, tables
 
 from pe_inspect.analysis.interpolate import interpolate
-from pe_inspect.families.trunk import tower_type
+from pe_inspect.families.reading.tower_config import tower_type
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 from pe_inspect.resampling.methods import methods
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final
@@ -14,6 +14,7 @@ from pe_inspect.analysis.attention.heads import HALF_PLANE, OFFSET_HEAD, HeadNum
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.traces import AttentionSums, Trace
 
 __all__ = ["HALF_PLANE", "OFFSET_HEAD", "AttentionResult", "HeadNumbers", "attention"]
@@ -23,6 +24,24 @@ _BY_HEAD: Final = (
     *("distance_renormalised", "distance_raw", "entropy_all_keys", "entropy_renormalised"),
     *("position_nats", "content_nats", "offset_share", "prefix_share"),
 )
+DEFINITIONS: Final = {
+    "num_images": "how many images the numbers are means over",
+    "num_heads": "attention heads of all blocks",
+    "num_offset_heads": f"heads that give one neighbour at least {OFFSET_HEAD:g} of a patch's "
+    "attention among patches: the mean over patches that have that neighbour",
+    "num_half_plane_heads": f"other heads of whose attention among patches at least "
+    f"{HALF_PLANE:g} lies strictly above, below, left or right",
+    "distance_renormalised": "mean distance of the attention among patches, in patches; mean over "
+    "heads",
+    "distance_of_uniform": "the same over that of equal attention to all patches",
+    "entropy_all_keys": "of a patch's attention over all keys, prefix tokens included, in nats",
+    "position_nats": "ln N − the entropy of the mean attention map over images: what position "
+    "alone says; with content_nats and spread_nats it sums to ln N",
+    "content_nats": "the entropy of the mean map − the mean entropy of the maps: what the image "
+    "adds; at most ln of the number of images",
+    "spread_nats": "the mean entropy of the maps, prefix tokens left out",
+    "prefix_share": "of the attention of patches, what prefix tokens take",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +51,15 @@ class AttentionResult(TraceResult):
     Attributes:
         trace: what was run.
         heads: every head, block by block.
+        pe: the embedding that the page shows the result beside.
     """
 
     question: ClassVar[str] = "attention"
+    definitions: ClassVar[Mapping[str, str]] = DEFINITIONS
 
     trace: Trace
     heads: tuple[HeadNumbers, ...]
+    pe: PositionEmbedding | None = None
 
     def __repr__(self) -> str:
         return f"AttentionResult({len(self.heads)} heads, {self.trace.images.count} images)"
@@ -51,8 +73,10 @@ class AttentionResult(TraceResult):
     def notes(self) -> tuple[str, ...]:
         """Every guess and omission, in words."""
         count = self.trace.images.count
-        flattered = f"content is at most ln {count} nats: few images flatter position"
-        return (*self.trace.notes, *([flattered] if self.heads else []))
+        told = [f"content is at most ln {count} nats: few images flatter position"]
+        if not self.trace.has_cls:
+            told.append("there is no CLS token, and so no cls_map")
+        return (*self.run_notes, *told)
 
     @property
     def offset_heads(self) -> tuple[HeadNumbers, ...]:
@@ -70,6 +94,9 @@ class AttentionResult(TraceResult):
         """How many heads attend by position alone, and which."""
         offset, half, count = self.offset_heads, self.half_plane_heads, len(self.heads)
         said = f"{len(offset)} of {count} heads look mostly at one neighbour{_listed_heads(offset)}"
+        if not offset:
+            nearest = max(self.heads, key=lambda head: head.neighbour_attention)
+            said += f", the most {nearest.to_neighbour}"
         said += f"; {len(half)} more at one half of the image{_listed_heads(half)}"
         return f"{said} ({self.trace.images.count} images)."
 
@@ -91,6 +118,16 @@ class AttentionResult(TraceResult):
             if each.logits is not None
         )
 
+    @cached_property
+    def by_position_alone(self) -> tuple[HeadNumbers, ...]:
+        """What the heads would do if patches were their position vectors and nothing else.
+
+        It is so in the first block, and a proxy behind it; empty where positions are no vectors.
+        """
+        sides = np.sqrt(self.trace.patch_size[0] * self.trace.patch_size[1])
+        blocks = (heads_of(each, float(sides)) for each in self.trace.position_attention)
+        return tuple(head for block in blocks for head in block)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `attention.npz` holds."""
         found: dict[str, np.ndarray] = {}
@@ -100,6 +137,11 @@ class AttentionResult(TraceResult):
         if self.logit_share:
             found |= stacked_by_stage("logit_share", self.logit_share)
             found |= stacked_by_stage("logit_share_block", self.logit_share_block)
+        alone = [block.offset_profile for block in self.trace.position_attention]
+        if alone:
+            found |= stacked_by_stage("position_offset_profile", alone)
+            names = [block.layer for block in self.trace.position_attention]
+            found["position_layer_names"] = np.array(names)
         maps = [block.cls_map for block in self.blocks if block.cls_map is not None]
         found |= stacked_by_stage("cls_map", maps) if maps else {}
         return {

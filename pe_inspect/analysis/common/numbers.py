@@ -11,13 +11,19 @@ from pe_inspect.kinds.affinity import cosines
 
 ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)  # of a number, relative to it
 
-__all__ = ["are_equal", "cosine_of", "mean_of", "pearson", "unit_rows", "weighted_mean"]
+__all__ = ["are_equal", "cosine_of", "least", "mean_of", "pearson", "unit_rows", "weighted_mean"]
 
 
 def mean_of(values: Float[np.ndarray, "..."]) -> float:
     """The mean of the finite values; NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean(dtype=np.float64)) if finite.size else float("nan")
+
+
+def least(values: Float[np.ndarray, "..."]) -> float:
+    """The least of the finite values; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.min()) if finite.size else float("nan")
 
 
 def weighted_mean(

@@ -17,11 +17,18 @@ from pe_inspect.analysis.common.map_statistics import (
     shared_scale,
 )
 from pe_inspect.analysis.common.notebook_repr import Shown
-from pe_inspect.analysis.common.numbers import mean_of
+from pe_inspect.analysis.common.numbers import least, mean_of
 from pe_inspect.analysis.common.selection import Layers, LayerView
+from pe_inspect.analysis.evolution.appearance import (
+    APPEARS_BY,
+    APPEARS_WORDS,
+    OF_STRUCTURE,
+    appears_at,
+)
 from pe_inspect.analysis.evolution.finding import finding_of
 from pe_inspect.analysis.evolution.history import checked_history, stored_changes
 from pe_inspect.analysis.similarity import SimilarityResult, similarity
+from pe_inspect.analysis.structure import StructureResult, structure
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -33,7 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["EvolutionResult", "Moment", "evolution"]
 
 SETTLED: Final = 0.95
-BY_LAYER: Final = ("neighbours", "far", "mean", "structure_to_last", "structure_to_previous")
+ENDS: Final = ("norm", "neighbours", "far", "hierarchy", "half_radius", "ssdc_l1")
+OF_MAPS: Final = ("neighbours", "far", "mean", "structure_to_last", "structure_to_previous")
+BY_LAYER: Final = (*OF_MAPS, *OF_STRUCTURE)
 DEFINITIONS: Final[Mapping[str, str]] = {
     "norm": "the mean L2 norm of a patch's stored row, over tables; of a bias or of angles, the "
     "root mean square of the stored values",
@@ -45,6 +54,8 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "mean": "mean affinity over all pairs of different patches",
     "structure_to_last": "Pearson's correlation of a layer's map with its map in the last snapshot",
     "structure_to_previous": "likewise, with its map in the snapshot before",
+    "hierarchy": "1 − the mean correlation of the maps of all pairs of layers",
+    **dict.fromkeys(OF_STRUCTURE, "as `structure` defines it, of the mean over heads"),
 }
 """What each number of a snapshot means; affinities are as `similarity` defines them."""
 _MEAN: Final = ", the mean over layers"
@@ -55,6 +66,8 @@ OF_RUNS: Final[Mapping[str, str]] = {
     f"its map in the last{_MEAN}",
     "settled_at": "the first epoch from which on the mean over layers of structure_to_last is "
     f"{SETTLED} or more, in every snapshot",
+    "appears_first": f"{APPEARS_WORDS}; of the layer where that is earliest",
+    "appears_last": f"{APPEARS_WORDS}; of the layer where that is latest",
 }
 """What the numbers of a whole run mean."""
 
@@ -165,15 +178,36 @@ class EvolutionResult(Shown):
         """`norm`, `cosine_to_last` and `change` of every snapshot's stored tables."""
         return tuple(stored_changes(self.tables))
 
+    @cached_property
+    def structures(self) -> tuple[StructureResult, ...]:
+        """The indices of every snapshot."""
+        ln_eps = self.similarities[-1].ln_eps
+        return tuple(structure(pe, ln_eps=ln_eps) for pe in self.tables)
+
+    @property
+    def appears_at(self) -> np.ndarray:
+        """The epoch from which on structure is there, by layer; NaN where none appears."""
+        return appears_at(self.by_layer(APPEARS_BY), self.epochs)
+
     def curve(self, name: str) -> np.ndarray:
         """One number of `DEFINITIONS` over time: (snapshots,); of layers, their mean."""
         if name in self.stored[0]:
             return np.array([row[name] for row in self.stored])
+        if name == "hierarchy":
+            return np.array([one.hierarchy for one in self.structures])
         return np.array([mean_of(row) for row in self.by_layer(name)])
 
     def by_layer(self, name: str) -> np.ndarray:
         """One number of every layer over time: (snapshots, layers)."""
+        if name in OF_STRUCTURE:
+            return np.array([[row[name] for row in rows] for rows in self._indices])
         return np.array([[getattr(one, name) for one in row] for row in self.moments])
+
+    @cached_property
+    def _indices(self) -> list[list[dict[str, Any]]]:
+        """The rows of `structure` of the layers that are shown, in every snapshot."""
+        shown = set(self.layer_names)
+        return [[row for row in one.rows()[1:] if row["layer"] in shown] for one in self.structures]
 
     @property
     def settled_at(self) -> float:
@@ -194,7 +228,7 @@ class EvolutionResult(Shown):
         ends = {"first": "in the first snapshot", "last": "in the last snapshot"}
         curves = {
             f"{name}_{when}": f"{DEFINITIONS[name]}; {where}{_MEAN if name in BY_LAYER else ''}"
-            for name in ("norm", "neighbours", "far")
+            for name in ENDS
             for when, where in ends.items()
         }
         return {name: {**OF_RUNS, **curves}[name] for name in self.summary()}
@@ -203,7 +237,7 @@ class EvolutionResult(Shown):
         """The run in a few numbers: where it begins, where it ends, when it settles."""
         ends = {
             f"{name}_{when}": float(self.curve(name)[place])
-            for name in ("norm", "neighbours", "far")
+            for name in ENDS
             for when, place in (("first", 0), ("last", -1))
         }
         return {
@@ -212,11 +246,14 @@ class EvolutionResult(Shown):
             **ends,
             "structure_first_to_last": float(self.curve("structure_to_last")[0]),
             "settled_at": self.settled_at,
+            "appears_first": least(self.appears_at),
+            "appears_last": -least(-self.appears_at),
         }
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary a snapshot; numbers of layers are their means."""
-        curves = {name: self.curve(name) for name in (*self.stored[0], *BY_LAYER)}
+        names = (*self.stored[0], *BY_LAYER, "hierarchy")
+        curves = {name: self.curve(name) for name in names}
         return [
             {"epoch": epoch, **{name: float(curve[k]) for name, curve in curves.items()}}
             for k, epoch in enumerate(self.epochs)
@@ -231,10 +268,14 @@ class EvolutionResult(Shown):
                 "epoch": epoch,
                 "layer": view.name,
                 **stored,
-                **{name: getattr(moment, name) for name in BY_LAYER},
+                **{name: getattr(moment, name) for name in OF_MAPS},
+                **{name: row[name] for name in OF_STRUCTURE},
+                "appears_at": appears,
             }
-            for epoch, stored, moments in zip(self.epochs, self.stored, self.moments)
-            for view, moment in zip(self.views, moments)
+            for epoch, stored, moments, rows in zip(
+                self.epochs, self.stored, self.moments, self._indices
+            )
+            for view, moment, row, appears in zip(self.views, moments, rows, self.appears_at)
         )
 
     def save_npz(self, file: IO[bytes]) -> None:
@@ -245,6 +286,8 @@ class EvolutionResult(Shown):
             "grid_size": np.array([view.grid_size for view in self.views]),
             **{name: np.array([row[name] for row in self.stored]) for name in self.stored[0]},
             **{name: self.by_layer(name) for name in BY_LAYER},
+            "hierarchy": self.curve("hierarchy"),
+            "appears_at": self.appears_at,
             **{f"query_maps/{view.name}": values for view, values in self.query_maps()},
         }
         np.savez(file, **arrays)

@@ -27,6 +27,7 @@ def finding_of(
     words = [
         f"{span}the {quantity} of patches that share an edge goes {near}",
         _length(pe, numbers),
+        _structure(numbers),
         _settled(numbers),
     ]
     return sentence(words)
@@ -48,6 +49,24 @@ def _length(pe: PositionEmbedding, numbers: Mapping[str, float]) -> str:
         what = f"the root mean square of the {origin} values"
     begin, end = (number_text(value, on_a_scale=False) for value in (first, last))
     return f"{what} goes from {begin} to {end}"
+
+
+def _structure(numbers: Mapping[str, float]) -> str:
+    """When structure is there, from layer to layer, and what became of the hierarchy."""
+    words = []
+    first, last = numbers["appears_first"], numbers["appears_last"]
+    begin, end = (number_text(numbers[f"ssdc_l1_{when}"]) for when in ("first", "last"))
+    if not math.isnan(first):
+        by_layer = "" if first == last else f" in the earliest layer, {last:.0f} in the latest"
+        words.append(
+            f"the rank correlation of affinity with nearness (SSDC) goes from {begin} to {end}, "
+            f"half of the way by epoch {first:.0f}{by_layer}"
+        )
+    before, after = numbers["hierarchy_first"], numbers["hierarchy_last"]
+    if not math.isnan(before + after):
+        ends = f"{number_text(before)} to {number_text(after)}"
+        words.append(f"the hierarchy over layers {'' if words else 'goes '}from {ends}")
+    return ", ".join(words)
 
 
 def _settled(numbers: Mapping[str, float]) -> str:

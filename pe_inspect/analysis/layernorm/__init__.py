@@ -24,6 +24,7 @@ from pe_inspect.analysis.layernorm.decomposition import (
 )
 from pe_inspect.analysis.layernorm.finding import finding_of
 from pe_inspect.arrays import Float, Float32
+from pe_inspect.cells import as_cell
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.frames import row_of_frames
 from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
@@ -318,7 +319,7 @@ def _summary_of(name: str, rows: tuple[NormRow, ...]) -> dict[str, float]:
 def _cell(value: Any) -> str:
     """Write a number in nine digits, which hold a float32 exactly."""
     if not isinstance(value, float):
-        return str(value)
+        return str(as_cell(value))
     return "" if np.isnan(value) else f"{value:.9g}"
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.replicate_intervals import interval_of
+from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
-from pe_inspect.analysis.probe.ridge import (
+from pe_inspect.arrays import Float
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.ridge import (
     FOLDS,
     cell_centres,
     held_out_images,
     held_out_places,
+    position_folds,
 )
-from pe_inspect.arrays import Float
-from pe_inspect.errors import UsageError
 from pe_inspect.traces import FoldSums, TokenSums, Trace
 
 __all__ = ["ProbeResult", "probe"]
@@ -26,6 +31,16 @@ __all__ = ["ProbeResult", "probe"]
 ENOUGH: Final = 64  # images, for late layers
 READABLE: Final = 0.5
 _AXES: Final = ("row", "column")
+
+_R2: Final = "R² of a linear probe for row and column, mean of both, on held-out images and places,"
+DEFINITIONS: Final = {
+    "num_images": "how many images the probes learn from and are tested on",
+    "r2_first": f"{_R2} ahead of the first block; below 0 it is worse than the mean",
+    "r2_last_block": f"{_R2} behind the last block",
+    "r2_final": f"{_R2} behind the last norm",
+    "r2_null_first": "the same ahead of the first block where every patch has the mean position",
+    "r2_permuted_first": "the same for targets that trade places, which nothing can know",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +54,11 @@ class ProbeResult(TraceResult):
         r2_permuted: of targets that trade places.
         r2_null: of the run without positions; NaN where it could not be run.
         plane_share: of each channel's variance, what a plane over the grid explains, by place.
+        pe: the embedding that the page shows the result beside.
     """
 
     question: ClassVar[str] = "probe"
+    definitions: ClassVar[Mapping[str, str]] = DEFINITIONS
 
     trace: Trace
     r2: Float[np.ndarray, "places 2"]
@@ -49,6 +66,7 @@ class ProbeResult(TraceResult):
     r2_permuted: Float[np.ndarray, "places 2"]
     r2_null: Float[np.ndarray, "places 2"]
     plane_share: tuple[Float[np.ndarray, " _"], ...]
+    pe: PositionEmbedding | None = None
 
     def __repr__(self) -> str:
         return f"ProbeResult({len(self.r2)} places, {self.trace.images.count} images)"
@@ -58,7 +76,7 @@ class ProbeResult(TraceResult):
         """Every guess and omission, in words."""
         count = self.trace.images.count
         few = f"{count} images are few for late layers: {ENOUGH} are enough"
-        return (*self.trace.notes, *([few] if count < ENOUGH else []))
+        return (*self.run_notes, *([few] if count < ENOUGH else []))
 
     @property
     def finding(self) -> str:
@@ -67,10 +85,27 @@ class ProbeResult(TraceResult):
         kept = [place for place, value in zip(places, mean) if value >= READABLE]
         where = "nowhere" if not kept else f"as far as {kept[-1]}"
         return (
-            f"Position can be read linearly {where}: R² {mean[0]:.2f} at {places[0]}, "
-            f"{mean[-1]:.2f} at {places[-1]}, on images and positions that were held out "
+            f"Position can be read linearly {where}: R² {number_text(mean[0])} at {places[0]}, "
+            f"{number_text(mean[-1])} at {places[-1]}, on images and positions that were held out "
             f"({self.trace.images.count} images)."
         )
+
+    @property
+    def r2_interval(self) -> Float[np.ndarray, "places 2 2"]:
+        """The ends of 95 % intervals of `r2` over the images that are tested on; NaN where none."""
+        drawn = (sums.r2_replicates for sums in self.trace.folds["base"])
+        return np.array([
+            [interval_of(float(value), None if held is None else held[:, axis])
+             for axis, value in enumerate(values)] for values, held in zip(self.r2, drawn)
+        ])  # fmt: skip
+
+    @cached_property
+    def r2_untrained(self) -> Float[np.ndarray, "places 2"]:
+        """R² of a model of the same shape with fresh weights; NaN where none was run."""
+        fresh = self.trace.untrained
+        if fresh is None or "base" not in fresh.folds:
+            return np.full_like(self.r2, np.nan)
+        return _by_place(fresh, fresh.folds["base"], held_out_places)
 
     def ramp_channels(self, place: int, most: int = 4) -> list[tuple[int, float]]:
         """Return the channels that are most a plane over the grid, with their shares."""
@@ -81,7 +116,8 @@ class ProbeResult(TraceResult):
         """Return what `probe.npz` holds."""
         return {
             "r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
-            "r2_null": self.r2_null, **stacked_by_stage("plane_share", self.plane_share),
+            "r2_null": self.r2_null, "r2_untrained": self.r2_untrained,
+            "r2_interval": self.r2_interval, **stacked_by_stage("plane_share", self.plane_share),
             "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
         }  # fmt: skip
 
@@ -96,8 +132,10 @@ class ProbeResult(TraceResult):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary a place."""
-        named = {"r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
-                 "r2_null": self.r2_null}  # fmt: skip
+        ends = self.r2_interval
+        named = {"r2": self.r2, "r2_low": ends[..., 0], "r2_high": ends[..., 1],
+                 "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
+                 "r2_null": self.r2_null, "r2_untrained": self.r2_untrained}  # fmt: skip
         rows = []
         for i, place in enumerate(self.trace.places):
             [(channel, share)] = self.ramp_channels(i, 1)
@@ -155,7 +193,7 @@ def _by_place(
         targets = cell_centres(place.grid_size)
         if order is not None:
             targets = targets[order[len(targets)]]
-        among = np.random.default_rng(0).permutation(len(targets)) % FOLDS
+        among = position_folds(len(targets))
         rows.append(fitted(sums, targets, trace.image_fold_counts, among))
     return np.array(rows)
 

@@ -130,13 +130,13 @@ class SimilarityMaps:
             )
             profile = offset_profile(values, sides_of(view.grid_size, view.num_frames))
             words.append(map_word(values, profile))
-            maps.append(thinned(values, OVERVIEW_SIDE))
+            maps.append(thinned(values, view.grid_size, OVERVIEW_SIDE))
             previous = values
         return _Pass(tuple(maps), tuple(statistics), tuple(words))
 
     def _thinned(self, max_side: int) -> Iterator[np.ndarray]:
-        for _, alike in self.affinities():
-            yield thinned(alike.map(self._shown_head(alike)), max_side)
+        for view, alike in self.affinities():
+            yield thinned(alike.map(self._shown_head(alike)), view.grid_size, max_side)
 
     def _heads(self, alike: Affinity) -> Sequence[int]:
         return range(alike.num_heads) if self.head is None else [self.head]

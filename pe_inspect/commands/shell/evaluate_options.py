@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pe_inspect.commands.shell.parsing import numbers, pairs, whole
-from pe_inspect.commands.shell.typed_option import option
+from pe_inspect.commands.shell.typed_option import device_option, option, seed_option
 
 __all__ = ["Measuring"]
 
-_option: Final = partial(option, panel="What to measure")
+_PANEL: Final = "What to measure"
+_option: Final = partial(option, panel=_PANEL)
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,8 @@ class Measuring:
             parser=whole("--limit", least=1),
         ),
     ] = None
-    seed: Annotated[
-        int,
-        _option(
-            "--seed", metavar="N", help="Of what is random (default: 0).", parser=whole("--seed")
-        ),
-    ] = 0
-    device: Annotated[
-        str,
-        _option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute (default: auto)."),
-    ] = "auto"
+    seed: Annotated[int, seed_option(_PANEL)] = 0
+    device: Annotated[str, device_option(_PANEL)] = "auto"
     mean: Annotated[
         str | None,
         _option("--mean", metavar="X,X,X", help="The mean of each channel, on [0, 1]."),

@@ -84,6 +84,7 @@ def _collecting_later() -> Iterator[None]:
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         gc.enable()
 

@@ -12,6 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import typer
 
+from pe_inspect.cells import as_cell
 from pe_inspect.checkpoint_files import REPORTS
 from pe_inspect.commands.shell.describe import (
     aligned,
@@ -161,8 +162,11 @@ class CommandRun:
 
 
 def write_table(result: Any, file: IO[bytes]) -> None:
-    """Write the result's data frame as CSV: UTF-8, one header line, no index."""
-    file.write(result.to_frame().to_csv(index=False, lineterminator="\n").encode())
+    """Write the result's data frame as CSV: UTF-8, one header line, no index, no formulas."""
+    frame = result.to_frame().rename(columns=as_cell)
+    for name in frame.select_dtypes(exclude="number"):
+        frame[name] = frame[name].map(as_cell)
+    file.write(frame.to_csv(index=False, lineterminator="\n").encode())
 
 
 def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
@@ -329,11 +333,12 @@ def _draw(run: CommandRun, result: Any, suffix: str) -> None:
 
 
 def _figures(question: Question, result: Any, drawing: Drawing) -> Iterator[tuple[str, Any]]:
-    from pe_inspect.figures import drawings, drawings_each
+    from pe_inspect.figures import drawn, drawn_each
 
-    yield from drawings[question.name](result, **question.draw).items()
+    chosen = drawing.look()
+    yield from drawn(question.name, result, chosen, **question.draw)
     if getattr(drawing, "each", False):
-        yield from drawings_each[question.name](result, **question.draw)
+        yield from drawn_each(question.name, result, chosen, **question.draw)
 
 
 def _whole(

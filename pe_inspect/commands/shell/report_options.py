@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from pe_inspect.commands.shell.options import Reading, Resize, Selection
+from pe_inspect.commands.shell.options import Memory, Reading, Resize, Selection
 from pe_inspect.commands.shell.parsing import megabytes, whole
 
 __all__ = ["Checkpoints", "PageLook", "options_of_questions"]
@@ -56,16 +56,18 @@ class PageLook:
 
 
 def options_of_questions(
-    selection: Selection, resize: Resize, reading: Reading
+    selection: Selection, resize: Resize, reading: Reading, room: Memory
 ) -> Mapping[str, Mapping[str, Any]]:
     """Return what the questions on the page are asked with, where the user said so."""
     norms = _given(ln_eps=reading.ln_eps)
     token = _given(token=selection.query())
     shown = _given(layer=selection.where(), head=selection.head)
     size = {**resize.arguments(), **_given(patch_size=reading.patch())}
+    memory = _given(max_memory=room.max_memory)
     return {
         "interpolate": {**size, **token},
-        "similarity": {**norms, **shown, **token},
+        "similarity": {**norms, **shown, **token, **memory},
+        "structure": memory,
         "layernorm": norms,
     }
 

@@ -5,7 +5,6 @@ And what is said before and after it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import typer
 
+from pe_inspect.bounded import json_in
 from pe_inspect.commands.shell.describe import aligned, command_line, number, versions
 from pe_inspect.commands.shell.terminal import (
     complain,
@@ -49,7 +49,7 @@ def announce(recipe: Recipe, extend: int = 0) -> None:
 
 def tell_trained(folder: Path, export: Path | None, terminal: Terminal) -> None:
     """Say what a run has reached, and which files it left."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json_in(folder / "config.json")
     written = [folder / name for name in MADE if (folder / name).exists()]
     written += [export] if export else []
     if terminal.json:

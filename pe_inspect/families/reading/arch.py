@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect.arrays import Float, Float32
+from pe_inspect.bounded import parsed_json
 from pe_inspect.errors import AmbiguousCheckpoint, UsageError
 from pe_inspect.families.reading.tensors import NamedTensors
 from pe_inspect.loading.checkpoint import Hints
@@ -228,7 +229,7 @@ def _changed(name: str, arguments: str) -> Any:
     import torch
 
     with torch.device("meta"):
-        return timm.create_model(name, pretrained=False, **json.loads(arguments))
+        return timm.create_model(name, pretrained=False, **parsed_json(arguments))
 
 
 def _check_fit(trunk: NamedTensors, model: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pe_inspect.arrays import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid, UnfitShapes
+from pe_inspect.families.reading.rotation_rules import rule_of
 from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -203,13 +204,20 @@ def _readings(trunk: Trunk, rows: int, own: PrefixTokens | None = None) -> str:
     if not grids:
         raise UnfitShapes(f"a table of {rows} rows has none for patches.")
     fitting = sorted(grids, key=lambda p: grids[p][0][0] == 1)  # a strip is the last resort
+    shown = {p: _with_line(grids[p][:_MOST_READINGS], rows - p) for p in fitting}
     listed = [
-        f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, grids[p][:_MOST_READINGS]))}"
+        f"{p}{' prefix' if i == 0 else ''} + {', '.join(map(x, shown[p]))}"
         + (", …" if len(grids[p]) > _MOST_READINGS else "")
         for i, p in enumerate(fitting)
     ]
-    flags = "; ".join(_flags(grids[p][:_MOST_READINGS], p) for p in fitting)
+    flags = "; ".join(_flags(shown[p], p) for p in fitting)
     return f"{', or '.join(listed)}. Each is chosen by its flags: {flags}."
+
+
+def _with_line(grids: list[tuple[int, int]], patches: int) -> list[tuple[int, int]]:
+    """Return grids and, behind rectangles, all patches in one line."""
+    is_said = grids[0][0] == grids[0][1] or (1, patches) in grids
+    return grids if is_said else [*grids, (1, patches)]
 
 
 def _flags(grids: list[tuple[int, int]], prefix: int) -> str:
@@ -252,11 +260,19 @@ def _contradiction(trunk: Trunk, key: str, rows: int, grid: tuple[int, int], who
         return (
             f"{key} has {rows} rows, fewer than the {grid[0] * grid[1]} patches of {x(grid)} "
             f"({who}). Pass a --grid-size that fits: {_readings(trunk, rows)}"
+            f"{_for_rotations_alone(trunk)}"
         )
     return (
         f"{key} has {rows} rows: {x(grid)} ({who}) leaves {left} for prefix tokens ({which}). "
-        f"Readings that fit: {_readings(trunk, rows)}"
+        f"Readings that fit: {_readings(trunk, rows)}{_for_rotations_alone(trunk)}"
     )
+
+
+def _for_rotations_alone(trunk: Trunk) -> str:
+    """Say how a grid is chosen for the rotations of a model that resizes its table by itself."""
+    if rule_of(trunk.vision_config) is None:
+        return ""
+    return " --family rotary takes it for the rotations alone."
 
 
 def x(grid: tuple[int, int]) -> str:

@@ -9,6 +9,7 @@ Sources: arXiv:2102.10882 (CPVT), section 3; arXiv:2001.08248 (Islam et al.), on
 
 from __future__ import annotations
 
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -19,9 +20,9 @@ __all__ = ["by_offset", "padding_share", "response", "without_skip"]
 
 
 def response(
-    kernel: Float32[np.ndarray, "channels 1 rows columns"],
+    kernel: Float32[np.ndarray, "channels 1 *taps"],
     bias: Float32[np.ndarray, " channels"],
-    grid_size: tuple[int, int],
+    grid_size: tuple[int, ...],
     padding: Literal["zeros", "circular"] = "zeros",
 ) -> Float32[np.ndarray, "patches channels"]:
     """Return what a depthwise convolution gives for an input of ones, row-major.
@@ -29,16 +30,17 @@ def response(
     Args:
         kernel: one a channel.
         bias: one a channel.
-        grid_size: (H, W) of the input, and of the output.
+        grid_size: (H, W) or (T, H, W) of the input, and of the output: an axis of the kernel each.
         padding: `"circular"` is the ablation: without a border every patch gets the same.
     """
     weights = kernel[:, 0].astype(np.float64)
     if padding == "circular":
-        everywhere = weights.sum(axis=(1, 2)) + bias
-        return np.tile(everywhere, (grid_size[0] * grid_size[1], 1)).astype(np.float32)
-    rows, columns = (_inside(side, k) for side, k in zip(grid_size, weights.shape[1:]))
-    sums = np.einsum("yi,cij,xj->yxc", rows, weights, columns, optimize=True)
-    return np.asarray((sums + bias).reshape(-1, len(weights)), np.float32)
+        everywhere = weights.reshape(len(weights), -1).sum(axis=1) + bias
+        return np.tile(everywhere, (prod(grid_size), 1)).astype(np.float32)
+    sums = weights
+    for side, taps in zip(grid_size, weights.shape[1:]):  # the next axis goes to the end, summed
+        sums = np.tensordot(sums, _inside(side, taps), axes=([1], [1]))
+    return np.asarray((np.moveaxis(sums, 0, -1) + bias).reshape(-1, len(weights)), np.float32)
 
 
 def padding_share(

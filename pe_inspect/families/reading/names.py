@@ -8,8 +8,8 @@ These know names alone; `NamedTensors` asks them once a checkpoint.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Final
 
@@ -17,9 +17,11 @@ __all__ = [
     "bare_names",
     "block_of",
     "block_splitter",
+    "by_form",
     "embeds_words_alone",
     "flat_blocks",
     "in_order",
+    "stem_of",
     "timm_place",
 ]
 
@@ -74,7 +76,7 @@ _BLOCKS: Final = tuple(
 )
 _CHUNKED: Final = re.compile(r"^blocks\.(\d+)\.(?=(\d+)\.)")
 _NUMBER: Final = re.compile(r"\d+")
-_FLAT: Final = re.compile(r"blocks\.(\d+)")
+_FLAT: Final = re.compile(r"blocks\.(\d{1,4})")  # a model of 10,000 blocks there is not
 _TORCHVISION_SWIN: Final = re.compile(r"features\.([1357])\.(\d+)\.(?=norm|attn|mlp)")
 
 _IN_BLOCK: Final = MappingProxyType(
@@ -131,27 +133,50 @@ _INNER_WRAPPERS: Final = re.compile(
 )
 
 
-def bare_names(keys: Iterable[str]) -> dict[str, str]:
+def by_form(names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Group names by form: what stands for each name, with every number replaced by 0."""
+    forms, known = dict[str, list[str]](), dict[str, list[str]]()
+    for key, name in names.items():
+        if (alike := known.get(name)) is None:
+            alike = known[name] = forms.setdefault(_NUMBER.sub("0", name), [])
+        alike.append(key)
+    return forms
+
+
+def bare_names(keys: Iterable[str], forms: Iterable[str]) -> dict[str, str]:
     """Return bare name → the checkpoint's name, for the tensors of the vision trunk.
 
     Text towers and decoders are left out, and so are the chunks of FSDP. Of two names that become
     one, the first is kept.
+
+    Args:
+        keys: the checkpoint's names.
+        forms: their forms.
     """
     known = tuple(keys)
+    if all(form == _bare(form) and not _VISION.match(form) for form in forms):
+        return _without_chunks(dict(zip(known, known)), forms)
     vision = [key for key in known if _VISION.match(key)]
     names: dict[str, str] = {}
     for key in vision or known:
-        bare = _INNER_WRAPPERS.sub("", _WRAPPERS.sub("", key))
-        if not _OTHER_TOWERS.match(bare):
+        if (bare := _bare(key)) is not None:
             names.setdefault(bare, key)
-    return _without_chunks(names)
+    return _without_chunks(names, names)
 
 
-def _without_chunks(names: dict[str, str]) -> dict[str, str]:
+def _bare(key: str) -> str | None:
+    """Return a name without what wraps the trunk; `None` of what lies in another tower."""
+    bare = _INNER_WRAPPERS.sub("", _WRAPPERS.sub("", key))
+    return None if _OTHER_TOWERS.match(bare) else bare
+
+
+def _without_chunks(names: dict[str, str], forms: Iterable[str]) -> dict[str, str]:
     """Take out the chunks of DINOv2's files under FSDP: `blocks.CHUNK.INDEX` is block INDEX.
 
     INDEX runs on over the chunks; where it starts anew, as in Twins, the first number is a stage.
     """
+    if not all(_CHUNKED.match(form) for form in forms if form.startswith("blocks.")):
+        return names
     blocks = [_CHUNKED.match(name) for name in names if name.startswith("blocks.")]
     places = {match.groups() for match in blocks if match}
     runs_on = len({index for _, index in places}) == len(places)
@@ -188,7 +213,13 @@ def block_splitter(form: str) -> Callable[[str], tuple[str, str] | None]:
 
 def _split(pattern: re.Pattern[str], layer: str, bare: str) -> tuple[str, str] | None:
     match = pattern.match(bare)
-    return match and (layer.format(*map(int, match.groups())), bare[match.end() :])
+    return match and (_numbered(layer, match.groups()), bare[match.end() :])
+
+
+@lru_cache(maxsize=1 << 14)
+def _numbered(layer: str, numbers: tuple[str, ...]) -> str:
+    """Return a block's name with the numbers of a path in it, without leading zeros."""
+    return layer.format(*map(int, numbers))
 
 
 def timm_place(bare: str, block: tuple[str, str] | None) -> tuple[str, str]:
@@ -198,13 +229,13 @@ def timm_place(bare: str, block: tuple[str, str] | None) -> tuple[str, str]:
         bare: the tensor's name.
         block: what `block_of` says of it.
     """
-    if block is not None and (rest := _stem(block[1])):
+    if block is not None and (rest := stem_of(block[1])):
         return block[0], _IN_BLOCK.get(rest, rest)
-    stem = _stem(bare)
+    stem = stem_of(bare)
     return "", _IN_MODEL.get(stem, stem)
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """Leave out the last word: of a tensor's name, the module's is left."""
     return name[: max(name.rfind("."), name.rfind("/"), 0)]
 

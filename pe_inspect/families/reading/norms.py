@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from pe_inspect.families.reading.names import in_order
-from pe_inspect.families.reading.tensors import Match, NamedTensors, answered_once
+from pe_inspect.families.reading.names import in_order, stem_of
+from pe_inspect.families.reading.tensors import NamedTensors, answered_once
 from pe_inspect.kinds.position_embedding import LayerNormParams
 from pe_inspect.loading.tensor_bytes import files_kept_open
 
@@ -65,7 +65,6 @@ _RULES: Final = tuple(
 )
 
 BIAS_NORM: Final = "attn.pe_norm"
-_WEIGHT: Final = re.compile(r"(?P<stem>.+)(?P<join>[./])(?P<name>weight|scale|gamma)")
 _PARTNER: Final = {"weight": "bias", "scale": "bias", "gamma": "beta"}
 _SAYS_NORM: Final = re.compile(r"norm|(?:^|[._])ln(?:[._]|$)", re.IGNORECASE)
 
@@ -124,7 +123,7 @@ def read_norms(trunk: NamedTensors) -> Norms:
     eps, note = epsilon(trunk)
     found = _unique(_find(trunk))
     with files_kept_open():
-        params = tuple(sorted((_read(trunk, f, eps) for f in found), key=_position))
+        params = tuple(sorted([_read(trunk, f, eps) for f in found], key=_position))
     stored = trunk.stored_key
     keys = {
         (f.layer, f.name): tuple(stored(key) for key in (f.weight, f.bias) if key) for f in found
@@ -140,27 +139,27 @@ def _note_on_bias_norms(params: tuple[LayerNormParams, ...], eps: float) -> tupl
 
 
 def _find(trunk: NamedTensors) -> list[_Found]:
-    found = (_as_norm(trunk, each) for each in trunk.matching(_WEIGHT))
+    found = (_as_norm(trunk, bare, word) for bare, word in trunk.ending(_PARTNER))
     kept = [norm for norm in found if norm is not None]
     widths = {trunk.shape(n.weight) for n in kept if n.layer}
     return [n for n in kept if n.layer or not widths or _belongs(trunk, n, widths)]
 
 
-def _as_norm(trunk: NamedTensors, each: Match) -> _Found | None:
+def _as_norm(trunk: NamedTensors, bare: str, word: str) -> _Found | None:
     """Return the norm that a 1-D tensor is the weight of; `None` for a batch norm or a scale."""
-    names, match, shape = trunk.names, each.groups, trunk.shape(each.key)
-    stem = match["stem"]
-    if len(shape) != 1 or f"{stem}{match['join']}running_mean" in names:
+    names, key, stem = trunk.names, trunk.names[bare], bare[: -len(word)]
+    shape = trunk.shape(key)
+    if len(shape) != 1 or f"{stem}running_mean" in names:
         return None
-    partner = names.get(f"{stem}{match['join']}{_PARTNER[match['name']]}")
+    partner = names.get(stem + _PARTNER[word])
     if partner is not None and trunk.shape(partner) != shape:
         return None
-    if partner is None and (match["name"] == "gamma" or not _SAYS_NORM.search(stem)):
+    if partner is None and (word == "gamma" or not _SAYS_NORM.search(stem[:-1])):
         return None
-    layer, name = trunk.place(each.bare)
-    if name == "norm1" and f"{stem.removesuffix('norm1')}pre_norm.weight" in names:
+    layer, name = trunk.place(bare)
+    if name == "norm1" and f"{stem.removesuffix('norm1.')}pre_norm.weight" in names:
         name = "norm2"  # CCT's norm1 comes before the MLP, its pre_norm before attention
-    return _Found(layer, name, each.key, partner)
+    return _Found(layer, name, key, partner)
 
 
 def _belongs(trunk: NamedTensors, norm: _Found, widths: set[tuple[int, ...]]) -> bool:
@@ -172,10 +171,10 @@ def _unique(found: list[_Found]) -> list[_Found]:
     """Keep one norm a place; a second one of the same place stays under its own name."""
     taken: dict[tuple[str, str], _Found] = {}
     for norm in found:
-        stem = _WEIGHT.fullmatch(norm.weight)
-        own = ("", stem["stem"] if stem else norm.weight)
-        where = (norm.layer, norm.name) if (norm.layer, norm.name) not in taken else own
-        taken[where] = _Found(*where, norm.weight, norm.bias)
+        where = (norm.layer, norm.name)
+        if where in taken:
+            norm = _Found("", stem_of(norm.weight), norm.weight, norm.bias)
+        taken[norm.layer, norm.name] = norm
     return list(taken.values())
 
 

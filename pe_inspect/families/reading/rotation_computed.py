@@ -58,18 +58,23 @@ def from_config(trunk: Trunk, model: Any) -> Rotation | None:
             "(rope_type axial), by a rule that this version does not know: no angles are computed."
         )
     head_dim = _head_dim(trunk)
-    clip = video_grid(config)
-    if clip is not None and hints.grid_size is None:
-        grid: Any = clip
-        notes: tuple[str, ...] = (f"grid {'×'.join(map(str, clip))} from config.json",)
-    else:
-        grid, notes = grid_of(trunk, model, "config.json")
+    grid, notes = _grid_said(trunk) or grid_of(trunk, model, "config.json")
     base = hints.rope_theta or rule.base
     said = f"computed from config.json: {config['model_type']}, base {base:g}, {head_dim} channels"
     layers = same_for_all(trunk, rule.at(base, head_dim, grid))
     pairing = PAIRINGS[cast("Pairing", rule.pairing)]
     known = tuple(filter(None, (said, *notes, pairing, rule.note)))
     return Rotation(layers, grid, stored=False, notes=known)
+
+
+def _grid_said(trunk: Trunk) -> tuple[Any, tuple[str, ...]] | None:
+    """Return the grid of two axes or three that a flag says, or a config.json of clips."""
+    said, clip = trunk.hints.grid_size, video_grid(trunk.vision_config)
+    grid = said if said is not None else clip
+    if grid is None:
+        return None
+    who = "config.json" if said is None else trunk.hints.origin("grid_size")
+    return grid, (f"grid {'×'.join(map(str, grid))} from {who}",)
 
 
 def described_by_config(trunk: Trunk) -> tuple[str, ...]:

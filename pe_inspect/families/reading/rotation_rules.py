@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
+from pe_inspect.errors import AmbiguousCheckpoint
 
 __all__ = ["RotaryRule", "axial_type", "centred_angles", "rule_of", "video_grid"]
 
@@ -50,7 +51,16 @@ class RotaryRule:
     def at(
         self, base: float | None, head_dim: int, grid: Grid
     ) -> Float32[np.ndarray, "1 patches half_head_dim"]:
-        """Return the angles of every patch, in radians."""
+        """Return the angles of every patch, in radians.
+
+        Raises:
+            AmbiguousCheckpoint: the grid has frames, and the rule is of rows and columns alone.
+        """
+        if len(grid) > _FLAT and self.angles not in _OF_FRAMES:
+            raise AmbiguousCheckpoint(
+                f"{'×'.join(map(str, grid))} has frames, and this model turns queries and keys by "
+                "row and column of an image alone. Pass --grid-size HxW."
+            )
         made = self.angles(self, base or self.base, head_dim, grid)
         return np.asarray(made, np.float32)[None]
 
@@ -86,10 +96,13 @@ def _places(grid: Grid, first: int) -> list[np.ndarray]:
 
 
 def _axial(rule: RotaryRule, base: float, head_dim: int, grid: Grid) -> np.ndarray:
-    """A quarter of a head's channels turn by row and a quarter by column, at like frequencies."""
+    """A quarter of a head's channels turn by row and a quarter by column, at like frequencies.
+
+    Every frame turns alike.
+    """
     per_axis = head_dim // 2
     frequencies = base ** (-np.arange(0, per_axis, 2) / per_axis)
-    axes = [place * frequencies for place in _places(grid[-2:], rule.first)]
+    axes = [place * frequencies for place in _places(grid, rule.first)[-2:]]
     axes = axes[::-1] if rule.x_first else axes
     if rule.by_turns:
         return np.stack(axes, axis=-1).reshape(len(axes[0]), -1)
@@ -127,6 +140,8 @@ def centred_angles(periods: np.ndarray, grid: Grid) -> np.ndarray:
     return np.concatenate([2 * np.pi * axis / periods for axis in centres], axis=1)
 
 
+_FLAT: Final = 2  # axes of an image
+_OF_FRAMES: Final = (_axial, _by_thirds)
 _ROWS_FIRST: Final = RotaryRule(_axial)
 _CENTRED: Final = RotaryRule(_centred, base=100.0)
 _RULES: Final[dict[str, RotaryRule]] = {

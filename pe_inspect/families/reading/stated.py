@@ -58,9 +58,10 @@ def _differences(trunk: Trunk) -> Iterator[str]:
         return  # a pyramid's stages differ in width, and configurations count them variously
     if trunk.hints.is_of_config("depth") and hints.depth != (blocks := trunk.depth):
         yield f"it says {hints.depth} blocks, they have {blocks}"
-    width = _width(trunk)
-    if trunk.hints.is_of_config("embed_dim") and width and hints.embed_dim != width:
-        yield f"it says embed_dim {hints.embed_dim}, they have {width}"
+    if trunk.hints.is_of_config("embed_dim"):
+        width = _width(trunk)
+        if width and hints.embed_dim != width:
+            yield f"it says embed_dim {hints.embed_dim}, they have {width}"
 
 
 def _width(trunk: Trunk) -> int | None:

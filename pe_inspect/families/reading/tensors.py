@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
 from types import MappingProxyType
@@ -22,11 +22,13 @@ from pe_inspect.families.reading.names import (
     bare_names,
     block_of,
     block_splitter,
+    by_form,
     embeds_words_alone,
     flat_blocks,
     in_order,
     timm_place,
 )
+from pe_inspect.families.reading.tower_config import tower_config
 from pe_inspect.kinds.held_values import Unread
 from pe_inspect.loading.checkpoint import Checkpoint, Hints
 
@@ -34,7 +36,7 @@ __all__ = ["Match", "NamedTensors", "Place", "answered_once", "is_depthwise"]
 
 QUANTISED: Final = ("int8", "uint8")
 _MOST_BYTES: Final = 1 << 28
-_NUMBER: Final = re.compile(r"\d+")
+_WORDS: Final = re.compile(r"[./]")
 _DIGITS: Final = re.compile(r"\[\d[\d-]*\]|\d+")
 
 _Asked = TypeVar("_Asked", bound="NamedTensors")
@@ -132,9 +134,8 @@ class NamedTensors:
 
     @property
     def vision_config(self) -> Mapping[str, Any]:
-        """The config.json of the vision tower; a model of two towers nests it."""
-        nested = self.config.get("vision_config")
-        return nested if isinstance(nested, dict) else self.config
+        """The config.json of the image tower; a model of several towers nests it."""
+        return tower_config(self.config)
 
     def __contains__(self, key: object) -> bool:
         return key in self.checkpoint
@@ -211,17 +212,24 @@ class NamedTensors:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Bare name → the checkpoint's name, for the tensors of the vision trunk."""
-        return MappingProxyType(bare_names(self.checkpoint.keys))
+        return MappingProxyType(bare_names(self.checkpoint.keys, self._stored_forms))
 
     @cached_property
     def is_text_tower(self) -> bool:
         """Whether the file is a text tower alone."""
-        return embeds_words_alone(self.checkpoint.keys)
+        keys = self.checkpoint.keys
+        return embeds_words_alone(self._stored_forms) and embeds_words_alone(keys)
+
+    @cached_property
+    def _stored_forms(self) -> Mapping[str, list[str]]:
+        keys = self.checkpoint.keys
+        return by_form(dict(zip(keys, keys)))
 
     @cached_property
     def _forms(self) -> Mapping[str, list[str]]:
         """Bare names by form: the name with every number replaced by 0."""
-        return _by_form({bare: bare for bare in self.names})
+        is_as_stored = self.names.keys() == self.checkpoint.tensors.keys()
+        return self._stored_forms if is_as_stored else by_form({bare: bare for bare in self.names})
 
     @cached_property
     def _in_blocks(self) -> Mapping[str, tuple[str, str]]:
@@ -235,7 +243,7 @@ class NamedTensors:
     @cached_property
     def _inner_forms(self) -> Mapping[str, list[str]]:
         """Bare names of what lies in a block, by the form of the rest."""
-        return _by_form({bare: rest for bare, (_, rest) in self._in_blocks.items()})
+        return by_form({bare: rest for bare, (_, rest) in self._in_blocks.items()})
 
     @cached_property
     def _order(self) -> Mapping[str, int]:
@@ -278,6 +286,16 @@ class NamedTensors:
             pattern: of whole bare names; its group `at` is the path of the block or stage.
         """
         return sorted(map(_place, self.matching(pattern)), key=lambda p: (_rank(p.layer), p.module))
+
+    def ending(self, words: Container[str]) -> list[tuple[str, str]]:
+        """Return every bare name whose last word is one of these, with it, in the file's order."""
+        found = [
+            (bare, word)
+            for form, bares in self._forms.items()
+            if (word := _WORDS.split(form)[-1]) in words and word != form
+            for bare in bares
+        ]
+        return sorted(found, key=lambda each: self._order[each[0]])
 
     def begins(self, pattern: re.Pattern[str]) -> bool:
         """Whether any bare name begins as a pattern says."""
@@ -360,16 +378,6 @@ def is_depthwise(shape: tuple[int, ...], axes: int = 4) -> bool:
     """
     is_depthwise = len(shape) == axes and shape[0] > 0 and shape[1] == 1
     return is_depthwise and all(side % 2 for side in shape[2:4])
-
-
-def _by_form(names: Mapping[str, str]) -> dict[str, list[str]]:
-    """Group bare names by the form of the name that stands for each."""
-    forms, known = dict[str, list[str]](), dict[str, str]()
-    for bare, name in names.items():
-        if (form := known.get(name)) is None:
-            form = known[name] = _NUMBER.sub("0", name)
-        forms.setdefault(form, []).append(bare)
-    return forms
 
 
 @lru_cache(maxsize=256)

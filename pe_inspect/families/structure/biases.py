@@ -6,14 +6,14 @@ What a table is follows from its shape and from the integer index beside it; whe
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isqrt, prod
-from typing import Final, Literal
+from math import isqrt
+from typing import Final
 
+from pe_inspect.families.structure.bias_shapes import Form, Shaped, boxes, shape_of, windows_of
 from pe_inspect.families.structure.blocks import FoundBlock
 from pe_inspect.families.structure.names import (
     NamedTensor,
@@ -28,14 +28,8 @@ from pe_inspect.families.structure.names import (
 from pe_inspect.families.structure.networks import OffsetNet
 from pe_inspect.families.structure.towers import Survey
 
-__all__ = ["BiasGroup", "BiasTensor", "Form", "find_biases", "windows_of"]
+__all__ = ["BiasGroup", "BiasTensor", "find_biases"]
 
-Form = Literal["offsets", "distances", "pairs", "axes"]
-Window = tuple[int, ...]
-
-_TABLE_WORDS: Final = re.compile(r"bias|table|emb|rpb|rpe|weight|pos$", re.I)
-_MOST_HEADS: Final = 128
-_CLS_ROWS: Final = 3
 _ROWS_AND_HEADS: Final = 2
 _ROOT: Final = "(outside the blocks)"
 
@@ -51,9 +45,11 @@ class BiasTensor:
         form: what its rows are.
         heads: how many heads it has; 1 where it has no head axis.
         rows: entries a head; (2h−1)·(2w−1) of offsets.
-        head_axis: where the heads lie; `None` where it has no head axis.
+        head_axis: where the heads lie; `None` where it has no head axis; of vectors an axis, where
+            the rows lie.
         sides: lengths of the axes of offsets, where the shape keeps them apart.
         index: the integer index that belongs to it.
+        at: which part of a tensor it is that holds a table for every block.
     """
 
     named: NamedTensor
@@ -65,6 +61,7 @@ class BiasTensor:
     head_axis: int | None
     sides: tuple[int, ...] = ()
     index: NamedTensor | None = field(default=None, repr=False)
+    at: int | None = None
 
     @cached_property
     def tokens(self) -> int | None:
@@ -94,25 +91,48 @@ class BiasGroup:
     is_deep: bool = False
 
 
-def find_biases(seen: Survey, nets: Iterable[OffsetNet] = ()) -> tuple[BiasGroup, ...]:
+def find_biases(
+    seen: Survey,
+    nets: Sequence[OffsetNet] = (),
+    may_be_tokens: Callable[[int], bool] = lambda _: False,
+) -> tuple[BiasGroup, ...]:
     """Return every group of bias tables on the vision side of a file.
 
     Args:
         seen: the file.
         nets: networks that compute a bias; their parameters and coordinates are no tables.
+        may_be_tokens: whether the rest of the file speaks of so many tokens.
     """
     taken = {t.path for net in nets for t in (*net.tensors, net.coordinates) if t is not None}
     indices = _indices(seen)
     groups: dict[tuple[str, Form, int], list[BiasTensor]] = defaultdict(list)
     for named in seen.those(lambda each: _has_form(each) and (bool(indices) or _says(each))):
-        found = None if named.path in taken else _bias(seen, named, indices)
-        if found is not None:
+        if named.path in taken or (nets and _are_coordinates(seen, named)):
+            continue
+        whole = _stack(seen, named) or (named,)
+        for at, part in enumerate(whole):
+            found = _bias(seen, part, indices, may_be_tokens)
+            if found is None:
+                continue
+            if len(whole) > 1:
+                found = replace(found, at=at)
             inner = _without_axis(found) if found.form == "axes" else found.inner
             groups[inner, found.form, _split(found)].append(found)
     deep = {inner for (inner, _, _), own in groups.items() if _is_deep(own[0])}
     return tuple(
         BiasGroup(form, tuple(own), inner in deep) for (inner, form, _), own in groups.items()
     )
+
+
+def _stack(seen: Survey, named: NamedTensor) -> tuple[NamedTensor, ...]:
+    """Return the parts of a tensor outside the blocks that holds (rows, heads) for each of them."""
+    if len(named.shape) != 3 or named.path in seen.in_block:
+        return ()
+    blocks, rows, heads = named.shape
+    depths = {tower.depth for tower in seen.towers if tower.attends}
+    if blocks not in depths or heads >= rows or rows == blocks or not any(windows_of(rows)):
+        return ()
+    return tuple(replace(named, shape=(rows, heads)) for _ in range(blocks))
 
 
 def _is_deep(tensor: BiasTensor) -> bool:
@@ -152,7 +172,9 @@ def _is_index(named: NamedTensor) -> bool:
     return named.is_index and named.size > 1 and len(named.squeezed) in (1, 2, 4)
 
 
-def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | None:
+def _bias(
+    seen: Survey, named: NamedTensor, indices: Indices, may_be_tokens: Callable[[int], bool]
+) -> BiasTensor | None:
     if not _may_be(seen, named):
         return None
     block = seen.in_block.get(named.path)
@@ -163,8 +185,11 @@ def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | No
         return None
     if (axis := _axis_form(seen, named)) is not None:
         place, inner = _placed(named, block)
-        return BiasTensor(named, place, inner, "axes", 1, axis, None) if axis else None
-    shaped = _shaped(named, index, block, says=says)
+        behind = axis and named.squeezed[0] != axis  # channels first
+        return BiasTensor(named, place, inner, "axes", 1, axis, int(behind)) if axis else None
+    shaped = shape_of(named, index, block, says=says)
+    if shaped is not None and index is None and _are_pairs(seen, named, shaped, may_be_tokens):
+        shaped = ("pairs", shaped[1], shaped[4][0], shaped[3], ())
     if shaped is None:
         return None
     form, heads, rows, head_axis, sides = shaped
@@ -172,9 +197,25 @@ def _bias(seen: Survey, named: NamedTensor, indices: Indices) -> BiasTensor | No
     return BiasTensor(named, place, inner, form, heads, rows, head_axis, sides, index)
 
 
+def _are_pairs(
+    seen: Survey, named: NamedTensor, shaped: Shaped, may_be_tokens: Callable[[int], bool]
+) -> bool:
+    """Whether a square table a head is of pairs of tokens, and no name says offsets.
+
+    So many tokens are those of another table, or of a box where the file is of volumes.
+    """
+    form, _, _, _, sides = shaped
+    if form != "offsets" or len(set(sides)) != 1 or "table" in named.leaf:
+        return False
+    return may_be_tokens(sides[0]) or (seen.is_deep and any(boxes(sides[0])))
+
+
+def _are_coordinates(seen: Survey, named: NamedTensor) -> bool:
+    """Whether a tensor outside the blocks has the form of what a network of offsets is given."""
+    return named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2
+
+
 def _may_be(seen: Survey, named: NamedTensor) -> bool:
-    if named.path not in seen.in_block and named.shape[-1] in (2, 3) and len(named.shape) == 2:
-        return False  # coordinates that a network is given
     return not seen.has_bias(named) and not seen.is_text(named.path)
 
 
@@ -249,53 +290,6 @@ def _alike(one: str, other: str) -> int:
     return sum(part in other for part in one.split("_") if len(part) > 1)
 
 
-Shaped = tuple[Form, int, int, int | None, tuple[int, ...]]
-
-
-def _shaped(
-    named: NamedTensor, index: NamedTensor | None, block: FoundBlock | None, *, says: bool
-) -> Shaped | None:
-    shape = named.shape
-    while len(shape) > 2 and shape[0] == 1:
-        shape = shape[1:]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 2:
-        return _of_two(named, shape, index, block, says=says)
-    return _of_three(shape) if len(shape) == 3 and pair_axis(named.path) is None else None
-
-
-def _of_two(
-    named: NamedTensor,
-    shape: tuple[int, ...],
-    index: NamedTensor | None,
-    block: FoundBlock | None,
-    *,
-    says: bool,
-) -> Shaped | None:
-    first, last = shape
-    square = first == last and index is None
-    if square and not _TABLE_WORDS.search(named.leaf):
-        return None
-    if square and not first % 2:
-        return ("pairs", 1, first, None, ()) if _is_window(first) else None
-    if first == last and first % 2 and first > 1 and "table" not in named.leaf:
-        return "offsets", 1, first * last, None, (first, last)
-    if index is None and not says:
-        return None
-    width = block.width if block else 0
-    rows, heads, axis = (first, last, 1) if first >= last else (last, first, 0)
-    if heads > _MOST_HEADS or (width and heads > width):
-        return None
-    if index is not None and _is_distances(index, rows):
-        return "distances", heads, rows, axis, ()
-    if axis == 0 and _is_window(rows) and rows % 2 == 0:
-        return "distances", heads, rows, axis, ()
-    if axis == 0 and index is None:
-        return "distances", heads, rows, axis, ()
-    return ("offsets", heads, rows, axis, ()) if rows >= 5 else None
-
-
 def _axis_form(seen: Survey, named: NamedTensor) -> int | None:
     """Return the rows of a table along one axis beside that of another axis, 0 for other rows.
 
@@ -306,59 +300,4 @@ def _axis_form(seen: Survey, named: NamedTensor) -> int | None:
         return None
     if len(seen.axes.get(pair[0], ())) < _ROWS_AND_HEADS:
         return None
-    return named.squeezed[0] if named.squeezed[0] % 2 else 0
-
-
-def _of_three(shape: tuple[int, ...]) -> Shaped | None:
-    first, second, third = shape
-    if second == third and _is_window(second) and not (second % 2 and _is_offsets(second)):
-        return "pairs", first, second, 0, ()
-    if first == second and _is_window(first) and third <= _MOST_HEADS and not first % 2:
-        return "pairs", third, first, 2, ()
-    if second % 2 and third % 2 and first <= _MOST_HEADS:
-        return "offsets", first, second * third, 0, (second, third)
-    if first % 2 and second % 2 and third <= _MOST_HEADS:
-        return "offsets", third, first * second, 2, (first, second)
-    if second == third:
-        return "pairs", first, second, 0, ()
-    return None
-
-
-def _is_offsets(side: int) -> bool:
-    return side < 64 and not _is_window(side)
-
-
-def _is_window(tokens: int) -> bool:
-    side = isqrt(tokens)
-    return side > 1 and side * side == tokens
-
-
-def _is_distances(index: NamedTensor, rows: int) -> bool:
-    """Whether a table has as many rows as its index has tokens: one a distance."""
-    shape = index.squeezed
-    return len(shape) == 2 and rows == shape[-1]
-
-
-def windows_of(rows: int, tokens: int | None = None, *, axes: int = 2) -> Iterator[Window]:
-    """Yield every window whose table of offsets has so many rows, the squarest first.
-
-    Args:
-        rows: of the table, three more of them allowed where the tokens have one beside the window.
-        tokens: of the window, where an index tells them.
-        axes: 2, or 3 for windows of three sides.
-    """
-    for extra in (0, _CLS_ROWS):
-        for sides in sorted(_products(rows - extra, axes), key=lambda s: (max(s) - min(s), s)):
-            window = tuple((side + 1) // 2 for side in sides)
-            own = (None, prod(window) + (extra > 0), prod(window))
-            if all(side % 2 for side in sides) and tokens in own:
-                yield window
-
-
-def _products(number: int, axes: int) -> Iterator[Window]:
-    if axes == 1:
-        yield (number,)
-        return
-    for side in range(1, number + 1):
-        if number > 0 and number % side == 0:
-            yield from ((side, *rest) for rest in _products(number // side, axes - 1))
+    return next((side for side in named.squeezed if side % 2), 0)

@@ -34,9 +34,15 @@ def candidates(tensors: NamedTensors) -> str:
     for path, named in seen.tensors.items():
         if _may_hold(seen, named):
             found.setdefault(wildcard(path), named)
+    nets = [named for named in found.values() if seen.has_bias(named)]
+    tables = [named for named in found.values() if not seen.has_bias(named)]
+    return " ".join(filter(None, (_of_tables(tensors, tables), _of_networks(tensors, nets))))
+
+
+def _of_tables(tensors: NamedTensors, found: list[NamedTensor]) -> str:
     if not found:
         return ""
-    listed = [f"{tensors.stored_key(t.key)} {t.shape}" for t in list(found.values())[:_MOST]]
+    listed = [f"{tensors.stored_key(t.key)} {t.shape}" for t in found[:_MOST]]
     more = f", and {len(found) - _MOST} more forms" if len(found) > _MOST else ""
     return (
         f"Not recognised. These may hold positions: {'; '.join(listed)}{more}. "
@@ -44,9 +50,26 @@ def candidates(tensors: NamedTensors) -> str:
     )
 
 
+def _of_networks(tensors: NamedTensors, found: list[NamedTensor]) -> str:
+    if not found:
+        return ""
+    name, inputs = tensors.stored_key(found[0].key), found[0].shape[1]
+    return (
+        f"Not recognised. {name} {found[0].shape} may begin a network that computes positions "
+        f"from {inputs} coordinates: no table of them is in the file."
+    )
+
+
+def _takes_coordinates(named: NamedTensor) -> bool:
+    """Whether a matrix begins a network from coordinates, by its inputs and its name."""
+    return len(named.shape) == 2 and named.shape[1] in (2, 3) and says_position(named.path)
+
+
 def _may_hold(seen: Survey, named: NamedTensor) -> bool:
-    if not named.is_floating or seen.has_bias(named) or seen.is_text(named.path):
+    if not named.is_floating or seen.is_text(named.path):
         return False
+    if seen.has_bias(named):
+        return _takes_coordinates(named)
     if named.leaf == "bias" or is_no_position(named.path) or named.size < _FEWEST:
         return False
     if says_position(named.path) or says_relative(named.path):

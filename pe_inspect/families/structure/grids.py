@@ -7,37 +7,47 @@ the ends of rows are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import isqrt, prod
+from math import prod
 from typing import Final
 
 import numpy as np
 
-from pe_inspect.arrays import Float32, Shaped
+from pe_inspect.arrays import Float32
+from pe_inspect.families.structure.grid_values import (
+    IN_LINE,
+    begins_alike,
+    best_reading,
+    ends_its_rows,
+    frame_grids,
+    line_prefix,
+    pairs_of,
+    speaks_against,
+)
 from pe_inspect.families.structure.towers import ExtraTokens
 
 __all__ = [
     "Evidence",
     "GridReading",
     "Statement",
-    "best_reading",
     "decide",
     "flags_of",
-    "grid_of_places",
-    "grid_score",
+    "lines",
     "readings",
-    "speaks_against",
     "written",
 ]
 
 Grid = tuple[int, ...]
 
 _MOST_PREFIX: Final = 9
+_MOST_AHEAD: Final = 256  # rows of text or of latent tokens ahead of a grid that is known
 _FEWEST_PATCHES: Final = 8
 _MOST_LISTED: Final = 40
 _MOST_SCORED: Final = 200
+_MOST_WORK: Final = 1 << 30  # numbers that are looked at for readings out of the usual
+_THINNEST: Final = 3  # rows of a frame that values alone can tell
 
 
 @dataclass(frozen=True)
@@ -117,17 +127,53 @@ def decide(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
 
 
 def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
-    """Return a square behind more prefix rows than there are tokens, where the values show it."""
-    if evidence.prefix is not None or evidence.values is None:
+    """Return what the values show where no reading is usual: more prefix rows, or a line.
+
+    A grid behind more prefix rows than there are tokens; a square is looked for first.
+    """
+    if (known := _behind_more_rows(rows, evidence)) is not None:
+        return known
+    if evidence.values is None:
         return None, ""
-    prefixes = [p for p in range(1, _MOST_PREFIX) if isqrt(max(rows - p, 0)) ** 2 == rows - p]
-    options = [((isqrt(rows - p),) * 2, p) for p in prefixes if rows - p > _FEWEST_PATCHES]
     values = evidence.values()
-    found = best_reading(values, options) if options else None
-    if found is None or not _ends_its_rows(values[options[found][1] :], options[found][0]):
+    others = set(range(1, _MOST_PREFIX)) - set(_coverings(evidence))
+    every = [each for p in sorted(others) for each in _behind(rows, p)]
+    squares = [each for each in every if len(set(each[0])) == 1]
+    for options in (squares, every) if evidence.prefix is None else ():
+        few = 0 < len(options) * values.size < _MOST_WORK
+        found = best_reading(values, options) if few else None
+        if found is None:
+            continue
+        shown = GridReading(*options[found])
+        is_flat = ends_its_rows(values[shown.prefix :], shown.grid)
+        if is_flat and _is_whole(values, shown):
+            return shown, f"{shown.prefix} prefix + {written(shown.grid)} shown by the values"
+    lead = line_prefix(values, _coverings(evidence))
+    if lead is None:
         return None, ""
-    grid, prefix = options[found]
-    return GridReading(grid, prefix), f"{prefix} prefix + {written(grid)} shown by the values"
+    why = f"{rows - lead} positions in a line, shown by the values"
+    return GridReading((1, rows - lead), lead), why
+
+
+def _behind_more_rows(rows: int, evidence: Evidence) -> tuple[GridReading, str] | None:
+    """Return the grid that something states, behind more rows than there are extra tokens."""
+    if evidence.prefix is not None:
+        return None
+    for stated in evidence.statements:
+        patches = prod(stated.grid)
+        if patches < rows <= 2 * patches and rows - patches <= _MOST_AHEAD:
+            why = f"grid {written(stated.grid)} from {stated.who}, behind {rows - patches} rows"
+            return GridReading(stated.grid, rows - patches), why
+    return None
+
+
+def _behind(rows: int, prefix: int) -> list[tuple[Grid, int]]:
+    """Return the grids behind so many prefix rows."""
+    patches = rows - prefix
+    if patches <= _FEWEST_PATCHES:
+        return []
+    deep = [grid for grid in _deep(patches) if min(grid[1:]) >= _THINNEST]
+    return [(grid, prefix) for grid in (*frame_grids(patches), *deep)]
 
 
 def readings(rows: int, evidence: Evidence) -> list[GridReading]:
@@ -142,6 +188,11 @@ def readings(rows: int, evidence: Evidence) -> list[GridReading]:
     return whole or found
 
 
+def lines(rows: int, evidence: Evidence) -> list[GridReading]:
+    """Return the readings as a line, which are listed behind all others."""
+    return [GridReading((1, rows - p), p) for p in _coverings(evidence) if rows - p > 1]
+
+
 def _coverings(evidence: Evidence) -> tuple[int, ...]:
     if evidence.prefix is not None:
         return tuple(dict.fromkeys((evidence.prefix, 0)))
@@ -150,7 +201,7 @@ def _coverings(evidence: Evidence) -> tuple[int, ...]:
 
 
 def _grids(patches: int, evidence: Evidence) -> list[Grid]:
-    flat = list(_pairs(patches))
+    flat = list(pairs_of(patches))
     if not evidence.may_have_time:
         return flat
     deep = _deep(patches)
@@ -160,20 +211,7 @@ def _grids(patches: int, evidence: Evidence) -> list[Grid]:
 
 def _deep(patches: int) -> list[Grid]:
     frames = [t for t in range(2, patches // 4 + 1) if patches % t == 0]
-    return [(t, *pair) for t in frames for pair in _pairs(patches // t) if min(pair) > 1]
-
-
-def _frame_grids(patches: int) -> list[Grid]:
-    """Return the grids of one frame of so many patches."""
-    return [pair for pair in _pairs(patches) if min(pair) > 1]
-
-
-def _pairs(patches: int) -> Iterator[Grid]:
-    for a in range(isqrt(patches), 0, -1):
-        if patches % a == 0:
-            yield (a, patches // a)
-            if a * a != patches:
-                yield (patches // a, a)
+    return [(t, *pair) for t in frames for pair in pairs_of(patches // t) if min(pair) > 1]
 
 
 def _as_stated(rows: int, evidence: Evidence) -> tuple[GridReading, str] | None:
@@ -212,18 +250,37 @@ def _by_values(
     if found is None:
         return None
     shown, taken = options[found], square or options[found]
+    if square is None and not _is_whole(values, shown):
+        return None
     pair = (shown.grid, shown.prefix), (taken.grid, taken.prefix)
     return shown if shown == taken or speaks_against(values, *pair) else None
 
 
+def _is_whole(values: Float32[np.ndarray, "rows channels"], shown: GridReading) -> bool:
+    """Whether the ends of rows are ends, and the first row begins a grid as all others go on.
+
+    In a line of places all that follow each other are alike; a first row that is like none is of
+    tokens ahead of the patches.
+    """
+    patches = values[shown.prefix : shown.prefix + prod(shown.grid)]
+    ends = ends_its_rows(patches, shown.grid, share=IN_LINE)
+    return ends and begins_alike(patches, shown.grid)
+
+
 def _others(options: Sequence[GridReading], taken: GridReading) -> str:
-    """Name what would fit too, where another number of prefix rows leaves a rectangle."""
+    """Name what would fit too: behind other prefix rows, or in several square frames."""
     other = [each for each in options if each.prefix != taken.prefix and min(each.grid) > 1]
-    said = {each.prefix: each for each in reversed(other)}
+    deep = [each for each in options if each.prefix == taken.prefix and _has_square_frames(each)]
+    said = [*{each.prefix: each for each in reversed(other)}.values(), *deep[:1]]
     if not said:
         return ""
-    listed = ", ".join(f"{p} prefix + {written(each.grid)}" for p, each in sorted(said.items()))
+    said.sort(key=lambda each: each.prefix)
+    listed = ", ".join(f"{each.prefix} prefix + {written(each.grid)}" for each in said)
     return f"; {listed} would fit too (--grid-size, --num-prefix-tokens)"
+
+
+def _has_square_frames(reading: GridReading) -> bool:
+    return len(reading.grid) == len(("t", "y", "x")) and reading.grid[1] == reading.grid[2]
 
 
 def flags_of(options: Sequence[GridReading], *, most: int = _MOST_LISTED) -> str:
@@ -241,111 +298,3 @@ def flags_of(options: Sequence[GridReading], *, most: int = _MOST_LISTED) -> str
 def written(grid: Grid) -> str:
     """Write a grid as the field does: `8×14×14`."""
     return "×".join(map(str, grid))
-
-
-_LEAST: Final = 0.25  # score of the best grid: tables without order stay below 0.1
-_CLEAR: Final = 0.04  # its lead on the next: see `grid_score`
-_ROUGHER: Final = 1.25  # how much rougher a smooth table is on any other grid
-_ENDS: Final = 0.5
-_FRAMES: Final = 0.4
-_THINNEST: Final = 3  # rows of a frame that values alone can tell
-
-
-def grid_score(rows: Float32[np.ndarray, "patches channels"], grid: Grid) -> float:
-    """Return how far a grid (H, W) or (T, H, W), row-major, is that of the rows.
-
-    The mean similarity of neighbours along the axes, less half of that of patches which follow
-    each other in the table and are no neighbours: the ends of rows. Frames are added where what
-    follows a frame is less alike than neighbours in it, and than the same place of the next one.
-    0 for rows without order, 1 at most of two axes; NaN where a value is not finite or all rows
-    are equal. Among all grids of one number of rows, the true one of 300 made tables (of 2 to 16 a
-    side, half of their variance noise) led by more than 0.04 in 228, another one in 4.
-    """
-    unit = _centred(rows)
-    if unit is None or prod(grid) != len(rows):
-        return float("nan")
-    if len(grid) == 2:
-        return _flat_score(unit, grid)
-    frames, height, width = grid
-    placed = unit.reshape(*grid, -1)
-    inside = _similarity(placed[:, :-1], placed[:, 1:])
-    follows = max(0.0, _similarity(placed[:-1, -1], placed[1:, 0]))
-    over_time = _similarity(placed[:-1], placed[1:])
-    whole = _flat_score(unit, (frames * height, width))
-    return whole + _FRAMES * ((inside + over_time) / 2 - follows)
-
-
-def _flat_score(unit: Float32[np.ndarray, "patches channels"], grid: Grid) -> float:
-    placed = unit.reshape(*grid, -1)
-    steps = [np.diff(placed, axis=axis) for axis in (0, 1) if grid[axis] > 1]
-    along = [1 - float(np.square(step).sum(-1).mean()) / 2 for step in steps]
-    ends = max(0.0, _similarity(placed[:-1, -1], placed[1:, 0])) if min(grid) > 1 else 0.0
-    return float(np.mean(along)) - _ENDS * ends
-
-
-def best_reading(
-    values: Float32[np.ndarray, "tokens channels"], readings: Sequence[tuple[Grid, int]]
-) -> int | None:
-    """Return the index of the reading (grid, prefix rows) that the values clearly speak for.
-
-    Returns:
-        `None` where no reading stands out; of several alike, the only one of square frames does.
-    """
-    scores = [grid_score(values[p : p + prod(grid)], grid) for grid, p in readings]
-    order = sorted((i for i, s in enumerate(scores) if np.isfinite(s)), key=lambda i: -scores[i])
-    if not order or scores[order[0]] < _LEAST:
-        return None
-    best = scores[order[0]]
-    if len(order) == 1 or _leads(best, scores[order[1]]):
-        return order[0]
-    near = [i for i in order if scores[i] > best - 2 * _CLEAR]
-    square = [i for i in near if readings[i][0][-1] == readings[i][0][-2]]
-    return square[0] if len(square) == 1 and not _leads(best, scores[square[0]]) else None
-
-
-def speaks_against(
-    values: Float32[np.ndarray, "tokens channels"], taken: tuple[Grid, int], other: tuple[Grid, int]
-) -> bool:
-    """Whether the values speak for one reading so clearly that the other is out of the question."""
-    scores = [grid_score(values[p : p + prod(g)], g) for g, p in (taken, other)]
-    rows = values[taken[1] : taken[1] + prod(taken[0])]
-    return _leads(*scores) and _ends_its_rows(rows, taken[0])
-
-
-def grid_of_places(frames: Float32[np.ndarray, "frames places channels"]) -> Grid | None:
-    """Return (H, W) of the places of every frame, where they lie on a grid and not in a line."""
-    mean = frames.mean(axis=0)
-    grids = _frame_grids(len(mean))
-    found = best_reading(mean, [(grid, 0) for grid in grids]) if grids else None
-    return grids[found] if found is not None and _ends_its_rows(mean, grids[found]) else None
-
-
-def _ends_its_rows(rows: Float32[np.ndarray, "patches channels"], grid: Grid) -> bool:
-    """Whether the ends of rows are no neighbours: on a line of places they are on every grid."""
-    unit = _centred(rows)
-    if unit is None:
-        return False
-    placed = unit.reshape(-1, grid[-1], unit.shape[1])
-    inside = _similarity(placed[:, :-1], placed[:, 1:])
-    return _similarity(placed[:-1, -1], placed[1:, 0]) < inside / 2
-
-
-def _leads(best: float, other: float) -> bool:
-    """Whether a score leads: by a margin, or by a good part of what the other misses of 1."""
-    return best - other > _CLEAR or (best < 1 and (1 - other) > _ROUGHER * (1 - best))
-
-
-def _centred(
-    rows: Float32[np.ndarray, "patches channels"],
-) -> Float32[np.ndarray, "patches channels"] | None:
-    """Rows less their mean, scaled to a mean square length of 1."""
-    if not np.isfinite(rows).all() or len(rows) < 2:
-        return None
-    centred = rows.astype(np.float32) - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = float(np.sqrt(np.square(centred).sum(axis=1).mean()))
-    return centred / scale if scale > 0 else None
-
-
-def _similarity(one: Shaped[np.ndarray, "..."], other: Shaped[np.ndarray, "..."]) -> float:
-    size = float(np.square(one).sum() + np.square(other).sum())
-    return float(2 * (one * other).sum()) / size if size else 0.0

@@ -12,8 +12,11 @@ import numpy as np
 
 from pe_inspect.arrays import Float32, Int
 from pe_inspect.errors import AmbiguousCheckpoint
-from pe_inspect.families.structure.biases import BiasGroup, BiasTensor, windows_of
-from pe_inspect.families.structure.grids import best_reading, written
+from pe_inspect.families.structure.bias_shapes import windows_of
+from pe_inspect.families.structure.biases import BiasGroup, BiasTensor
+from pe_inspect.families.structure.decided_tables import decided_tables
+from pe_inspect.families.structure.grid_values import best_reading
+from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.names import says_axis
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.towers import extra_tokens
@@ -52,10 +55,12 @@ def bias_embedding(structure: Structure, group: BiasGroup) -> PositionEmbedding:
     placed = [_placed(structure, tensor) for tensor in group.tensors]
     if group.is_deep:
         placed = [_of_frames(where) for where in placed]
+    names = _all_blocks(structure)
+    one_each = len(group.tensors) == len(names) > 1 and not any(t.place for t in group.tensors)
     layers = [
         layer
-        for tensor, where in zip(group.tensors, placed)
-        for layer in _layers(structure, tensor, where)
+        for at, (tensor, where) in enumerate(zip(group.tensors, placed))
+        for layer in _layers(structure, tensor, where, names[at : at + 1] if one_each else names)
     ]
     family = "distance_bias" if group.form == "distances" else "relative_bias"
     notes = tuple(dict.fromkeys(where.why for where in placed))
@@ -85,7 +90,7 @@ def _embedding(
         tables=tuple(layers),
         norms=structure.norms(tower),
         notes=(*notes, *structure.norm_notes),
-        keys=structure.stored(t.named.path for t in group.tensors),
+        keys=structure.stored(dict.fromkeys(t.named.path for t in group.tensors)),
         num_prefix_tokens=tokens.prefix if said is None else said,
         depth=_depth(structure, group),
         num_parameters=sum(t.named.size for t in group.tensors),
@@ -100,9 +105,12 @@ def _depth(structure: Structure, group: BiasGroup) -> int:
     return structure.main_tower.depth if structure.main_tower else len(group.tensors)
 
 
-def _layers(structure: Structure, tensor: BiasTensor, where: _Placed) -> Iterator[LayerPE]:
+def _layers(
+    structure: Structure, tensor: BiasTensor, where: _Placed, outside: list[str]
+) -> Iterator[LayerPE]:
+    """Yield one table's layers: its block, or those that a table outside the blocks is for."""
     values, window = _by_head(structure, tensor), checked_grid(where.window)
-    blocks = [_layer(structure, tensor)] if tensor.place else _all_blocks(structure)
+    blocks = [_layer(structure, tensor)] if tensor.place else outside
     if tensor.form == "pairs":
         for block in blocks:
             yield LayerPE(block, values, window, where.prefix)
@@ -125,6 +133,8 @@ def _all_blocks(structure: Structure) -> list[str]:
 def _by_head(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "heads ..."]:
     """Read a table, a row a head; of pairs, a matrix a head."""
     values = structure.trunk.float32(tensor.named.key)
+    if tensor.at is not None:
+        values = values[tensor.at]
     if tensor.form == "pairs":
         if tensor.head_axis == _BEHIND:
             values = np.moveaxis(values, -1, 0)
@@ -197,6 +207,8 @@ def _placed(structure: Structure, tensor: BiasTensor) -> _Placed:
     if tensor.tokens is not None and len(options) == 1:
         why = f"window {written(options[0])} of {tensor.tokens} tokens shown by the stored index"
         return _Placed(options[0], _prefix(tensor, options[0]), why)
+    if (known := _known(structure, tensor, options)) is not None:
+        return known
     square = [window for window in options if len(set(window)) == 1]
     by_values = None if square else _by_values(structure, tensor, options)
     chosen = square[0] if square else by_values or (options[0] if len(options) == 1 else None)
@@ -230,7 +242,7 @@ def _options(structure: Structure, tensor: BiasTensor) -> list[Window]:
 def _windows(structure: Structure, tensor: BiasTensor) -> list[Window]:
     """Windows of two sides, and of three where the file may be of three axes."""
     flat = [w for w in windows_of(tensor.rows, tensor.tokens) if min(w) > 1 or tensor.tokens]
-    is_deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+    is_deep = structure.seen.is_deep
     deep = [w for w in windows_of(tensor.rows, tensor.tokens, axes=3) if min(w) > 1]
     if is_deep and deep:
         return list(dict.fromkeys([*deep, *flat]))
@@ -244,7 +256,7 @@ def _factors(number: int) -> list[Window]:
 
 def _boxes(structure: Structure, number: int) -> list[Window]:
     """Windows of three sides, those of square frames first, where a kernel has three."""
-    if not any(len(kernel.sides) == 3 for kernel in structure.seen.kernels):
+    if not structure.seen.is_deep:
         return []
     deep = [
         (t, *pair) for t in range(2, number) if number % t == 0 for pair in _factors(number // t)
@@ -254,7 +266,7 @@ def _boxes(structure: Structure, number: int) -> list[Window]:
 
 def _prefix(tensor: BiasTensor, window: Window) -> int:
     if tensor.form == "pairs":
-        return tensor.rows - prod(window)
+        return _prefix_rows(tensor, window)
     if tensor.form == "distances":
         return 0
     if tensor.tokens == prod(window):
@@ -278,14 +290,30 @@ def _same(stored: np.ndarray, index: Int[np.ndarray, "tokens tokens"]) -> bool:
     return bool(np.array_equal(flat, index) or np.array_equal(flat, index.T))
 
 
-def _by_values(structure: Structure, tensor: BiasTensor, options: list[Window]) -> Window | None:
-    """Return the window over whose offsets neighbours are alike, where one stands out."""
-    if tensor.form != "offsets" or len(options) < 2 or tensor.rows > 10_000:
+def _known(structure: Structure, tensor: BiasTensor, options: list[Window]) -> _Placed | None:
+    """Return the grid of a table of the file, where a bias of as many tokens fits it."""
+    if tensor.form != "pairs" or len(options) < 2:
         return None
-    rows = _by_head(structure, tensor).T
-    grids = [(tuple(2 * side - 1 for side in window), 0) for window in options]
-    found = best_reading(rows, grids)
+    grids = [each.reading.grid for each in decided_tables(structure) if each.reading]
+    grid = next((grid for grid in grids if grid in options), None)
+    if grid is None:
+        return None
+    return _Placed(grid, _prefix(tensor, grid), f"window {written(grid)} as the position table's")
+
+
+def _by_values(structure: Structure, tensor: BiasTensor, options: list[Window]) -> Window | None:
+    """Return the window over which neighbours are alike, where one stands out."""
+    if len(options) < 2 or tensor.rows > 10_000:
+        return None
+    values = _by_head(structure, tensor)
+    rows = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+    sides = [tuple(2 * s - 1 for s in w) if tensor.form == "offsets" else w for w in options]
+    found = best_reading(rows, [(own, _prefix_rows(tensor, own)) for own in sides])
     return None if found is None else options[found]
+
+
+def _prefix_rows(tensor: BiasTensor, window: Window) -> int:
+    return tensor.rows - prod(window) if tensor.form == "pairs" else 0
 
 
 def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
@@ -307,4 +335,5 @@ def _by_axis(structure: Structure, group: BiasGroup) -> list[LayerPE]:
 
 
 def _vectors(structure: Structure, tensor: BiasTensor) -> Float32[np.ndarray, "offsets dim"]:
-    return structure.trunk.float32(tensor.named.key).reshape(tensor.rows, -1)
+    values = structure.trunk.float32(tensor.named.key).reshape(tensor.named.squeezed)
+    return np.ascontiguousarray(np.moveaxis(values, tensor.head_axis or 0, 0))

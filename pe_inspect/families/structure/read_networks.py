@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Final
 
 import numpy as np
 
 from pe_inspect.arrays import Float32, Int
-from pe_inspect.families.structure.biases import windows_of
+from pe_inspect.families.structure.bias_shapes import windows_of
 from pe_inspect.families.structure.described import placeless
 from pe_inspect.families.structure.grids import written
 from pe_inspect.families.structure.names import NamedTensor
@@ -18,12 +19,15 @@ from pe_inspect.families.structure.read_biases import offset_index
 from pe_inspect.families.structure.structure import Structure
 from pe_inspect.families.structure.towers import extra_tokens
 from pe_inspect.kinds.held_values import Lookup
+from pe_inspect.kinds.offset_network import OffsetNetwork
 from pe_inspect.kinds.parts import checked_grid
 from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["network_embedding"]
 
 FAMILY: Final = "bias_network"
+_LAYERS: Final = 2  # of Swin v2's networks
+_NOTHING_PAST: Final = "nothing added past them"
 _FAR: Final = 64  # tokens a side of the widest window that is looked for by an index
 
 Window = tuple[int, ...]
@@ -74,23 +78,43 @@ def _layers(
             yield LayerPE.from_lookup(block, made[1], checked_grid(made[0]), part=part)
 
 
-def _table(structure: Structure, net: OffsetNet, at: int) -> Made:
-    if len(net.norms) != len(net.matrices) - 1:
+def _table(structure: Structure, net: OffsetNet, number: int) -> Made:
+    is_bounded = _is_bounded(structure, net)
+    if len(net.norms) != len(net.matrices) - 1 and not is_bounded:
         return None, _unknown(structure, net)
     coordinates = structure.trunk.float32(net.coordinates.key) if net.coordinates else None
-    index = net.indices[at % len(net.indices)] if net.indices else None
+    index = net.indices[number % len(net.indices)] if net.indices else None
     window = _window(structure, net, index, coordinates)
     if window is None:
         return None, _unknown(structure, net)
     if coordinates is None:
         coordinates = _offsets(window)
-    values = values_at(structure.trunk, net, coordinates.reshape(-1, net.inputs))
-    pairs = _pairs(structure, index, window)
+    given = coordinates.reshape(-1, net.inputs)
+    at = partial(_bounded, structure) if is_bounded else partial(values_at, structure.trunk)
+    values = at(net, given)
+    past = "16 times the sigmoid past them, as in Swin v2" if is_bounded else _NOTHING_PAST
     why = (
         f"evaluated on the {written(window)} window that the file tells, ReLUs between the layers "
-        "and nothing added past them"
+        f"and {past}"
     )
-    return (window, Lookup(values.T, pairs)), why
+    return (window, Lookup(values.T, _pairs(structure, index, window))), why
+
+
+def _is_bounded(structure: Structure, net: OffsetNet) -> bool:
+    """Whether a network has Swin v2's form beside its stored coordinates: no last bias."""
+    if net.coordinates is None or net.norms or len(net.matrices) != _LAYERS:
+        return False
+    biased = [f"{t.module}.bias" in structure.seen.tensors for t in net.matrices]
+    return biased == [True, False]
+
+
+def _bounded(
+    structure: Structure, net: OffsetNet, given: Float32[np.ndarray, "offsets inputs"]
+) -> Float32[np.ndarray, "offsets heads"]:
+    read = structure.trunk.float32
+    first, second = (read(t.key) for t in net.matrices)
+    bias = read(structure.seen.tensors[f"{net.matrices[0].module}.bias"].key)
+    return OffsetNetwork((first, second), (bias, None))(given)
 
 
 def _unknown(structure: Structure, net: OffsetNet) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isqrt
 from typing import Final
 
 from pe_inspect.errors import (
@@ -19,13 +20,21 @@ from pe_inspect.errors import (
     UnreadableCheckpoint,
 )
 from pe_inspect.families.structure.biases import find_biases
+from pe_inspect.families.structure.convolutions import (
+    convolutions_embedding,
+    find_convolutions,
+    keys_of,
+)
+from pe_inspect.families.structure.decided_tables import decided_tables
 from pe_inspect.families.structure.described import described_biases, described_rotations
 from pe_inspect.families.structure.names import says_rotation
 from pe_inspect.families.structure.networks import find_networks
+from pe_inspect.families.structure.outer import find_outer, outer_embedding
 from pe_inspect.families.structure.read_biases import bias_embedding, has_window
 from pe_inspect.families.structure.read_networks import network_embedding
-from pe_inspect.families.structure.read_tables import decided_tables, embedding_of
+from pe_inspect.families.structure.read_tables import embedding_of
 from pe_inspect.families.structure.structure import Structure
+from pe_inspect.families.structure.towers import extra_tokens
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["reconciled"]
@@ -169,6 +178,9 @@ def _found(structure: Structure) -> Iterator[_Found]:
             decided.tokens.prefix,
             is_paired=tower is not None and tower.is_paired,
         )
+    if kernels := find_convolutions(structure.seen):
+        keys = frozenset(keys_of(structure, kernels))
+        yield _Found(keys, partial(convolutions_embedding, structure, kernels))
     yield from _found_biases(structure)
 
 
@@ -177,14 +189,26 @@ def _found_biases(structure: Structure) -> Iterator[_Found]:
     if nets:
         keys = frozenset(structure.stored(t.path for net in nets for t in net.tensors))
         yield _Found(keys, partial(network_embedding, structure, nets))
-    for group in find_biases(structure.seen, nets):
+    if pairs := find_outer(structure.seen):
+        added = (t.path for pair in pairs for t in (pair.down, pair.across))
+        yield _Found(frozenset(structure.stored(added)), partial(outer_embedding, structure, pairs))
+    for group in find_biases(structure.seen, nets, partial(_may_be_tokens, structure)):
         if not all(has_window(structure, tensor) for tensor in group.tensors):
             continue
         keys = frozenset(structure.stored(t.named.path for t in group.tensors))
         read = partial(bias_embedding, structure, group)
-        deep = any(len(kernel.sides) == 3 for kernel in structure.seen.kernels)
+        deep = structure.seen.is_deep
         indexed = deep or all(tensor.tokens is not None for tensor in group.tensors)
         yield _Found(keys, read, is_indexed=indexed)
+
+
+def _may_be_tokens(structure: Structure, count: int) -> bool:
+    """Whether a table has so many rows, or the tower's extra tokens leave a square of them."""
+    if any(table.rows == count for table in structure.tables):
+        return True
+    tower = structure.main_tower
+    prefix = extra_tokens(structure.seen, tower.prefix, tower.width).prefix if tower else 0
+    return prefix > 0 and count > prefix and isqrt(count - prefix) ** 2 == count - prefix
 
 
 def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
@@ -203,7 +227,7 @@ def _surer(pe: PositionEmbedding, own: list[_Found]) -> list[PositionEmbedding]:
 def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> PositionEmbedding:
     """Return a reader's embedding, or structure's of the same tensors where that is the surer."""
     if len(own) != 1:
-        return pe
+        return _with_tower(structure, pe)
     try:
         other = own[0].read()
     except (AmbiguousCheckpoint, UnreadableCheckpoint):
@@ -212,18 +236,32 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
         return pe
     if own[0].is_paired:  # a reader counted attentions and networks
         pe = replace(pe, depth=other.depth, norms=other.norms)
+    is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
         return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
-    if set(other.keys) > set(pe.keys):  # a reader saw two of three axes
-        return _with_blocks_of(other, pe)
-    is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
-    if own[0].is_by_values and not is_said and other.grid_size != pe.grid_size:
-        return _with_blocks_of(other, pe)
-    if pe.grid_size and 1 in pe.grid_size and other.grid_size and 1 not in other.grid_size:
-        return _with_blocks_of(other, pe)
-    if own[0].num_tokens > pe.num_prefix_tokens and not is_said:
-        return _with_blocks_of(other, pe)
-    return _with_blocks_of(pe, other)
+    is_surer = set(other.keys) > set(pe.keys)  # a reader saw two of three axes
+    is_surer = is_surer or (not is_said and _sees_more(own[0], pe, other))
+    return _with_blocks_of(other, pe) if is_surer else _with_blocks_of(pe, other)
+
+
+def _with_tower(structure: Structure, pe: PositionEmbedding) -> PositionEmbedding:
+    """Return an embedding of no block that a reader knew with the blocks of the main tower."""
+    tower = structure.main_tower
+    if pe.depth or tower is None:
+        return pe
+    norms = pe.norms if any(norm.layer for norm in pe.norms) else structure.norms(tower)
+    return replace(pe, depth=tower.depth, norms=norms)
+
+
+def _sees_more(found: _Found, pe: PositionEmbedding, other: PositionEmbedding) -> bool:
+    """Whether values, a third axis or extra tokens tell structure what a reader did not see."""
+    if found.num_tokens > pe.num_prefix_tokens:
+        return True
+    if not (pe.has_places and other.has_places):
+        return False
+    own, seen = tuple(pe.grid_size), tuple(other.grid_size)
+    is_line, is_deeper = min(own) == 1 < min(seen), len(own) < len(seen)
+    return is_line or is_deeper or (found.is_by_values and seen != own)
 
 
 def _with_blocks_of(pe: PositionEmbedding, other: PositionEmbedding) -> PositionEmbedding:

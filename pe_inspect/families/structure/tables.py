@@ -29,11 +29,10 @@ _FEWEST_LONE: Final = 9  # of a table that no name speaks for; levels and kinds 
 _ENTRY: Final = 2  # letters of the name of one of several alike modules
 _PLACES: Final = 3  # axes of a table that keeps the place of its own axis
 _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
-_HALVES: Final = ("y", "x")  # axes whose tables may be half as wide as the tower
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
 
-Combine = Literal["none", "sum", "concatenate"]
+Combine = Literal["none", "sum", "concatenate", "append"]
 Role = Literal["input", "time", "blocks"]
 
 
@@ -47,7 +46,8 @@ class TableCandidate:
         axis: where the channels lie in the stored shape.
         sides: the other axes longer than 1, in order; of several tensors, the length of each.
         tower: what it feeds, where that is known.
-        combine: how the tables of the axes make one.
+        combine: how the tables of the axes make one: added, or their channels side by side, those
+            of the last axis first (`"concatenate"`, as in DETR) or last (`"append"`).
         role: `"input"`, `"time"` (of frames alone), or `"blocks"` (one a block).
         said: whether its name says position.
         hinted: whether its name says at least that it is a table.
@@ -79,6 +79,7 @@ def find_tables(seen: Survey) -> tuple[TableCandidate, ...]:
     named = [t for t in seen.those(_says_table) if _is_free(seen, t)]
     outside = [t for t in named if t.path not in seen.in_block]
     found = [*_by_words(seen, outside)]
+    found += _by_numbers(seen, _left(outside, found))
     found += _by_places(seen, _left(outside, found))
     found += _lists(seen, _left(outside, found))
     single = (_candidate(seen, t) for t in _left(outside, found))
@@ -180,6 +181,18 @@ def _by_words(seen: Survey, found: Sequence[NamedTensor]) -> Iterator[TableCandi
                 yield whole
 
 
+def _by_numbers(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandidate]:
+    """Find tables of two or three numbered axes, each with its share of the width."""
+    groups: dict[str, list[NamedTensor]] = {}
+    for named in tables:
+        if len(named.squeezed) == len(("positions", "channels")):
+            groups.setdefault(wildcard(named.path), []).append(named)
+    for own in groups.values():
+        axes = _of_axes(seen, own) if len(own) in (2, 3) else None
+        if axes is not None and axes.combine == "concatenate":
+            yield replace(axes, combine="append")
+
+
 def _axis_tables(seen: Survey, found: Iterable[NamedTensor]) -> list[NamedTensor]:
     """Tables of rows and columns whose names say no more: `row_embed.weight`."""
     have = {named.path for named in found}
@@ -207,17 +220,17 @@ def _lists(seen: Survey, tables: Iterable[NamedTensor]) -> Iterator[TableCandida
 
 
 def _of_axes(seen: Survey, own: Sequence[NamedTensor]) -> TableCandidate | None:
-    """Join the tables of the axes, in order: added, or two of half the width side by side."""
-    first, widths = own[0], _widths(seen)
+    """Join the tables of the axes, in order: added, or parts of the width side by side."""
+    first, widths, parts = own[0], _widths(seen), len(own)
     common = set.intersection(*(set(named.squeezed) for named in own))
-    for dim in sorted(common, key=lambda n: (n in widths or 2 * n in widths, n), reverse=True):
-        is_half = len(own) == len(_HALVES) and dim not in widths and 2 * dim in widths
+    for dim in sorted(common, key=lambda n: (n in widths or parts * n in widths, n), reverse=True):
+        is_part = dim not in widths and parts * dim in widths
         sides = tuple(_other(named.squeezed, dim) for named in own)
         if min(sides) < 2 or (dim < _NARROWEST and dim not in widths):
             continue
-        tower, axis = seen.tower_of(first.path, (dim, 2 * dim)), first.shape.index(dim)
-        how: Combine = "concatenate" if is_half else "sum"
-        total = 2 * dim if is_half else dim
+        tower, axis = seen.tower_of(first.path, (dim, parts * dim)), first.shape.index(dim)
+        how: Combine = "concatenate" if is_part else "sum"
+        total = parts * dim if is_part else dim
         return TableCandidate(tuple(own), total, axis, sides, tower, combine=how)
     return None
 
@@ -235,6 +248,8 @@ def _widths(seen: Survey) -> frozenset[int]:
 def _candidate(
     seen: Survey, named: NamedTensor, *, said: bool = True, hinted: bool = True
 ) -> TableCandidate | None:
+    if (by_head := _by_head(seen, named)) is not None:
+        return by_head
     axis = _channel_axis(seen, named)
     if axis is None or (said and token_sort(named.path) and named.size == named.shape[axis]):
         return None
@@ -248,6 +263,19 @@ def _candidate(
         return None
     role: Role = "time" if is_time else "input"
     return TableCandidate((named,), dim, axis, sides, tower, "none", role, said, hinted)
+
+
+def _by_head(seen: Survey, named: NamedTensor) -> TableCandidate | None:
+    """Return a table (heads, positions, head_dim), of whose channels every head has its share."""
+    widths = _widths(seen)
+    if len(named.squeezed) != _PLACES or widths & set(named.shape):
+        return None
+    heads, positions, head_dim = named.squeezed
+    dim, axis = heads * head_dim, len(named.shape) - _PLACES
+    if dim not in widths or positions < _FEWEST or named.shape[axis] != heads:
+        return None
+    tower = seen.tower_of(named.path, (dim,))
+    return TableCandidate((named,), dim, axis, (positions,), tower)
 
 
 def _channel_axis(seen: Survey, named: NamedTensor) -> int | None:

@@ -13,6 +13,7 @@ from pe_inspect.families.structure.names import (
     NamedTensor,
     common_depth,
     form,
+    is_codebook,
     is_decoders,
     is_textual,
     is_visual,
@@ -27,6 +28,7 @@ from pe_inspect.families.structure.names import (
 __all__ = ["ExtraTokens", "Kernel", "Survey", "Tower", "extra_tokens", "survey"]
 
 _MOST_CHANNELS: Final = 16
+_TABLE: Final = 2  # axes of (entries, channels)
 _ALIKE: Final = 0.7
 
 
@@ -135,6 +137,11 @@ class Survey:
         return list(groups.values())
 
     @cached_property
+    def is_deep(self) -> bool:
+        """Whether a kernel has three sides: of a clip, or a volume."""
+        return any(len(kernel.sides) == 3 for kernel in self.kernels)
+
+    @cached_property
     def axes(self) -> Mapping[str, frozenset[str]]:
         """Path without its word for an axis → the axes that tensors of that name are of."""
         found: dict[str, set[str]] = {}
@@ -195,12 +202,14 @@ def survey(tensors: Mapping[str, NamedTensor]) -> Survey:
     inside = {t.path for each in lists for b in each.blocks for t in b.tensors.values()}
     outside = [named for path, named in tensors.items() if path not in inside]
     kernels = tuple(k for named in outside if (k := _kernel(named, tensors)) is not None)
+    codes = {n.shape[0] for n in outside if len(n.shape) == _TABLE and is_codebook(n.path)}
+    words = (named for named in outside if _is_vocabulary(named, tensors))
     return Survey(
         tensors,
         lists,
         tuple(_towers(lists)),
         kernels,
-        tuple(named for named in outside if _is_vocabulary(named, tensors)),
+        tuple(named for named in words if named.shape[0] not in codes),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from pe_inspect.live.hosts.common import Preprocessing
 from pe_inspect.live.weights import CannotRebuild, load_all, state_dict_of
 from pe_inspect.loading.checkpoint import Checkpoint
 from pe_inspect.models.config import ViTConfig
@@ -36,7 +37,20 @@ def native(checkpoint: Checkpoint) -> nn.Module:
         ) from error
     model = VisionTransformer(config)
     what = f"the model of its config.json (scheme={config.scheme}, join={config.join})"
-    return load_all(model, state_dict_of(checkpoint), checkpoint.source, what)
+    found = load_all(model, state_dict_of(checkpoint), checkpoint.source, what)
+    object.__setattr__(found, "pe_inspect_preprocessing", _preprocessing(checkpoint))
+    return found
+
+
+def _preprocessing(checkpoint: Checkpoint) -> Preprocessing | None:
+    """Return how the images of its training were normalised, where config.json says so."""
+    config: Any = checkpoint.metadata.get("config")
+    data = config.get("data")
+    said = data if isinstance(data, Mapping) else {}
+    mean, std = (said.get(name) for name in ("mean", "std"))
+    if not isinstance(mean, list) or not isinstance(std, list) or len(mean) != len(std):
+        return None
+    return Preprocessing(tuple(map(float, mean)), tuple(map(float, std)), "config.json")
 
 
 def _shape(checkpoint: Checkpoint) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,7 +13,9 @@ from torch import nn
 from pe_inspect.extras import needed
 from pe_inspect.live.hosts.common import IMAGENET, Preprocessing
 from pe_inspect.live.weights import CannotRebuild
+from pe_inspect.loading.byte_source import LocalFile
 from pe_inspect.loading.checkpoint import Checkpoint
+from pe_inspect.loading.formats.huggingface import read_object
 
 __all__ = ["is_classifier", "is_of_transformers", "transformers_model"]
 
@@ -137,7 +138,7 @@ def _preprocessing(checkpoint: Checkpoint) -> Preprocessing | None:
     path = checkpoint.path.parent / "preprocessor_config.json" if checkpoint.path else None
     if path is None or not path.is_file():
         return None
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said = read_object(LocalFile(path))
     size = said.get("size")
     edge = size.get("shortest_edge") if isinstance(size, Mapping) else None
     return Preprocessing(

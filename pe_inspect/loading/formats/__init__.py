@@ -125,19 +125,26 @@ class Format:
         suffixes: the extensions that it usually has; another one is worth a note.
         recognises: whether a file's content is of this format.
         read: returns its contents; reads headers only.
+        way: where such a file is not written, what to do instead.
     """
 
     name: str
     suffixes: tuple[str, ...]
     recognises: Callable[[SourceFile], bool]
     read: Reader
+    way: str = ""
 
 
 formats: Registry[Format] = Registry("checkpoint format", "pe_inspect.loading.formats")
 
 
 def reads(
-    entry: str, *, name: str, suffixes: tuple[str, ...], when: Callable[[SourceFile], bool]
+    entry: str,
+    *,
+    name: str,
+    suffixes: tuple[str, ...],
+    when: Callable[[SourceFile], bool],
+    way: str = "",
 ) -> Callable[[Reader], Reader]:
     """Register the decorated function as the reader of a format.
 
@@ -146,10 +153,11 @@ def reads(
         name: the contract's word for `info`'s `format`.
         suffixes: usual extensions, lower case.
         when: recognises the content; at most one format may claim a file.
+        way: what to do instead of writing such a file, where nothing rewrites it.
     """
 
     def enter(reader: Reader) -> Reader:
-        formats.register(entry)(Format(name, suffixes, when, reader))
+        formats.register(entry)(Format(name, suffixes, when, reader, way))
         return reader
 
     return enter
@@ -172,12 +180,22 @@ def recognise(file: SourceFile) -> Format:
     return claimed
 
 
+_OF_SUFFIX: Final = {
+    **dict.fromkeys(("pth", "pt", "bin", "ckpt"), "pytorch_zip"),
+    "h5": "keras",
+    "msgpack": "flax",
+    "distcp": "dcp",
+}
+"""The formats that files with other formats' suffixes are looked at as first."""
+
+
 def _likeliest_first(file: SourceFile) -> Iterator[Format]:
-    """Yield the format of a folder, or that which an extension is named after, then all of them.
+    """Yield the format of a folder, or that which an extension stands for, then all of them.
 
     Only what is yielded is imported.
     """
-    likely = "huggingface" if file.is_folder else suffix_of(file.source.name).removeprefix(".")
+    suffix = "" if file.is_folder else suffix_of(file.source.name).removeprefix(".")
+    likely = "huggingface" if file.is_folder else _OF_SUFFIX.get(suffix, suffix)
     if likely in formats.stems() and likely in formats:
         yield formats[likely]
     yield from formats.values()

@@ -5,16 +5,15 @@ Hugging Face's layout, open_clip's, and that of our own trainer are the same thi
 
 from __future__ import annotations
 
-import json
-from pathlib import PurePath
 from typing import Any, Final
 
+from pe_inspect.bounded import LARGEST_JSON, is_file_name, parsed_json
 from pe_inspect.errors import AmbiguousCheckpoint, UnreadableCheckpoint, printable, reason
 from pe_inspect.loading.byte_source import ByteSource, Folder, suffix_of
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
 
-__all__ = ["WEIGHT_NAMES", "read_config"]
+__all__ = ["WEIGHT_NAMES", "read_config", "read_object", "weight_map"]
 
 WEIGHT_NAMES: Final = (
     "model.safetensors",
@@ -26,8 +25,15 @@ WEIGHT_NAMES: Final = (
 )
 INDEX_NAMES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 CONFIG_NAMES: Final = ("config.json", "open_clip_config.json", "adapter_config.json")
+LAST_NAMES: Final = (
+    *("flax_model.msgpack", "tf_model.h5", "model.weights.h5", "model.keras"),
+    *("onnx/model.onnx", "model.onnx"),
+)
+"""What is taken where none of the others is there."""
 _SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz", ".npy")
-LARGEST_JSON: Final = 64 << 20
+_OTHER_SUFFIXES: Final = (".pt2", ".onnx", ".gguf", ".msgpack", ".h5", ".keras", ".pdparams")
+DISTRIBUTED: Final = ".metadata"
+"""The file of a folder that torch.distributed.checkpoint wrote."""
 MOST_NAMED: Final = 8
 
 
@@ -47,6 +53,10 @@ def read_folder(file: SourceFile) -> Contents:
     single, index = _first(file.folder, WEIGHT_NAMES), None
     if single is None:
         index = _first(file.folder, INDEX_NAMES)
+    if single is None and index is None and file.folder.find(DISTRIBUTED) is not None:
+        from pe_inspect.loading.formats.dcp import read_dcp_folder
+
+        return read_dcp_folder(file.folder)
     weights = single or index or _only_weight_file(file.folder)
     found = _read_shards(index, file) if index is not None else _read_one(weights, file)
     config = read_config(file.folder)
@@ -61,7 +71,7 @@ def read_config(folder: Folder) -> dict[str, Any]:
         UnreadableCheckpoint: it is there, and is no JSON object.
     """
     config = _first(folder, CONFIG_NAMES)
-    return _read_json(config) if config is not None else {}
+    return read_object(config) if config is not None else {}
 
 
 def _first(folder: Folder, names: tuple[str, ...]) -> ByteSource | None:
@@ -71,29 +81,22 @@ def _first(folder: Folder, names: tuple[str, ...]) -> ByteSource | None:
 
 def _only_weight_file(folder: Folder) -> ByteSource:
     """Return the folder's one weight file, whatever it is called."""
-    files = [name for name in folder.names() if suffix_of(name) in _SUFFIXES]
+    names = folder.names()
+    files = [name for name in names if suffix_of(name) in _SUFFIXES]
     only = folder.find(files[0]) if len(files) == 1 else None
+    if only is None and not files and (only := _first(folder, LAST_NAMES)) is None:
+        files = [name for name in names if suffix_of(name) in _OTHER_SUFFIXES]
+        only = folder.find(files[0]) if len(files) == 1 else None
     if only is not None:
         return only
-    if files:
+    from pe_inspect.loading.foreign.folders import is_of_known_layout, what_folder_it_is
+
+    if files and not is_of_known_layout(folder):
         raise AmbiguousCheckpoint(
             f"{folder} holds {len(files)} weight files ({', '.join(files[:6])}), "
             f"none of them called {WEIGHT_NAMES[0]}. Give the one that you mean."
         )
-    raise UnreadableCheckpoint(_nothing(folder))
-
-
-def _nothing(folder: Folder) -> str:
-    if any(name == ".metadata" or name.endswith(".distcp") for name in folder.names()):
-        return (
-            f"{folder} is a distributed checkpoint of torch.distributed. Expected one file: "
-            "make it with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
-            "DIR FILE.pth`."
-        )
-    return (
-        f"{folder} is a folder without weights. Expected {WEIGHT_NAMES[0]}, {WEIGHT_NAMES[1]} or "
-        "their index.json; give a weight file or a folder that holds one."
-    )
+    raise UnreadableCheckpoint(what_folder_it_is(folder))
 
 
 def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:
@@ -107,23 +110,36 @@ def _read_one(weights: ByteSource, folder: SourceFile) -> Contents:
 
 def _read_shards(index: ByteSource, folder: SourceFile) -> Contents:
     """Read every shard that the index names, and of each the tensors that it assigns to it."""
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise damaged(index, "is an index without a weight_map")
-    names = dict.fromkeys(str(name) for name in weight_map.values())
+    assigned = weight_map(index)
+    names = dict.fromkeys(assigned.values())
     found = {name: _beside(index, name) for name in names}
     present = {name: shard for name, shard in found.items() if shard is not None}
     if len(present) < len(names):
         raise UnreadableCheckpoint(_missing_shards(index, [n for n in names if n not in present]))
     shards = {name: _shard(shard, folder) for name, shard in present.items()}
-    tree = {key: _assigned(index, shards[name], key, name) for key, name in weight_map.items()}
+    tree = {key: _assigned(index, shards[name], key, name) for key, name in assigned.items()}
     notes = (f"{len(shards)} shards were read", f"sha256 is that of {index.name}")
     return Contents(tree, index, notes=notes)
 
 
+def weight_map(index: ByteSource) -> dict[str, str]:
+    """Return tensor → file name of its shard, as an index says.
+
+    Raises:
+        UnreadableCheckpoint: it is no index, or names what is no file of its own folder.
+    """
+    said = read_object(index).get("weight_map")
+    if not isinstance(said, dict) or not said:
+        raise damaged(index, "is an index without a weight_map")
+    wrong = next((name for name in said.values() if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise damaged(index, f"assigns a tensor to {type(wrong).__name__}, no file name")
+    return said
+
+
 def _beside(index: ByteSource, name: str) -> ByteSource | None:
     """The shard in the index's own folder; a name that leads elsewhere is none."""
-    return index.folder.find(name) if name and PurePath(name).name == name else None
+    return index.folder.find(name) if is_file_name(name) else None
 
 
 def _missing_shards(index: ByteSource, names: list[str]) -> str:
@@ -149,13 +165,16 @@ def _assigned(index: ByteSource, shard: dict[str, Any], key: str, name: str) -> 
     return tensor
 
 
-def _read_json(file: ByteSource) -> dict[str, Any]:
+def read_object(file: ByteSource) -> dict[str, Any]:
+    """Return what a JSON file says.
+
+    Raises:
+        UnreadableCheckpoint: it is no JSON, or no object.
+    """
     try:
-        if file.size > LARGEST_JSON:
-            raise ValueError("it is larger than any configuration")
         with file.open() as stream:
-            content = json.loads(stream.read().decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+            content = parsed_json(stream.read(LARGEST_JSON + 1).decode("utf-8"))
+    except (OSError, ValueError) as error:
         raise damaged(file, f"is no JSON ({reason(error)})") from error
     if not isinstance(content, dict):
         raise damaged(file, "is JSON, and no object")

@@ -39,11 +39,11 @@ def read_npz(file: SourceFile) -> Contents:
 def _member(archive: ZipFile, info: ZipInfo, file: SourceFile) -> StoredTensor:
     what = f"{file} ({info.filename})"
     with archive.open(info) as stream:
-        shape, is_fortran, dtype = array_header(stream, what)
+        header = array_header(stream, what)
         start = stream.tell()
     span = member_span(info, file.source)
     numbers = replace(span, offset=span.offset + start, nbytes=span.nbytes - start)
-    return lazy_array(numbers, shape, is_fortran, dtype, what)
+    return lazy_array(numbers, header, what)
 
 
 def _notes_on_opaque(tensors: dict[str, StoredTensor]) -> tuple[str, ...]:

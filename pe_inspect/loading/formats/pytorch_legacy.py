@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from pe_inspect.errors import UnreadableCheckpoint
+from pe_inspect.errors import UnreadableCheckpoint, printable
 from pe_inspect.loading.byte_source import for_unpickling
 from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
@@ -74,7 +74,9 @@ def _spans(
     spans: dict[str, Span] = {}
     is_near = file.source.path is not None
     for key in order if isinstance(order, list) else []:
-        storage = storages.get(key, StorageRef(str(key), None))
+        if type(key) is not str:
+            raise damaged(file, f"is damaged: a storage is called by {type(key).__name__}")
+        storage = storages.get(key, StorageRef(key, None))
         dtype, count = storage.dtype, storage.count
         if is_near:
             count = int.from_bytes(pickled.read(COUNT_BYTES), "little")
@@ -82,7 +84,7 @@ def _spans(
             pickled.seek(COUNT_BYTES, 1)
         nbytes = count * _element_size(dtype)
         if pickled.tell() + nbytes > file.size:
-            raise damaged(file, f"is truncated: storage {key!r} needs {nbytes} bytes")
+            raise damaged(file, f"is truncated: storage {printable(key)!r} needs {nbytes} bytes")
         spans[key] = Span(file.source, pickled.tell(), nbytes)
         pickled.seek(nbytes, 1)
     if not is_near and pickled.tell() != file.size:

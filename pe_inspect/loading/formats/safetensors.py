@@ -6,25 +6,26 @@ Source: the format's description at huggingface/safetensors, README.md, "Format"
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from functools import cache
+from collections import Counter
+from functools import cache, partial
 from typing import Any, Final
 
-from pe_inspect.errors import UnreadableCheckpoint, reason
+from pe_inspect.bounded import MOST_AXES, parsed_json
+from pe_inspect.errors import UnreadableCheckpoint, printable, reason
 from pe_inspect.loading.byte_source import ByteSource
 from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import is_known, itemsize
 from pe_inspect.loading.formats import Contents, SourceFile, damaged, reads
 from pe_inspect.loading.tensor_bytes import (
-    MOST_AXES,
     Span,
     lazy_tensor,
     unreadable_tensor,
     whole_tensor,
 )
 
+LARGEST_NUMBER: Final = 1 << 63
 LONGEST_HEADER: Final = 100_000_000  # the library's own limit
 
 _DTYPES: Final = {
@@ -83,7 +84,7 @@ def read_safetensors(file: SourceFile) -> Contents:
 def _is_extraction(metadata: dict[str, Any]) -> bool:
     """Whether this is a saved extraction; what our trainer goes on from has a word of ours too."""
     try:
-        about = json.loads(metadata.get("pe_inspect", "{}"))
+        about = parsed_json(metadata.get("pe_inspect", "{}"))
     except (ValueError, TypeError):
         return True  # a damaged one: its reader says what is wrong
     return "pe_inspect" in metadata and not (isinstance(about, dict) and "recipe" in about)
@@ -106,19 +107,36 @@ def read_header(file: SourceFile) -> tuple[dict[str, Any], Span]:
         stream.seek(8)
         text = stream.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
+        header = _parsed(text)
+    except ValueError as error:
         raise damaged(
             file, f"has a safetensors header that is no JSON ({reason(error)})"
         ) from error
     return header, Span(file.source, 8 + length, file.size - 8 - length)
 
 
+def _parsed(text: bytes) -> Any:
+    """Parse a header; a name that is there twice leaves more quotation marks than were parsed."""
+    parse = partial(parsed_json, text, largest=LONGEST_HEADER, whole=int)
+    header = parse()
+    is_plain = b"\\" not in text and text.count(b'"') == _quotes(header)
+    return header if is_plain else parse(pairs=_without_duplicates)
+
+
+def _quotes(header: Any) -> int | None:
+    """Return the quotation marks of an ordinary header: ten a tensor, four an item of metadata."""
+    if not isinstance(header, dict):
+        return None
+    metadata = header.get("__metadata__")
+    about = 2 + 4 * len(metadata) if isinstance(metadata, dict) else 0
+    return about + 10 * (len(header) - ("__metadata__" in header))
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"{twice!r} is named twice")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{printable(twice)!r} is named twice")
     return found
 
 
@@ -154,12 +172,13 @@ def _type_of(code: str) -> tuple[str, int]:
 def _fields(source: object, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     try:
         code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = [begin, end, *shape]
+        numbers = [begin, end, *shape[:MOST_AXES]]
         is_sane = isinstance(code, str) and {*map(type, numbers)} == {int} and min(numbers) >= 0
+        is_sane = is_sane and len(shape) <= MOST_AXES and max(numbers) < LARGEST_NUMBER
     except (KeyError, TypeError, ValueError):
         is_sane = False
     if not is_sane:
-        raise damaged(source, f"has a header that makes no sense for {key!r}")
+        raise damaged(source, f"has a header that makes no sense for {printable(key)!r}")
     return code, tuple(shape), begin, end
 
 

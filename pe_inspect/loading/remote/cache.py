@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from pe_inspect.bounded import json_in, typed_fields
 from pe_inspect.errors import OutputError
 from pe_inspect.files import write_atomically
 from pe_inspect.loading.remote.settings import cache_folder
@@ -59,11 +60,10 @@ class CacheEntry:
     def about(self) -> About | None:
         """Return what the server said last time; `None` where it was never asked."""
         try:
-            known = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
-            about = About(**known)
+            about = About(**typed_fields(About, json_in(self.folder / ABOUT)))
         except (OSError, ValueError, TypeError):
             return None
-        return about if type(about.size) is int and about.size >= 0 else None
+        return about if about.size >= 0 else None
 
     def store(self, about: About) -> Store:
         """Return the bytes that are there of this content."""

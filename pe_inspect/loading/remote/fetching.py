@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ChangedMeanwhile
+from pe_inspect.loading.remote.addresses import shown
 from pe_inspect.loading.remote.answers import (
     check_range,
     lies,
@@ -22,7 +23,8 @@ from pe_inspect.loading.remote.answers import (
     whole_number,
 )
 from pe_inspect.loading.remote.cache import About, CacheEntry, Store
-from pe_inspect.loading.remote.http import Answer, Dropped, Lines, Refused, shown
+from pe_inspect.loading.remote.http import Answer, Dropped, HungUp, Lines, Refused
+from pe_inspect.loading.remote.patience import LEAST_SPEED
 from pe_inspect.loading.remote.refusals import may_pass, refusal
 from pe_inspect.loading.remote.settings import is_hub, offline_by
 from pe_inspect.loading.transfer import Reporter, Transfer
@@ -43,6 +45,8 @@ MOST_DROPS: Final = 100
 WORTH: Final = 1 << 20
 """What an attempt must bring for the next one not to count as one more failure."""
 PAUSE: Final = 0.5
+DEADLINE: Final = 300.0
+"""Seconds until no further attempt is made, and one more for each kilobyte that came."""
 LONGEST_PAUSE: Final = 30.0
 
 _EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
@@ -157,9 +161,11 @@ class Fetcher:
 
     def _insistently(self, attempt: Callable[[], None]) -> None:
         """Try until it works; give up after five failures in a row that brought nothing."""
-        failures = 0
+        failures, start, first = 0, time.monotonic(), self.received
         for _ in range(MOST_DROPS):
             before = self.received
+            if time.monotonic() - start > DEADLINE + (before - first) / LEAST_SPEED:
+                break
             try:
                 attempt()
                 return
@@ -167,7 +173,10 @@ class Fetcher:
                 is_worth = self._has_ranges and self.received - before >= WORTH
                 failures = 1 if is_worth else failures + 1
                 self._judge(error, failures)
-        raise _Unreachable(f"{self.what}: the line is dropped again and again. Try again later.")
+        raise _Unreachable(
+            f"{self.what}: the line is dropped again and again. What has arrived is kept: the same "
+            "command goes on from there. Try again later."
+        )
 
     def _judge(self, error: Dropped | Refused, failures: int) -> None:
         """Return after a pause if it is worth another try, else raise what is to be said."""
@@ -180,7 +189,7 @@ class Fetcher:
                 raise refusal(error, self.what) from error
             wait(_pause(error, failures, self.what))
             return
-        if failures >= MOST_FAILURES:
+        if failures >= MOST_FAILURES or isinstance(error, HungUp):
             host = urlsplit(self.url).hostname
             raise _Unreachable(
                 f"{self.what}: {host} cannot be reached, or drops the line ({error}). What has "

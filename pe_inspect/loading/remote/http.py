@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pe_inspect.errors import UnreadableCheckpoint, reason
+from pe_inspect.errors import UnreadableCheckpoint, UsageError, reason
+from pe_inspect.loading.remote.addresses import requestable, shown
+from pe_inspect.loading.remote.patience import Endless, WatchedResponse
 from pe_inspect.loading.remote.settings import origin, timeout, token_for
 from pe_inspect.version import __version__
 
 if TYPE_CHECKING:
     from email.message import Message
 
-__all__ = ["Answer", "Dropped", "Lines", "Refused", "shown"]
+__all__ = ["Answer", "Dropped", "HungUp", "Lines", "Refused"]
 
 MOST_REDIRECTS: Final = 8
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -30,6 +32,10 @@ BLOCK: Final = 1 << 16
 
 class Dropped(Exception):
     """The line failed, or the body ended early; trying again may help."""
+
+
+class HungUp(Dropped):
+    """The answer is too slow or has no end, and so would the next one."""
 
 
 class Refused(Exception):
@@ -44,13 +50,6 @@ class Refused(Exception):
     def __init__(self, status: int, url: str, headers: Message) -> None:
         super().__init__(f"status {status}")
         self.status, self.url, self.headers = status, url, headers
-
-
-def shown(url: str) -> str:
-    """Return a URL as messages may show it: no user, no password, no signature or key."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
 
 
 @dataclass
@@ -68,7 +67,7 @@ class Answer:
     status: int
     url: str
     hops: list[Message]
-    response: HTTPResponse
+    response: WatchedResponse
     hang_up: Callable[[], None]
 
     @property
@@ -87,6 +86,7 @@ class Answer:
             Dropped: the line failed, or the body ended before that many bytes.
         """
         left = expected
+        self.response.expect(expected)
         while left is None or left > 0:
             block = self._read(BLOCK if left is None else min(BLOCK, left))
             if not block and left is not None:
@@ -99,6 +99,8 @@ class Answer:
     def _read(self, count: int) -> bytes:
         try:
             return self.response.read(count)
+        except Endless as error:
+            raise HungUp(str(error)) from error
         except (OSError, HTTPException) as error:
             raise Dropped(reason(error)) from error
 
@@ -138,7 +140,7 @@ class Lines:
             if response.status not in REDIRECTS:
                 break
             self._finish(here, response)
-            here = _target(url, here, response)
+            here = _target(url, here, response.headers.get("Location", ""))
         else:
             raise UnreadableCheckpoint(
                 f"{shown(url)} is redirected {len(hops)} times without an end. "
@@ -149,7 +151,7 @@ class Lines:
             raise Refused(response.status, here, response.headers)
         return Answer(response.status, here, hops, response, partial(self._close, origin(here)))
 
-    def _ask(self, url: str, start: int | None, stop: int | None) -> HTTPResponse:
+    def _ask(self, url: str, start: int | None, stop: int | None) -> WatchedResponse:
         headers = {"User-Agent": f"pe-inspect/{__version__}", "Accept-Encoding": "identity"}
         if start is not None and stop is not None:
             headers["Range"] = f"bytes={start}-{stop - 1}"
@@ -162,10 +164,13 @@ class Lines:
             connection, target = self._connection(url)
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
+        except Endless as error:
+            self._close(key)
+            raise HungUp(str(error)) from error
         except (OSError, HTTPException, UnicodeError) as error:
             self._close(key)
             raise Dropped(reason(error)) from error
-        return response
+        return cast("WatchedResponse", response)
 
     def _connection(self, url: str) -> tuple[HTTPConnection, str]:
         """Return an open line to the host, and what to ask for on it."""
@@ -202,16 +207,24 @@ class Lines:
         self.close()
 
 
-def _target(asked: str, here: str, response: HTTPResponse) -> str:
+def _target(asked: str, here: str, location: str) -> str:
     """Return where a redirect leads.
 
     Raises:
         UnreadableCheckpoint: nowhere, or to something that is not of the web.
     """
-    target = urljoin(here, response.headers.get("Location", ""))
+    try:
+        target = requestable(urljoin(here, location))
+    except ValueError:
+        target = here
     if target == here or not re.match(r"https?://[^/]", target):
         raise UnreadableCheckpoint(
             f"{shown(asked)} is redirected to no web address. Download the file, and give that."
+        )
+    if urlsplit(here).scheme == "https" and urlsplit(target).scheme != "https":
+        raise UnreadableCheckpoint(
+            f"{shown(asked)} is redirected from https to {shown(target)}, which anybody on the way "
+            "can change. Download the file in another way, and give that."
         )
     return target
 
@@ -226,7 +239,10 @@ def _connect(key: tuple[str, str, int], proxy: str) -> HTTPConnection:
     scheme, host, port = key
     if not proxy:
         return _line(scheme, host, port)
-    via = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    try:
+        via = urlsplit(requestable(proxy if "//" in proxy else f"http://{proxy}"))
+    except ValueError as error:
+        raise UsageError(f"The proxy {shown(proxy)} of the environment is no address.") from error
     line = _line(scheme, via.hostname or "", via.port or 8080)
     if scheme == "https":
         headers = {"Proxy-Authorization": _basic(proxy)} if via.username else {}
@@ -236,7 +252,9 @@ def _connect(key: tuple[str, str, int], proxy: str) -> HTTPConnection:
 
 def _line(scheme: str, host: str, port: int) -> HTTPConnection:
     kind = HTTPSConnection if scheme == "https" else HTTPConnection
-    return kind(host, port, timeout=timeout())
+    line = kind(host, port, timeout=timeout())
+    line.response_class = WatchedResponse
+    return line
 
 
 def _basic(url: str) -> str:

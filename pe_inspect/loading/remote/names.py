@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading.byte_source import ByteSource, Folder, LocalFile, LocalFolder
 from pe_inspect.loading.checkpoint import Hints
-from pe_inspect.loading.remote.http import Lines, shown
+from pe_inspect.loading.remote.addresses import requestable, shown
+from pe_inspect.loading.remote.http import Lines
 from pe_inspect.loading.remote.places import HubFolder, WebFolder
 from pe_inspect.loading.remote.settings import hub_snapshots, is_hub, offline_by
 from pe_inspect.loading.transfer import Reporter
@@ -20,9 +21,13 @@ from pe_inspect.registry import did_you_mean
 
 __all__ = ["Named", "open_named"]
 
-REPOSITORY: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
-HUB_PAGE: Final = re.compile(r"/(?P<repo>[\w.-]+/[\w.-]+)(?:/tree/(?P<revision>[\w./%-]+))?/?")
-_UNSAFE: Final = re.compile(r"[\x00-\x20\x7f]")
+_PART: Final = r"(?!\.\.?(?:[/@]|$))[\w.-]+"  # of a path, which leads nowhere else
+REPOSITORY: Final = re.compile(
+    rf"(?P<repo>{_PART}?/{_PART}?)(?:@(?P<revision>{_PART}(?:/{_PART})*))?"
+)
+HUB_PAGE: Final = re.compile(
+    rf"/(?P<repo>{_PART}/{_PART})(?:/tree/(?P<revision>(?:%|{_PART})+(?:/(?:%|{_PART})+)*))?/?"
+)
 
 
 @dataclass(frozen=True)
@@ -96,17 +101,11 @@ def _requestable(url: str) -> str:
     Raises:
         UsageError: it names no host, or a port that there is not.
     """
-    plain = url.partition("#")[0]
     try:
-        parts = urlsplit(plain)
-        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        has_host = False
-    if not has_host or _UNSAFE.search(urlsplit(plain).netloc):
-        raise UsageError(f"{shown_or_cut(url)} is no URL; expected https://HOST/…/FILE.")
-    path = quote(parts.path, safe="%/:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="%/:@!$&'()*+,;=~-._?")
-    return f"{parts.scheme}://{parts.netloc}{path}" + (f"?{query}" if query else "")
+        return requestable(url)
+    except ValueError as error:
+        said = f"{shown_or_cut(url)} is no URL; expected https://HOST/…/FILE."
+        raise UsageError(said) from error
 
 
 def shown_or_cut(url: str) -> str:

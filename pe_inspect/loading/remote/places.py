@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from pe_inspect.bounded import is_file_name, parsed_json
 from pe_inspect.loading.byte_source import ByteSource, Folder, hash_of
+from pe_inspect.loading.remote.addresses import shown
 from pe_inspect.loading.remote.fetching import Fetcher, NotCached
-from pe_inspect.loading.remote.http import Lines, shown
+from pe_inspect.loading.remote.http import Lines
 from pe_inspect.loading.remote.refusals import Absent, Closed
 from pe_inspect.loading.remote.settings import endpoint, offline_by
 from pe_inspect.loading.transfer import Reporter
+from pe_inspect.loading.wire.positioned import BoundedReader, PositionedBytes
 
 __all__ = ["HubFolder", "RemoteFile", "WebFolder"]
 
@@ -62,7 +64,7 @@ class RemoteFile:
 
     def open(self) -> io.BufferedReader:
         """Return a stream over it; what is read is fetched, or taken from the cache."""
-        return _Stream(_Bytes(self))
+        return BoundedReader(_Bytes(self))
 
     def read_into(self, start: int, buffer: memoryview) -> int:
         """Fill `buffer` from byte `start` on; return how many bytes there were."""
@@ -93,43 +95,19 @@ class RemoteFile:
         return "sha256 is empty: the server does not state it, and the file was not downloaded"
 
 
-class _Bytes(io.RawIOBase):
+class _Bytes(PositionedBytes):
     """A position in a remote file."""
 
     def __init__(self, file: RemoteFile) -> None:
+        super().__init__()
         self.file = file
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
+    @property
+    def size(self) -> int:
+        return self.file.size
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.file.size}[whence]
-        if base + offset < 0:
-            raise ValueError("a position before the start of the file")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self.file.read_into(self._position, memoryview(buffer))
-        self._position += count
-        return count
-
-
-class _Stream(io.BufferedReader):
-    """Never makes room for more bytes than the file has left, whatever a pickle asks for."""
-
-    raw: _Bytes
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(self.raw.file.size - self.tell(), 0)
-        return super().read(left if size is None or size < 0 else min(size, left))
+    def read_into(self, start: int, buffer: memoryview) -> int:
+        return self.file.read_into(start, buffer)
 
 
 class WebFolder(Folder):
@@ -215,9 +193,10 @@ class HubFolder(Folder):
         if listing.size > LARGEST_LISTING:
             return []
         try:
-            files = json.loads(listing.open().read())["siblings"]
-            return sorted(str(file["rfilename"]) for file in files)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            files = parsed_json(listing.open().read())["siblings"]
+            names = (file["rfilename"] for file in files)
+            return sorted(name for name in names if all(map(is_file_name, name.split("/"))))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return []
 
     def _file(self, path: str, name: str) -> RemoteFile:

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pe_inspect.errors import UsageError
+from pe_inspect.loading.remote.addresses import requestable
 
 __all__ = [
     "cache_folder",
@@ -34,7 +35,11 @@ def endpoint() -> str:
         UsageError: HF_ENDPOINT is no address.
     """
     given = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB
-    if not re.match(r"https?://[^/\s]+", given):
+    try:
+        is_address = requestable(given) == given and given.startswith(("https://", "http://"))
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise UsageError(f"HF_ENDPOINT is {given!r}; expected an address such as {HUB}.")
     return given
 

@@ -54,6 +54,10 @@ def written_as(place: ByteSource) -> tuple[Format, Rewriter]:
     """
     file = SourceFile(place)
     entry = next((name for name, each in formats.items() if each.recognises(file)), None)
+    if entry is not None and formats[entry].way:
+        raise UsageError(
+            f"{place} is {formats[entry].name}, and is not written: {formats[entry].way}."
+        )
     if entry is None or entry not in rewriters:
         raise UsageError(f"{place} is of a format that cannot be written: {', '.join(rewriters)}.")
     return formats[entry], rewriters[entry]

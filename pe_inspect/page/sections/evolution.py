@@ -84,6 +84,7 @@ def _facts(result: EvolutionResult) -> tuple[Fact, ...]:
     return defined(
         Fact("Snapshots", len(result.epochs), f"epochs {result.epochs[0]} to {result.epochs[-1]}"),
         Fact("Settled at", numbers["settled_at"], "epoch; maps correlate ≥ 0.95 with the last"),
+        Fact("Structure by", numbers["appears_last"], "epoch; half of the way in the latest layer"),
     )
 
 
