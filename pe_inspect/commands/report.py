@@ -65,7 +65,9 @@ def report(
     """One self-contained page: every answer, with how to read it and where it comes from."""
     options: dict[str, Any] = {
         **vars(look), "command": command_line(), "now": now(), "hints": reading.hints(),
-        "options": options_of_questions(selection, resize, reading),
+        "options": options_of_questions(
+            selection, resize, reading, asked_live.max_memory
+        ),
     }  # fmt: skip
     folder = gallery_in(checkpoints or [])
     make = partial(_page, checkpoints or [None]) if folder is None else partial(_index, folder)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pe_inspect.commands.shell import QUESTIONS, command
-from pe_inspect.commands.shell.options import AskedEach, Pictured, Selection
+from pe_inspect.commands.shell.options import AskedEach, Memory, Pictured, Selection
 from pe_inspect.commands.shell.question_runner import Question, answer, write_table
 
 
 @command("similarity", panel=QUESTIONS)
-def similarity(selection: Selection, pictured: Pictured, asked: AskedEach) -> None:
+def similarity(selection: Selection, pictured: Pictured, room: Memory, asked: AskedEach) -> None:
     """How alike are positions, in every layer: maps on one printed scale."""
     from pe_inspect.analysis.similarity import similarity as ask
 
@@ -21,6 +21,7 @@ def similarity(selection: Selection, pictured: Pictured, asked: AskedEach) -> No
             head=selection.head,
             token=tokens[0] if tokens else None,
             ln_eps=asked.reading.ln_eps,
+            max_memory=room.max_memory,
         ),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
         draw={

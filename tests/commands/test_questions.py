@@ -16,6 +16,7 @@ ASKED = {
     "similarity": (),
     "interpolate": ("--grid", "5x6"),
     "layernorm": (),
+    "structure": (),
 }
 
 
@@ -303,3 +304,31 @@ def test_a_look_that_cannot_be_stops_before_anything_is_opened(run, words, said)
     done = run("similarity", "nowhere.pth", *words)
     assert done.code == 2
     assert said in done.err
+
+
+def test_structure_prints_its_finding_and_every_index_beside_its_baselines(run, checkpoint, here):
+    done = run("structure", checkpoint, *GRID, "--save-data", "--no-figures")
+    lines = done.out.splitlines()
+
+    assert lines[1].startswith("The map of a patch is ")
+    (ssdc,) = (line for line in lines if line.startswith("  ssdc_l1 "))
+    assert all(f"{name} " in ssdc for name in ("shuffled", "random", "sincos2d"))
+    table = (here / "reports/tiny/structure.csv").read_text().splitlines()
+    assert table[0].startswith("layer,ssdc_l1,ssdc_l2,translation_share,half_radius,monotone_share")
+    assert [line.partition(",")[0] for line in table[1:]] == ["stored", "blocks.0", "blocks.1"]
+    saved = arrays(here / "reports/tiny/structure.npz")
+    assert saved["offset_profile"].shape == (3, 5, 7)
+
+
+def test_structure_takes_another_size_of_rotations_alone(run, checkpoint):
+    done = run("structure", checkpoint, *GRID, "--res", "384", "--no-figures")
+    assert done.code == 2
+    assert "another size is asked of rotations" in done.err
+
+
+def test_filters_are_asked_of_the_checkpoint(run, checkpoint, here):
+    done = run("filters", checkpoint, *GRID, "--save-data", "--dpi", 20)
+    assert done.code == 0
+    assert "components explain 90" in done.out
+    assert (here / "reports/tiny/filters.png").is_file()
+    assert arrays(here / "reports/tiny/filters.npz")["tiles"].ndim == 4

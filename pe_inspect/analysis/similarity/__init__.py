@@ -37,9 +37,11 @@ from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, cosines
 from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.within_memory import notes_of_sampling, stride_of, within_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from xarray import Dataset
 
 __all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
@@ -197,7 +199,9 @@ class SimilarityResult(Shown, SimilarityMaps):
     @property
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
-        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
+        return finding_of(
+            self.affinity, self.summary(), self.statistics, self.layer_names, self.words
+        )
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers, which `DEFINITIONS` defines."""
@@ -233,10 +237,25 @@ class SimilarityResult(Shown, SimilarityMaps):
 
         return DataFrame(self.rows())
 
+    def to_xarray(self) -> Dataset:
+        """Return the numbers of every layer, and `affinity`, all maps of all pairs of patches.
+
+        Its dimensions are layer, head, query_row, query_column, key_row and key_column.
+
+        Raises:
+            MissingLibrary: xarray is not installed.
+            UsageError: the layers have different grids.
+        """
+        places = [f"{end}_{axis}" for end in ("query", "key") for axis in ("row", "column")]
+        maps = self.matrix
+        values = maps.reshape(*maps.shape[:2], *self.grid_size, *self.grid_size)
+        found = super().to_xarray()
+        return found.assign(affinity=(("layer", "head", *places), values))
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Every correction and omission, in words."""
-        return (*notes_of_frames(self.pe), *notes_on(self))
+        return (*notes_of_sampling(self.pe), *notes_of_frames(self.pe), *notes_on(self))
 
     def save_npz(self, file: IO[bytes]) -> None:
         """Write `layers`, `raw` (vectors only), `layer_names` and `grid_size`, a map at a time.
@@ -267,6 +286,7 @@ def similarity(
     token: Sequence[int] | None = None,
     ln_eps: float | None = None,
     raw: bool = True,
+    max_memory: int | None = None,
 ) -> SimilarityResult:
     """Compare every pair of patches, in every layer, by the affinity of the scheme's kind.
 
@@ -280,17 +300,26 @@ def similarity(
         token: (row, column) of the query patch; default the middle one, (H//2, W//2).
         ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).
         raw: also compare the stored table, before any norm (vectors only).
+        max_memory: bytes that maps may take, 2 GB where left out: of a larger grid evenly spaced
+            rows and columns are taken, and a note says which.
 
     Raises:
         UsageError: there is no such layer, head or patch.
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
-    pe = row_of_frames(pe, "similarity")
+    whole = row_of_frames(pe, "similarity")
+    seen = checked_token(token, chosen(views_of(whole), layer))
+    pe = within_memory(whole, max_memory)
+    if seen is not None and pe is not whole:
+        seen = _nearest_taken(seen, stride_of(whole.tables[0], max_memory))
     views = chosen(views_of(pe), layer)
-    return SimilarityResult(
-        pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw
-    )
+    return SimilarityResult(pe, views, seen, checked_head(head, views), ln_eps, raw)
+
+
+def _nearest_taken(token: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The place of the row and column that were taken last before a patch's own."""
+    return token[0] // stride, token[1] // stride
 
 
 def _evenly(side: int, count: int) -> tuple[int, ...]:

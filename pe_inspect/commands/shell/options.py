@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import grid_sides, inches, layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import (
+    grid_sides,
+    inches,
+    layers,
+    memory,
+    pair,
+    place,
+    whole,
+)
 from pe_inspect.commands.shell.source_options import Opening, Reading, Source
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
@@ -24,6 +32,7 @@ __all__ = [
     "Drawing",
     "DrawingEach",
     "LayerShown",
+    "Memory",
     "Opening",
     "Output",
     "Pictured",
@@ -37,6 +46,7 @@ __all__ = [
 ]
 
 FORMATS: Final = ("png", "svg", "pdf")
+TABLES: Final = ("csv", "md", "tex")
 STYLES: Final = ("screen", "paper")
 
 _WHAT = "What to show"
@@ -150,6 +160,22 @@ class Pictured:
     def counts(self) -> tuple[int, int] | None:
         """Return (rows, columns) of --tiles."""
         return None if self.tiles is None else pair("--tiles", self.tiles, one=True)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory maps of pairs may take."""
+
+    max_memory: Annotated[
+        int | None,
+        option(
+            "--max-memory",
+            panel=_WHAT,
+            metavar="SIZE",
+            help="What maps of pairs may take (default: 2GB). Larger grids are sampled, said so.",
+            parser=memory,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -304,6 +330,19 @@ class Data:
         bool,
         option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
     ] = False
+    table_format: Annotated[
+        str | None,
+        option(
+            "--table-format",
+            panel=_FILES,
+            metavar="csv|md|tex",
+            help="Write the table too, so: Markdown, or LaTeX with booktabs.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.table_format not in (None, *TABLES):
+            raise UsageError(f"--table-format {self.table_format} is not one of csv, md, tex.")
 
 
 @dataclass(frozen=True)
@@ -316,6 +355,9 @@ class Terminal:
     ] = False
     quiet: Annotated[
         bool, option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
+    ] = False
+    explain: Annotated[
+        bool, option("--explain", panel=_TERMINAL, help="Say under every number what it is.")
     ] = False
     debug: Annotated[
         bool, option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")

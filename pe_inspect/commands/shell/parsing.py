@@ -14,6 +14,7 @@ __all__ = [
     "inches",
     "layers",
     "megabytes",
+    "memory",
     "numbers",
     "pair",
     "pairs",
@@ -68,6 +69,21 @@ def numbers(option: str, given: str | None) -> tuple[float, ...] | None:
     if not all(map(math.isfinite, found)):
         raise UsageError(f"{option} {given!r} is not numbers with commas between, like 1,0.5,0.")
     return found
+
+
+def memory(given: str | int) -> int:
+    """Parse `2GB`, `500MB` or a number of bytes, from 1 MB on.
+
+    Raises:
+        UsageError: it is no such size.
+    """
+    pattern = r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)(i?)B?\s*"
+    found = re.fullmatch(pattern, str(given), re.IGNORECASE)
+    power = ["", "k", "m", "g", "t"].index(found[2].lower()) if found else 0
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
+    if value < 10**6:
+        raise UsageError(f"--max-memory {given} is no size of memory: pass 500MB or more, as 2GB.")
+    return value
 
 
 def megabytes(given: str | float) -> float:

@@ -48,7 +48,6 @@ class LiveAsked(ImagesOfRun):
     ] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.live and self.no_live:
             raise UsageError("--live and --no-live contradict each other. Pass one of them.")
 
@@ -98,16 +97,18 @@ class PageLook:
 
 
 def options_of_questions(
-    selection: Selection, resize: Resize, reading: Reading
+    selection: Selection, resize: Resize, reading: Reading, max_memory: int | None
 ) -> Mapping[str, Mapping[str, Any]]:
     """Return what the questions on the page are asked with, where the user said so."""
     norms = _given(ln_eps=reading.ln_eps)
     token = _given(token=selection.query())
     shown = _given(layer=selection.where(), head=selection.head)
     size = {**resize.arguments(), **_given(patch_size=reading.patch())}
+    memory = _given(max_memory=max_memory)
     return {
         "interpolate": {**size, **token},
-        "similarity": {**norms, **shown, **token},
+        "similarity": {**norms, **shown, **token, **memory},
+        "structure": memory,
         "layernorm": norms,
     }
 
