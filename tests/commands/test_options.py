@@ -33,7 +33,7 @@ FIGURES = {"--format", "--dpi", "--no-figures", "--save-data", "--table-format"}
 FIGURES |= {"--style", "--width", "--cmap", "--title", "--caption"}
 QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
 IMAGES = {"--images", "--num-images", "--seed", "--device", "--max-memory"}
-RUNNING = IMAGES | {"--res", "--each"}
+RUNNING = IMAGES | {"--res", "--each", "--untrained"}
 
 # A frozen list: an option that comes or goes changes the contract, and this test.
 OFFERED = {
