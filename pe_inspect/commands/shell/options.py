@@ -49,15 +49,16 @@ class Query:
             "--token",
             panel=_WHAT,
             metavar="R,C",
-            help="The query patch: its row and column, from 0. Left out: the middle one.",
+            help="The query patch: its row and column, from 0 (T,R,C: in frame T). Left out: the "
+            "middle one.",
         ),
     ] = None
 
     def __post_init__(self) -> None:
         self.query()
 
-    def query(self) -> tuple[int, int] | None:
-        """Return (row, column) of --token."""
+    def query(self) -> Any:
+        """Return (row, column) of --token, or (frame, row, column), which similarity takes."""
         return None if self.token is None else place("--token", self.token)
 
 
