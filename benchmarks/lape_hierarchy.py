@@ -50,10 +50,12 @@ class Run:
     rows: list[dict[str, float]]
 
     def by_layer(self, name: str) -> list[float]:
+        """Return one number of every block."""
         return [row[name] for row in self.rows if str(row["layer"]).startswith("blocks.")]
 
 
 def main() -> None:
+    """Measure, then write rows, tables and figure."""
     runs = sorted(map(measured, places(sys.argv[1:])), key=lambda run: (run.recipe, run.seed))
     write_rows(runs)
     write_tables(runs)
@@ -70,6 +72,7 @@ def places(named: Sequence[str]) -> Iterator[Path]:
 
 
 def measured(place: Path) -> Run:
+    """Return what `structure` says of one checkpoint."""
     name = place.name.removesuffix(".pe.safetensors")
     seed = SEED.search(name)
     result = structure(pei.extract(place)[0])
@@ -78,6 +81,7 @@ def measured(place: Path) -> Run:
 
 
 def write_rows(runs: Sequence[Run]) -> None:
+    """Write every layer of every run."""
     with (SEEDS / "layers.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["recipe", "seed", "layer", "hierarchy", *NUMBERS])
@@ -98,6 +102,7 @@ def write_tables(runs: Sequence[Run]) -> None:
 
 
 def hierarchies(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield the table of hierarchies and half-radii."""
     yield "| recipe | seed | hierarchy | half-radius, stored | first block | last block |"
     yield "|---|---|---|---|---|---|"
     for run in runs:
@@ -107,6 +112,7 @@ def hierarchies(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def shares(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield the table of shares of sinusoids, from the first block to the last."""
     yield "| recipe | row share, first → last block | column share | interaction | transpose |"
     yield "|---|---|---|---|---|"
     names = ("row_share", "column_share", "interaction_share", "transpose")
@@ -118,6 +124,7 @@ def shares(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def draw(runs: Sequence[Run]) -> None:
+    """Draw half-radii and column shares, block by block."""
     text = (
         "Left: half-radius of the cosine maps, block by block, learned tables. Right: share of the "
         "table's variance that columns alone explain, tables of 1-D sines. zoo: CIFAR-10 (JPEG "
@@ -136,6 +143,7 @@ def draw(runs: Sequence[Run]) -> None:
 
 
 def panel(axes: Axes, runs: Sequence[Run], name: str, words: str) -> None:
+    """Draw a line a join."""
     lined(axes, "block", words)
     for run in runs:
         join = run.recipe.rpartition("-")[2]

@@ -69,7 +69,8 @@ def unfinished(checkpoint: Path) -> str:
     """
     weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
     config = _run_config(weights)
-    status = str(config.get("status", FINISHED)) if "recipe" in config else FINISHED
+    said = config.get("status") if "recipe" in config else FINISHED
+    status = said if isinstance(said, str) else FINISHED
     return "" if status == FINISHED or weights.name != WEIGHTS else status
 
 

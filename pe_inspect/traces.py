@@ -29,6 +29,7 @@ __all__ = [
     "PositionShare",
     "TokenSums",
     "Trace",
+    "VarianceReplicates",
 ]
 
 FORMAT_VERSION: Final = 1
@@ -70,6 +71,26 @@ class ImageSet:
 
 
 @dataclass(frozen=True, eq=False)
+class VarianceReplicates(_Frozen):
+    """Bootstrap replicates over images of the sums of squares behind a share of variance.
+
+    They are taken along a few random directions of the channels, so that only their spread means
+    something, not their level.
+
+    Attributes:
+        count: how many images each replicate has.
+        ss_position: between positions.
+        ss_total: of all.
+        ss_images: between images.
+    """
+
+    count: Float[np.ndarray, " replicates"]
+    ss_position: Float[np.ndarray, " replicates"]
+    ss_total: Float[np.ndarray, " replicates"]
+    ss_images: Float[np.ndarray, " replicates"]
+
+
+@dataclass(frozen=True, eq=False)
 class TokenSums(_Frozen):
     """The tokens of one place in the model, over all images.
 
@@ -82,6 +103,7 @@ class TokenSums(_Frozen):
         ss_total: the patches' sum of squares about the grand mean, over images, patches, channels.
         ss_images: the part of it between images: N Σ |mean of an image − grand mean|².
         ss_channels: `ss_total` by channel.
+        replicates: of the sums of squares over images, where they were asked for.
     """
 
     place: str
@@ -91,6 +113,7 @@ class TokenSums(_Frozen):
     ss_total: float
     ss_images: float
     ss_channels: Float[np.ndarray, " channels"]
+    replicates: VarianceReplicates | None = None
 
     @property
     def num_patches(self) -> int:
@@ -138,18 +161,20 @@ class AttentionSums(_Frozen):
         distance_uniform: what equal attention to all patches gives for these queries.
         entropy_all_keys: nats, of patch queries over all keys, prefix included.
         entropy_renormalised: nats, of R: the mean over images and queries.
-        entropy_of_mean: nats, of the mean of R over images: the mean over queries.
+        entropy_of_mean: nats, of the mean of R over images: the mean over queries; NaN where no
+            mean map was kept.
         log_keys: mean ln of the number of patches that a query may attend to.
         prefix_share: of the patch queries' attention.
         offset_profile: the mean of R over images and over all pairs with key − query = (dy, dx);
             [dy + rows − 1, dx + columns − 1]; NaN where no pair has that offset.
         pair_counts: how many pairs have each offset.
-        mean_square: Σ over pairs of (the mean of R over images)².
+        mean_square: Σ over pairs of (the mean of R over images)²; NaN where no mean map was kept.
         num_pairs: how many pairs that sum is over.
         cls_map: the CLS query's attention to patches, mean over images, as it is (the rest is on
             prefix tokens); `None` without a CLS.
         cls_entropy: nats, of that row over all keys: the mean over images.
         logits: the decomposition of its logits, where it was asked for and has a meaning.
+        distance_replicates: of `distance_renormalised`, drawn anew over images.
     """
 
     layer: str
@@ -171,6 +196,7 @@ class AttentionSums(_Frozen):
     cls_map: Float[np.ndarray, "heads patches"] | None = None
     cls_entropy: Float[np.ndarray, " heads"] | None = None
     logits: LogitSums | None = None
+    distance_replicates: Float[np.ndarray, "replicates heads"] | None = None
 
     @property
     def num_heads(self) -> int:
@@ -242,12 +268,15 @@ class FoldSums(_Frozen):
         centre: was subtracted from every token.
         sums: Σ tokens over the images of a fold, by position.
         grams: Σ token ⊗ token over the images of a fold and the positions of a fold.
+        r2_replicates: of R² on held-out images and positions, by row and column: each fit is kept
+            and the images that it is tested on are drawn anew.
     """
 
     place: str
     centre: Float[np.ndarray, " channels"]
     sums: Float[np.ndarray, "image_folds patches channels"]
     grams: Float[np.ndarray, "image_folds position_folds channels channels"]
+    r2_replicates: Float[np.ndarray, "replicates 2"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +309,11 @@ class Trace(_Frozen):
         versions: of the libraries that ran.
         notes: every guess and omission, in words.
         example: what a patch of the first image attends to, where attention was asked for.
+        zero_patch: mean tokens by place where every patch's projection is 0, without its bias.
+        position_attention: what each block would attend to if its patches were their position
+            vectors alone: LN(ω) W_q W_kᵀ LN(ω)ᵀ, over patches. It is exact for the first block,
+            and a proxy for those behind it.
+        untrained: the same of a model of the same shape with fresh weights, where asked for.
     """
 
     source: str
@@ -307,6 +341,9 @@ class Trace(_Frozen):
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     example: AttentionExample | None = None
+    zero_patch: tuple[Float[np.ndarray, "_ _"], ...] = ()
+    position_attention: tuple[AttentionSums, ...] = ()
+    untrained: Trace | None = None
 
     def __repr__(self) -> str:
         rows, columns = self.grid_size
@@ -318,9 +355,10 @@ class Trace(_Frozen):
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The runs that it holds: base, null, every edit, mean colour."""
+        """The runs that it holds: base, null, every edit, mean colour, zero patches, untrained."""
         edits = (edit.name for edit in self.edits)
-        return (*self.states, *edits, *(["mean_colour"] if self.mean_colour else []))
+        others = ("mean_colour", "zero_patch", "untrained")
+        return (*self.states, *edits, *(name for name in others if getattr(self, name)))
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -375,7 +413,7 @@ _PARTS: Final = {
     part.__name__: part
     for part in (
         *(ImageSet, TokenSums, LogitSums, AttentionSums, PositionShare, Edit, FoldSums),
-        *(AttentionExample, Trace),
+        *(AttentionExample, VarianceReplicates, Trace),
     )
 }
 

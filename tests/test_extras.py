@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pe_inspect.commands.shell import commands
 from pe_inspect.commands.shell.program import program
 from pe_inspect.errors import UsageError
 from pe_inspect.extras import EXTRAS, needed
@@ -65,6 +66,26 @@ def test_a_missing_library_is_told_with_what_installs_it(monkeypatch):
         needed(),
     ):
         import timm  # noqa: F401
+
+
+def test_the_light_install_brings_nothing_that_an_extra_is_for():
+    assert not imported_names(PROJECT["dependencies"]) & set(EXTRAS)
+
+
+@pytest.mark.parametrize("name", ["attention", "contribution", "evaluate", "probe", "train"])
+def test_a_command_that_runs_models_says_what_it_needs_before_anything_else(
+    name, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert program([name])(args=[name, "no/such/file.pth"], standalone_mode=False) == 2
+    assert capsys.readouterr().err == (
+        f"Error: pe-inspect {name} needs the package torch, which is not installed: "
+        "`pip install 'pe-inspect[torch]'`.\n"
+    )
+
+
+def test_whatever_a_command_needs_has_an_extra():
+    assert {library for name in commands for library in commands[name].needs} <= set(EXTRAS)
 
 
 def test_another_missing_module_is_a_bug_like_any():

@@ -44,6 +44,6 @@ def _without(error: ModuleNotFoundError) -> int:
     """Say which package this Python lacks, and return the exit code."""
     sys.stderr.write(
         f"Error: pe-inspect needs the package {error.name}, which {sys.executable} does not have. "
-        "`pip install .` in the checkout installs all that it needs.\n"
+        "`pip install .` in the checkout installs what reading and drawing need.\n"
     )
     return 2

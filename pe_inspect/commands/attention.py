@@ -21,7 +21,7 @@ NoRenorm = Annotated[
 ]
 
 
-@command("attention", panel=QUESTIONS)
+@command("attention", panel=QUESTIONS, needs=("torch",))
 def attention(
     selection: Selection, running: Running, asked: AskedEach, no_renorm: NoRenorm = False
 ) -> None:

@@ -9,7 +9,7 @@ from pe_inspect.commands.shell.options import AskedEach, PlacesShown
 from pe_inspect.commands.shell.question_runner import answer
 
 
-@command("contribution", panel=QUESTIONS)
+@command("contribution", panel=QUESTIONS, needs=("torch",))
 def contribution(places: PlacesShown, running: Running, asked: AskedEach) -> None:
     """How much of each layer is position: ω², position maps, λ, causal edits, token norms."""
     question = live_question(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pe_inspect.loading import Checkpoint
 
 
-@command("evaluate", panel=QUESTIONS)
+@command("evaluate", panel=QUESTIONS, needs=("torch",))
 def evaluate(asked: Asked, measuring: Measuring) -> None:
     """How accurate it is, at other resolutions and with positions scaled, shuffled or removed."""
     question = Question(

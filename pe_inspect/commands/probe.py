@@ -9,7 +9,7 @@ from pe_inspect.commands.shell.options import AskedEach, LayerShown
 from pe_inspect.commands.shell.question_runner import answer
 
 
-@command("probe", panel=QUESTIONS)
+@command("probe", panel=QUESTIONS, needs=("torch",))
 def probe(shown: LayerShown, running: Running, asked: AskedEach) -> None:
     """Can position be read back out of each layer: held-out images and places, and controls."""
     question = live_question("probe", asked, running, figures=("", "_ramps"), layer=shown.where())

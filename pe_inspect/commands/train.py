@@ -14,7 +14,7 @@ from pe_inspect.commands.shell.training_options import RecipeName, TrainingOptio
 from pe_inspect.training.launch import launched
 
 
-@command("train", panel=MAKE)
+@command("train", panel=MAKE, needs=("torch",))
 def train(recipe: RecipeName, terminal: Terminal, training: TrainingOptions) -> None:
     """Make a checkpoint from a recipe."""
     is_first = launched().is_first

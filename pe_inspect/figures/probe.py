@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pe_inspect.analysis.common.places import Chosen, chosen_states
 from pe_inspect.figures import drawings, drawings_each
-from pe_inspect.figures.layout.lines import key, panel_figure, panel_title, reference
+from pe_inspect.figures.layout.lines import in_rows, key, panel_figure, panel_title, reference
 from pe_inspect.figures.layout.places import place_line, places_axis
 from pe_inspect.figures.layout.rows import evenly
 from pe_inspect.figures.layout.sheets import Scale, Sheet, draw_sheet
@@ -71,7 +71,7 @@ def curves(result: ProbeResult) -> Figure:
         "▾, and kept in the data."
     )
     figure, inside = panel_figure(result.heading("how well position can be read out"), text, HEIGHT)
-    panels = inside.subplots(1, 2, sharey=True)
+    panels = in_rows(inside, 2, sharey=True)
     for k, (axes, what) in enumerate(zip(panels, ("row", "column"))):
         places_axis(axes, result.trace.places, "R²" if k == 0 else "")
         panel_title(axes, what)

@@ -55,11 +55,13 @@ class Anatomy:
         blocks: in the order that they run in.
         final_norm: the first norm behind the last block.
         first_norm: what normalises all tokens ahead of the first block, as CLIP does.
+        projection: the last convolution ahead of the first block, which makes tokens of patches.
     """
 
     blocks: tuple[BlockParts, ...]
     final_norm: nn.Module | None
     first_norm: nn.Module | None = None
+    projection: nn.Module | None = None
 
     @property
     def entry(self) -> nn.Module:
@@ -133,19 +135,29 @@ class _Reading:
             if block is not None and block not in found:
                 found[block] = self.parts(f"blocks.{len(found)}", block, when)
         blocks = tuple(found.values())
-        return Anatomy(blocks, self.final_norm(list(found)), self.first_norm(blocks))
+        return Anatomy(
+            blocks, self.final_norm(list(found)), self.first_norm(blocks), self.projection(blocks)
+        )
 
     def first_norm(self, blocks: tuple[BlockParts, ...]) -> nn.Module | None:
         """Return the last norm ahead of the first block, where it is over all of its tokens."""
-        if not blocks:
-            return None
-        before: list[_Ran] = []
-        for event in self.ran:
+        before = reversed(self.before(blocks))
+        tokens = (e for e in before if e.shape[1:2] == (blocks[0].tokens,))
+        return next((e.module for e in tokens if _is_norm(e.module) and len(e.shape) == 3), None)
+
+    def projection(self, blocks: tuple[BlockParts, ...]) -> nn.Module | None:
+        """Return the last convolution ahead of the first block."""
+        before = (e.module for e in reversed(self.before(blocks)))
+        return next((module for module in before if isinstance(module, nn.Conv2d)), None)
+
+    def before(self, blocks: tuple[BlockParts, ...]) -> list[_Ran]:
+        """Return what ran ahead of the first block, in order."""
+        found: list[_Ran] = []
+        for event in self.ran if blocks else ():
             if not isinstance(event, _Ran) or event.path.startswith(f"{blocks[0].path}."):
                 break
-            before.append(event)
-        tokens = (e for e in reversed(before) if e.shape[1:2] == (blocks[0].tokens,))
-        return next((e.module for e in tokens if _is_norm(e.module) and len(e.shape) == 3), None)
+            found.append(event)
+        return found
 
     def block_of(self, attention: str) -> str | None:
         """Return the innermost ancestor that is an element of a list."""
@@ -187,5 +199,7 @@ class _Reading:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises tokens over their channels."""
+    """Whether a module normalises tokens over their channels, and not over a batch or groups."""
+    if isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
+        return False
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or "Norm" in type(module).__name__

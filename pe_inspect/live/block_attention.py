@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import torch
+
 from pe_inspect.live.attention_sums import AttentionAccumulator
 from pe_inspect.live.host import Host
 from pe_inspect.live.interception import Attended
@@ -23,25 +25,30 @@ class BlockAttention:
     Args:
         host: of the model.
         memory: bytes that the sums may take; beyond it queries are sampled.
+        with_maps: keep the mean map of every head.
 
     Attributes:
         notes: what was left out or sampled, in words.
     """
 
-    def __init__(self, host: Host, memory: int) -> None:
-        self.host, self.memory = host, memory
+    def __init__(self, host: Host, memory: int, *, with_maps: bool = True) -> None:
+        self.host, self.memory, self.with_maps = host, memory, with_maps
         self.notes: list[str] = []
         self.by_block: dict[int, AttentionAccumulator | None] = {}
 
-    def listener(self, images: int) -> Callable[[int, Attended], None]:
-        """Return what is told of every block's attention while a batch of so many images runs."""
+    def listener(self, weights: torch.Tensor) -> Callable[[int, Attended], None]:
+        """Return what is told of every block's attention while a batch of images runs.
+
+        Args:
+            weights: how often each image is drawn in each replicate, (replicates, images).
+        """
 
         def hear(block: int, attended: Attended) -> None:
             if block not in self.by_block:
-                self.by_block[block] = self._begun(block, attended, images)
+                self.by_block[block] = self._begun(block, attended, weights.shape[1])
             sums = self.by_block[block]
             if sums is not None:
-                sums.add(attended)
+                sums.add(attended, weights)
 
         return hear
 
@@ -67,14 +74,20 @@ class BlockAttention:
     ) -> AttentionAccumulator:
         part, patches = self.host.anatomy.blocks[block], grid[0] * grid[1]
         _, heads, _, keys = attended.shape
-        fitting = self.memory // (_BYTES * heads * patches * len(self.host.anatomy.blocks))
+        fitting = self._fitting(heads, patches)
         if fitting < patches:
             self.notes.append(f"{part.name}: {max(1, fitting)} of {patches} queries were sampled, "
                               "evenly spread, to stay within --max-memory")  # fmt: skip
         return AttentionAccumulator(
             part.name, grid, keys - patches, has_cls=self.host.has_cls, is_window=is_window,
-            most_queries=max(1, min(fitting, patches)),
+            most_queries=max(1, min(fitting, patches)), with_maps=self.with_maps,
         )  # fmt: skip
+
+    def _fitting(self, heads: int, patches: int) -> int:
+        """Return how many queries' mean maps fit into memory, a block."""
+        if not self.with_maps:
+            return patches
+        return self.memory // (_BYTES * heads * patches * len(self.host.anatomy.blocks))
 
     def logit_sums(self) -> dict[int, LogitAccumulator]:
         """Return empty sums of logits for the blocks whose attention spans the whole image."""
@@ -98,6 +111,12 @@ class BlockAttention:
                 "were not taken apart: windows, no norm ahead of attention, or q and k that are "
                 "normalised themselves"
             )
+
+    @property
+    def taken_apart(self) -> list[int]:
+        """The blocks whose logits were, by their number."""
+        return [i for i, each in sorted(self.by_block.items())
+                if each is not None and each.logits is not None]  # fmt: skip
 
     def sums(self) -> Iterator[AttentionSums]:
         """Yield what a trace holds of each block."""

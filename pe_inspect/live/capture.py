@@ -27,7 +27,8 @@ class Call:
     kwargs: dict[str, Any]
 
     def on(self, tokens: torch.Tensor) -> Any:
-        """Call it again on other tokens."""
+        """Call it again on other tokens, laid out as those were."""
+        tokens = tokens.reshape(len(tokens), *self.tokens.shape[1:])
         if self.args:
             count = sum(1 for given in self.args if given is self.args[0])  # MHA: q, k and v
             return self.module(*([tokens] * count), *self.args[count:], **self.kwargs)
@@ -95,7 +96,8 @@ class _Recorder:
 
     def told(self, attended: Attended) -> None:
         if self.hear is not None and self.current >= 0:
-            self.hear(self.current, attended)
+            heads = getattr(self.blocks[self.current].attention, "num_heads", 1)
+            self.hear(self.current, attended.with_heads(heads))
 
     @contextmanager
     def hooked(self) -> Iterator[None]:

@@ -15,7 +15,11 @@ from pe_inspect.live.anatomy import Anatomy
 from pe_inspect.live.change import Change
 from pe_inspect.live.hosts.common import Preprocessing
 from pe_inspect.live.hosts.native import NativeHost
+from pe_inspect.live.hosts.open_clip import OpenClipHost, vision_tower
+from pe_inspect.live.hosts.plain import PlainHost
+from pe_inspect.live.hosts.spectrogram import SpectrogramHost
 from pe_inspect.live.hosts.timm import TimmHost
+from pe_inspect.live.hosts.torchvision import TorchvisionHost
 from pe_inspect.live.hosts.transformers import TransformersHost
 
 __all__ = ["Host", "host_of"]
@@ -106,6 +110,10 @@ class Host(Protocol):
         """
         ...
 
+    def untrained(self, seed: int) -> Host:
+        """Return a host of a model of the same shape with fresh weights, at the same size."""
+        ...
+
     def grid_of(self, pe: PositionEmbedding) -> tuple[int, int]:
         """Return the grid that an embedding has at this size: of a windowed bias, the window."""
         ...
@@ -137,20 +145,17 @@ def host_of(model: nn.Module, tables: Sequence[PositionEmbedding]) -> Host:
     """Return the host of a rebuilt model.
 
     Args:
-        model: as `pe_inspect.rebuild` made it, on its device.
+        model: as `pe_inspect.rebuild` made it, or of any library, on its device.
         tables: the position embeddings found in its checkpoint.
 
     Raises:
         NotApplicable: nothing says how large its images or patches are.
     """
-    for around in _HOSTS:
-        host = around(model, tables)
-        if host is not None:
-            return host
-    return TimmHost.around(model, tables)
+    tower = vision_tower(model)
+    return next(host for around in _HOSTS if (host := around(tower, tables)) is not None)
 
 
 _HOSTS: Final[tuple[Callable[[nn.Module, Sequence[PositionEmbedding]], Host | None], ...]] = (
-    NativeHost.around,
-    TransformersHost.around,
+    *(NativeHost.around, SpectrogramHost.around, TransformersHost.around),
+    *(TorchvisionHost.around, OpenClipHost.around, TimmHost.around, PlainHost.around),
 )

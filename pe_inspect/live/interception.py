@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -33,6 +33,7 @@ class Attended:
         added: bias and mask, as added to the logits; `None` for nothing.
         scale: of the product.
         eager: the logits, where the model computes them itself.
+        is_folded: whether heads are in the batch, as (batch × heads, tokens, channels) has them.
     """
 
     q: Float[torch.Tensor, "batch heads queries channels"] | None
@@ -40,6 +41,17 @@ class Attended:
     added: Float[torch.Tensor, "..."] | None
     scale: float
     eager: Float[torch.Tensor, "batch heads queries keys"] | None = None
+    is_folded: bool = False
+
+    def with_heads(self, heads: int) -> Attended:
+        """Return the same with so many heads taken out of the batch, where they are folded in."""
+        if not self.is_folded:
+            return self
+        q, k, added = (
+            None if each is None or each.ndim < 3 else each.reshape(-1, heads, *each.shape[-2:])
+            for each in (self.q, self.k, self.added)
+        )
+        return replace(self, q=q, k=k, added=added, is_folded=False)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -51,6 +63,31 @@ class Attended:
         else:
             (batch, heads, queries, _), keys = self.q.shape, self.k.shape[-2]
         return batch, heads, queries, keys
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return _held(self.eager if self.q is None else self.q).device
+
+    @property
+    def q_and_k(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and keys.
+
+        Raises:
+            ValueError: only the logits were seen.
+        """
+        return _held(self.q), _held(self.k)
+
+    @property
+    def may_forbid(self) -> bool:
+        """Whether some keys may be masked."""
+        return self.eager is not None or self.added is not None
+
+    def in_double(self) -> Attended:
+        """Return the same in float64: of large logits, float32 loses 1e-4 by the product alone."""
+        q, k, added = (None if each is None else each.double()
+                       for each in (self.q, self.k, self.added))  # fmt: skip
+        return replace(self, q=q, k=k, added=added)
 
     def logits(
         self, queries: Int[torch.Tensor, " some"] | slice = slice(None)
@@ -69,7 +106,7 @@ class Attended:
             logits = self.eager[:, :, queries]
             return logits > logits.amax(dim=-1, keepdim=True) + FORBIDDEN
         if self.added is None:
-            return torch.ones((), dtype=torch.bool, device=_floats(self.q).device)
+            return torch.ones((), dtype=torch.bool, device=self.device)
         return self.added_to(queries) > FORBIDDEN
 
     def products(
@@ -89,10 +126,15 @@ class Attended:
         return _floats(self.added).expand(batch, heads, count, keys)[:, :, queries]
 
 
-def _floats(tensor: torch.Tensor | None) -> torch.Tensor:
+def _held(tensor: torch.Tensor | None) -> torch.Tensor:
     if tensor is None:
         raise ValueError("attention was caught without the tensor that is asked for")
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return tensor
+
+
+def _floats(tensor: torch.Tensor | None) -> torch.Tensor:
+    held = _held(tensor)
+    return held if held.dtype == torch.float64 else held.float()
 
 
 @contextmanager
@@ -150,7 +192,8 @@ class _Once:
         def fused(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
             mask, scale = _mask_of(query, key, *args, **kwargs), kwargs.get("scale")
             scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
-            self.tell(Attended(*_four_axes(query, key), mask, scale))
+            q, k = _four_axes(query, key)
+            self.tell(Attended(q, k, mask, scale, is_folded=query.ndim < _FEWEST_AXES))
             return own(query, key, value, *args, **kwargs)
 
         return fused
@@ -186,6 +229,8 @@ def _four_axes(q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     """Return q and k with one batch axis: (images, heads, windows, …) has its windows there."""
     if q.ndim == _FEWEST_AXES:
         return q, k
+    if q.ndim < _FEWEST_AXES:
+        return q[:, None], k[:, None]
     return _heads_second(q), _heads_second(k)
 
 

@@ -19,7 +19,7 @@ from pe_inspect.live.capture import Call, Captured
 from pe_inspect.live.interception import Attended, listening
 from pe_inspect.traces import LogitSums
 
-__all__ = ["PARTS", "LogitAccumulator", "linear_norm", "parts_of_input"]
+__all__ = ["PARTS", "LogitAccumulator", "linear_norm", "parts_of_input", "received_by"]
 
 PARTS: Final = ("content", "position", "constant")
 LEAST_BESIDE: Final = 1e-4  # what differs by less is rounding, and no embedding beside the norm
@@ -98,25 +98,24 @@ class LogitAccumulator:
             attended: what it received.
             parts: of the attention's input, by name: they sum to it.
         """
-        nothing = _received(call, torch.zeros_like(parts["content"]))
-        found = {name: _received(call, part) for name, part in parts.items()}
+        none_q, none_k = received_by(call, torch.zeros_like(parts["content"])).q_and_k
         queries, keys = [], []
         for name in PARTS:
-            q, k = found[name].q, found[name].k
+            q, k = received_by(call, parts[name]).q_and_k
             is_whole = name == "constant"  # which the biases of q and k belong to
-            queries.append(q if is_whole else q - nothing.q)
-            keys.append(k if is_whole else k - nothing.k)
-        self._sum(attended, torch.stack(queries), torch.stack(keys))
+            queries.append(q if is_whole else q - none_q)
+            keys.append(k if is_whole else k - none_k)
+        self._sum(attended.in_double(), torch.stack(queries), torch.stack(keys))
 
     def _sum(self, attended: Attended, queries: torch.Tensor, keys: torch.Tensor) -> None:
         """Sum term · logit over all pairs, tile by tile: Σ q_a · Σ_k (k_b − mean) logit."""
         prefix = self.prefix
-        queries = queries[..., prefix:, :].float() * attended.scale
-        keys = keys[..., prefix:, :].float()
+        queries = queries[..., prefix:, :].double() * attended.scale
+        keys = keys[..., prefix:, :].double()
         centred = keys - keys.mean(dim=-2, keepdim=True)
         batch, heads, count, _ = attended.shape
         places = torch.arange(prefix, count, device=keys.device)
-        for some in tiles(len(places), batch * heads * count * 2):
+        for some in tiles(len(places), batch * heads * count * 4):
             logits = attended.logits(places[some])[..., prefix:]
             logits = logits - logits.mean(dim=-1, keepdim=True)
             drawn = torch.einsum("bhqk,pbhkc->pbhqc", logits, centred)
@@ -145,8 +144,8 @@ class LogitAccumulator:
         return LogitSums(PARTS, terms, bias_terms, square, self.residual)
 
 
-def _received(call: Call, tokens: torch.Tensor) -> Any:
-    """Return what attention receives of other tokens."""
+def received_by(call: Call, tokens: torch.Tensor) -> Attended:
+    """Return what a block's attention receives of other tokens; nothing is attended to."""
 
     def stop(attended: Attended) -> None:
         raise _Heard(attended)
@@ -155,7 +154,7 @@ def _received(call: Call, tokens: torch.Tensor) -> Any:
         with listening(stop):
             call.on(tokens)
     except _Heard as heard:
-        return heard.attended
+        return heard.attended.with_heads(getattr(call.module, "num_heads", 1))
     raise RuntimeError(f"{type(call.module).__name__} attended to nothing")
 
 

@@ -8,8 +8,10 @@ from typing import Final
 from torch import nn
 
 from pe_inspect.live.rebuilders.native import is_native, native
+from pe_inspect.live.rebuilders.open_clip import is_open_clip, open_clip_tower
 from pe_inspect.live.rebuilders.schh import is_schh, schh
 from pe_inspect.live.rebuilders.timm import has_architecture, has_classifier, timm_model
+from pe_inspect.live.rebuilders.torchvision import is_torchvision, torchvision_model
 from pe_inspect.live.rebuilders.transformers import (
     is_classifier,
     is_of_transformers,
@@ -29,12 +31,19 @@ def _always(checkpoint: Checkpoint) -> bool:  # noqa: ARG001
     return True
 
 
+def _never(checkpoint: Checkpoint) -> bool:  # noqa: ARG001
+    """Of models that give features."""
+    return False
+
+
 _KINDS: Final[tuple[tuple[_Tells, Callable[[Checkpoint], nn.Module], _Tells], ...]] = (
     (is_native, native, _always),
     (is_schh, schh, _always),
     (is_lape, plain_vit, _always),
     (has_architecture, timm_model, has_classifier),
     (is_of_transformers, transformers_model, is_classifier),
+    (is_open_clip, open_clip_tower, _never),
+    (is_torchvision, torchvision_model, _always),
     (is_plain_vit, plain_vit, _always),
 )
 """What a model is recognised by, what rebuilds it, and whether the file has its classifier."""
@@ -46,7 +55,8 @@ def rebuild(checkpoint: Checkpoint) -> nn.Module:
     Our own folders are rebuilt from their config.json; s-chh's and LaPE's checkpoints from their
     tensors (and `--num-heads`, where these do not show it); timm's from the architecture that the
     file, its config.json or `--arch` names; Hugging Face's folders by transformers, as their
-    config.json says; a plain ViT also from its tensors alone.
+    config.json says, open_clip's by open_clip; torchvision's ViT and Swin, and a plain ViT, from
+    their tensors alone.
 
     Args:
         checkpoint: what `pe_inspect.load` returned.

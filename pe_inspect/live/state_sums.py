@@ -11,7 +11,10 @@ from pe_inspect.live.capture import Captured
 from pe_inspect.live.change import NotApplicable
 from pe_inspect.live.host import Host
 from pe_inspect.live.mixing import ShareAccumulator
-from pe_inspect.live.token_sums import FOLDS, FoldAccumulator, TokenAccumulator, position_folds
+from pe_inspect.live.probe_replicates import ProbeReplicates
+from pe_inspect.live.replicates import VarianceAccumulator
+from pe_inspect.live.token_sums import FoldAccumulator, TokenAccumulator
+from pe_inspect.ridge import FOLDS, position_folds
 from pe_inspect.traces import FoldSums, TokenSums
 
 __all__ = ["StateSums", "grid_of"]
@@ -42,21 +45,35 @@ class StateSums:
     Args:
         host: of the model.
         with_probe: also keep what a probe needs: products by folds of images and of positions.
+        with_replicates: also keep what replicates over images of the base run's shares need.
+        seed: of the replicates.
     """
 
-    def __init__(self, host: Host, *, with_probe: bool) -> None:
+    def __init__(
+        self, host: Host, *, with_probe: bool, with_replicates: bool = False, seed: int = 0
+    ) -> None:
         self.host, self.with_probe = host, with_probe
+        self.with_replicates, self.seed = with_replicates, seed
         self.states: dict[str, list[TokenAccumulator]] = {}
         self.folds: dict[str, list[FoldAccumulator]] = {}
         self.normed: dict[int, TokenAccumulator] = {}
         self.shares: list[ShareAccumulator] = []
 
-    def add(self, run: str, found: Captured, first: int) -> None:
-        """Add a batch of a run, whose first image is number `first`."""
+    def add(
+        self, run: str, found: Captured, first: int, weights: torch.Tensor | None = None
+    ) -> None:
+        """Add a batch of a run, whose first image is number `first`.
+
+        Args:
+            run: its name.
+            found: the tokens.
+            first: number of the first image.
+            weights: how often each image is drawn in each replicate.
+        """
         if run not in self.states:
             self._begin(run, found)
         for sums, state in zip(self.states[run], found.states):
-            sums.add(state)
+            sums.add(state, weights)
         if self.with_probe:
             for folds, state in zip(self.folds[run], found.states):
                 folds.add(state[:, self.host.num_prefix_tokens :], first)
@@ -64,10 +81,15 @@ class StateSums:
     def _begin(self, run: str, found: Captured) -> None:
         names = [*(f"h{i}" for i in range(len(found.states) - 1)), "final"]
         grids = [grid_of(self.host, state.shape[1]) for state in found.states]
-        self.states[run] = [TokenAccumulator(n, g) for n, g in zip(names, grids)]
+        self.states[run] = [
+            TokenAccumulator(n, g, self._variance(run)) for n, g in zip(names, grids)
+        ]
         self.folds[run] = [
             FoldAccumulator(n, position_folds(g[0] * g[1])) for n, g in zip(names, grids)
         ]
+
+    def _variance(self, run: str) -> VarianceAccumulator | None:
+        return VarianceAccumulator(self.seed) if self.with_replicates and run == "base" else None
 
     def add_received(self, found: Captured) -> None:
         """Add what the attention of every block receives."""
@@ -103,6 +125,14 @@ class StateSums:
     def of_norms(self) -> tuple[TokenSums, ...]:
         """Return what a trace holds of what attention receives."""
         return tuple(self.normed[i].sums() for i in sorted(self.normed))
+
+    def probe_replicates(self, count: int) -> list[ProbeReplicates]:
+        """Return empty replicates of the base run's probes; none where images are too few."""
+        if not self.with_probe or count < FOLDS:
+            return []
+        grids = (sums.grid_size for sums in self.states["base"])
+        images = tuple(self.images_by_fold(count))
+        return [ProbeReplicates(f.folded(), g, images) for f, g in zip(self.folds["base"], grids)]
 
     def of_folds(self) -> dict[str, tuple[FoldSums, ...]]:
         """Return what a trace holds for a probe; nothing where none is asked for."""

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from pe_inspect.arrays import Float
+from pe_inspect.live.replicates import VarianceAccumulator
+from pe_inspect.ridge import FOLDS
 from pe_inspect.traces import FoldSums, TokenSums
 
-__all__ = ["FOLDS", "FoldAccumulator", "TokenAccumulator", "position_folds"]
-
-FOLDS = 4
+__all__ = ["FoldAccumulator", "TokenAccumulator"]
 
 
 class TokenAccumulator:
@@ -19,18 +19,28 @@ class TokenAccumulator:
     Args:
         place: its name.
         grid_size: (rows, columns) of its patches.
+        variance: sums that replicates of its shares of variance follow from, if any.
     """
 
-    def __init__(self, place: str, grid_size: tuple[int, int]) -> None:
-        self.place, self.grid_size = place, grid_size
+    def __init__(
+        self,
+        place: str,
+        grid_size: tuple[int, int],
+        variance: VarianceAccumulator | None = None,
+    ) -> None:
+        self.place, self.grid_size, self.variance = place, grid_size, variance
         self.count = 0
         self.tokens: torch.Tensor | float = 0.0
         self.norms: torch.Tensor | float = 0.0
         self.squares: torch.Tensor | float = 0.0
         self.image_squares = 0.0
 
-    def add(self, tokens: Float[torch.Tensor, "batch tokens channels"]) -> None:
-        """Add the tokens of a batch of images."""
+    def add(
+        self,
+        tokens: Float[torch.Tensor, "batch tokens channels"],
+        weights: Float[torch.Tensor, "replicates batch"] | None = None,
+    ) -> None:
+        """Add the tokens of a batch of images, drawn so often in each replicate."""
         exact = tokens.double()
         patches = exact[:, exact.shape[1] - self.grid_size[0] * self.grid_size[1] :]
         self.count += len(tokens)
@@ -38,6 +48,8 @@ class TokenAccumulator:
         self.norms = self.norms + exact.norm(dim=-1).sum(dim=0)
         self.squares = self.squares + (patches**2).sum(dim=(0, 1))
         self.image_squares += float((patches.sum(dim=1) ** 2).sum())
+        if self.variance is not None and weights is not None:
+            self.variance.add(patches, weights)
 
     def sums(self) -> TokenSums:
         """Return what a trace holds of them."""
@@ -53,12 +65,8 @@ class TokenAccumulator:
         return TokenSums(
             self.place, self.grid_size, mean.astype(np.float32), norms.astype(np.float32),
             float(by_channel.sum()), max(between, 0.0), by_channel,
+            None if self.variance is None else self.variance.replicates(),
         )  # fmt: skip
-
-
-def position_folds(patches: int) -> np.ndarray:
-    """Return the fold of each position, by default_rng(0)."""
-    return np.random.default_rng(0).permutation(patches) % FOLDS
 
 
 class FoldAccumulator:
@@ -82,9 +90,7 @@ class FoldAccumulator:
             self.centre = patches.mean(dim=(0, 1))
             width, double = patches.shape[-1], torch.float64
             self.sums = torch.zeros(FOLDS, *patches.shape[1:], dtype=double, device=patches.device)
-            self.grams = torch.zeros(
-                FOLDS, FOLDS, width, width, dtype=double, device=patches.device
-            )
+            self.grams = torch.zeros(FOLDS, FOLDS, width, width, device=patches.device)
         centred = patches - self.centre
         for a in range(FOLDS):
             own = centred[(a - first) % FOLDS :: FOLDS]
@@ -93,7 +99,7 @@ class FoldAccumulator:
             self.sums[a] += own.double().sum(dim=0)
             for b, places in enumerate(self.places):
                 rows = own[:, places.to(own.device)].flatten(0, 1)
-                self.grams[a, b] += (rows.T @ rows).double()
+                self.grams[a, b] += rows.T @ rows
 
     def folded(self) -> FoldSums:
         """Return what a trace holds of them."""

@@ -21,12 +21,13 @@ from pe_inspect.live.change import NotApplicable
 from pe_inspect.live.example import checked_token, example_of
 from pe_inspect.live.host import Host, host_of
 from pe_inspect.live.images import ImageStream, image_stream
-from pe_inspect.live.passes import TwoPasses
+from pe_inspect.live.passes import TraceRequest, TwoPasses
 from pe_inspect.live.rebuild import rebuild
-from pe_inspect.live.token_sums import FOLDS
+from pe_inspect.live.token_order import check_order
 from pe_inspect.loading import Checkpoint, Hints, load
 from pe_inspect.models.vit import VisionTransformer
 from pe_inspect.resampling.target_grid import Size, pair_of
+from pe_inspect.ridge import FOLDS
 from pe_inspect.traces import Trace
 
 __all__ = ["QUESTIONS", "trace"]
@@ -48,7 +49,9 @@ def trace(
     num_images: int | None = None,
     device: str | torch.device = "cpu",
     token: tuple[int, int] | None = None,
-    begin: Callable[[tuple[str, ...]], object] | None = None,
+    begin: Callable[[Host, ImageStream], object] | None = None,
+    light: bool = False,
+    untrained: bool = False,
 ) -> Trace:
     """Run a model on images, and return what it did with positions.
 
@@ -65,12 +68,15 @@ def trace(
         seed: of what is random.
         max_memory: bytes that sums of attention maps may take; beyond it queries are sampled.
             Half of what is free unless given.
-        progress: is told the share that is done.
+        progress: is told the share of the work that is done; of each model, where two are run.
         num_images: the first so many; unless given 64 crops, 64 images of a dataset, and all of
             what else is given.
         device: where a checkpoint's model runs; a live one runs where it is.
         token: the patch whose attention in the first image is kept; the middle one unless given.
-        begin: is told the names of the blocks before any image runs.
+        begin: is told the model's host and the images before any of them runs.
+        light: of attention, leave out what takes a mean map of every head (the information budget
+            and the share that offsets explain) and the logits: faster, and in less memory.
+        untrained: also run a model of the same shape with fresh weights on the same images.
 
     Raises:
         UsageError: the images or the size are of no use or too few, or a question is unknown.
@@ -84,20 +90,29 @@ def trace(
         raise NotApplicable(
             f"{type(host.model).__name__} computes no attention: there is nothing to trace."
         )
+    check_order(host)
     stream = image_stream(images, host.preprocessing, seed, num_images)
     place = checked_token(host, token)
     _refuse_too_few(questions, stream)
     if begin is not None:
-        begin(tuple(part.name for part in host.anatomy.blocks))
-    run = TwoPasses(host, stream, questions, batch_size, seed, max_memory, progress)
-    with torch.no_grad():
-        run.first_pass()
-        if "attention" in questions:
-            run.second_pass()
-    found = run.result(source, sha256)
-    if "attention" not in questions:
+        begin(host, stream)
+    asked = TraceRequest(questions, batch_size, seed, max_memory, light, progress=progress)
+    found = _run(host, stream, asked).result(source, sha256)
+    if "attention" in questions:
+        found = replace(found, example=example_of(host, stream, place))
+    if not untrained:
         return found
-    return replace(found, example=example_of(host, stream, place))
+    fresh = _run(host.untrained(seed), stream, replace(asked, with_changes=False))
+    return replace(found, untrained=fresh.result(f"{source}, untrained", ""))
+
+
+@torch.no_grad()
+def _run(host: Host, stream: ImageStream, asked: TraceRequest) -> TwoPasses:
+    run = TwoPasses(host, stream, asked)
+    run.first_pass()
+    if asked.passes > 1:
+        run.second_pass()
+    return run
 
 
 def _check_questions(questions: Sequence[str]) -> None:

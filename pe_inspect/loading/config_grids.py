@@ -10,6 +10,7 @@ __all__ = ["stated_grid"]
 
 Settings = Mapping[str, Any]
 Grid = tuple[int, int]
+BEYOND: Final = 1 << 31
 
 
 def stated_grid(settings: Settings) -> Grid | None:
@@ -18,12 +19,13 @@ def stated_grid(settings: Settings) -> Grid | None:
     Args:
         settings: one model's configuration, with its `model_type`.
     """
-    rule = _RULES.get(str(settings.get("model_type")))
+    said = settings.get("model_type")
+    rule = _RULES.get(said) if isinstance(said, str) else None
     try:
         grid = rule(settings) if rule else None
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
-    return grid if grid and min(grid) > 0 else None
+    return grid if grid and min(grid) > 0 and max(grid) < BEYOND else None
 
 
 def _spectrogram(settings: Settings) -> Grid:

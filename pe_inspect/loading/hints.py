@@ -33,6 +33,10 @@ JOINS: Final = {
 }
 
 
+BEYOND: Final = 1 << 31
+"""Sides, widths, heads and bases of rotations are smaller."""
+
+
 def hints_from(settings: Mapping[str, Any], origin: str, tower: str | None = None) -> Hints:
     """Return the hints in `settings`; what makes no sense is passed over.
 
@@ -105,7 +109,7 @@ def _items(value: Any) -> list[Any]:
 def _positive(value: Any) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         value = int(value)
-    return value if type(value) is int and value > 0 else None
+    return value if type(value) is int and 0 < value < BEYOND else None
 
 
 def _small(value: Any) -> float | None:
@@ -115,7 +119,7 @@ def _small(value: Any) -> float | None:
 
 def _real(value: Any) -> float | None:
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    return float(value) if is_number and value > 0 else None
+    return float(value) if is_number and 0 < value < BEYOND else None
 
 
 def _word(value: Any) -> str | None:

@@ -60,7 +60,7 @@ def _checked_argument(name: str, value: Any) -> Any:
 def _rows_and_columns(name: str, value: Any) -> tuple[int, ...]:
     """Return rows and columns from a pair, a text, or, for a patch, from one side."""
     sides = value
-    if isinstance(value, str) and re.fullmatch(r"\d+(?:[xX×]\d+){0,2}", value):
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(?:[xX×]\d{1,9}){0,2}", value):
         sides = [int(side) for side in re.split("[xX×]", value)]
     sides = list(sides) if isinstance(sides, (tuple, list)) else [sides]
     if name == "patch_size" and len(sides) == 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pe_inspect.bounded import json_in
+from pe_inspect.bounded import json_in, typed
 from pe_inspect.checkpoint_files import FINISHED, WEIGHTS
 from pe_inspect.errors import OutputError, UsageError
 from pe_inspect.training.recipe import Recipe
@@ -49,7 +49,7 @@ def earlier_run(folder: Path) -> EarlierRun | None:
     """
     try:
         config = json_in(folder / CONFIG)
-        return EarlierRun(Recipe.from_dict(config["recipe"]), str(config["status"]), config)
+        return EarlierRun(Recipe.from_dict(config["recipe"]), typed(config["status"], str), config)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:

@@ -53,6 +53,7 @@ _NOT_NEGATIVE: Final = (
     *("min_lr", "warmup_epochs", "weight_decay", "clip_grad", "shift"),
     *("mixup", "cutmix", "mixup_off_epoch", "minutes_per_epoch"),
 )
+BEYOND: Final = 10**9
 LARGEST_SEED: Final = 2**32 - 1  # times the strides of epochs and steps it still is a 64-bit number
 
 
@@ -185,7 +186,7 @@ class Recipe:
         self._demand("name", is_file_name(self.name), "one part of a path, as vit-lape: a folder "
                      "of that name is made")  # fmt: skip
         for name in ("epochs", "batch_size", "snapshot_every", "accumulate", "num_ops", "repeats"):
-            self._demand(name, getattr(self, name) >= 1, "at least 1")
+            self._demand(name, 1 <= getattr(self, name) < BEYOND, "at least 1, and below 10^9")
         for name in _NOT_NEGATIVE:
             self._demand(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._demand("extends", 0 <= self.extends < self.epochs, "0 or more, and below epochs")

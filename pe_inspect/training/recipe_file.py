@@ -9,11 +9,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pe_inspect.errors import UsageError
+from pe_inspect.errors import UsageError, reason
 
 __all__ = ["read_recipes"]
+
+LARGEST: Final = 1 << 20
 
 
 def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
@@ -23,9 +25,11 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
         UsageError: there is no such file, it is not TOML, or its variants are no tables.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a recipe (TOML): {error}") from error
+        with path.open("rb") as file:
+            content = tomllib.loads(file.read(LARGEST).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        said = f"{path} cannot be read as a recipe (TOML): {reason(error)}"
+        raise UsageError(said) from error
     if "variants" not in content:
         return {path.stem: {"name": path.stem, **content}}
     variants = content.pop("variants")

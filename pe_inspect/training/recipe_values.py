@@ -17,6 +17,7 @@ _EXPECTED: Final[Mapping[Any, str]] = {
     str: "a text",
     tuple[int, int]: "height and width, e.g. 32x32",
 }
+BEYOND: Final = 1 << 63
 _SPOKEN_BOOLS: Final = {"true": True, "false": False}
 
 
@@ -55,7 +56,7 @@ def typed(
             raise UsageError(did_you_mean("recipe key", key, list(types)))
         try:
             values[key] = read(value, types[key])
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             expected = _EXPECTED[types[key]]
             raise UsageError(f"{key} is {value!r}; expected {expected}.") from error
     return values
@@ -68,7 +69,7 @@ def parse(text: str, kind: Any) -> Any:
     if kind == tuple[int, int]:
         sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
         return check(sides, kind)
-    return kind(text)
+    return check(kind(text), kind)
 
 
 def check(value: Any, kind: Any) -> Any:
@@ -78,6 +79,8 @@ def check(value: Any, kind: Any) -> Any:
     is_whole_float = kind is float and type(value) is int
     if type(value) is not kind and not is_whole_float:
         raise ValueError(type(value))
+    if isinstance(value, int | float) and not -BEYOND < value < BEYOND:
+        raise ValueError("beyond all measure")
     return kind(value)
 
 

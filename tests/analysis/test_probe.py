@@ -12,7 +12,8 @@ from sklearn.linear_model import Ridge
 import pe_inspect as pei
 from pe_inspect.analysis import Result
 from pe_inspect.errors import UsageError
-from pe_inspect.live.token_sums import FoldAccumulator, TokenAccumulator, position_folds
+from pe_inspect.live.token_sums import FoldAccumulator, TokenAccumulator
+from pe_inspect.ridge import position_folds
 from pe_inspect.traces import ImageSet
 
 torch = pytest.importorskip("torch")

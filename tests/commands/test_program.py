@@ -265,7 +265,9 @@ def test_a_python_without_our_packages_is_told_which_and_how(door):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: pe-inspect needs the package typer, which ")
-    assert done.stderr.endswith(" `pip install .` in the checkout installs all that it needs.\n")
+    assert done.stderr.endswith(
+        " `pip install .` in the checkout installs what reading and drawing need.\n"
+    )
 
 
 def test_a_program_can_be_called_without_exiting(capsys):

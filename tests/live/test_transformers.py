@@ -167,7 +167,7 @@ def test_a_size_between_patches_is_refused(folder):
         hosted(folder("vit")[0]).at((30, 32))
 
 
-def test_a_spectrogram_model_is_rebuilt_and_has_no_host_for_images(tmp_path):
+def test_a_spectrogram_model_is_rebuilt(tmp_path):
     config = models.audio_spectrogram_transformer.ASTConfig(
         hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=48,
         max_length=64, num_mel_bins=32,
@@ -178,8 +178,16 @@ def test_a_spectrogram_model_is_rebuilt_and_has_no_host_for_images(tmp_path):
     sound = torch.randn(1, 64, 32)
     with torch.no_grad():
         torch.testing.assert_close(live(sound)[0], model(sound)[0], rtol=0, atol=1e-5)
-    with pytest.raises(NotApplicable, match="ASTModel takes input_values, not images"):
-        host_of(live, ())
+    assert host_of(live, ()).grid_size == (2, 5)
+
+
+def test_a_model_of_text_has_no_host_for_images():
+    config = models.bert.BertConfig(
+        hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=48,
+        vocab_size=50,
+    )  # fmt: skip
+    with pytest.raises(NotApplicable, match="BertModel takes input_ids, not images"):
+        host_of(AutoModel.from_config(config).eval(), ())
 
 
 def test_an_unknown_model_type_and_foreign_weights_are_refused(folder, tmp_path):

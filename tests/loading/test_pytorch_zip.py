@@ -194,15 +194,6 @@ def test_a_tensor_that_repeats_a_number_forever_is_refused_when_read(saved):
         ckpt.tensor("pos_embed")
 
 
-def test_a_torchscript_archive_says_what_to_do(tmp_path):
-    path = tmp_path / "scripted.pt"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("net/data.pkl", b"")
-        file.writestr("net/code/__torch__.py", b"")
-    with pytest.raises(UnreadableCheckpoint, match=r"TorchScript archive.*state_dict\(\)"):
-        load(path)
-
-
 @pytest.mark.subprocess
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 def test_reading_needs_no_torch(is_zip, saved, vit):

@@ -118,6 +118,16 @@ class AttentionResult(TraceResult):
             if each.logits is not None
         )
 
+    @cached_property
+    def by_position_alone(self) -> tuple[HeadNumbers, ...]:
+        """What the heads would do if patches were their position vectors and nothing else.
+
+        It is so in the first block, and a proxy behind it; empty where positions are no vectors.
+        """
+        sides = np.sqrt(self.trace.patch_size[0] * self.trace.patch_size[1])
+        blocks = (heads_of(each, float(sides)) for each in self.trace.position_attention)
+        return tuple(head for block in blocks for head in block)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `attention.npz` holds."""
         found: dict[str, np.ndarray] = {}
@@ -134,7 +144,16 @@ class AttentionResult(TraceResult):
             "layer_names": np.array([block.layer for block in self.blocks]),
             "grid_size": np.array(self.trace.grid_size),
             "num_images": np.array(self.trace.images.count),
+            **self._position_arrays(),
         }
+
+    def _position_arrays(self) -> dict[str, np.ndarray]:
+        """Return what position alone would make of attention."""
+        alone = self.trace.position_attention
+        if not alone:
+            return {}
+        profiles = stacked_by_stage("position_offset_profile", [b.offset_profile for b in alone])
+        return {**profiles, "position_layer_names": np.array([block.layer for block in alone])}
 
     def _of(self, block: AttentionSums, name: str) -> np.ndarray:
         own = (head for head in self.heads if head.layer == block.layer)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pe_inspect.analysis.common.replicate_intervals import interval_of
 from pe_inspect.traces import AttentionSums
 
 __all__ = ["HALF_PLANE", "OFFSET_HEAD", "HeadNumbers", "heads_of"]
@@ -25,6 +26,8 @@ class HeadNumbers:
         layer: the block.
         head: its number.
         distance_renormalised: mean distance of the attention among patches.
+        distance_low: the lower end of its 95 % interval over images; NaN where none was drawn.
+        distance_high: the upper end.
         distance_raw: the same of all attention, prefix keys counting 0.
         distance_pixels: `distance_renormalised` in pixels of the patch's geometric mean side.
         distance_of_uniform: `distance_renormalised` over that of equal attention.
@@ -51,6 +54,8 @@ class HeadNumbers:
     layer: str
     head: int
     distance_renormalised: float
+    distance_low: float
+    distance_high: float
     distance_raw: float
     distance_pixels: float
     distance_of_uniform: float
@@ -116,15 +121,21 @@ def _head(sums: AttentionSums, head: int, pixels: float) -> HeadNumbers:
     of_mean, spread = float(sums.entropy_of_mean[head]), float(sums.entropy_renormalised[head])
     side = max(shares[name] for name in _SIDES)
     is_offset = profile[neighbour] >= OFFSET_HEAD
+    drawn = sums.distance_replicates
+    low, high = interval_of(distance, None if drawn is None else drawn[:, head])
     return HeadNumbers(
-        sums.layer, head, distance, float(sums.distance_raw[head]), distance * pixels,
-        distance / sums.distance_uniform, float(sums.entropy_all_keys[head]), spread,
+        sums.layer, head, distance, low, high, float(sums.distance_raw[head]), distance * pixels,
+        _over(distance, sums.distance_uniform), float(sums.entropy_all_keys[head]), spread,
         sums.log_keys - of_mean, of_mean - spread, spread, _offset_share(sums, head, profile),
         float(sums.prefix_share[head]), top[0] - middle[0], top[1] - middle[1],
         float(profile[top]), (neighbour[0] - middle[0], neighbour[1] - middle[1]),
         float(profile[neighbour]), **shares,
         word="offset" if is_offset else "half-plane" if side >= HALF_PLANE else "",
     )  # fmt: skip
+
+
+def _over(value: float, whole: float) -> float:
+    return value / whole if whole > 0 else float("nan")
 
 
 def _argmax(profile: np.ndarray) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from pe_inspect.analysis.common.sentences import number_text, percent_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.contribution.pca import Colours, colours_of
-from pe_inspect.analysis.contribution.variance import linear_cka, shares_of
+from pe_inspect.analysis.contribution.variance import linear_cka, omega2_interval, shares_of
 from pe_inspect.arrays import Float
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
@@ -131,6 +131,27 @@ class ContributionResult(TraceResult):
         pairs = zip(self.position_maps, self.trace.mean_colour)
         return np.array([linear_cka(own, one[len(one) - len(own) :]) for own, one in pairs])
 
+    @cached_property
+    def zero_patch_cka(self) -> Float[np.ndarray, " places"]:
+        """The same with the tokens of patches whose projection is 0, which no image gives."""
+        pairs = zip(self.position_maps, self.trace.zero_patch)
+        return np.array([linear_cka(own, one[len(one) - len(own) :]) for own, one in pairs])
+
+    @cached_property
+    def omega2_interval(self) -> Float[np.ndarray, "places 2"]:
+        """The ends of 95 % intervals of ω² over images; NaN where they were not drawn."""
+        base, count = self.trace.states["base"], self.trace.images.count
+        return np.array([omega2_interval(sums, count) for sums in base])
+
+    @cached_property
+    def omega2_untrained(self) -> Float[np.ndarray, " places"]:
+        """ω² of a model of the same shape with fresh weights; NaN where none was run."""
+        fresh = self.trace.untrained
+        if fresh is None:
+            return np.full(len(self.omega2), np.nan)
+        shares = (shares_of(sums, fresh.images.count) for sums in fresh.states["base"])
+        return np.array([each.omega2 for each in shares])
+
     @property
     def lambdas(self) -> Float[np.ndarray, "blocks 2"]:
         """λ₁ and λ₂ by block; NaN where they have no meaning."""
@@ -163,10 +184,12 @@ class ContributionResult(TraceResult):
         if not trace.has_cls:
             del edits["causal_cls_cosine"]
         colour = {"mean_colour_cka": self.mean_colour_cka} if trace.mean_colour else {}
+        colour |= {"zero_patch_cka": self.zero_patch_cka} if trace.zero_patch else {}
         return {
             "omega2": self.omega2, "eta2": self.eta2, "omega2_null": self.omega2_null,
             "omega2_after_norm": self.omega2_after_norm, "lambda": self.lambdas,
             **stacked_by_stage("position_maps", self.position_maps), **edits, **colour,
+            "omega2_interval": self.omega2_interval, "omega2_untrained": self.omega2_untrained,
             **stacked_by_stage("token_norms", [sums.norm for sums in trace.states["base"]]),
             "layer_names": np.array(trace.layer_names), "places": np.array(trace.places),
             "grid_size": np.array(trace.grid_size), "num_images": np.array(trace.images.count),
@@ -197,6 +220,8 @@ class ContributionResult(TraceResult):
             rows.append({
                 "place": place, "omega2": self.omega2[i], "eta2": self.eta2[i],
                 "omega2_null": self.omega2_null[i], "omega2_after_norm": after.get(place, nan),
+                "omega2_low": self.omega2_interval[i, 0], "omega2_high": self.omega2_interval[i, 1],
+                "omega2_untrained": self.omega2_untrained[i],
                 "lambda_content": share.content if share else nan,
                 "lambda_position": share.position if share else nan,
                 "lambda_correlation": share.correlation if share else nan,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pe_inspect.analysis.common.replicate_intervals import interval_of
 from pe_inspect.arrays import Float
 from pe_inspect.traces import TokenSums
 
-__all__ = ["VarianceShares", "linear_cka", "shares_of"]
+__all__ = ["VarianceShares", "linear_cka", "omega2_interval", "shares_of"]
 
 
 class VarianceShares(NamedTuple):
@@ -31,10 +32,26 @@ def shares_of(sums: TokenSums, images: int) -> VarianceShares:
         return VarianceShares(float("nan"), float("nan"))
     mean = sums.patches.astype(np.float64)
     by_position = images * float(((mean - mean.mean(axis=0)) ** 2).sum())
-    rest = max(sums.ss_total - by_position - sums.ss_images, 0.0)
+    omega2 = _omega2(images, patches, by_position, sums.ss_total, sums.ss_images)
+    return VarianceShares(float(omega2), by_position / sums.ss_total)
+
+
+def _omega2(images: Any, patches: int, by_position: Any, total: Any, by_image: Any) -> Any:
+    rest = np.maximum(total - by_position - by_image, 0.0)
     error = rest / ((images - 1) * (patches - 1))
-    omega2 = (by_position - (patches - 1) * error) / (sums.ss_total + error)
-    return VarianceShares(omega2, by_position / sums.ss_total)
+    return (by_position - (patches - 1) * error) / (total + error)
+
+
+def omega2_interval(sums: TokenSums, images: int) -> tuple[float, float]:
+    """Return the ends of a 95 % interval of ω² over images; NaN without replicates of them."""
+    drawn = sums.replicates
+    if drawn is None or images < 2 or sums.num_patches < 2:
+        return float("nan"), float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicates = _omega2(
+            drawn.count, sums.num_patches, drawn.ss_position, drawn.ss_total, drawn.ss_images
+        )
+    return interval_of(shares_of(sums, images).omega2, np.asarray(replicates))
 
 
 def linear_cka(

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from pe_inspect.analysis import questions
+from pe_inspect.analysis.common.replicate_intervals import interval_of
 from pe_inspect.analysis.common.sentences import number_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
-from pe_inspect.analysis.probe.ridge import (
+from pe_inspect.arrays import Float
+from pe_inspect.errors import UsageError
+from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.ridge import (
     FOLDS,
     cell_centres,
     held_out_images,
     held_out_places,
+    position_folds,
 )
-from pe_inspect.arrays import Float
-from pe_inspect.errors import UsageError
-from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.traces import FoldSums, TokenSums, Trace
 
 __all__ = ["ProbeResult", "probe"]
@@ -87,6 +90,23 @@ class ProbeResult(TraceResult):
             f"({self.trace.images.count} images)."
         )
 
+    @property
+    def r2_interval(self) -> Float[np.ndarray, "places 2 2"]:
+        """The ends of 95 % intervals of `r2` over the images that are tested on; NaN where none."""
+        drawn = (sums.r2_replicates for sums in self.trace.folds["base"])
+        return np.array([
+            [interval_of(float(value), None if held is None else held[:, axis])
+             for axis, value in enumerate(values)] for values, held in zip(self.r2, drawn)
+        ])  # fmt: skip
+
+    @cached_property
+    def r2_untrained(self) -> Float[np.ndarray, "places 2"]:
+        """R² of a model of the same shape with fresh weights; NaN where none was run."""
+        fresh = self.trace.untrained
+        if fresh is None or "base" not in fresh.folds:
+            return np.full_like(self.r2, np.nan)
+        return _by_place(fresh, fresh.folds["base"], held_out_places)
+
     def ramp_channels(self, place: int, most: int = 4) -> list[tuple[int, float]]:
         """Return the channels that are most a plane over the grid, with their shares."""
         shares = self.plane_share[place]
@@ -97,6 +117,7 @@ class ProbeResult(TraceResult):
         return {
             "r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
             "r2_null": self.r2_null, **stacked_by_stage("plane_share", self.plane_share),
+            "r2_untrained": self.r2_untrained, "r2_interval": self.r2_interval,
             "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
         }  # fmt: skip
 
@@ -111,8 +132,10 @@ class ProbeResult(TraceResult):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary a place."""
-        named = {"r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
-                 "r2_null": self.r2_null}  # fmt: skip
+        ends = self.r2_interval
+        named = {"r2": self.r2, "r2_low": ends[..., 0], "r2_high": ends[..., 1],
+                 "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
+                 "r2_null": self.r2_null, "r2_untrained": self.r2_untrained}  # fmt: skip
         rows = []
         for i, place in enumerate(self.trace.places):
             [(channel, share)] = self.ramp_channels(i, 1)
@@ -170,7 +193,7 @@ def _by_place(
         targets = cell_centres(place.grid_size)
         if order is not None:
             targets = targets[order[len(targets)]]
-        among = np.random.default_rng(0).permutation(len(targets)) % FOLDS
+        among = position_folds(len(targets))
         rows.append(fitted(sums, targets, trace.image_fold_counts, among))
     return np.array(rows)
 

@@ -12,6 +12,7 @@ from pe_inspect.analysis.common.selection import LayerView, by_layer, views_of
 from pe_inspect.analysis.structure.hierarchy import layer_correlations, off_diagonal
 from pe_inspect.analysis.structure.indices import Indices, indices_of
 from pe_inspect.analysis.structure.offset_profile import offset_profile
+from pe_inspect.analysis.structure.words import MapWord, map_word
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.parts import LayerPE
@@ -34,6 +35,7 @@ class StructureRow:
         table: the vectors without prefix rows; `None` of a kind without vectors.
         prefix: the prefix rows of that table; none of a kind without vectors.
         heads: the profile by offset of each head, where there are several; else empty.
+        word: what the map looks like; `None` where that is not defined.
     """
 
     view: LayerView
@@ -42,6 +44,7 @@ class StructureRow:
     table: Float32[np.ndarray, "patches channels"] | None
     prefix: Float32[np.ndarray, "prefix channels"]
     heads: Float32[np.ndarray, "heads ..."]
+    word: MapWord | None
 
     @property
     def name(self) -> str:
@@ -126,7 +129,8 @@ def _row(
     )
     prefix = first.prefix if has_rows else np.zeros((0, 0), np.float32)
     count = int(np.count_nonzero(alike.undefined))
-    return StructureRow(view, indices, count, table, prefix, _heads(alike, indices.sides))
+    heads, word = _heads(alike, indices.sides), map_word(values, indices.of_map.profile)
+    return StructureRow(view, indices, count, table, prefix, heads, word)
 
 
 def _heads(alike: Affinity, sides: tuple[int, ...]) -> Float32[np.ndarray, "heads ..."]:

@@ -13,6 +13,8 @@ from pe_inspect.arrays import Float, Float32
 __all__ = ["TableIndices", "main_effects", "principal_components", "table_indices"]
 
 NAN = float("nan")
+FEWEST = 2
+WIDE = 512  # channels and patches
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -65,11 +67,13 @@ def main_effects(
     NaN where the table is constant, a row is not finite, or some other axis has one place only,
     so that the shares could not be otherwise.
     """
-    values = table.reshape(*sides, -1).astype(np.float64)
     axes = range(len(sides))
+    if min(sides) == 1 or not np.isfinite(table).all():
+        return (NAN,) * len(sides)
+    values = table.reshape(*sides, -1).astype(np.float64)
     centre = values.mean(axis=tuple(axes))
     whole = float(np.sum((values - centre) ** 2))
-    if min(sides) == 1 or not _varies(whole, values):
+    if not _varies(whole, values):
         return (NAN,) * len(sides)
     means = [values.mean(axis=tuple(k for k in axes if k != axis)) for axis in axes]
     patches = prod(sides)
@@ -96,21 +100,23 @@ def principal_components(
     variance = float(np.sum(rows**2))
     if not variance > ROUNDING**2 * whole:
         return np.zeros(0), np.zeros((0, len(table)), np.float32)
-    return _decomposed(rows / np.sqrt(variance), finite, num_maps)
+    if min(rows.shape) > WIDE:  # shares to seven digits, in half the time
+        rows = rows.astype(np.float32)
+    rows *= rows.dtype.type(1 / np.sqrt(variance))
+    return _decomposed(rows, finite, num_maps)
 
 
 def _decomposed(
     rows: Float[np.ndarray, "patches channels"], finite: np.ndarray, num_maps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.linalg import eigh, eigvalsh
-
     by_channel = rows.shape[1] <= rows.shape[0]
     gram = rows.T @ rows if by_channel else rows @ rows.T
-    spectrum = np.maximum(eigvalsh(gram)[::-1], 0)
+    values, vectors = np.linalg.eigh(gram)
+    spectrum = np.maximum(values[::-1], 0).astype(np.float64)
     count = min(num_maps, len(gram))
     maps = np.full((count, len(finite)), np.nan, np.float32)
     if count:
-        found = eigh(gram, subset_by_index=[len(gram) - count, len(gram) - 1])[1][:, ::-1]
+        found = vectors[:, ::-1][:, :count]
         along = rows @ found if by_channel else found * np.sqrt(spectrum[:count])
         maps[:, finite] = (along * _signs(along)).T
     return spectrum / spectrum.sum(), maps
@@ -123,7 +129,9 @@ def _signs(along: Float[np.ndarray, "patches components"]) -> Float[np.ndarray, 
 
 def _effective_rank(spectrum: Float[np.ndarray, " components"]) -> float:
     found = spectrum[spectrum > 0]
-    return float(np.exp(-np.sum(found * np.log(found)))) if found.size else NAN
+    if len(spectrum) < FEWEST:  # one direction is all that there could be
+        return NAN
+    return float(np.exp(-np.sum(found * np.log(found))))
 
 
 def _left_of_one(shares: Sequence[float]) -> float:
@@ -132,5 +140,5 @@ def _left_of_one(shares: Sequence[float]) -> float:
 
 
 def _varies(whole: float, values: np.ndarray) -> bool:
-    """Whether a sum of squares about the mean is more than rounding; false where it is NaN."""
+    """Whether a sum of squares about the mean is more than rounding."""
     return whole > ROUNDING**2 * float(np.sum(values**2))

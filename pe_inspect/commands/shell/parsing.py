@@ -11,14 +11,19 @@ from pe_inspect.errors import UsageError
 __all__ = [
     "epsilon",
     "grid_sides",
+    "inches",
     "layers",
     "megabytes",
+    "memory",
     "numbers",
     "pair",
     "pairs",
     "place",
     "whole",
 ]
+
+
+_IN_AN_INCH = {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}  # TeX's points
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -66,6 +71,21 @@ def numbers(option: str, given: str | None) -> tuple[float, ...] | None:
     return found
 
 
+def memory(given: str | int) -> int:
+    """Parse `2GB`, `500MB` or a number of bytes, from 1 MB on.
+
+    Raises:
+        UsageError: it is no such size.
+    """
+    pattern = r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)(i?)B?\s*"
+    found = re.fullmatch(pattern, str(given), re.IGNORECASE)
+    power = ["", "k", "m", "g", "t"].index(found[2].lower()) if found else 0
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
+    if value < 10**6:
+        raise UsageError(f"--max-memory {given} is no size of memory: pass 500MB or more, as 2GB.")
+    return value
+
+
 def megabytes(given: str | float) -> float:
     """Parse the size of a page, in units of 10⁶ bytes: from 0.1 to 1000.
 
@@ -81,6 +101,18 @@ def megabytes(given: str | float) -> float:
     return value
 
 
+def inches(option: str, given: str) -> float:
+    """Parse `3.25in`, `8.3cm`, `83mm` or `234pt`; a number alone is inches.
+
+    Raises:
+        UsageError: it is no such length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", given)
+    if found is None:
+        raise UsageError(f"{option} {given!r} is no width; they are like 3.25in, 8.3cm, 234pt.")
+    return float(found[1]) / _IN_AN_INCH[found[2] or "in"]
+
+
 def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
     """Parse `3`, `blocks.3` or `0,3,11` as one layer, or as several.
 
@@ -88,7 +120,7 @@ def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
         UsageError: it names none.
     """
     words = [word.strip() for word in given.split(",") if word.strip()]
-    found = tuple(int(word) if word.isdecimal() else word for word in words)
+    found = tuple(int(word) if re.fullmatch(r"[0-9]{1,9}", word) else word for word in words)
     if not found:
         raise UsageError(f"{option} {given!r} names no layer. Pass blocks.3, 3, or 0,3,11.")
     return found[0] if len(found) == 1 else found
@@ -101,7 +133,7 @@ def pair(option: str, given: str, *, one: bool = False) -> tuple[int, int]:
         UsageError: it is no such pair, or a side is 0.
     """
     _refuse_list(option, given)
-    found = re.fullmatch(r"\s*(\d+)\s*(?:[xX×*]\s*(\d+))?\s*", given)
+    found = re.fullmatch(r"\s*(\d{1,9})\s*(?:[xX×*]\s*(\d{1,9}))?\s*", given)
     like = "24 or 14x24" if option == "--grid" else "384 or 224x384"
     form = f"a number, or rows and columns, like {like}" if one else "rows x columns: 14x14"
     if found is None or (found[2] is None and not one):
@@ -141,7 +173,7 @@ def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]
     Raises:
         UsageError: it is neither, or a side is 0.
     """
-    if re.fullmatch(r"\s*\d+(?:\s*[xX×*]\s*\d+){2}\s*", given):
+    if re.fullmatch(r"\s*\d{1,9}(?:\s*[xX×*]\s*\d{1,9}){2}\s*", given):
         sides = tuple(map(int, re.findall(r"\d+", given)))
         if min(sides) < 1:
             raise UsageError(f"{option} {given}: all sides must be at least 1.")
@@ -155,7 +187,7 @@ def place(option: str, given: str) -> tuple[int, ...]:
     Raises:
         UsageError: it is neither.
     """
-    found = re.fullmatch(r"\s*(?:(\d+)\s*,)?\s*(\d+)\s*,\s*(\d+)\s*", given)
+    found = re.fullmatch(r"\s*(?:(\d{1,9})\s*,)?\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
     if found is None:
         raise UsageError(
             f"{option} {given!r} is not a row and a column. Write them as 7,7 (2,7,7 in frame 2); "

@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial, wraps
@@ -22,6 +23,7 @@ from pe_inspect.commands.shell import (
     LOOK,
     MAKE,
     QUESTIONS,
+    Command,
     commands,
 )
 from pe_inspect.commands.shell.describe import as_typed
@@ -31,7 +33,8 @@ from pe_inspect.commands.shell.terminal import (
     tolerate_any_encoding,
     write_line,
 )
-from pe_inspect.errors import PEInspectError, UsageError, refusal
+from pe_inspect.errors import PEInspectError, UsageError, reason, refusal
+from pe_inspect.interruptions import heed_interruptions
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -46,6 +49,7 @@ BUG: Final = 1
 WITH_COMMAS: Final = ("--layer", "--method")
 # What the system refuses because of the path that was typed, whichever option named it.
 REFUSED: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 MARKUP: Final = re.compile(r"\[(?=[a-z#/@])")  # what Rich would take for a style
 
 # typer brings its own copy of click in some releases: its errors are found through its own names.
@@ -116,10 +120,12 @@ class Program(_PlainHelp, TyperGroup):
                 with needed():
                     raise
 
-        code = guarded(run, words)
-        if standalone:
-            sys.exit(code)
-        return code
+        if not standalone:
+            return guarded(run, words)
+        heed_interruptions()
+        if "--debug" not in words:
+            warnings.showwarning = _warn
+        sys.exit(guarded(run, words))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer would forget what an interruption says of itself."""
@@ -135,6 +141,11 @@ class Program(_PlainHelp, TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Say what a library warns of, without the line of it that does."""
+    complain(f"Warning: {reason(Exception(message))} ({category.__name__})")
+
+
 def program(names: Collection[str] = ()) -> Any:
     """Build the program from the commands of these names, which alone are imported, or from all."""
     app = typer.Typer(
@@ -148,7 +159,7 @@ def program(names: Collection[str] = ()) -> Any:
     chosen = {name: commands[name] for name in names or commands.stems()}
     for name, entry in sorted(chosen.items(), key=lambda item: PANELS.index(item[1].panel)):
         make = app.command(name, cls=_CommandOfProgram, rich_help_panel=entry.panel)
-        make(expand(entry.function))
+        make(expand(_prepared(name, entry)))
     whole: Any = typer.main.get_command(app)
     for each in (whole, *whole.commands.values()):
         texts = {p.name for p in signature(each.callback).parameters.values() if _is_text(p)}
@@ -156,6 +167,21 @@ def program(names: Collection[str] = ()) -> Any:
             _spare_conversion(parameter, is_text=parameter.name in texts)
             parameter.help = MARKUP.sub(r"\\[", parameter.help or "")
     return whole
+
+
+def _prepared(name: str, entry: Command) -> Callable[..., Any]:
+    """Return the command, which first looks for the libraries that it cannot do without."""
+    if not entry.needs:
+        return entry.function
+
+    @wraps(entry.function)
+    def call(*given: Any, **options: Any) -> Any:
+        from pe_inspect.extras import require
+
+        require(entry.needs, f"pe-inspect {name}")
+        return entry.function(*given, **options)
+
+    return call
 
 
 def expand(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -281,6 +307,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
         complain(f"Error: {refusal(error)}")
+        return UsageError.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        complain(f"Error: Cannot write: {error.strerror}. Make room, or choose another place.")
         return UsageError.exit_code
     if isinstance(error, MemoryError):
         complain(f"Error: There is not enough memory for this. {error}".rstrip())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     key,
     layer_axis,
     lined,
@@ -67,7 +68,7 @@ def depth(
     )
     words = result.heading("how far and how widely heads attend, by depth")
     figure, inside = panel_figure(words, text, HEIGHT)
-    far, wide, sinks = inside.subplots(1, 3)
+    far, wide, sinks = in_rows(inside, 3)
     heads = _heads(result, blocks, head)
     lined(far, "block", "attention distance (patches)")
     lined(wide, "block", "entropy (nats)")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     key,
     key_height,
     layer_axis,
@@ -58,7 +59,7 @@ def shares(result: ContributionResult) -> Figure:
         )
     figure, inside = panel_figure(result.heading("how much of each layer is position"), text,
                                   HEIGHT)  # fmt: skip
-    axes, *beside = inside.subplots(1, 2 if result.trace.mean_colour else 1, squeeze=False)[0]
+    axes, *beside = in_rows(inside, 2 if result.trace.mean_colour else 1)
     places_axis(axes, result.trace.places, "ω² of position (share)")
     place_line(axes, result.omega2, "ω²", INK)
     place_line(axes, result.omega2_after_norm, "ω² after the block's norm", PALETTE[0], "-", "s")
@@ -94,7 +95,7 @@ def mixing(result: ContributionResult) -> Figure:
         "with LN(ω) over channels."
     )
     figure, inside = panel_figure(result.heading("what the norms mix: λ by block"), text, HEIGHT)
-    left, right = inside.subplots(1, 2)
+    left, right = in_rows(inside, 2)
     size = marker_size(len(names))
     lined(left, "", "λ")
     left.plot(lambdas[:, 0], color=INK, marker="o", markersize=size, label="λ₁ of content")
@@ -125,7 +126,7 @@ def edits(result: ContributionResult) -> Figure:
     )
     words = result.heading("what follows from changed positions")
     figure, inside = panel_figure(words, text, HEIGHT + key_height(labels))
-    panels = inside.subplots(1, 2 if has_cls else 1, squeeze=False, sharey=True)[0]
+    panels = in_rows(inside, 2 if has_cls else 1, sharey=True)
     for axes, what in zip(panels, ("CLS token", "patches") if has_cls else ("patches",)):
         places_axis(axes, result.trace.places, "cosine to the unedited run")
         panel_title(axes, what)

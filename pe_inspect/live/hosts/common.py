@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -10,8 +12,10 @@ import torch
 
 from pe_inspect.arrays import Float
 from pe_inspect.live.anatomy import Anatomy, anatomy_of
+from pe_inspect.live.change import NotApplicable
+from pe_inspect.live.fresh import freshened
 
-__all__ = ["IMAGENET", "CommonHost", "Preprocessing", "pair_of_sides"]
+__all__ = ["IMAGENET", "CommonHost", "Preprocessing", "is_of_library", "pair_of_sides"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ _GREY: Final = Preprocessing((0.449,), (0.226,))
 
 
 _CLS_NAMES: Final = ("cls_token", "class_token", "class_embedding")
+
+
+# What a model raises that is given images of a size or kind that it does not take.
+_FAILURES: Final = (
+    *(AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError),
+)
 
 
 class CommonHost:
@@ -96,10 +106,42 @@ class CommonHost:
             count, self.in_chans, *self.res, device=parameter.device, dtype=parameter.dtype
         )
 
+    def untrained(self, seed: int) -> Any:
+        """Return a host of a model of the same shape with fresh weights, at the same size."""
+        host = copy.copy(self)
+        for name in self.read_off_model:
+            vars(host).pop(name, None)
+        host.model = freshened(self.model, seed)
+        return host
+
+    @property
+    def read_off_model(self) -> Iterator[str]:
+        """The names of what was found out about the model once, and would be of another."""
+        held = {name for base in type(self).__mro__ for name, value in vars(base).items()
+                if isinstance(value, cached_property)}  # fmt: skip
+        yield from held
+
     @cached_property
     def anatomy(self) -> Anatomy:
-        """The blocks, norms and attentions of the model, in the order that they run in."""
-        return anatomy_of(self.model, lambda: self.run(self.blank()))
+        """The blocks, norms and attentions of the model, in the order that they run in.
+
+        Raises:
+            NotApplicable: it does not run on an image of its size.
+        """
+        try:
+            return anatomy_of(self.model, lambda: self.run(self.blank()))
+        except (
+            AssertionError,
+            AttributeError,
+            IndexError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise NotApplicable(
+                f"{type(self.model).__name__} does not run on an image of {self.res[0]}×"
+                f"{self.res[1]} pixels ({str(error).splitlines()[0]})."
+            ) from error
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -111,6 +153,11 @@ class CommonHost:
         blocks = self.anatomy.blocks
         patches = self.grid_size[0] * self.grid_size[1]
         return max(0, blocks[0].tokens - patches) if blocks else 0
+
+
+def is_of_library(model: Any, name: str) -> bool:
+    """Whether the class of a model, or one that it derives from, is of a library."""
+    return any(base.__module__.partition(".")[0] == name for base in type(model).__mro__)
 
 
 def pair_of_sides(size: Any) -> tuple[int, int]:

@@ -7,7 +7,7 @@ where cosines and sines are made for q and k.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,12 +18,13 @@ from torch import nn
 from pe_inspect.arrays import Float
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
+from pe_inspect.live.hosts.biases import BIAS_TABLE, answering, bias_changes
 from pe_inspect.live.hosts.common import CommonHost
+from pe_inspect.live.hosts.rotations import rotation_changes, turning_modules
 
 __all__ = ["HookedHost"]
 
 _TABLE_NAMES: Final = ("position_embedding", "positional_embedding", "pos_embed")
-_BIAS_TABLE: Final = "relative_position_bias_table"
 CLOSE: Final = 1e-3  # between angles read from a file in half precision and the model's
 
 
@@ -69,13 +70,10 @@ class HookedHost(CommonHost):
             elif pe.is_pairwise:
                 self._check_biases(resampled)
                 for module, table in zip(self._bias_modules, resampled.tables):
-                    stack.enter_context(_answering(module, _constant(self._tensor(table.values))))
+                    stack.enter_context(answering(module, _constant(self._tensor(table.values))))
             elif pe.scheme_kind.holds_angles and self._turning:
-                made = self._tensor(resampled.tables[0].values[0])
-                turned = rotation_of(made, half=self._is_half(pe)).chunk(2, dim=-1)
-                stack.enter_context(
-                    _answering(self._turning[0], lambda own: _like(own, turned[1], turned[0]))
-                )
+                angles = self._tensor(resampled.tables[0].values[0])
+                stack.enter_context(self._turning_by(pe, angles))
             else:
                 raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
             yield
@@ -89,15 +87,17 @@ class HookedHost(CommonHost):
                 rows = change.rows(self.omega, self.num_prefix_tokens)
                 stack.enter_context(self._added(rows - self.omega))
                 found = True
-            for module in self._bias_modules:
-                stack.enter_context(_answering(module, self._changed_bias(change)))
-                found = True
-            for module in self._turning:
-                stack.enter_context(_answering(module, _changed_rotation(change)))
+            for exchange in self._other_changes(change):
+                stack.enter_context(exchange)
                 found = True
             if not found:
                 raise NotApplicable("this model has no position embedding that is known here")
             yield
+
+    @property
+    def finds_positions(self) -> bool:
+        """Whether some place is known where positions pass."""
+        return bool(self._table_owners or self._other_changes(Change()))
 
     @cached_property
     def omega(self) -> Float[torch.Tensor, "tokens channels"]:
@@ -163,13 +163,12 @@ class HookedHost(CommonHost):
 
     @cached_property
     def _bias_modules(self) -> list[nn.Module]:
-        return [m for m in self.model.modules() if hasattr(m, _BIAS_TABLE)]
+        return [m for m in self.model.modules() if hasattr(m, BIAS_TABLE)]
 
     @cached_property
     def _turning(self) -> list[nn.Module]:
         """The modules that give cosines and sines."""
-        names = ("Rope", "Rotary")
-        return [m for m in self.model.modules() if any(n in type(m).__name__ for n in names)]
+        return turning_modules(self.model)
 
     @property
     def _windowed(self) -> bool:
@@ -181,13 +180,25 @@ class HookedHost(CommonHost):
                 f"{type(self.model).__name__} keeps its biases otherwise than one table a block"
             )
 
-    def _changed_bias(self, change: Change) -> Callable[[Any], Any]:
-        def changed(bias: torch.Tensor) -> torch.Tensor:
-            patches = self.grid_size[0] * self.grid_size[1]
-            prefix = max(0, bias.shape[-1] - patches) if bias.shape[-1] > patches else 0
-            return change.pairs(bias, prefix)
+    def _other_changes(self, change: Change) -> list[AbstractContextManager[Any]]:
+        """Return the changes of biases and rotations."""
+        patches = self.grid_size[0] * self.grid_size[1]
+        biases = bias_changes(self.model, patches, change)
+        return [*biases, *self._turned_exactly(change)]
 
-        return changed
+    def _turned_exactly(self, change: Change) -> list[AbstractContextManager[Any]]:
+        """Return the changes of rotations: by the checkpoint's angles where a factor asks them."""
+        pe = next((pe for pe in self.tables if pe.scheme_kind.holds_angles), None)
+        is_told = change.alpha in (0, 1, 2) or not self._turning
+        if pe is None or is_told or hasattr(self._turning[0], "get_embed"):
+            return list(rotation_changes(self.model, change))
+        return [self._turning_by(pe, change.angles(self._tensor(pe.tables[0].values[0])))]
+
+    def _turning_by(
+        self, pe: PositionEmbedding, angles: torch.Tensor
+    ) -> AbstractContextManager[None]:
+        sines, cosines = rotation_of(angles, half=self._is_half(pe)).chunk(2, dim=-1)
+        return answering(self._turning[0], lambda own: _like(own, cosines, sines))
 
     def _is_half(self, pe: PositionEmbedding) -> bool:
         """Return how rotations are laid out: pairs (i, i + n), or neighbours."""
@@ -209,40 +220,9 @@ class HookedHost(CommonHost):
         return torch.from_numpy(np.array(values, np.float32)).to(device)
 
 
-@contextmanager
-def _answering(module: nn.Module, answer: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace what a module returns for a while: `answer` is handed its own output."""
-    hook = module.register_forward_hook(lambda _, __, output: answer(output))
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
 def _constant(value: torch.Tensor) -> Callable[[Any], Any]:
     return lambda own: value.reshape(own.shape).to(own)
 
 
 def _like(own: Any, cosines: torch.Tensor, sines: torch.Tensor) -> Any:
     return tuple(made.reshape(given.shape).to(given) for made, given in zip((cosines, sines), own))
-
-
-def _changed_rotation(change: Change) -> Callable[[Any], Any]:
-    """Change (cos, sin) of every patch: moved exactly; taken away, or turned twice as far."""
-
-    def changed(own: Any) -> Any:
-        cosines, sines = own
-        if change.mean or change.alpha == 0:
-            return torch.ones_like(cosines), torch.zeros_like(sines)
-        order = change.order(cosines.shape[-2])
-        cosines, sines = cosines[..., order, :], sines[..., order, :]
-        if change.alpha == 1:
-            return cosines, sines
-        if change.alpha == 2:  # by the double-angle formulas
-            return cosines**2 - sines**2, 2 * sines * cosines
-        raise NotApplicable(
-            "this model's rotations can be moved, taken away and doubled; another factor is not "
-            "told by cosines and sines"
-        )
-
-    return changed

@@ -23,7 +23,9 @@ from pe_inspect.kinds.all_kinds import (
 )
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import Change, NotApplicable, replaced, rotation_of
-from pe_inspect.live.hosts.common import CommonHost, Preprocessing, pair_of_sides
+from pe_inspect.live.hosts.common import Preprocessing, pair_of_sides
+from pe_inspect.live.hosts.hooked import HookedHost
+from pe_inspect.live.hosts.plain import first_convolution
 
 __all__ = ["TimmHost"]
 
@@ -33,7 +35,7 @@ CLOSE: Final = 1e-3  # between angles read from a file in half precision and the
 _TABLE: Final = "relative_position_bias_table"
 
 
-class TimmHost(CommonHost):
+class TimmHost(HookedHost):
     """A host around a model of timm.
 
     Args:
@@ -59,23 +61,26 @@ class TimmHost(CommonHost):
         self.own = own
         self.res = res
         self.patch_size = patch_size
-        self.in_chans = int(model.pretrained_cfg["input_size"][0])
-        if (kernel := getattr(getattr(model, "patch_embed", None), "proj", None)) is not None:
-            self.in_chans = int(kernel.weight.shape[1])
+        kernel = first_convolution(model)
+        said = int(model.pretrained_cfg["input_size"][0])
+        self.in_chans = said if kernel is None else kernel.in_channels
         self.num_classes = int(model.num_classes)
         self.own_res = _own_res(own)
         self.rule = "timm's set_input_size"
 
     @classmethod
-    def around(cls, model: Any, tables: Sequence[PositionEmbedding]) -> TimmHost:
-        """Return a host of a model at the size that it was built for.
+    def around(cls, model: Any, tables: Sequence[PositionEmbedding]) -> TimmHost | None:
+        """Return a host of a model at the size that it was built for; `None` if it is not timm's.
 
         Raises:
             NotApplicable: neither the model nor its checkpoint says how large a patch is.
         """
+        if not hasattr(model, "pretrained_cfg"):
+            return None
         embed = next((m for m in model.modules() if hasattr(m, "patch_size")), None)
         said = next((pe.patch_size for pe in tables if pe.patch_size is not None), None)
-        patch = getattr(embed, "patch_size", None) or said
+        stride = getattr(getattr(embed, "proj", None), "stride", None)  # patches may overlap
+        patch = stride or getattr(embed, "patch_size", None) or said
         if patch is None:
             raise NotApplicable(
                 f"{type(model).__name__} does not say how large its patches are. Pass "
@@ -85,9 +90,8 @@ class TimmHost(CommonHost):
 
     @property
     def num_prefix_tokens(self) -> int:
-        """As timm says; of models that do not say, what the first block has beyond the grid."""
-        said: int | None = getattr(self.model, "num_prefix_tokens", None)
-        return self.counted_prefix_tokens() if said is None else said
+        """What the first block has beyond the grid; CaiT's CLS joins behind it."""
+        return self.counted_prefix_tokens()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -150,21 +154,31 @@ class TimmHost(CommonHost):
     def _put_angles(
         self, pe: PositionEmbedding, resampled: PositionEmbedding
     ) -> Iterator[Exchange]:
-        yield self._turning(pe, _angles(resampled))
+        yield self._turned_as_timm(pe, _angles(resampled))
 
     def _put_nothing(self, pe: PositionEmbedding, _: PositionEmbedding) -> Iterator[Exchange]:
         raise NotApplicable(f"kind {pe.kind} has no table that this model could be handed")
 
     @contextmanager
     def change(self, change: Change) -> Iterator[None]:
-        """Let the model receive changed positions, at its own size."""
-        if not self.tables:
-            raise NotApplicable("this model has no position embedding")
+        """Let the model receive changed positions, at its own size.
+
+        Where timm keeps a scheme otherwise than its tables say, they are changed on their way.
+        """
         with ExitStack() as stack:
-            for pe in self.tables:
-                for exchange in self._changes(pe, change):
-                    stack.enter_context(exchange)
+            for exchange in self._known_changes(change):
+                stack.enter_context(exchange)
             yield
+
+    def _known_changes(self, change: Change) -> list[Exchange]:
+        """Return the changes of every table at its own place, else of what is found on its way."""
+        try:
+            known = [each for pe in self.tables for each in self._changes(pe, change)]
+        except NotApplicable:
+            if not self.finds_positions:
+                raise
+            known = []
+        return known or [super().change(change)]
 
     def _changes(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
         return _CHANGE[pe.scheme_kind](self, pe, change)
@@ -180,7 +194,7 @@ class TimmHost(CommonHost):
             yield from _of_bias(module, table.num_prefix_rows, change)
 
     def _change_angles(self, pe: PositionEmbedding, change: Change) -> Iterator[Exchange]:
-        yield self._turning(pe, change.angles(_angles(pe)))
+        yield self._turned_as_timm(pe, change.angles(_angles(pe)))
 
     def _change_nothing(self, pe: PositionEmbedding, _: Change) -> Iterator[Exchange]:
         raise NotApplicable(f"it is not known how to change {pe.family} inside this model")
@@ -201,7 +215,7 @@ class TimmHost(CommonHost):
             )
         return modules
 
-    def _turning(self, pe: PositionEmbedding, angles: torch.Tensor) -> Exchange:
+    def _turned_as_timm(self, pe: PositionEmbedding, angles: torch.Tensor) -> Exchange:
         """Hand the model other angles, laid out as its own are."""
         rope = getattr(self.own, "rope", None)
         if rope is None or not hasattr(rope, "get_embed"):

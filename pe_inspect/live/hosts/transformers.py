@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from pe_inspect.arrays import Float
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.live.change import NotApplicable
-from pe_inspect.live.hosts.common import pair_of_sides
+from pe_inspect.live.hosts.common import is_of_library, pair_of_sides
 from pe_inspect.live.hosts.hooked import HookedHost
 
 __all__ = ["TransformersHost"]
@@ -31,7 +30,7 @@ class TransformersHost(HookedHost):
         Raises:
             NotApplicable: it takes no images, or does not say how large they are.
         """
-        if not _is_of_transformers(model):
+        if not is_of_library(model, "transformers"):
             return None
         config = model.config
         if model.main_input_name != "pixel_values":
@@ -39,7 +38,8 @@ class TransformersHost(HookedHost):
                 f"{type(model).__name__} takes {model.main_input_name}, not images: only the "
                 "questions about its weights apply."
             )
-        size, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
+        size = getattr(config, "image_size", None)
+        patch = getattr(config, "patch_stride", None) or getattr(config, "patch_size", None)
         if size is None or patch is None:
             raise NotApplicable(f"{type(model).__name__} does not say its image or patch size.")
         own = pair_of_sides(size)
@@ -80,8 +80,3 @@ class TransformersHost(HookedHost):
             order = torch.arange(patches, dtype=torch.float32)
             given["noise"] = order.expand(count, -1)
         return given
-
-
-def _is_of_transformers(model: nn.Module) -> bool:
-    bases = type(model).__mro__
-    return any(base.__module__.startswith("transformers.") for base in bases)

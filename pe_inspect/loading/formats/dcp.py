@@ -12,12 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
 
 from pe_inspect.arrays import Shaped
+from pe_inspect.bounded import is_file_name
 from pe_inspect.errors import UnreadableCheckpoint, printable
 from pe_inspect.loading.byte_source import ByteSource, Folder, suffix_of
 from pe_inspect.loading.checkpoint import StoredTensor
@@ -253,7 +253,7 @@ class _Files:
 
     def _find(self, name: str) -> ByteSource | None:
         """The file in this folder; a name that leads elsewhere is none."""
-        return self.folder.find(name) if name and PurePath(name).name == name else None
+        return self.folder.find(name) if is_file_name(name) else None
 
     def check(self, places: Any) -> None:
         """Refuse a folder that lacks files, or holds others than it was written with.
@@ -285,7 +285,7 @@ class _Files:
         Raises:
             UnreadableCheckpoint: it is missing, packed, damaged, or another tensor's.
         """
-        from pe_inspect.loading.formats.pytorch_zip import read_pytorch_zip
+        from pe_inspect.loading.formats.pytorch_zip import is_pytorch_zip, read_pytorch_zip
 
         file = self.find(chunk.place.file)
         if file is None:
@@ -297,11 +297,10 @@ class _Files:
                 "checkpoint and the same extension, and save it without."
             )
         stretch = Stretch(file, chunk.place.offset, chunk.place.length, name)
-        found = read_pytorch_zip(SourceFile(stretch)).tree
-        if not isinstance(found, StoredTensor) or (found.shape, found.dtype) != (
-            chunk.sizes,
-            dtype,
-        ):
+        inner = SourceFile(stretch)
+        found = read_pytorch_zip(inner).tree if is_pytorch_zip(inner) else None
+        said = (chunk.sizes, dtype)
+        if not isinstance(found, StoredTensor) or (found.shape, found.dtype) != said:
             raise damaged(stretch, "is not the chunk that .metadata says; two runs were mixed")
         return found.read()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pe_inspect.errors import UnreadableCheckpoint
 from pe_inspect.loading.byte_source import ByteSource
@@ -20,13 +20,26 @@ from pe_inspect.loading.zip_archive import open_zip, read_small_member
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
+    from pe_inspect.loading.tensor_refs import TensorResolver
+    from pe_inspect.loading.unpickler import FindMore
+
 SUFFIXES: Final = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 LARGEST_PICKLE: Final = 128 << 20
 
 
 def is_pytorch_zip(file: SourceFile) -> bool:
-    """A zip archive with a `data.pkl` in its one folder."""
+    """A zip archive with a `data.pkl` in its one folder, and no program beside it."""
+    return has_pickle(file) and not has_program(file)
+
+
+def has_pickle(file: SourceFile) -> bool:
+    """Whether there is a `data.pkl` in the archive's one folder."""
     return any(name.split("/")[1:] == ["data.pkl"] for name in file.members)
+
+
+def has_program(file: SourceFile) -> bool:
+    """Whether the archive is one of TorchScript, which keeps its code beside the pickle."""
+    return any(name.split("/")[1:2] in (["code"], ["constants.pkl"]) for name in file.members)
 
 
 @reads("pytorch_zip", name="pytorch", suffixes=SUFFIXES, when=is_pytorch_zip)
@@ -35,36 +48,37 @@ def read_pytorch_zip(file: SourceFile) -> Contents:
 
     Raises:
         UnsafeCheckpoint: the pickle names a global that is not on the list.
-        UnreadableCheckpoint: the archive is damaged, or is a TorchScript program.
+        UnreadableCheckpoint: the archive is damaged.
     """
-    from pe_inspect.loading.tensor_refs import TensorResolver
     from pe_inspect.loading.trusted_pickle import read_trusted
-    from pe_inspect.loading.unpickler import load_plain
 
-    _refuse_torchscript(file)
     if file.trust_pickle:
         return read_trusted(file)
+    tree, tensors = unpickled(file)
+    return Contents(plain_tree(tree, tensors), file.source)
+
+
+def unpickled(file: SourceFile, more: FindMore | None = None) -> tuple[Any, TensorResolver]:
+    """Return what the archive's pickle holds, and what makes tensors of its references.
+
+    Args:
+        file: the archive.
+        more: what stands in place of globals that only some archives name.
+    """
+    from pe_inspect.loading.tensor_refs import TensorResolver
+    from pe_inspect.loading.unpickler import load_plain
+
     with open_zip(file.source) as archive:
         folder = folder_of(file)
         pickled = read_small_member(archive, f"{folder}/data.pkl", LARGEST_PICKLE)
-        value = load_plain(io.BytesIO(pickled), str(file))
+        value = load_plain(io.BytesIO(pickled), str(file), more=more)
         spans = _spans(archive, file.source, folder)
-        resolver = TensorResolver(file.source, spans, is_big_endian(archive, folder))
-        return Contents(plain_tree(value, resolver), file.source)
+        return value, TensorResolver(file.source, spans, is_big_endian(archive, folder))
 
 
 def folder_of(file: SourceFile) -> str:
     """Return the archive's one folder."""
     return next(n for n in file.members if n.split("/")[1:] == ["data.pkl"]).split("/")[0]
-
-
-def _refuse_torchscript(file: SourceFile) -> None:
-    if any(name.split("/")[1:2] in (["code"], ["constants.pkl"]) for name in file.members):
-        raise UnreadableCheckpoint(
-            f"{file} is a TorchScript archive (a program, not a state dict). Save its weights "
-            f'and give those: torch.save(torch.jit.load("{file.source.name}").state_dict(), '
-            '"weights.pth").'
-        )
 
 
 def is_big_endian(archive: ZipFile, folder: str) -> bool:

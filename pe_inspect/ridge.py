@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from pe_inspect.arrays import Float, Int
 from pe_inspect.traces import FoldSums
 
-__all__ = ["FOLDS", "PENALTY", "cell_centres", "held_out_images", "held_out_places"]
+__all__ = [
+    "FOLDS",
+    "PENALTY",
+    "Fit",
+    "cell_centres",
+    "fits_of_folds",
+    "held_out_images",
+    "held_out_places",
+    "position_folds",
+]
 
 FOLDS: Final = 4
 PENALTY: Final = 1e-3  # times the number of training tokens
@@ -27,6 +36,19 @@ class Moments:
     xy: np.ndarray
     y: np.ndarray
     yy: np.ndarray
+
+
+class Fit(NamedTuple):
+    """A linear map from tokens, less the centre of their sums, to targets."""
+
+    weights: Float[np.ndarray, "channels targets"]
+    free: Float[np.ndarray, " targets"]
+
+
+def position_folds(patches: int) -> Int[np.ndarray, " patches"]:
+    """Return the fold of each position, by default_rng(0)."""
+    folds: np.ndarray = np.random.default_rng(0).permutation(patches) % FOLDS
+    return folds
 
 
 def cell_centres(grid_size: tuple[int, int]) -> Float[np.ndarray, "patches 2"]:
@@ -108,8 +130,20 @@ def _moments(
     )  # fmt: skip
 
 
-def _r2(train: Moments, test: Moments) -> np.ndarray:
-    """Return R² of the test set about its own mean, one a target; NaN where all are alike."""
+def fits_of_folds(
+    sums: FoldSums,
+    targets: Float[np.ndarray, "patches targets"],
+    images: tuple[int, ...],
+    places: Int[np.ndarray, " patches"],
+) -> tuple[Fit, ...]:
+    """Return the fits of `held_out_places`: fit f has seen neither images nor places of fold f."""
+    return tuple(
+        _fit(_moments(sums, targets, images, places, _but(f), _but(f))) for f in range(FOLDS)
+    )
+
+
+def _fit(train: Moments) -> Fit:
+    """Return ridge regression on features that are standardised by the training set."""
     mean, y_mean = train.x / train.count, train.y / train.count
     spread = np.sqrt(np.maximum(np.diag(train.xx) / train.count - mean**2, 0.0))
     spread[spread == 0] = 1.0
@@ -117,7 +151,12 @@ def _r2(train: Moments, test: Moments) -> np.ndarray:
     covariance[np.diag_indices_from(covariance)] += PENALTY * train.count
     shared = (train.xy - np.outer(train.x, y_mean)) / spread[:, None]
     weights = np.linalg.solve(covariance, shared) / spread[:, None]  # (channels, targets)
-    free = y_mean - mean @ weights
+    return Fit(weights, y_mean - mean @ weights)
+
+
+def _r2(train: Moments, test: Moments) -> np.ndarray:
+    """Return R² of the test set about its own mean, one a target; NaN where all are alike."""
+    weights, free = _fit(train)
     quadratic = np.einsum("ct,cd,dt->t", weights, test.xx, weights)
     wrong: np.ndarray = (
         test.yy - 2 * free * test.y - 2 * (weights * test.xy).sum(axis=0)
