@@ -10,7 +10,6 @@ import typer
 
 from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
-from pe_inspect.commands.shell.explaining import OF_FILES, explained
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
 from pe_inspect.commands.shell.terminal import write_json, write_line, write_lines
@@ -37,7 +36,13 @@ def info(
         write_line(pe.headline)
     if not terminal.quiet:
         details = _details(subject)
-        write_lines(explained(details, OF_FILES) if terminal.explain else details)
+        write_lines(_explained(details) if terminal.explain else details)
+
+
+def _explained(details: list[str]) -> list[str]:
+    from pe_inspect.commands.shell.explaining import OF_FILES, explained
+
+    return list(explained(details, OF_FILES))
 
 
 def _as_json(subject: NamedCheckpoint, *, with_sha256: bool) -> dict[str, Any]:
