@@ -127,5 +127,5 @@ def _told(head: HeadNumbers) -> dict[str, Any]:
         "explained by offset": f"{head.offset_share:.0%}",
         "on prefix tokens": f"{head.prefix_share:.0%}",
     }
-    said = f"{_WORDS[head.word]}: {where}" if head.word else f"its first neighbour: {where}"
+    said = f"{_WORDS.get(head.word, 'besides itself, most at one offset')}: {where}"
     return {"word": head.word, "said": said, "numbers": list(map(list, numbers.items()))}

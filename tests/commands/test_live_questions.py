@@ -209,7 +209,7 @@ def test_options_are_checked_before_a_file_is_opened(run, here, options, said):
         (["--layer", "5"], "--layer 5 is outside 0–1: blocks.0 … blocks.1."),
         (["--layer", "blocks.7"], "Unknown layer 'blocks.7'."),
         (["--token", "3,0"], "--token 3,0 is outside the grid of 3×5 patches"),
-        (["--head", "4", "--num-images", "1"], "--head 4 is outside 0–1: blocks have 2 heads."),
+        (["--head", "4"], "--head 4 is outside 0–1: blocks have 2 heads."),
         (["--device", "cuda:77"], "device 'cuda:77' cannot be used here"),
         (["--images", "nowhere"], "nowhere is no folder, and no dataset (cifar10, "),
         (["--res", "13x20"], "13"),

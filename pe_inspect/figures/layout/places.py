@@ -29,7 +29,7 @@ def places_axis(axes: Axes, places: Sequence[str], y: str) -> None:
     axes.xaxis.set_major_locator(FixedLocator([*ticks, last]))
     axes.set_xticklabels([*labels, "norm"])
     axes.set_xlim(-0.5, last + 0.5)
-    axes.set_xlabel("after so many blocks (norm: behind the last norm)", size=LABEL_SIZE,
+    axes.set_xlabel("after so many blocks", size=LABEL_SIZE,
                     color=INK, labelpad=2)  # fmt: skip
 
 
