@@ -18,6 +18,7 @@ EXTRAS: Final = {
     "sklearn": "torch",
     "scipy": "train",
     "tensorboard": "train",
+    "xarray": "xarray",
     "torchvision": "all",
     "open_clip": "all",
     "h5py": "keras",

@@ -123,5 +123,6 @@ def _on_axes(question: str, result: Any, ax: Axes, chosen: Look, **options: Any)
         )
     with looking(chosen):
         drawings_on[question](result, ax, **options)
-    found: Figure = ax.figure
-    return found
+    found: Any = ax.figure
+    whole: Figure = found
+    return whole

@@ -120,7 +120,7 @@ def draw_on(
     if token is not None:
         shown = result.fig7(max(shown.grid_size), of_layer=of_layer)
         values = _about_centre(result, shown.values[token])
-        marks = {"xticks": [], "yticks": []}
+        marks: dict[str, Any] = {"xticks": [], "yticks": []}
     else:
         values, marks = _on_one_image(result, shown)
     axes.imshow(

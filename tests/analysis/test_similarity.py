@@ -329,3 +329,15 @@ def test_an_embedding_and_its_result_print_as_one_line(vectors):
 
     assert repr(pe) == f"PositionEmbedding({pe.headline})"
     assert repr(similarity(pe)) == "SimilarityResult(3 layers, 3×5, cosine similarity)"
+
+
+def test_xarray_has_every_map_by_layer_head_and_place(vectors):
+    result = similarity(vectors(depth=2))
+    found = result.to_xarray()
+    assert found.affinity.dims == (
+        "layer", "head", "query_row", "query_column", "key_row", "key_column",
+    )  # fmt: skip
+    one = found.affinity.sel(layer="blocks.1").isel(head=0, query_row=2, query_column=3)
+    assert_close(one.values, result.query_maps((2, 3))[1, 0])
+    assert found["mean"].sel(layer="blocks.0") == result.rows()[0]["mean"]
+    assert "notion" in found.coords

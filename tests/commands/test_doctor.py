@@ -158,7 +158,7 @@ def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(run, save, monke
 )
 def test_what_is_to_be_pasted_stays_in_one_line(monkeypatch, text, lines):
     monkeypatch.setenv("COLUMNS", "40")
-    assert mend_lines(text) == (lines or [f"  → {text}"])
+    assert mend_lines(text, is_run=lines is None) == (lines or [f"  → {text}"])
 
 
 def test_quiet_prints_a_line_a_finding(run, save):
@@ -178,7 +178,16 @@ def test_the_json_is_for_scripts(run, save):
     assert done.code == 6
     assert done.json["healthy"] is False
     (finding,) = done.json["findings"]
-    assert set(finding) == {"code", "severity", "where", "message", "why", "evidence", "mend"}
+    assert set(finding) == {
+        "code",
+        "severity",
+        "where",
+        "message",
+        "why",
+        "evidence",
+        "mend",
+        "runs_in",
+    }
     assert finding["code"] == "non-finite"
     assert finding["evidence"] == {"nan": 1, "infinite": 0, "tensors": ["pos_embed"]}
     first = done.json["readings"][0]

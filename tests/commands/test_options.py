@@ -27,9 +27,10 @@ READING = {
     "--ln-eps",
     "--arch",
 }
-TERMINAL = {"--json", "--quiet", "-q", "--debug"}
+TERMINAL = {"--json", "--quiet", "-q", "--explain", "--debug"}
 OUTPUT = {"--out", "--force"}
-FIGURES = {"--format", "--dpi", "--no-figures", "--save-data"}
+FIGURES = {"--format", "--dpi", "--no-figures", "--save-data", "--table-format"}
+FIGURES |= {"--style", "--width", "--cmap", "--title", "--caption"}
 QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
 IMAGES = {"--images", "--num-images", "--seed", "--device", "--max-memory"}
 RUNNING = IMAGES | {"--res", "--each"}
@@ -38,6 +39,7 @@ RUNNING = IMAGES | {"--res", "--each"}
 OFFERED = {
     "attention": QUESTION | RUNNING | {"--layer", "--head", "--token", "--no-renorm"},
     "contribution": QUESTION | RUNNING | {"--layer", "--token"},
+    "compare": QUESTION | {"--layer", "--head", "--token"},
     "doctor": OPENING
     | READING
     | TERMINAL
@@ -48,6 +50,7 @@ OFFERED = {
     | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
+    "filters": QUESTION,
     "info": OPENING | READING | TERMINAL | {"--sha256"},
     "interpolate": QUESTION
     | {"--res", "--grid", "--method", "--matrix", "--token"}
@@ -59,9 +62,12 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
+    | IMAGES
     | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
-    | {"--max-memory"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token", "--max-memory"},
+    | {"--live", "--no-live"},
+    "similarity": QUESTION
+    | {"--each", "--layer", "--head", "--token", "--max-memory", "--tiles", "--heads"},
+    "structure": QUESTION | {"--res", "--grid", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
@@ -202,7 +208,10 @@ def test_a_layer_is_a_place_or_a_name():
     assert Selection(layer="3").where() == 3
     assert Selection(layer="blocks.3").where() == "blocks.3"
     assert Selection().where() is None
-    assert Selection(token=" 1, 2").query() == (1, 2)
+    assert Selection(token=[" 1, 2"]).query() == (1, 2)
+    assert Selection(token=["1,2", "0,3"]).queries() == [(1, 2), (0, 3)]
+    with pytest.raises(UsageError, match="--token was given 2 times; it takes one value here"):
+        Selection(token=["1,2", "0,3"]).query()
 
 
 def test_the_default_folder_is_none_until_the_checkpoint_is_known():

@@ -41,6 +41,7 @@ from pe_inspect.kinds.within_memory import notes_of_sampling, stride_of, within_
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from xarray import Dataset
 
 __all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
@@ -235,6 +236,21 @@ class SimilarityResult(Shown, SimilarityMaps):
         from pandas import DataFrame
 
         return DataFrame(self.rows())
+
+    def to_xarray(self) -> Dataset:
+        """Return the numbers of every layer, and `affinity`, all maps of all pairs of patches.
+
+        Its dimensions are layer, head, query_row, query_column, key_row and key_column.
+
+        Raises:
+            MissingLibrary: xarray is not installed.
+            UsageError: the layers have different grids.
+        """
+        places = [f"{end}_{axis}" for end in ("query", "key") for axis in ("row", "column")]
+        maps = self.matrix
+        values = maps.reshape(*maps.shape[:2], *self.grid_size, *self.grid_size)
+        found = super().to_xarray()
+        return found.assign(affinity=(("layer", "head", *places), values))
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.common.trace_result import TraceResult
+    from pe_inspect.live.host import Host
     from pe_inspect.loading import Checkpoint
 
 __all__ = ["live_question", "run_model"]
@@ -61,7 +62,7 @@ def _ask(
         trace = run_model(
             checkpoint, [name], **arguments,
             progress=lambda share: tell("images run", share),
-            begin=lambda blocks: _check(name, blocks, draw.get("layer")),
+            begin=lambda host, _: _check(name, host, draw.get("layer")),
         )  # fmt: skip
     return questions[name](trace)
 
@@ -90,8 +91,9 @@ def run_model(checkpoint: Checkpoint, asked: list[str], *, device: str, **argume
         raise UsageError(f"{error}\n{_STILL}") from error
 
 
-def _check(name: str, blocks: tuple[str, ...], layer: Chosen) -> None:
+def _check(name: str, host: Host, layer: Chosen) -> None:
     """Stop before the run where there is no such layer to draw."""
+    blocks = tuple(part.name for part in host.anatomy.blocks)
     (chosen_places if name == "attention" else chosen_states)(blocks, layer)
 
 

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 FORMATS: Final = ("png", "svg", "pdf")
+TABLES: Final = ("csv", "md", "tex")
 STYLES: Final = ("screen", "paper")
 
 _WHAT = "What to show"
@@ -329,6 +330,19 @@ class Data:
         bool,
         option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
     ] = False
+    table_format: Annotated[
+        str | None,
+        option(
+            "--table-format",
+            panel=_FILES,
+            metavar="csv|md|tex",
+            help="Write the table too, so: Markdown, or LaTeX with booktabs.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.table_format not in (None, *TABLES):
+            raise UsageError(f"--table-format {self.table_format} is not one of csv, md, tex.")
 
 
 @dataclass(frozen=True)
@@ -341,6 +355,9 @@ class Terminal:
     ] = False
     quiet: Annotated[
         bool, option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
+    ] = False
+    explain: Annotated[
+        bool, option("--explain", panel=_TERMINAL, help="Say under every number what it is.")
     ] = False
     debug: Annotated[
         bool, option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")

@@ -77,10 +77,11 @@ def memory(given: str | int) -> int:
     Raises:
         UsageError: it is no such size.
     """
-    found = re.fullmatch(r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)i?B?\s*", str(given), re.I)
-    units = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-    value = int(float(found[1]) * units[found[2].lower()]) if found else 0
-    if value < units["m"]:
+    pattern = r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)(i?)B?\s*"
+    found = re.fullmatch(pattern, str(given), re.IGNORECASE)
+    power = ["", "k", "m", "g", "t"].index(found[2].lower()) if found else 0
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
+    if value < 10**6:
         raise UsageError(f"--max-memory {given} is no size of memory: pass 500MB or more, as 2GB.")
     return value
 

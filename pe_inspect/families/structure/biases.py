@@ -282,7 +282,7 @@ def _at_root(
 def _serves(index: NamedTensor, rows: int) -> bool:
     shape = index.squeezed
     is_square = len(shape) == 2 and shape[0] == shape[1]
-    return is_square and any(windows_of(rows, shape[0]))
+    return is_square and (rows == shape[0] or any(windows_of(rows, shape[0])))
 
 
 def _alike(one: str, other: str) -> int:

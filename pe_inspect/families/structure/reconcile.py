@@ -98,7 +98,7 @@ def reconciled(
     if isinstance(refusal, GridNotStored) and not any(pe.scheme_kind.holds_angles for pe in result):
         result += _described(structure, refusal, result)
     if refusal is not None and not _answers(structure, result, kept):
-        raise refusal
+        raise _fuller(structure, refusal, open_questions)
     if not result and not open_questions:
         result += described_biases(structure)
         if not result and structure.main_tower is not None and structure.seen.kernels:
@@ -108,6 +108,16 @@ def reconciled(
     if not result and open_questions:
         raise open_questions[0]
     return _with_towers(_with_questions(_of_family(structure, result), open_questions))
+
+
+def _fuller(
+    structure: Structure,
+    refusal: AmbiguousCheckpoint,
+    questions: list[AmbiguousCheckpoint | UnreadableCheckpoint],
+) -> AmbiguousCheckpoint | UnreadableCheckpoint:
+    """Return the question that lists frames too, where the file is of clips or volumes."""
+    is_open = isinstance(refusal, UndecidedGrid) and structure.seen.is_deep
+    return questions[0] if is_open and questions else refusal
 
 
 def _read(

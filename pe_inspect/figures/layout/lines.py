@@ -91,12 +91,13 @@ def in_rows(
 
 def _grow(figure: Figure, rows: int) -> None:
     """Give the part between title and caption the height of so many rows."""
-    left, bottom, width, height = figure.get_layout_engine().get()["rect"]
+    engine: Any = figure.get_layout_engine()
+    left, bottom, width, height = engine.get()["rect"]
     before = figure.get_figheight()
     after = before + (rows - 1) * height * before
     figure.set_figheight(after)
     place = (left, bottom * before / after, width, rows * height * before / after)
-    figure.get_layout_engine().set(rect=place)
+    engine.set(rect=place)
     for text in figure.texts:
         top = text.get_gid() == "title"
         y = text.get_position()[1] * before

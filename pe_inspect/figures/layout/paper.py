@@ -32,7 +32,7 @@ def for_print(figure: Figure) -> Figure:
     if isinstance(figure, NotebookFigure):
         figure.rc = SVG_TEXT
     for text in figure.findobj(Text):
-        if text.get_fontsize() >= LEAST:
+        if float(text.get_fontsize()) >= LEAST:
             text.set_fontsize(points)
     for axes in figure.findobj(Axes):
         _set_ticks(axes, points)
@@ -48,10 +48,9 @@ def _points() -> float:
 
 def _set_ticks(axes: Axes, points: float) -> None:
     """Set the size of ticks that are yet to be made, too."""
-    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        sizes = [label.get_fontsize() for label in axis.get_ticklabels()]
-        if all(size >= LEAST for size in sizes):
-            axes.tick_params(axis=name, labelsize=points)
+    for axis in (axes.xaxis, axes.yaxis):
+        if all(float(label.get_fontsize()) >= LEAST for label in axis.get_ticklabels()):
+            axis.set_tick_params(labelsize=points)
 
 
 def _as_cells(axes: Axes, image: AxesImage) -> None:
@@ -67,9 +66,10 @@ def _as_cells(axes: Axes, image: AxesImage) -> None:
     rows, columns = values.shape
     limits = axes.get_xlim(), axes.get_ylim()
     ends = (bottom, top) if image.origin == "lower" else (top, bottom)
+    norm: Any = image.norm
     mesh = axes.pcolormesh(
         np.linspace(left, right, columns + 1), np.linspace(*ends, rows + 1), values,
-        cmap=image.get_cmap(), norm=image.norm, edgecolors="face", linewidth=SEAM,
+        cmap=image.get_cmap(), norm=norm, edgecolors="face", linewidth=SEAM,
         zorder=image.get_zorder(), gid=_gid(image),
     )  # fmt: skip
     mesh.set_rasterized(False)

@@ -77,7 +77,8 @@ class NotebookFigure(Figure):
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """Save with fonts as TrueType, which printers ask for; of paper, SVG text as text."""
-        with mpl.rc_context({**EMBEDDED, **self.rc}):
+        settings: dict[Any, Any] = {**EMBEDDED, **self.rc}
+        with mpl.rc_context(settings):
             super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Files of other tools behind a URL: the head comes, and the numbers that are asked for.
+"""Files of other tools behind a URL: the head comes, and the numbers that are asked for."""
 
 from __future__ import annotations
 
