@@ -193,12 +193,8 @@ class StructureResult(Shown):
         """Every correction and omission, in words."""
         thinned = is_thinned(max(row.view.num_patches for row in self.all_rows))
         own = [*notes_on(self.pe, self.all_rows), *([thinned] if thinned else [])]
-        return (
-            *notes_of_sampling(self.pe),
-            *notes_of_frames(self.pe),
-            *own,
-            *self._notes_on_rotation(),
-        )
+        laid_out = (*notes_of_sampling(self.pe), *notes_of_frames(self.pe))
+        return (*laid_out, *own, *self._notes_on_rotation())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `structure.npz` holds; keys end in `/stage0`, … where grids differ."""
@@ -277,9 +273,8 @@ def structure(
     Source: arXiv:2106.01950 (translation), arXiv:2606.00124 (SSDC), arXiv:2403.13298 (rotations).
     """
     target = None if res is None and grid is None else _at_target(pe, res, grid, patch_size)
-    return StructureResult(
-        within_memory(row_of_frames(pe, "structure"), max_memory), ln_eps, target
-    )
+    shown = within_memory(row_of_frames(pe, "structure"), max_memory)
+    return StructureResult(shown, ln_eps, target)
 
 
 def _at_target(
