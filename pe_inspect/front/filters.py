@@ -30,7 +30,8 @@ def filters(
 ) -> FiltersResult:
     """Say what the filters that make patches look for, and what of a table lies among them."""
     if isinstance(subject, PatchKernel):
-        return analysed(subject, pe)
+        answer: FiltersResult = analysed(subject, pe)
+        return answer
     checkpoint = checkpoint_of(subject, family)
     tables = subject.tables if isinstance(subject, OpenedCheckpoint) else _tables(checkpoint)
     return filters_of(checkpoint, tables if pe is None else (pe,))
@@ -55,7 +56,8 @@ def filters_of(checkpoint: Checkpoint, tables: tuple[PositionEmbedding, ...]) ->
         )
     kernel = PatchKernel(*found, source=checkpoint.source)
     fitting = (pe for pe in vectors if pe.embed_dim == len(kernel.values))
-    return analysed(kernel, next(fitting, None))
+    answer: FiltersResult = analysed(kernel, next(fitting, None))
+    return answer
 
 
 def _tables(checkpoint: Checkpoint) -> tuple[PositionEmbedding, ...]:

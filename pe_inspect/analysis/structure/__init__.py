@@ -202,7 +202,8 @@ class StructureResult(Shown):
 
     def save_npz(self, file: IO[bytes]) -> None:
         """Write `arrays()`."""
-        np.savez(file, **self.arrays())
+        arrays: dict[str, Any] = self.arrays()
+        np.savez(file, **arrays)
 
     @cached_property
     def _pass(self) -> StructureRows:
@@ -286,4 +287,7 @@ def _at_target(
         )
     from pe_inspect.analysis.interpolate import interpolate
 
-    return interpolate(pe, res=res, grid=grid, patch_size=patch_size).embedding()
+    found: PositionEmbedding = interpolate(
+        pe, res=res, grid=grid, patch_size=patch_size
+    ).embedding()
+    return found

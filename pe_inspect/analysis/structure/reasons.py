@@ -98,9 +98,9 @@ def _folded(
             by_reason.setdefault(reason, []).append(name)
         for reason, names in by_reason.items():
             found.setdefault((reason, tuple(names)), []).append(row.name)
-    for (reason, names), layers in found.items():
+    for (reason, indices), layers in found.items():
         where = "" if len(layers) == len(rows) else f" of {_shortened(layers)}"
-        yield reason, f"{listed(names)}{where}"
+        yield reason, f"{listed(indices)}{where}"
 
 
 def _shortened(layers: Sequence[str]) -> str:

@@ -42,7 +42,8 @@ class LayerRotation:
     @property
     def cycles(self) -> Float[np.ndarray, "heads angles axes"]:
         """Turns over the whole image, along each axis."""
-        return np.abs(self.frequencies) * np.array(self.sides) / (2 * np.pi)
+        turns: np.ndarray = np.abs(self.frequencies) * np.array(self.sides) / (2 * np.pi)
+        return turns
 
     @property
     def is_aliased(self) -> np.ndarray:

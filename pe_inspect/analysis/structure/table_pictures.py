@@ -48,7 +48,8 @@ def row_norms(
     """Return the Euclidean length of every patch's vector, by place."""
     lengths = np.linalg.norm(table.astype(np.float64), axis=1)
     lengths[~np.isfinite(lengths)] = np.nan
-    return lengths.reshape(tuple(sides)).astype(np.float32)
+    by_place: np.ndarray = lengths.reshape(tuple(sides)).astype(np.float32)
+    return by_place
 
 
 def wave_energy(

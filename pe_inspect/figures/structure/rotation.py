@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def draw_rotation(result: StructureResult) -> Figure:
     layers = [rotation for rotation in result.rotations if rotation.is_linear]
     text = f"{result.pe.headline}. {_READING}"
     figure, inside = panel_figure("How the angles turn", text, HEIGHT)
-    left, right = inside.subfigures(1, 2, width_ratios=(1.1, 2))
+    parts: Any = inside.subfigures(1, 2, width_ratios=(1.1, 2))
+    left, right = parts
     _scatter(left, layers)
     middle, last = right.subplots(1, 2)
     _turns(middle, result, layers)
@@ -69,7 +70,7 @@ def _turns(axes: Axes, result: StructureResult, layers: Sequence[LayerRotation])
     found = {f"{name} {_grid(some)}": _most(some) for name, some in shown if some}
     ends = [max(min(values.min() for values in found.values()), LEAST),
             max(max(values.max() for values in found.values()), 2 * LEAST)]  # fmt: skip
-    bins = np.geomspace(ends[0], 1.001 * ends[1], BINS)
+    bins = np.geomspace(ends[0], 1.001 * ends[1], BINS).tolist()
     for colour, (label, values) in zip(PALETTE, found.items()):
         axes.hist(np.maximum(values, ends[0]), bins, histtype="step", color=colour, linewidth=1.2,
                   label=label)  # fmt: skip

@@ -60,7 +60,8 @@ def draw_table(result: StructureResult) -> Figure:
     row = result.all_rows[0]
     text = f"{result.pe.headline}. {_TABLE}"
     figure, inside = panel_figure("The stored table by place", text, 2 * MAPS + 0.3)
-    above, below = inside.subfigures(2, 1)
+    parts: Any = inside.subfigures(2, 1)
+    above, below = parts
     _components(above, row)
     _pictures(below, row)
     return figure
@@ -69,7 +70,7 @@ def draw_table(result: StructureResult) -> Figure:
 def _components(inside: SubFigure, row: StructureRow) -> None:
     table = row.indices.of_table
     maps = [] if table is None else [_plane(values) for values in table.maps[:COMPONENTS]]
-    shares = [] if table is None else table.spectrum
+    shares = np.zeros(0) if table is None else table.spectrum
     limit = max((float(np.nanmax(np.abs(values))) for values in maps), default=1.0) or 1.0
     panels = inside.subplots(1, max(len(maps), 1), squeeze=False)[0]
     for k, (axes, values) in enumerate(zip(panels, maps)):
@@ -82,7 +83,8 @@ def _pictures(inside: SubFigure, row: StructureRow) -> None:
     table, found = row.table, row.indices.of_table
     if table is None or found is None:
         return
-    lengths, waves, spectrum = inside.subfigures(1, 3)
+    parts: Any = inside.subfigures(1, 3)
+    lengths, waves, spectrum = parts
     norms = _plane(table.norms)
     (axes,) = lengths.subplots(1, 1, squeeze=False)[0]
     image = _map(axes, norms, sequential(), Normalize(*_ends(norms)))
