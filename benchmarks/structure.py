@@ -25,9 +25,6 @@ ABOVE = 600  # MiB above the imports
 
 def work(task: str, sizes: list[int]) -> None:
     """What the measured process does; prints what it used."""
-    import scipy.fft
-    import scipy.linalg  # noqa: F401
-
     from pe_inspect.analysis.structure import structure
 
     pe = make_embedding(*sizes)

@@ -9,11 +9,11 @@ import numpy as np
 from pe_inspect.arrays import Float32
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import lined, panel_figure, panel_title
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.mosaics import plan
 from pe_inspect.figures.layout.style import (
     DPI,
     MUTED,
-    PAGE_WIDTH,
     PALETTE,
     axes_at,
     caption_height,
@@ -77,7 +77,7 @@ def _tiles(result: FiltersResult) -> Figure:
     height, width = (image.shape[k] * planned.scale[k] / DPI for k in (0, 1))
     text = f"{result.kernel.key}, {_sides(result)}. {_words(result)}"
     figure = framed("Principal components of the filters that make patches", text, height + 0.1)
-    axes = axes_at(figure, LEFT, caption_height(text, PAGE_WIDTH), width, height)
+    axes = axes_at(figure, LEFT, caption_height(text, page_width()), width, height)
     axes.imshow(image, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     return figure

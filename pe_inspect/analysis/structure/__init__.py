@@ -116,11 +116,11 @@ class StructureResult(Shown):
     @cached_property
     def baselines(self) -> Mapping[str, Indices]:
         """The indices of tables of that shape that learned nothing: see `baselines.BASELINES`."""
-        stored = self.all_rows[0]
-        alike = self.pe.scheme_kind.affinity(stored_tables(self.pe), self.pe.relation)
-        return baselines_of(
-            alike, stored.view.grid_size, stored.table, self._width, stored.view.num_frames
-        )
+        stored, tables = self.all_rows[0], stored_tables(self.pe)
+        alike = self.pe.scheme_kind.affinity(tables, self.pe.relation)
+        table = None if stored.table is None else tables[0].patches
+        view = stored.view
+        return baselines_of(alike, view.grid_size, table, self._width, view.num_frames)
 
     @property
     def floors(self) -> dict[str, float]:
@@ -193,12 +193,8 @@ class StructureResult(Shown):
         """Every correction and omission, in words."""
         thinned = is_thinned(max(row.view.num_patches for row in self.all_rows))
         own = [*notes_on(self.pe, self.all_rows), *([thinned] if thinned else [])]
-        return (
-            *notes_of_sampling(self.pe),
-            *notes_of_frames(self.pe),
-            *own,
-            *self._notes_on_rotation(),
-        )
+        laid_out = (*notes_of_sampling(self.pe), *notes_of_frames(self.pe))
+        return (*laid_out, *own, *self._notes_on_rotation())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `structure.npz` holds; keys end in `/stage0`, … where grids differ."""
@@ -217,7 +213,7 @@ class StructureResult(Shown):
         """The channels of a random and of a fixed table with which this one is compared."""
         stored = self.all_rows[0]
         if stored.table is not None:
-            return int(stored.table.shape[1])
+            return stored.table.channels
         angles = self.pe.scheme_kind.holds_angles
         return 2 * int(self.pe.tables[0].shape[-1]) if angles else 0
 
@@ -239,9 +235,7 @@ class StructureResult(Shown):
                 "frequency."]  # fmt: skip
 
 
-def _turns(
-    rotations: tuple[LayerRotation, ...] | list[LayerRotation], suffix: str
-) -> dict[str, float]:
+def _turns(rotations: Sequence[LayerRotation], suffix: str) -> dict[str, float]:
     if not rotations:
         return {}
     aliased = np.concatenate([rotation.is_aliased.ravel() for rotation in rotations])
@@ -278,9 +272,8 @@ def structure(
     Source: arXiv:2106.01950 (translation), arXiv:2606.00124 (SSDC), arXiv:2403.13298 (rotations).
     """
     target = None if res is None and grid is None else _at_target(pe, res, grid, patch_size)
-    return StructureResult(
-        within_memory(row_of_frames(pe, "structure"), max_memory), ln_eps, target
-    )
+    shown = within_memory(row_of_frames(pe, "structure"), max_memory)
+    return StructureResult(shown, ln_eps, target)
 
 
 def _at_target(

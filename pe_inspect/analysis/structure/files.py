@@ -10,7 +10,6 @@ import numpy as np
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.structure.indices import COLUMNS
 from pe_inspect.analysis.structure.layer_rows import StructureRow
-from pe_inspect.analysis.structure.table_pictures import row_norms, wave_energy
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.structure import StructureResult
@@ -35,9 +34,9 @@ _BY_ROW: Final[Mapping[str, Callable[[StructureRow], np.ndarray]]] = {
 }
 """Arrays of every row of the table."""
 _OF_TABLES: Final[Mapping[str, Callable[[StructureRow], np.ndarray]]] = {
-    "norms": lambda row: row_norms(_table(row), row.indices.sides),
+    "norms": lambda row: np.zeros(0) if row.table is None else row.table.norms,
     "prefix_norms": lambda row: np.linalg.norm(row.prefix, axis=1),
-    "dct_energy": lambda row: wave_energy(_table(row), row.indices.sides),
+    "dct_energy": lambda row: np.zeros(0) if row.table is None else row.table.waves,
 }
 """Arrays of every row, for vectors."""
 
@@ -56,10 +55,6 @@ def arrays_of(result: StructureResult) -> dict[str, np.ndarray]:
     found["layer_correlations"] = result.layer_correlations
     found["hierarchy"] = np.array(result.hierarchy)
     return found | _of_baselines(result) | _of_heads(result) | _of_rotations(result)
-
-
-def _table(row: StructureRow) -> np.ndarray:
-    return np.zeros((0, 0), np.float32) if row.table is None else row.table
 
 
 def _of_baselines(result: StructureResult) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from pe_inspect.analysis.common.sentences import listed, percent_text
 from pe_inspect.analysis.structure.indices import TABLE_COLUMNS
 from pe_inspect.analysis.structure.layer_rows import STORED, StructureRow
 from pe_inspect.analysis.structure.map_indices import FIRST
+from pe_inspect.analysis.structure.table_pictures import TableByPlace
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["by_construction", "missing_reasons", "notes_on"]
@@ -63,13 +64,13 @@ def _reason(pe: PositionEmbedding, row: StructureRow, name: str) -> str:
     return "the profile by offset does not vary"
 
 
-def _reason_of_table(row: StructureRow, table: np.ndarray, name: str) -> str:
-    broken = int(np.count_nonzero(~np.isfinite(table).all(axis=1)))
+def _reason_of_table(row: StructureRow, table: TableByPlace, name: str) -> str:
+    broken, rows = table.num_broken, prod(row.indices.sides)
     if name in _OF_AXES and min(row.indices.sides) == 1:
         return "the grid has one row or one column"
     if broken:
-        return f"{broken} of {len(table)} rows {'is' if broken == 1 else 'are'} not finite"
-    if name == "effective_rank" and min(len(table) - 1, table.shape[1]) == 1:
+        return f"{broken} of {rows} rows {'is' if broken == 1 else 'are'} not finite"
+    if name == "effective_rank" and min(rows - 1, table.channels) == 1:
         return "there could be one direction only"
     return "all rows are equal"
 

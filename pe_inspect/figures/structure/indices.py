@@ -14,9 +14,9 @@ from pe_inspect.figures.layout.lines import (
     marker_size,
     panel_title,
 )
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.style import (
     MUTED,
-    PAGE_WIDTH,
     PALETTE,
     axes_at,
     caption_height,
@@ -36,6 +36,7 @@ ABOVE: Final = 0.25
 LEFT: Final = 0.58
 GAP: Final = 0.06
 COLUMNS: Final = 3
+LEAST: Final = 1.6  # inches of a panel
 _PANELS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     "affinity and nearness": ("rank correlation", ("ssdc_l1", "ssdc_l2")),
     "what the offset explains": ("share of variance", ("translation_share",)),
@@ -83,12 +84,13 @@ def draw_indices(result: StructureResult) -> Figure:
 
 def _panels(count: int, text: str, below: float) -> tuple[Figure, list[Axes]]:
     """Panels at fixed places: matplotlib's own layout of seven takes longer than all the rest."""
-    lines = -(-count // COLUMNS)
+    columns = max(min(COLUMNS, int(page_width() / LEAST)), 1)
+    lines = -(-count // columns)
     figure = framed("Structure by layer", text, lines * (PANEL + below))
-    foot, step = caption_height(text, PAGE_WIDTH), PAGE_WIDTH / COLUMNS
+    foot, step = caption_height(text, page_width()), page_width() / columns
     panels = []
     for k in range(count):
-        line, column = divmod(k, COLUMNS)
+        line, column = divmod(k, columns)
         bottom = foot + (lines - 1 - line) * (PANEL + below) + below
         box = (column * step + LEFT, bottom, step - LEFT - GAP, PANEL - ABOVE)
         panels.append(axes_at(figure, *box))

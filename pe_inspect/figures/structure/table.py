@@ -8,15 +8,14 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
-from pe_inspect.analysis.structure.table_pictures import row_norms, wave_energy
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.figures.layout.lines import lined, panel_figure, panel_title
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.mosaics import fitted, plan
 from pe_inspect.figures.layout.style import (
     DPI,
     INK,
     LABEL_SIZE,
-    PAGE_WIDTH,
     PALETTE,
     axes_at,
     caption_height,
@@ -84,12 +83,12 @@ def _pictures(inside: SubFigure, row: StructureRow) -> None:
     if table is None or found is None:
         return
     lengths, waves, spectrum = inside.subfigures(1, 3)
-    norms = _plane(row_norms(table, row.indices.sides))
+    norms = _plane(table.norms)
     (axes,) = lengths.subplots(1, 1, squeeze=False)[0]
     image = _map(axes, norms, sequential(), Normalize(*_ends(norms)))
     panel_title(axes, "length of each vector")
     color_scale(lengths, image, [axes], "Euclidean norm")
-    energy = _first_waves(wave_energy(table, row.indices.sides))
+    energy = _first_waves(table.waves)
     (axes,) = waves.subplots(1, 1, squeeze=False)[0]
     norm = LogNorm(LEAST, max(float(np.nanmax(energy, initial=LEAST)), 10 * LEAST))
     image = _map(axes, np.maximum(energy, LEAST), sequential(), norm)
@@ -148,7 +147,7 @@ def draw_colours(result: StructureResult) -> Figure:
     height, width = (image.shape[k] * planned.scale[k] / DPI for k in (0, 1))
     text = f"{result.pe.headline}. {_COLOURS}"
     figure = framed("Principal components as colours", text, height + NAMES)
-    axes = axes_at(figure, LEFT, caption_height(text, PAGE_WIDTH), width, height)
+    axes = axes_at(figure, LEFT, caption_height(text, page_width()), width, height)
     axes.imshow(np.nan_to_num(image, nan=0.9), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     names, size = fitted([row.name for row in rows], width / planned.columns * 72)
