@@ -23,6 +23,8 @@ from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.dtypes import is_known
 from pe_inspect.loading.formats import damaged
 from pe_inspect.loading.tensor_bytes import Span, lazy_tensor, unreadable_tensor
+from pe_inspect.loading.wire.hdf5_texts import text_attribute
+from pe_inspect.loading.wire.octets import Octets, octets_of
 
 __all__ = ["KerasWeights", "keras_weights"]
 
@@ -56,8 +58,8 @@ def keras_weights(source: ByteSource) -> KerasWeights:
     Raises:
         UnreadableCheckpoint: it is truncated or damaged.
     """
-    with _opened(source) as file:
-        walk = _Walk(source)
+    with _opened(source) as file, octets_of(source) as data:
+        walk = _Walk(source, data)
         root = file["model_weights"] if isinstance(file.get("model_weights"), h5py.Group) else file
         found = dict(walk.datasets(root, ()))
         names = dict(walk.layer_names)
@@ -85,8 +87,8 @@ Path = tuple[str, ...]
 class _Walk:
     """Goes through groups by hard links alone, each object once."""
 
-    def __init__(self, source: ByteSource) -> None:
-        self.source = source
+    def __init__(self, source: ByteSource, data: Octets) -> None:
+        self.source, self.data = source, data
         self.links, self.left = 0, MOST_OBJECTS
         self.layer_names: dict[Path, str] = {}
         self.seen: set[Any] = set()
@@ -109,8 +111,9 @@ class _Walk:
         if isinstance(found, h5py.Dataset):
             yield path, _tensor(found, self.source)
         elif isinstance(found, h5py.Group):
-            said = found.attrs.get("name") if path[-1] == VARIABLES else None
-            if isinstance(said, str) and said:
+            address = h5py.h5o.get_info(found.id).addr
+            said = text_attribute(self.data, address, "name") if path[-1] == VARIABLES else ""
+            if said:
                 self.layer_names[path[:-1]] = printable(said)
             yield from self.datasets(found, path)
 

@@ -135,6 +135,19 @@ def test_a_truncated_file_is_one_line(tmp_path):
             load(tmp_path / "m.h5")
 
 
+def test_a_heap_without_an_end_ends_and_a_layer_keeps_its_name(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.ones((4, 8), np.float32)
+        file["layers/dense/vars"].attrs["name"] = "head"
+    content = bytearray((tmp_path / "m.h5").read_bytes())
+    heap = content.index(b"GCOL")
+    free = heap + 16 + 16 + 8  # behind the heap's head, and the one object with its text
+    assert content[free : free + 2] == b"\0\0"
+    content[free + 8 : free + 16] = bytes(8)
+    (tmp_path / "m.h5").write_bytes(content)
+    assert list(load(tmp_path / "m.h5").keys) == ["head.weight"]
+
+
 def test_a_packed_archive_says_what_to_give(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", "{}")
