@@ -71,7 +71,8 @@ def _wrapped(pair: Pair, here: str, there: str) -> Finding:
             stored,
             [
                 f"for key in [k for k in state if k.startswith({here!r})]:",
-                f"    state[{there!r} + key.removeprefix({here!r})] = state.pop(key)",
+                f"    state[{f'{there!r} + ' if there else ''}key.removeprefix({here!r})] = "
+                "state.pop(key)",
             ],
         ),
         {"here": here, "there": there, "tensors": len(names)},
