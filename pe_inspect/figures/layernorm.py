@@ -114,6 +114,9 @@ def _statistics_line(
     sign = "γ" if part == "weight" else "β"
     for k, (name, axes) in enumerate(zip(names, panels)):
         layers = [row.layer for row in result.rows_named(name) if getattr(row, part)]
+        if not layers:  # an RMS norm beside LayerNorms has no β
+            axes.remove()
+            continue
         _bands(axes, result, name, part, layers, PALETTE[0] if part == "weight" else PALETTE[1])
         lined(axes, axes.get_xlabel(), sign if k == 0 else "")
         reference(axes, 1 if part == "weight" else 0)
