@@ -191,7 +191,7 @@ def offsets_of_a_volume_with_the_heads_first() -> Layout:
 def distances_whose_index_lies_at_the_root() -> Layout:
     places = np.indices((4, 6)).reshape(2, -1)
     away = np.abs(places[:, :, None] - places[:, None])
-    keys = tuple(f"n.{i}.mixer.bias_by_distance" for i in range(2))
+    keys = tuple(f"n.{i}.mixer.attention_biases" for i in range(2))
     state = {**kernel(), **blocks("n.", range(2)), "bias_idxs": away[0] * 6 + away[1]}
     state |= {key: waves((4, 6), 3).T for key in keys}
     return state, (Truth(keys, (4, 6), "bias", heads=3, depth=2),)
@@ -225,3 +225,10 @@ def an_embedding_of_classes_is_no_table() -> Layout:
     state = {"y_embedder.embedding_table.weight": small(101, DIM), **kernel(),
              **blocks("n.", range(3))}  # fmt: skip
     return state, ()
+
+
+@fourth
+def a_kernel_over_channels_of_one_frame_each() -> Layout:
+    state = {"spots_pos": table((4, 6), 1)[None], "cls": small(1, 1, DIM),
+             **kernel("patch", sides=(1, 4, 4)), **blocks("n.", range(3))}  # fmt: skip
+    return state, (Truth(("spots_pos",), (4, 6), rows=1, tokens=1),)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pe_inspect.families.structure.blocks import FoundBlock
 from pe_inspect.families.structure.names import NamedTensor, pair_axis
 
-__all__ = ["Form", "Shaped", "Window", "boxes", "shape_of", "windows_of"]
+__all__ = ["Form", "Shaped", "Window", "boxes", "is_distances", "shape_of", "windows_of"]
 
 Form = Literal["offsets", "distances", "pairs", "axes"]
 Window = tuple[int, ...]
@@ -69,7 +69,7 @@ def _of_two(
     rows, heads, axis = (first, last, 1) if first >= last else (last, first, 0)
     if heads > _MOST_HEADS or (width and heads > width):
         return None
-    if index is not None and _is_distances(index, rows):
+    if index is not None and is_distances(index, rows):
         return "distances", heads, rows, axis, ()
     if heads == 1 and index is None and block is None:
         return None  # a vector with a batch axis
@@ -114,7 +114,7 @@ def _is_window(tokens: int) -> bool:
     return side > 1 and side * side == tokens
 
 
-def _is_distances(index: NamedTensor, rows: int) -> bool:
+def is_distances(index: NamedTensor, rows: int) -> bool:
     """Whether a table has as many rows as its index has tokens: one a distance."""
     shape = index.squeezed
     return len(shape) == 2 and rows == shape[-1]

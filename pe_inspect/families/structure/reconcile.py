@@ -249,7 +249,8 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
         return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
-    is_surer = set(other.keys) > set(pe.keys)  # a reader saw two of three axes
+    is_computed = pe.scheme_kind.is_computed  # a reader knows which copies are one
+    is_surer = set(other.keys) > set(pe.keys) and not is_computed  # it saw two of three axes
     is_surer = is_surer or (not is_said and _sees_more(own[0], pe, other))
     return _with_blocks_of(other, pe) if is_surer else _with_blocks_of(pe, other)
 
