@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pe_inspect.commands.shell import QUESTIONS, command
 from pe_inspect.commands.shell.options import AskedEach, Memory, Pictured, Selection
 from pe_inspect.commands.shell.question_runner import Question, answer, write_table
+from pe_inspect.errors import UsageError
+
+_SEVERAL: Final = 2
 
 
 @command("similarity", panel=QUESTIONS)
@@ -25,7 +30,7 @@ def similarity(selection: Selection, pictured: Pictured, room: Memory, asked: As
         ),
         {".npz": lambda result, file: result.save_npz(file), ".csv": write_table},
         draw={
-            "tokens": tokens,
+            "tokens": _drawn(tokens),
             "tiles": pictured.counts(),
             "of_layer": selection.layer is not None,
             "heads": pictured.heads,
@@ -33,3 +38,19 @@ def similarity(selection: Selection, pictured: Pictured, room: Memory, asked: As
         figures=("", "_query", "_fig7"),
     )
     answer(question, asked)
+
+
+def _drawn(tokens: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the patches whose maps are drawn below each other; one alone is the result's own.
+
+    Raises:
+        UsageError: several are of frames.
+    """
+    if len(tokens) < _SEVERAL:
+        return []
+    if any(len(token) > len(("row", "column")) for token in tokens):
+        raise UsageError(
+            "--token T,R,C was given several times; it is drawn for one patch. Several are named "
+            "by row and column: column t·W + x is column x of frame t."
+        )
+    return tokens

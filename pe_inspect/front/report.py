@@ -13,6 +13,7 @@ from pe_inspect.diagnosis.doctor import doctor_by_table
 from pe_inspect.errors import PEInspectError
 from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.evolution import open_history
+from pe_inspect.front.filters import filters_of
 from pe_inspect.front.live import LiveRun, live_answers
 from pe_inspect.front.refusals import refusals_of
 from pe_inspect.front.snapshots import history_beside
@@ -23,6 +24,7 @@ from pe_inspect.page import report as page_of
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evolution import EvolutionResult
+    from pe_inspect.analysis.filters import FiltersResult
     from pe_inspect.loading import Hints
 
 __all__ = ["Options", "report", "unanswered"]
@@ -146,7 +148,18 @@ def _items(
     yield from found.tables
     yield from doctor_by_table(found.checkpoint, found.tables)
     yield from live_answers(found, run, tell)
+    yield from _filters(found)
     yield from _history(found, shown, hints, tell)
+
+
+def _filters(found: OpenedCheckpoint) -> Iterator[FiltersResult]:
+    """Yield what the filters that make patches look for; of a model behind a stem, nothing."""
+    try:
+        answer = filters_of(found.checkpoint, found.tables)
+    except PEInspectError:
+        return
+    if answer.pe is not None or len(found.tables) == 1:
+        yield answer
 
 
 def _history(

@@ -33,7 +33,7 @@ FIGURES = {"--format", "--dpi", "--no-figures", "--save-data", "--table-format"}
 FIGURES |= {"--style", "--width", "--cmap", "--title", "--caption"}
 QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
 IMAGES = {"--images", "--num-images", "--seed", "--device", "--max-memory"}
-RUNNING = IMAGES | {"--res", "--each"}
+RUNNING = IMAGES | {"--res", "--each", "--untrained"}
 
 # A frozen list: an option that comes or goes changes the contract, and this test.
 OFFERED = {
@@ -50,6 +50,7 @@ OFFERED = {
     | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
+    "filters": QUESTION,
     "info": OPENING | READING | TERMINAL | {"--sha256"},
     "interpolate": QUESTION
     | {"--res", "--grid", "--method", "--matrix", "--token"}
@@ -66,6 +67,7 @@ OFFERED = {
     | {"--live", "--no-live"},
     "similarity": QUESTION
     | {"--each", "--layer", "--head", "--token", "--max-memory", "--tiles", "--heads"},
+    "structure": QUESTION | {"--res", "--grid", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
@@ -149,7 +151,10 @@ def test_what_is_said_of_a_file_is_checked_before_the_file_is_opened(run, here, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--token", "abc"], "--token 'abc' is not a row and a column. Write them as 7,7;"),
+        (
+            ["--token", "abc"],
+            "--token 'abc' is not a row and a column. Write them as 7,7 (2,7,7 in",
+        ),
         (["--token", "7"], "--token '7' is not a row and a column."),
         (["--token", "-1,2"], "--token '-1,2' is not a row and a column."),
         (["--layer", " , "], "--layer ' , ' names no layer. Pass blocks.3, 3, or 0,3,11."),

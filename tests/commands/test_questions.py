@@ -16,6 +16,7 @@ ASKED = {
     "similarity": (),
     "interpolate": ("--grid", "5x6"),
     "layernorm": (),
+    "structure": (),
 }
 
 
@@ -277,6 +278,34 @@ def test_without_a_name_the_newest_checkpoint_is_asked(run, save_vit, here):
     done = run("similarity", "--no-figures")
     assert done.code == 0
     assert "no CHECKPOINT given: the newest, checkpoints/mine.safetensors" in done.err
+
+
+def test_structure_prints_its_finding_and_every_index_beside_its_baselines(run, checkpoint, here):
+    done = run("structure", checkpoint, *GRID, "--save-data", "--no-figures")
+    lines = done.out.splitlines()
+
+    assert lines[1].startswith("The map of a patch is ")
+    (ssdc,) = (line for line in lines if line.startswith("  ssdc_l1 "))
+    assert all(f"{name} " in ssdc for name in ("shuffled", "random", "sincos2d"))
+    table = (here / "reports/tiny/structure.csv").read_text().splitlines()
+    assert table[0].startswith("layer,ssdc_l1,ssdc_l2,translation_share,half_radius,monotone_share")
+    assert [line.partition(",")[0] for line in table[1:]] == ["stored", "blocks.0", "blocks.1"]
+    saved = arrays(here / "reports/tiny/structure.npz")
+    assert saved["offset_profile"].shape == (3, 5, 7)
+
+
+def test_structure_takes_another_size_of_rotations_alone(run, checkpoint):
+    done = run("structure", checkpoint, *GRID, "--res", "384", "--no-figures")
+    assert done.code == 2
+    assert "another size is asked of rotations" in done.err
+
+
+def test_filters_are_asked_of_the_checkpoint(run, checkpoint, here):
+    done = run("filters", checkpoint, *GRID, "--save-data", "--dpi", 20)
+    assert done.code == 0
+    assert "components explain 90" in done.out
+    assert (here / "reports/tiny/filters.png").is_file()
+    assert arrays(here / "reports/tiny/filters.npz")["tiles"].ndim == 4
 
 
 def test_figures_for_print_are_asked_for_by_the_same_options_everywhere(run, checkpoint, here):

@@ -127,7 +127,7 @@ def test_a_rank_s_partition_of_an_optimizer_is_told(tmp_path):
     state = {"single_partition_of_fp32_groups": [torch.ones(99)], "zero_stage": 2}
     path = tmp_path / "zero_pp_rank_0_mp_rank_00_optim_states.pt"
     torch.save({"optimizer_state_dict": state, "ds_version": "0.14"}, path)
-    with pytest.raises(UnreadableCheckpoint, match="one rank's partition.*zero_to_fp32"):
+    with pytest.raises(UnreadableCheckpoint, match=r"one rank's partition.*zero_to_fp32"):
         load(path)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from pe_inspect.analysis import questions
-from pe_inspect.analysis.common.sentences import number_text, percent_text
+from pe_inspect.analysis.common.sentences import count_text, number_text, percent_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.contribution.pca import Colours, colours_of
@@ -170,7 +170,8 @@ class ContributionResult(TraceResult):
         return (
             f"Position is {percent_text(self.omega2[place])} of the variance of patch tokens at "
             f"{self.trace.places[place]}, where it is most{beside}, and "
-            f"{percent_text(self.omega2[-1])} at the end ({self.trace.images.count} images)."
+            f"{percent_text(self.omega2[-1])} at the end "
+            f"({count_text(self.trace.images.count, 'image')})."
         )
 
     def arrays(self) -> dict[str, np.ndarray]:

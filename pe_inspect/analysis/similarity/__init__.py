@@ -35,7 +35,7 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, cosines
-from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
+from pe_inspect.kinds.frames import notes_of_frames, place_in_row, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.kinds.within_memory import notes_of_sampling, stride_of, within_memory
 
@@ -199,7 +199,9 @@ class SimilarityResult(Shown, SimilarityMaps):
     @property
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
-        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
+        return finding_of(
+            self.affinity, self.summary(), self.statistics, self.layer_names, self.words
+        )
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers, which `DEFINITIONS` defines."""
@@ -295,7 +297,8 @@ def similarity(
         pe: one scheme of one checkpoint.
         layer: one layer or several, by name or by place; default all.
         head: one head; default the mean over heads in figures and numbers.
-        token: (row, column) of the query patch; default the middle one, (H//2, W//2).
+        token: (row, column) of the query patch, or (frame, row, column); default the middle one,
+            (H//2, W//2).
         ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).
         raw: also compare the stored table, before any norm (vectors only).
         max_memory: bytes that maps may take, 2 GB where left out: of a larger grid evenly spaced
@@ -306,6 +309,7 @@ def similarity(
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
+    token = place_in_row(pe, token)
     whole = row_of_frames(pe, "similarity")
     seen = checked_token(token, chosen(views_of(whole), layer))
     pe = within_memory(whole, max_memory)

@@ -73,6 +73,14 @@ class Running(ImagesOfRun):
         ),
     ] = None
 
+    untrained: Annotated[
+        bool,
+        _option(
+            "--untrained",
+            help="Also run a model of the same shape with fresh weights, to compare with.",
+        ),
+    ] = False
+
     def __post_init__(self) -> None:
         self.size()
 
@@ -82,4 +90,4 @@ class Running(ImagesOfRun):
 
     def arguments(self) -> dict[str, Any]:
         """Return what `pe_inspect.trace` is asked with."""
-        return {**super().arguments(), "res": self.size()}
+        return {**super().arguments(), "res": self.size(), "untrained": self.untrained}

@@ -64,19 +64,20 @@ class Query:
             "--token",
             panel=_WHAT,
             metavar="R,C",
-            help="The query patch: its row and column, from 0. Left out: the middle one.",
+            help="The query patch: its row and column, from 0 (T,R,C: in frame T). Left out: the "
+            "middle one.",
         ),
     ] = None
 
     def __post_init__(self) -> None:
         self.queries()
 
-    def queries(self) -> list[tuple[int, int]]:
-        """Return (row, column) of every --token."""
+    def queries(self) -> list[tuple[int, ...]]:
+        """Return (row, column), or (frame, row, column), of every --token."""
         return [place("--token", each) for each in self.token or ()]
 
-    def query(self) -> tuple[int, int] | None:
-        """Return (row, column) of the only --token.
+    def query(self) -> Any:
+        """Return (row, column), or (frame, row, column), of the only --token.
 
         Raises:
             UsageError: several were given.

@@ -181,16 +181,16 @@ def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]
     return pair(option, given, one=one)
 
 
-def place(option: str, given: str) -> tuple[int, int]:
-    """Parse `7,3` as a row and a column, both from 0.
+def place(option: str, given: str) -> tuple[int, ...]:
+    """Parse `7,3` as a row and a column, `2,7,3` as a frame before them, all from 0.
 
     Raises:
-        UsageError: it is no such pair.
+        UsageError: it is neither.
     """
-    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
+    found = re.fullmatch(r"\s*(?:(\d{1,9})\s*,)?\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
     if found is None:
         raise UsageError(
-            f"{option} {given!r} is not a row and a column. Write them as 7,7; "
-            "both count from 0, and prefix tokens do not count."
+            f"{option} {given!r} is not a row and a column. Write them as 7,7 (2,7,7 in frame 2); "
+            "all count from 0, and prefix tokens do not count."
         )
-    return int(found[1]), int(found[2])
+    return tuple(int(number) for number in found.groups() if number is not None)

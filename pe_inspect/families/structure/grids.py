@@ -246,7 +246,11 @@ def _by_values(
         deep = ((p, s, _deep(n)) for (p, s), n in patches.items())
         more = (GridReading(grid, p, s) for p, s, grids in deep for grid in grids)
         options = [*options, *(each for each in more if min(each.grid[1:]) >= _THINNEST)]
-    found = best_reading(values, [(each.grid, each.prefix) for each in options])
+    found = best_reading(
+        values,
+        [(each.grid, each.prefix) for each in options],
+        is_flat=not evidence.has_time,
+    )
     if found is None:
         return None
     shown, taken = options[found], square or options[found]

@@ -46,6 +46,7 @@ LETTER: Final = 0.56  # em
 LARGEST: Final = 1.6  # inches of the longer side of a map
 TALLEST: Final = 8.0  # inches of all maps
 WIDEST_PATCH: Final = 24  # pixels
+TICKS: Final = 5  # of a logarithmic scale
 MOST_COLUMNS: Final = 8  # where rows mean nothing
 
 
@@ -253,11 +254,17 @@ def _draw_scale(figure: Figure, axes: Axes, image: Any, scale: Scale) -> None:
     if not isinstance(scale.norm, LogNorm):
         colorbar(figure, image, box, scale.label)
         return
-    bar = figure.colorbar(image, cax=axes_at(figure, *box))
-    bar.ax.tick_params(which="minor", length=0)
+    ticks = np.geomspace(scale.norm.vmin or 1.0, scale.norm.vmax or 1.0, TICKS)
+    bar = figure.colorbar(image, cax=axes_at(figure, *box), ticks=ticks, format=_two_digits)
+    bar.ax.minorticks_off()
     bar.outline.set_linewidth(0.6)
     bar.set_label(scale.label, size=LABEL_SIZE, color=INK, labelpad=3)
     tidy(bar.ax)
+
+
+def _two_digits(value: float, _: object = None) -> str:
+    """Write a number with two digits that count: 0.0016, 0.34."""
+    return np.format_float_positional(float(f"{value:.2g}"), trim="-")
 
 
 def _draw_key(axes: Axes, keys: Sequence[Framed]) -> None:
