@@ -437,20 +437,19 @@ TWO_WAYS = readings(37, PrefixTokens(1))
 
 
 @pytest.mark.parametrize(
-    ("smoothness", "in_question", "every_way"),
+    ("evidence", "is_taken", "every_way"),
     [
-        ((0.2, 0.9), False, False),  # nothing was found of this table
-        ((0.9, 0.2), True, False),  # neighbours are most alike as it is read
-        ((0.2, 0.9), True, True),
-        ((None, 0.9), True, True),
+        (None, True, False),  # nothing was found of this table
+        ({"p": 0.5}, True, False),  # a finding that says nothing of the grid
+        ({"smoothest_grid_size": [4, 9]}, True, True),
+        (None, False, True),
     ],
 )
-def test_other_ways_to_read_a_table_are_shown_only_where_they_matter(
-    smoothness, in_question, every_way
-):
-    held = Readings("pos_embed", 37, TWO_WAYS[:2], TWO_WAYS[0])
-    ranked = [Ranked(held, way, alike) for way, alike in zip(TWO_WAYS, smoothness)]
-    findings = [Finding("untrained", "pos_embed", "a", "b", "c")] if in_question else []
+def test_other_ways_to_read_a_table_are_shown_only_where_they_matter(evidence, is_taken, every_way):
+    held = Readings("pos_embed", 37, TWO_WAYS[:2], TWO_WAYS[0] if is_taken else None)
+    ranked = [Ranked(held, way, alike) for way, alike in zip(TWO_WAYS, (0.2, 0.9))]
+    found = Finding("x", "pos_embed", "a", "b", "c", evidence or {})
+    findings = [] if evidence is None else [found]
 
     text = "\n".join(reading_lines(ranked, findings))
 
