@@ -137,11 +137,6 @@ class AttentionResult(TraceResult):
         if self.logit_share:
             found |= stacked_by_stage("logit_share", self.logit_share)
             found |= stacked_by_stage("logit_share_block", self.logit_share_block)
-        alone = [block.offset_profile for block in self.trace.position_attention]
-        if alone:
-            found |= stacked_by_stage("position_offset_profile", alone)
-            names = [block.layer for block in self.trace.position_attention]
-            found["position_layer_names"] = np.array(names)
         maps = [block.cls_map for block in self.blocks if block.cls_map is not None]
         found |= stacked_by_stage("cls_map", maps) if maps else {}
         return {
@@ -149,7 +144,17 @@ class AttentionResult(TraceResult):
             "layer_names": np.array([block.layer for block in self.blocks]),
             "grid_size": np.array(self.trace.grid_size),
             "num_images": np.array(self.trace.images.count),
+            **self._alone(),
         }
+
+    def _alone(self) -> dict[str, np.ndarray]:
+        """Return the offset profiles of position alone, where positions are vectors."""
+        blocks = self.trace.position_attention
+        if not blocks:
+            return {}
+        names = np.array([block.layer for block in blocks])
+        profiles = stacked_by_stage("position_offset_profile", [b.offset_profile for b in blocks])
+        return {**profiles, "position_layer_names": names}
 
     def _of(self, block: AttentionSums, name: str) -> np.ndarray:
         own = (head for head in self.heads if head.layer == block.layer)

@@ -184,15 +184,16 @@ class ContributionResult(TraceResult):
         if not trace.has_cls:
             del edits["causal_cls_cosine"]
         colour = {"mean_colour_cka": self.mean_colour_cka} if trace.mean_colour else {}
-        colour |= {"zero_patch_cka": self.zero_patch_cka} if trace.zero_patch else {}
+        zero = {"zero_patch_cka": self.zero_patch_cka} if trace.zero_patch else {}
         return {
             "omega2": self.omega2, "eta2": self.eta2, "omega2_null": self.omega2_null,
-            "omega2_interval": self.omega2_interval, "omega2_untrained": self.omega2_untrained,
             "omega2_after_norm": self.omega2_after_norm, "lambda": self.lambdas,
             **stacked_by_stage("position_maps", self.position_maps), **edits, **colour,
             **stacked_by_stage("token_norms", [sums.norm for sums in trace.states["base"]]),
             "layer_names": np.array(trace.layer_names), "places": np.array(trace.places),
             "grid_size": np.array(trace.grid_size), "num_images": np.array(trace.images.count),
+            "omega2_interval": self.omega2_interval, "omega2_untrained": self.omega2_untrained,
+            **zero,
         }  # fmt: skip
 
     def summary(self) -> dict[str, float]:

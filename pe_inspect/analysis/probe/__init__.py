@@ -116,9 +116,9 @@ class ProbeResult(TraceResult):
         """Return what `probe.npz` holds."""
         return {
             "r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
-            "r2_null": self.r2_null, "r2_untrained": self.r2_untrained,
-            "r2_interval": self.r2_interval, **stacked_by_stage("plane_share", self.plane_share),
+            "r2_null": self.r2_null, **stacked_by_stage("plane_share", self.plane_share),
             "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
+            "r2_untrained": self.r2_untrained, "r2_interval": self.r2_interval,
         }  # fmt: skip
 
     def summary(self) -> dict[str, float]:
