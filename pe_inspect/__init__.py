@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pe_inspect.analysis.layernorm import LayerNormResult
     from pe_inspect.analysis.probe import probe
     from pe_inspect.analysis.similarity import SimilarityResult
+    from pe_inspect.analysis.structure import StructureResult
     from pe_inspect.baking.bake import Baked
     from pe_inspect.errors import (
         AmbiguousCheckpoint,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pe_inspect.front.compare import compare
     from pe_inspect.front.doctor import doctor
     from pe_inspect.front.evolution import evolution
+    from pe_inspect.front.filters import filters
     from pe_inspect.front.gallery import gallery
     from pe_inspect.front.report import report
     from pe_inspect.front.subject import Subject
@@ -81,6 +83,11 @@ if TYPE_CHECKING:
     ) -> SimilarityResult:
         """Say how alike positions are, in every layer."""
 
+    def structure(
+        subject: Subject, *, family: str | None = None, **options: Any
+    ) -> StructureResult:
+        """Say what the maps look like, in numbers."""
+
     def trace(
         subject: Subject, images: Any = None, *, family: str | None = None, **options: Any
     ) -> Trace:
@@ -111,11 +118,13 @@ _HOMES = {
     "doctor": "front.doctor",
     "evaluate": "evaluation",
     "evolution": "front.evolution",
+    "filters": "front.filters",
     "gallery": "front.gallery",
     "interpolate": "analysis.interpolate",
     "layernorm": "analysis.layernorm",
     "probe": "analysis.probe",
     "similarity": "analysis.similarity",
+    "structure": "analysis.structure",
     "figure": "figures",
     "rebuild": "live.rebuild",
     "report": "front.report",
@@ -123,7 +132,7 @@ _HOMES = {
 }
 
 _ASKED_OF = {
-    **dict.fromkeys(("interpolate", "layernorm", "similarity"), "embedding"),
+    **dict.fromkeys(("interpolate", "layernorm", "similarity", "structure"), "embedding"),
     **dict.fromkeys(("bake", "evaluate", "extract", "rebuild"), "checkpoint"),
     "trace": "model",
     **dict.fromkeys(("attention", "contribution", "probe"), "trace"),
@@ -152,6 +161,7 @@ __all__ = [
     "evolution",
     "extract",
     "figure",
+    "filters",
     "gallery",
     "interpolate",
     "layernorm",
@@ -160,6 +170,7 @@ __all__ = [
     "rebuild",
     "report",
     "similarity",
+    "structure",
     "trace",
 ]
 

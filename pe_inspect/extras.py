@@ -18,8 +18,10 @@ EXTRAS: Final = {
     "sklearn": "torch",
     "scipy": "train",
     "tensorboard": "train",
+    "xarray": "xarray",
     "torchvision": "all",
     "open_clip": "all",
+    "h5py": "keras",
 }
 """Library → the extra of this package that installs it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import IO, Any, Final
 
 from pe_inspect.bounded import is_file_name, json_in
 from pe_inspect.errors import OutputError, printable
+from pe_inspect.partial_files import partial_beside, sweep
 
 __all__ = ["OutputFolder", "write_atomically"]
 
@@ -30,7 +30,8 @@ def write_atomically(
 ) -> Path:
     """Call `write` with a file beside `path`, then move that file onto `path`.
 
-    A crash, a full disk or Ctrl-C leaves whatever stood at `path` as it was.
+    A crash, a full disk or Ctrl-C leaves whatever stood at `path` as it was. What a killed run left
+    half-written in that folder is removed by the next one that writes there.
 
     Args:
         path: where the file is to stand; its folder is made where it is missing.
@@ -41,7 +42,8 @@ def write_atomically(
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}.partial")
+    temporary = partial_beside(path)
+    sweep(path)
     try:
         with _explained(path, option):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["Finding", "Severity"]
+__all__ = ["Finding", "RunsIn", "Severity"]
 
 Severity = Literal["error", "warning"]
+RunsIn = Literal["", "shell", "python"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Finding:
         mend: what to do; the first line is a command wherever one mends it.
         evidence: the numbers of the message by name.
         severity: `"error"` where the model cannot work as it is, else `"warning"`.
+        runs_in: where `mend` is pasted as it is: a shell, or Python that holds the file's tensors
+            as `state`; empty where it is words.
     """
 
     code: str
@@ -33,6 +36,7 @@ class Finding:
     mend: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity = "warning"
+    runs_in: RunsIn = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evidence", MappingProxyType(dict(self.evidence)))
@@ -47,4 +51,5 @@ class Finding:
             "why": self.why,
             "evidence": dict(self.evidence),
             "mend": self.mend,
+            "runs_in": self.runs_in,
         }

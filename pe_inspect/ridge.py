@@ -155,7 +155,7 @@ def _fit(train: Moments) -> Fit:
 
 
 def _r2(train: Moments, test: Moments) -> np.ndarray:
-    """Return R² of the test set about its own mean, one a target."""
+    """Return R² of the test set about its own mean, one a target; NaN where all are alike."""
     weights, free = _fit(train)
     quadratic = np.einsum("ct,cd,dt->t", weights, test.xx, weights)
     wrong: np.ndarray = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pe_inspect.data import Dataset, Split
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -36,6 +38,17 @@ def checkpoint_of(model, **data):
     plain = Checkpoint.from_state_dict(model.state_dict(), source="model.safetensors")
     hints = hints_from(config, "config.json")
     return replace(plain, hints=hints, metadata={"config": config})
+
+
+def save_native(here, name="native", *, mean=(0.4, 0.5, 0.6), scheme="learned", **changes):
+    """Save a model with random weights as our trainer does; return its folder."""
+    model = lively_model(scheme, **changes)
+    folder = here / name
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    saved = {"model": model.config.to_dict(), "data": {"mean": [*mean], "std": [0.3] * len(mean)}}
+    (folder / "config.json").write_text(json.dumps(saved))
+    return folder
 
 
 def random_images(height=12, width=20, channels=3, count=9, classes=7, seed=0):

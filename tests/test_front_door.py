@@ -239,7 +239,7 @@ def quick_page(monkeypatch):
 def test_a_page_of_a_whole_checkpoint_has_its_health(path, quick_page):
     pei.report([path, pei.extract(path)[0], pei.similarity(path)])
     kinds = [getattr(item, "question", "embedding") for item in quick_page[0]]
-    assert kinds == ["embedding", "doctor", "embedding", "similarity"]
+    assert kinds == ["embedding", "doctor", "filters", "embedding", "similarity"]
 
 
 @pytest.mark.parametrize("sort", ["checkpoint", "text", "module", "state dict"])
@@ -247,7 +247,7 @@ def test_a_page_takes_one_subject_as_well_as_several(path, sort, quick_page):
     subject = SUBJECTS[sort](path)
     pei.report(subject)
     pei.report([subject])
-    assert [len(items) for items in quick_page] == [2, 2]
+    assert [len(items) for items in quick_page] == [3, 3]
 
 
 def test_family_chooses_what_a_page_is_about(two_schemes, quick_page):

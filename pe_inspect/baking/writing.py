@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pe_inspect.loading.dtypes import itemsize
 from pe_inspect.loading.formats import SourceFile
 from pe_inspect.loading.formats.huggingface import INDEX_NAMES, read_object
 from pe_inspect.loading.rewriting import TensorEdit, written_as
+from pe_inspect.partial_files import moved_away, partial_beside, sweep
 
 __all__ = [
     "check_target",
@@ -169,7 +169,8 @@ def write_folder(
     Raises:
         OutputError: the disk is full, or cannot be written; what stood at `target` stays.
     """
-    made = target.with_name(f".{secrets.token_hex(6)}.partial")
+    made = partial_beside(target)
+    sweep(target)
     try:
         with _refusing_by_name(target):
             _fill(made, source, edits, configs)
@@ -203,7 +204,7 @@ def _put(content: bytes, out: IO[bytes]) -> None:
 
 def _name(made: Path, target: Path) -> None:
     """Move the new folder to its name; an old one is moved away first, and removed last."""
-    old = target.with_name(f".{secrets.token_hex(6)}.old") if target.exists() else None
+    old = moved_away(target) if target.exists() else None
     if old is not None:
         target.replace(old)
     try:

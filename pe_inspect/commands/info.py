@@ -12,7 +12,7 @@ from pe_inspect.commands.shell import LOOK, command
 from pe_inspect.commands.shell.describe import aligned, as_json, ranges
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Reading, Source, Terminal
-from pe_inspect.commands.shell.terminal import write_json, write_line
+from pe_inspect.commands.shell.terminal import write_json, write_line, write_lines
 
 if TYPE_CHECKING:
     from pe_inspect.kinds.position_embedding import LayerNormParams, PositionEmbedding
@@ -35,8 +35,14 @@ def info(
     for pe in subject.tables:
         write_line(pe.headline)
     if not terminal.quiet:
-        for line in _details(subject):
-            write_line(line)
+        details = _details(subject)
+        write_lines(_explained(details) if terminal.explain else details)
+
+
+def _explained(details: list[str]) -> list[str]:
+    from pe_inspect.commands.shell.explaining import OF_FILES, explained
+
+    return list(explained(details, OF_FILES))
 
 
 def _as_json(subject: NamedCheckpoint, *, with_sha256: bool) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from pe_inspect.commands.shell import MAKE, command
+from pe_inspect.commands.shell.explaining import OF_RECIPES, explained
 from pe_inspect.commands.shell.options import Terminal
 from pe_inspect.commands.shell.recipes_text import recipe_lines
-from pe_inspect.commands.shell.terminal import write_json, write_line
+from pe_inspect.commands.shell.terminal import write_json, write_lines
 
 _Name = Annotated[
     str | None,
@@ -48,5 +49,4 @@ def recipes(
         lines = [each["name"] for each in described]
     else:
         lines = recipe_lines(described, overview=not any((name, data, scheme, join)))
-    for line in lines:
-        write_line(line)
+    write_lines(explained(lines, OF_RECIPES) if terminal.explain else lines)

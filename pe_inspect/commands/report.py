@@ -22,6 +22,7 @@ from pe_inspect.commands.shell.options import (
     Terminal,
 )
 from pe_inspect.commands.shell.progress import counted
+from pe_inspect.commands.shell.progress_bar import progress_bar
 from pe_inspect.commands.shell.question_runner import (
     CommandRun,
     Question,
@@ -30,7 +31,12 @@ from pe_inspect.commands.shell.question_runner import (
     nothing,
     output_folder,
 )
-from pe_inspect.commands.shell.report_options import Checkpoints, PageLook, options_of_questions
+from pe_inspect.commands.shell.report_options import (
+    Checkpoints,
+    LiveAsked,
+    PageLook,
+    options_of_questions,
+)
 from pe_inspect.commands.shell.report_text import (
     PageTeller,
     index_line,
@@ -53,16 +59,22 @@ def report(
     output: Output,
     terminal: Terminal,
     look: PageLook,
+    asked_live: LiveAsked,
     checkpoints: Checkpoints = None,
 ) -> None:
     """One self-contained page: every answer, with how to read it and where it comes from."""
     options: dict[str, Any] = {
         **vars(look), "command": command_line(), "now": now(), "hints": reading.hints(),
-        "options": options_of_questions(selection, resize, reading),
+        "options": options_of_questions(
+            selection, resize, reading, asked_live.max_memory
+        ),
     }  # fmt: skip
     folder = gallery_in(checkpoints or [])
     make = partial(_page, checkpoints or [None]) if folder is None else partial(_index, folder)
-    carry_out(make(opening, Asked.without_files(Source(), reading, terminal, output), options))
+    asked = Asked.without_files(Source(), reading, terminal, output)
+    with progress_bar("report", quiet=terminal.quiet) as tell:
+        options["live"] = asked_live.run(selection.query(), tell, is_folder=folder is not None)
+        carry_out(make(opening, asked, options))
 
 
 def _page(
@@ -84,6 +96,7 @@ def _page(
     question = Question(
         "report", partial(ask, **options, say=say), figures=(), pages={PAGE: write_page},
         lines=nothing, notes=nothing, told=lambda _: {},
+        is_told=options["live"].is_asked is not False,
     )  # fmt: skip
     return CommandRun(question, asked, folder, (target_of(subjects),), pages_object)
 

@@ -32,6 +32,10 @@ WIDEST: Final = 4 / 3  # aspect of a random crop; the tallest is its inverse
 BRIGHTEST: Final = 255
 BRIGHTEST_OF_16_BITS: Final = 65535
 NAMED: Final = 3  # images left out that a note names
+FREE_PIXELS: Final = 1 << 25
+PIXELS_A_BYTE: Final = 16
+"""A photograph has less than 16 pixels a byte; drawings may have more, up to 32 megapixels."""
+NARROWEST: Final = 64  # a longer side, once the shorter one has the model's size, is too much
 SIXTEEN_BITS: Final = ("PNG", "PPM")  # formats of which Pillow reads 16 bits into 32
 
 
@@ -71,6 +75,7 @@ def decoded(file: Path) -> Image:
 
     try:
         with Image.open(file) as image:
+            _refuse_expansion(image, file)
             return _of_bytes(image, file).convert("RGB")
     except UnidentifiedImageError as error:
         raise UnreadableImage(file, "its content is of no known kind") from error
@@ -78,6 +83,15 @@ def decoded(file: Path) -> Image:
         raise UnreadableImage(file, str(error)) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(file, str(error)) from error
+
+
+def _refuse_expansion(image: Image, file: Path) -> None:
+    """Refuse, before a pixel is decoded, what would take far more memory than the file is long."""
+    width, height = image.size
+    if width * height > FREE_PIXELS + PIXELS_A_BYTE * file.stat().st_size:
+        raise UnreadableImage(file, f"its {width}×{height} pixels are far more than its bytes tell")
+    if max(width, height) > NARROWEST * min(width, height):
+        raise UnreadableImage(file, f"its {width}×{height} pixels are a line, and no picture")
 
 
 def _of_bytes(image: Image, file: Path) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pe_inspect.analysis.common.notebook_repr import Shown
 from pe_inspect.analysis.common.sentences import count_text
@@ -14,6 +14,11 @@ from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 
 __all__ = ["Diagnosis"]
+
+_MEASURED: Final = {
+    "neighbour_correlation": "Moran's I: the mean inner product of neighbouring rows over that of "
+    "a row with itself, the mean row taken out; 0 where neighbours are no more alike than any two",
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class Diagnosis(Shown):
         counts = Counter(finding.code for finding in self.findings)
         by_code = {code: float(count) for code, count in counts.items()}
         return {"findings": float(len(self.findings)), **by_code, **self.numbers}
+
+    def defined(self) -> dict[str, str]:
+        """The definition of every number of `summary()`."""
+        known = {"findings": "what the checks found, without what is allowed", **_MEASURED}
+        return {name: known.get(name, f"findings of the code {name}") for name in self.summary()}
 
     def to_frame(self) -> Any:
         """One row a finding, as a pandas data frame."""

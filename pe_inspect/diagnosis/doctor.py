@@ -100,7 +100,7 @@ def _of_file(checkpoint: Checkpoint, expected: Expected) -> Diagnosis:
     case = replace(case, tables=tuple(row_of_frames(pe, "doctor") for pe in tables))
     return Diagnosis(
         _each_once([*_found_in_case(case), *of_file, *_found_in_tables(case)]),
-        (*_names("file"), *_names("embedding")),
+        (*_asked_of_case(expected), *_names("file"), *_names("embedding")),
         tuple(dict.fromkeys([*case.notes, *(each for pe in case.tables for each in observed(pe))])),
         tables,
         case.ranked,
@@ -110,6 +110,10 @@ def _of_file(checkpoint: Checkpoint, expected: Expected) -> Diagnosis:
 
 def _names(sort: str) -> tuple[str, ...]:
     return tuple(check.name for check in checks.values() if check.sort == sort)
+
+
+def _asked_of_case(expected: Expected) -> Iterator[str]:
+    return (check.name for check in checks_of("case") if check.is_asked(expected))
 
 
 def _found_in_file(checkpoint: Checkpoint) -> list[Finding]:

@@ -21,16 +21,19 @@ class Fitting:
         all: what is told; empty where no grid has so many rows.
         num_equal: how many of the first keep as much of the file as one another.
         keeps: whether they keep anything: otherwise all are mere numbers.
+        is_usual: whether the first needs no unusual number of prefix rows.
     """
 
     all: tuple[RowDivision, ...]
     num_equal: int
     keeps: bool
+    is_usual: bool = True
 
     @property
     def only(self) -> RowDivision | None:
-        """The first reading, where no other keeps as much of the file."""
-        return self.all[0] if self.keeps and self.num_equal == 1 else None
+        """The first reading, where no other keeps as much of the file, and it invents no tokens."""
+        is_only = self.keeps and self.is_usual and self.num_equal == 1
+        return self.all[0] if is_only else None
 
 
 def fitting(
@@ -55,13 +58,16 @@ def fitting(
     kept = [each for each in ordered if ranks[each][0] < KEEPS_NOTHING]
     own = [each for each in ordered if each.num_prefix_rows == have.num_prefix_rows]
     equal = sum(ranks[each][0] == ranks[ordered[0]][0] for each in ordered) if ordered else 0
-    return Fitting(tuple((kept or own or ordered)[:MOST_TOLD]), equal, bool(kept))
+    is_usual = bool(kept) and ranks[kept[0]][0] < INVENTS_TOKENS
+    told = kept if is_usual else list(dict.fromkeys([*kept, *own])) or ordered
+    return Fitting(tuple(told[:MOST_TOLD]), equal, bool(kept), is_usual)
 
 
 def _is_no_strip(reading: RowDivision, have: RowDivision) -> bool:
     return min(reading.grid_size) > 1 or min(have.grid_size) == 1
 
 
+INVENTS_TOKENS: Final = 4
 KEEPS_NOTHING: Final = 5
 
 
@@ -79,7 +85,7 @@ def _rank(have: RowDivision, other: RowDivision, keeps_height: bool) -> tuple[in
     elif same_prefix and same_axis:
         place = 2
     elif same_shape:
-        place = 3 if other.num_prefix_rows in USUAL_PREFIX_ROWS else 4
+        place = 3 if other.num_prefix_rows in USUAL_PREFIX_ROWS else INVENTS_TOKENS
     else:
         place = KEEPS_NOTHING
     return place, stretched, other.num_prefix_rows

@@ -21,7 +21,7 @@ from pe_inspect.families.reading.bias import cls_tokens, windows_of
 from pe_inspect.families.reading.bias_tables import CLS_ROWS
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.tokens import PrefixTokens, class_token, is_spectrogram_s
-from pe_inspect.finding import Finding
+from pe_inspect.finding import Finding, RunsIn
 from pe_inspect.loading.checkpoint import Checkpoint
 
 __all__ = ["ExpectedTable", "mismatch", "px", "written"]
@@ -61,12 +61,13 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> 
     need = fits.only
     if need is None and fits.all:
         return _several(checkpoint, found, have, wanted, fits)
+    mend, runs_in = _mend(checkpoint, found, have, need)
     return Finding(
         CODE,
         found.key,
         _sentence(checkpoint, found, have, wanted, need),
         _WHY,
-        _mend(checkpoint, found, have, need),
+        mend,
         {
             "rows": found.rows,
             "grid_size": list(have.grid_size),
@@ -77,6 +78,7 @@ def mismatch(checkpoint: Checkpoint, found: Readings, wanted: ExpectedTable) -> 
             "expected_num_prefix_rows": None if need is None else need.num_prefix_rows,
         },
         "error",
+        runs_in,
     )
 
 
@@ -114,7 +116,7 @@ def _several(
         f"expects {wanted.rows}, which can be {told}. {kept}; the number does not tell which.",
         _WHY,
         f"Name the image size instead (--expect-res HxW), or the model's own checkpoint (--against "
-        f"OTHER). If it is {first}: {_mend(checkpoint, found, have, first).splitlines()[0]}"
+        f"OTHER). If it is {first}: {written(checkpoint, first.grid_size)}"
         if _is_only_larger(checkpoint, found, have, first)
         else "Name the image size instead (--expect-res HxW), or the model's own checkpoint "
         "(--against OTHER).",
@@ -189,7 +191,10 @@ def _sentence(
     expects = f"{wanted.who} expects {wanted.rows}"
     if need is None:
         return f"{seen}; {expects}, which no grid with up to 8 prefix rows has."
-    differs = _difference(found, have, need, _folded(checkpoint, found, have, need))
+    folded, is_spectrogram = (
+        _folded(checkpoint, found, have, need), is_spectrogram_s(trunk_of(checkpoint)),
+    )  # fmt: skip
+    differs = _difference(found, have, need, folded, is_spectrogram=is_spectrogram)
     return f"{seen}; {expects} = {_sum(checkpoint, found, need)}. {differs}"
 
 
@@ -223,7 +228,9 @@ def _folded(
     return min(trunk_of(checkpoint).prefix_tokens.total, need.num_prefix_rows)
 
 
-def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: int) -> str:
+def _difference(
+    found: Readings, have: RowDivision, need: RowDivision, folded: int, *, is_spectrogram: bool
+) -> str:
     if found.is_bias:
         return "The windows differ: theirs is a table of other offsets."
     same_grid = have.grid_size == need.grid_size
@@ -236,9 +243,10 @@ def _difference(found: Readings, have: RowDivision, need: RowDivision, folded: i
         return f"The grid is the same; {row} folded into cls_token (timm's reg4 layout)."
     if same_grid:
         return f"The grid is the same; prefix rows differ: {tokens}."
+    size = "length of the spectrogram" if is_spectrogram else "image size"
     if same_prefix:
-        return "The prefix rows are the same; the image size differs."
-    return f"Image size and prefix rows both differ: {tokens}."
+        return f"The prefix rows are the same; the {size} differs."
+    return f"{size.capitalize()} and prefix rows both differ: {tokens}."
 
 
 def _tokens(reading: RowDivision, own: PrefixTokens) -> str:
@@ -253,18 +261,20 @@ def _tokens(reading: RowDivision, own: PrefixTokens) -> str:
 
 def _mend(
     checkpoint: Checkpoint, found: Readings, have: RowDivision, need: RowDivision | None
-) -> str:
-    """Return the lines that make a file that fits, which work as pasted."""
+) -> tuple[str, RunsIn]:
+    """Return the lines that make a file that fits, which work as pasted, and where they do."""
     if need is None:
-        return "Check the number: `pe-inspect info` shows what the file holds."
+        return "Check the number: `pe-inspect info` shows what the file holds.", ""
     if _is_only_larger(checkpoint, found, have, need):
-        return written(checkpoint, need.grid_size)
+        return written(checkpoint, need.grid_size), "shell"
     steps = []
     if have.grid_size != need.grid_size:
         steps += _resized_biases(need) if found.is_bias else _resampling_lines(found, have, need)
     if have.num_prefix_rows != need.num_prefix_rows and not found.is_bias:
         steps += _other_prefix(checkpoint, found, have.num_prefix_rows, need.num_prefix_rows)
-    return mended_file(checkpoint, found.key, steps) if steps else "Nothing: they fit."
+    if not steps:
+        return "Nothing: they fit.", ""
+    return mended_file(checkpoint, found.key, steps), "python"
 
 
 def _is_only_larger(
@@ -371,10 +381,10 @@ def _untrained_tokens(found: Readings, have: int, need: int) -> list[str]:
     lacks = need - max(have, found.own.total)
     if lacks <= 0 or not found.own.known:
         return []
-    tokens = "class token" if need == 1 else f"{lacks} of those tokens"
+    tokens = "no class token" if need == 1 else f"only {found.own.total} of those {need} tokens"
     return [
-        f"# The file holds no {tokens}: a model that has them is of another class (CLIP's, not",
-        "# SigLIP's), with weights that are not in the file. Rows alone do not make it fit.",
+        f"# The file holds {tokens}: a model with more is of another class, and has weights that",
+        "# are not in the file. Rows alone do not make it fit.",
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -15,7 +14,6 @@ from pe_inspect.finding import Finding
 __all__ = ["together"]
 
 MOST_NAMED: Final = 6
-_RUNS: Final = re.compile(r"^(?:pe-inspect |state\[|import |from \S+ import )", re.MULTILINE)
 
 
 def together(pair: Pair, explained: Sequence[Explained]) -> Iterator[Finding]:
@@ -25,19 +23,14 @@ def together(pair: Pair, explained: Sequence[Explained]) -> Iterator[Finding]:
         pair: the two files.
         explained: every finding on them, with the names of the tensors that it accounts for.
     """
-    left = [(finding, names) for finding, names in explained if not _is_run(finding)]
+    left = [(finding, names) for finding, names in explained if not finding.runs_in]
     words = _left_over(pair, left)
     for finding, _ in explained:
         yield replace(finding, mend=f"{finding.mend}\n{words}") if _says(finding, left) else finding
 
 
-def _is_run(finding: Finding) -> bool:
-    """Whether its mend is lines to run, and not words to read."""
-    return bool(_RUNS.search(finding.mend))
-
-
 def _says(finding: Finding, left: Sequence[Explained]) -> bool:
-    return bool(left) and _is_run(finding)
+    return bool(left and finding.runs_in)
 
 
 def _left_over(pair: Pair, left: Sequence[Explained]) -> str:

@@ -71,11 +71,13 @@ def _wrapped(pair: Pair, here: str, there: str) -> Finding:
             stored,
             [
                 f"for key in [k for k in state if k.startswith({here!r})]:",
-                f"    state[{there!r} + key.removeprefix({here!r})] = state.pop(key)",
+                f"    state[{f'{there!r} + ' if there else ''}key.removeprefix({here!r})] = "
+                "state.pop(key)",
             ],
         ),
         {"here": here, "there": there, "tensors": len(names)},
         "error",
+        "python",
     )
 
 
@@ -109,7 +111,7 @@ def _reshaped(pair: Pair, names: list[str], here: Shape, there: Shape) -> Findin
         patterns[0],
         f"{listed(patterns)} {'has' if len(names) == 1 else 'have'} shape {here} in "
         f"{pair.here.source}, {there} in {pair.there.source}{f': {words}' if words else ''}.",
-        f"{_STOPS}; no scheme that is known accounts for them, and nothing resamples them.",
+        f"{_STOPS}, and no command of pe-inspect resizes them.",
         "Build the model at the size that the file was saved at, or resample these tensors by the "
         "rule of the model's own code.",
         {"tensors": names, "shape": list(here), "expected_shape": list(there)},
@@ -146,8 +148,11 @@ def _listed_patterns(names: list[str]) -> str:
 def renamed(pair: Pair, told: frozenset[str]) -> Iterator[Explained]:
     """Find a tensor that each file has under a name of its own: the only ones of their shape.
 
-    Shapes of one axis are left alone: all norms and biases have those.
+    Shapes of one axis are left alone: all norms and biases have those. Where no name is shared, the
+    files are of two libraries, and one shape says nothing.
     """
+    if pair.tensors.unrelated:
+        return
     lone = [
         _by_shape({name: s for name, s in each.items() if name not in told and len(s) > 1})
         for each in (pair.tensors.extra, pair.tensors.missing)
@@ -176,6 +181,7 @@ def _other_name(pair: Pair, here: str, there: str, shape: Shape) -> Finding:
         f"state[{other!r}] = state.pop({mine!r})",
         {"here": mine, "there": other},
         "error",
+        "python",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from pe_inspect.arrays import Float32
-from pe_inspect.errors import AmbiguousCheckpoint
+from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid
 from pe_inspect.families import Family, families
 from pe_inspect.families.reading.grid import factor_pairs, x
 from pe_inspect.families.reading.tables import nonfinite_note
@@ -118,11 +118,11 @@ def _grid(trunk: Trunk, place: Place) -> tuple[tuple[int, int], str]:
     side = isqrt(entries)
     if side * side == entries:
         return (side, side), f"grid {x((side, side))} inferred from {entries} distances"
-    pairs = [x(pair) for pair in factor_pairs(entries)]
-    raise AmbiguousCheckpoint(
-        f"{trunk.stored_key(table_of(place))} has {entries} distances, which are no square: "
-        f"{', '.join(pairs)}, or those turned. Pass --grid-size HxW; the other stages follow its "
-        "shape."
+    grids = [grid for a, b in factor_pairs(entries) for grid in ((a, b), (b, a))]
+    listed = "; ".join(f"{x(grid)} (--grid-size {grid[0]}x{grid[1]})" for grid in grids)
+    raise UndecidedGrid(
+        f"{trunk.stored_key(table_of(place))} has {entries} distances, which are no square. Each "
+        f"of these fits: {listed}. The other stages follow its shape."
     )
 
 

@@ -119,9 +119,27 @@ def _is_mmdit(names: Mapping[str, str]) -> bool:
     )
 
 
+def _is_torchvision_s(names: Mapping[str, str]) -> bool:
+    return "conv_proj.weight" in names and any(".encoder_layer_0." in name for name in names)
+
+
+def _is_google_s(names: Mapping[str, str]) -> bool:
+    """Whether blocks are named as by vit_jax and big_vision: with slashes, an array each or all."""
+    return any("Transformer/encoderblock" in key for key in names.values())
+
+
+def _is_open_clip_s(names: Mapping[str, str]) -> bool:
+    """Whether the vision tower is named as OpenAI's CLIP and open_clip name theirs."""
+    has_blocks = any(name.startswith("transformer.resblocks.") for name in names)
+    return has_blocks and {"class_embedding", "conv1.weight", "ln_pre.weight"} <= names.keys()
+
+
 _SIGNS: Final[dict[str, Callable[[Mapping[str, str]], bool]]] = {
     "qwen": lambda names: "merger.norm.weight" in names,
     "clip": lambda names: any(".pre_layrnorm." in f".{name}" for name in names),
     "sd3": _is_mmdit,
+    "torchvision": _is_torchvision_s,
+    "jax": _is_google_s,
+    "open_clip": _is_open_clip_s,
     "timm's names": _has_timm_s_names,
 }

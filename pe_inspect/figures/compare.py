@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import lined, panel_figure, panel_title
+from pe_inspect.figures.layout.lines import in_rows, lined, panel_figure, panel_title
 from pe_inspect.figures.layout.mosaics import Words
 from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, legible, thinned_to
 from pe_inspect.figures.layout.style import PALETTE, TICK_SIZE
@@ -23,7 +23,6 @@ __all__ = ["draw", "told_notions"]
 
 MOST_LAYERS: Final = 6
 MOST_ROWS: Final = 12
-PANELS_IN_A_ROW: Final = 4
 ROW_HEIGHT: Final = 0.75  # inches of a row of panels, beside one line for each group
 LINE: Final = 0.17  # inches
 LONGEST: Final = 26  # letters of a name beside the panels
@@ -98,8 +97,7 @@ def _numbers(result: CompareResult) -> Figure:
     groups = list(dict.fromkeys(result.groups))
     shown = [groups[k] for k in evenly(len(groups), 2 * MOST_ROWS)]
     indices = result.indices
-    rows = -(-len(indices) // PANELS_IN_A_ROW)
-    height = rows * (ROW_HEIGHT + LINE * len(shown))
+    height = ROW_HEIGHT + LINE * len(shown)
     seeds = "A point is a seed; a line is a recipe. " if len(groups) < len(result.groups) else ""
     text = (
         f"{seeds}Means over the layers of each, where a number is of "
@@ -107,12 +105,9 @@ def _numbers(result: CompareResult) -> Figure:
         "better."
     )
     figure, inside = panel_figure("Numbers, side by side", text, height)
-    columns = min(len(indices), PANELS_IN_A_ROW)
-    panels = inside.subplots(rows, columns, squeeze=False, sharey=True)
-    for axes, (name, index) in zip(panels.flat, indices.items()):
+    panels = in_rows(inside, len(indices), sharey=True)
+    for axes, (name, index) in zip(panels, indices.items()):
         _panel(axes, result, shown, name, index)
-    for axes in list(panels.flat)[len(indices) :]:
-        axes.set_axis_off()
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import key, lined, panel_figure, reference
+from pe_inspect.figures.layout.lines import in_rows, key, lined, panel_figure, reference
 from pe_inspect.figures.layout.style import INK, MUTED, PALETTE, TICK_SIZE
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def curves(result: EvaluationResult) -> Figure:
     )
     words = f"{_subject(result)}accuracy at other resolutions"
     figure, inside = panel_figure(words, text, HEIGHT)
-    whole, apart = inside.subplots(1, 2)
+    whole, apart = in_rows(inside, 2)
     lined(whole, "image size (pixels)", "top-1 (%)")
     lined(apart, "image size (pixels)", "over the model's own rule (points)")
     for k, method in enumerate(_own_first(result.methods)):

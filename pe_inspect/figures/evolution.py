@@ -13,12 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     key,
     lined,
     marker_size,
     panel_figure,
     reference,
 )
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.mosaics import Words
 from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
 from pe_inspect.figures.layout.style import INK, PALETTE, TICK_SIZE, sequential
@@ -32,6 +34,7 @@ MOST_EPOCHS: Final = 8
 MOST_LAYERS: Final = 4
 MOST_LINES: Final = 12
 HEIGHT: Final = 2.25  # inches
+WIDE: Final = 5.0  # inches: from there on a key has room beside the panels
 
 
 class _Line(NamedTuple):
@@ -96,7 +99,8 @@ def _curves(result: EvolutionResult) -> Figure:
     )
     figure, inside = panel_figure("The position embedding over one run", text, HEIGHT)
     words = {"affinity": result.affinity.name, "norm": _norm_name(result)}
-    for axes, (name, lines) in zip(inside.subplots(1, len(_PANELS)), _PANELS):
+    most = len(_PANELS) if page_width() >= WIDE else 1
+    for axes, (name, lines) in zip(in_rows(inside, len(_PANELS), most=most), _PANELS):
         _panel(axes, result, name.format(**words), lines)
     return figure
 
@@ -137,18 +141,15 @@ def _band(axes: Axes, result: EvolutionResult, number: str, colour: str) -> None
 def _structure(result: EvolutionResult, panels: Sequence[tuple[str, str]]) -> Figure:
     """Draw a panel an index, a line a layer: dark is early, light is late."""
     layers = evenly(len(result.views), MOST_LINES)
-    rows = -(-len(panels) // len(_PANELS))
     text = (
         f"{result.pe.headline}. As `structure` defines them, of the mean over heads. A line is a "
         f"layer. {thinned_to(len(layers), len(result.views), 'layers')}"
     )
-    figure, inside = panel_figure("Structure over one run, layer by layer", text, HEIGHT * rows)
-    drawn = inside.subplots(rows, len(_PANELS), squeeze=False)
-    for axes in list(drawn.flat)[len(panels) :]:
-        axes.set_axis_off()
-    for axes, (name, label) in zip(drawn.flat, panels):
+    figure, inside = panel_figure("Structure over one run, layer by layer", text, HEIGHT)
+    drawn = in_rows(inside, len(panels), most=len(_PANELS))
+    for axes, (name, label) in zip(drawn, panels):
         _lines_of_layers(axes, result, _values(result, name), label, layers)
-    key(inside, drawn.flat[0], beside=True)
+    key(inside, drawn[0], beside=page_width() >= WIDE)
     return figure
 
 

@@ -16,6 +16,7 @@ from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
 from pe_inspect.figures.layout.lines import (
     are_blocks,
+    in_rows,
     key,
     key_height,
     layer_axis,
@@ -26,12 +27,12 @@ from pe_inspect.figures.layout.lines import (
     panel_title,
     reference,
 )
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.maps import spread
 from pe_inspect.figures.layout.style import (
     DPI,
     INK,
     LABEL_SIZE,
-    PAGE_WIDTH,
     PALETTE,
     color_scale,
     sequential,
@@ -50,7 +51,7 @@ COLUMNS: Final = 4
 PANEL: Final = 1.55  # inches with its title, without the axis of layers
 TALL: Final = 1.7  # the same of a panel with several lines
 MAP: Final = 0.24  # inches of a map's title
-WIDEST: Final = 0.78 * PAGE_WIDTH * DPI  # pixels of a map
+WIDEST: Final = 0.78  # of the page's width: a map
 SATURATED: Final = (0.5, 99.5)  # percentiles: one outlying channel would flatten all others
 DECOMPOSED: Final = (
     ("scale", "std over channels"),
@@ -113,6 +114,9 @@ def _statistics_line(
     sign = "γ" if part == "weight" else "β"
     for k, (name, axes) in enumerate(zip(names, panels)):
         layers = [row.layer for row in result.rows_named(name) if getattr(row, part)]
+        if not layers:  # an RMS norm beside LayerNorms has no β
+            axes.remove()
+            continue
         _bands(axes, result, name, part, layers, PALETTE[0] if part == "weight" else PALETTE[1])
         lined(axes, axes.get_xlabel(), sign if k == 0 else "")
         reference(axes, 1 if part == "weight" else 0)
@@ -179,7 +183,7 @@ def _position(result: LayerNormResult) -> Figure:
     )
     height = key_height(names) + TALL + layer_room(layers)
     figure, inside = panel_figure("Position norms beside token norms", text, height)
-    for part, axes in zip(parts, inside.subplots(1, len(parts), squeeze=False)[0]):
+    for part, axes in zip(parts, in_rows(inside, len(parts))):
         for name, colour in zip(names, PALETTE):
             if _has(result, [name], part):
                 _bands(axes, result, name, part, layers, colour, label=name)
@@ -200,7 +204,7 @@ def _cosines(result: LayerNormResult) -> Figure:
     )
     height = key_height(several) + TALL + layer_room(_layers_with(result, several))
     figure, inside = panel_figure("How alike the norms' weights are", text, height)
-    drawn = inside.subplots(1, len(panels), squeeze=False)[0]
+    drawn = in_rows(inside, len(panels))
     for (what, names, read), axes in zip(panels, drawn):
         lined(axes, "", "cosine of γ")
         _cosine_lines(axes, result, names, read)
@@ -266,7 +270,7 @@ def _gamma_image(
 ) -> AxesImage:
     image = axes.imshow(
         table, cmap=sequential(), norm=norm, aspect="auto",
-        interpolation="auto" if table.shape[1] > WIDEST else "nearest",
+        interpolation="auto" if table.shape[1] > WIDEST * page_width() * DPI else "nearest",
     )  # fmt: skip
     tidy(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from pe_inspect.analysis.common.places import Chosen, chosen_states
 from pe_inspect.figures import drawings, drawings_each
-from pe_inspect.figures.layout.lines import key, panel_figure, panel_title, reference
-from pe_inspect.figures.layout.places import place_line, places_axis
+from pe_inspect.figures.layout.lines import in_rows, key, panel_figure, panel_title, reference
+from pe_inspect.figures.layout.places import place_band, place_line, places_axis
 from pe_inspect.figures.layout.rows import evenly
 from pe_inspect.figures.layout.sheets import Scale, Sheet, draw_sheet
 from pe_inspect.figures.layout.style import INK, MUTED, PALETTE, diverging
@@ -68,10 +68,10 @@ def curves(result: ProbeResult) -> Figure:
         "that the fit has not seen, mean over 4 folds; features standardised, penalty 10⁻³ · n "
         f"({result.trace.images.count} images). Held-out images alone flatters: an untrained "
         f"model can learn places by heart. What is below {_minus(LOWEST)} is drawn at the edge as "
-        "▾, and kept in the data."
+        "▾, and kept in the data. Band: 95 % interval over the images that are tested on."
     )
     figure, inside = panel_figure(result.heading("how well position can be read out"), text, HEIGHT)
-    panels = inside.subplots(1, 2, sharey=True)
+    panels = in_rows(inside, 2, sharey=True)
     for k, (axes, what) in enumerate(zip(panels, ("row", "column"))):
         places_axis(axes, result.trace.places, "R²" if k == 0 else "")
         panel_title(axes, what)
@@ -79,6 +79,10 @@ def curves(result: ProbeResult) -> Figure:
             values = getattr(result, name)[:, k]
             place_line(axes, np.maximum(values, LOWEST), label, colour, line, marker)
             _mark_clipped(axes, values, colour)
+        place_band(axes, np.maximum(result.r2_interval[:, k], LOWEST), INK)
+        if result.trace.untrained is not None:
+            values = result.r2_untrained[:, k]
+            place_line(axes, np.maximum(values, LOWEST), "untrained model", PALETTE[3], DASHED, "P")
         reference(axes, 0)
         axes.set_ylim(LOWEST - 0.05, 1.05)
     key(inside, panels[0])

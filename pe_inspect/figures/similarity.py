@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pe_inspect.figures import drawings, drawings_each
+from pe_inspect.errors import UsageError
+from pe_inspect.figures import drawings, drawings_each, drawings_on
 from pe_inspect.figures.layout.mosaics import (
     LARGEST,
     Page,
@@ -18,19 +20,24 @@ from pe_inspect.figures.layout.mosaics import (
     draw_single,
     outline,
     plan,
+    tile_middles,
     tile_ticks,
 )
-from pe_inspect.figures.layout.style import mosaic
+from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
+from pe_inspect.figures.layout.style import Mosaic, diverging, mosaic
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from pe_inspect.analysis.common.selection import LayerView
     from pe_inspect.analysis.similarity import SimilarityResult, Tiles
 
-__all__ = ["draw", "draw_each"]
+__all__ = ["checked_tokens", "draw", "draw_each", "draw_on"]
 
 MOST_TILES: Final = 16
+KEPT: Final = 256  # rows of an N×N map that the result keeps: more would be computed again
+MOST_COLUMNS: Final = 12
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 _NOTIONS: Final = {
@@ -40,6 +47,10 @@ _NOTIONS: Final = {
 }
 _COMPUTED: Final = "Computed, not stored: the file holds no such table."
 _PAIRS: Final = "Each row and each column of a map is a patch, in reading order."
+_BLOCKS: Final = (
+    "Each row and each column of a map is a square of {side}×{side} patches, in reading order: "
+    "thinned, a pixel is the mean over the pairs of two squares."
+)
 _TILES: Final = (
     "The tile at (row, column) is that patch's map over the whole grid, as in ViT's Figure 7 "
     "(arXiv:2010.11929)."
@@ -51,30 +62,83 @@ Token = tuple[int, int] | None
 
 @drawings.register("similarity")
 def draw(
-    result: SimilarityResult, *, token: Token = None, finest: int = LARGEST
+    result: SimilarityResult,
+    *,
+    token: Token = None,
+    tokens: Sequence[tuple[int, int]] = (),
+    finest: int = LARGEST,
+    tiles: tuple[int, int] | None = None,
+    of_layer: bool = False,
+    heads: bool = False,
 ) -> dict[str, Figure]:
     """Draw a similarity result.
 
     Args:
         result: what `similarity` answered.
         token: (row, column) of the query patch; default the result's own.
-        finest: pixels to a side of an N×N map, at most; blocks of a larger one are averaged.
+        tokens: several query patches instead, a row of maps each.
+        finest: pixels to a side of an N×N map, at most; squares of patches of a larger one are
+            averaged.
+        tiles: (rows, columns) of tiles in Figure 7; default as many as fit.
+        of_layer: Figure 7 of the first layer that was chosen, after its norm.
+        heads: a row of maps for every head, instead of their mean.
 
     Returns:
         `similarity`: the N×N map of every layer; `similarity_query`: the map of one patch in
         every layer; `similarity_fig7`: a map for every patch, laid out on the grid, after
         ViT's Figure 7. All on one scale, symmetric about zero.
+
+    Raises:
+        UsageError: some patch is outside the grid, or layers have different heads.
     """
     return {
         "similarity": _draw_layers(result, finest),
-        "similarity_query": _draw_queries(result, token),
-        "similarity_fig7": _draw_tiles(result),
+        "similarity_query": _queries(result, token, tokens, heads=heads),
+        "similarity_fig7": _draw_tiles(result, tiles, of_layer=of_layer),
     }
 
 
+@drawings_on.register("similarity")
+def draw_on(
+    result: SimilarityResult,
+    axes: Axes,
+    *,
+    token: Token = None,
+    tiles: tuple[int, int] | None = None,
+    of_layer: bool = False,
+) -> None:
+    """Draw one picture on axes that somebody laid out: Figure 7's tiles, or one patch's map.
+
+    Args:
+        result: what `similarity` answered.
+        axes: what to draw on; colours and scale are those of the figures.
+        token: (row, column): draw this patch's map of the stored table or the layer instead.
+        tiles: (rows, columns) of tiles.
+        of_layer: of the first layer that was chosen, after its norm.
+    """
+    shown = result.fig7(_most_tiles(result), tiles=tiles, of_layer=of_layer)
+    if token is not None:
+        shown = result.fig7(max(shown.grid_size), of_layer=of_layer)
+        values = _about_centre(result, shown.values[token])
+        marks: dict[str, Any] = {"xticks": [], "yticks": []}
+    else:
+        values, marks = _on_one_image(result, shown)
+    axes.imshow(
+        np.clip(values, -result.limit, None), cmap=diverging(), vmin=-result.limit,
+        vmax=result.limit, interpolation="none",
+    )  # fmt: skip
+    axes.set(**marks)
+
+
 @drawings_each.register("similarity")
-def draw_each(result: SimilarityResult, *, token: Token = None) -> Iterator[tuple[str, Figure]]:
+def draw_each(
+    result: SimilarityResult, *, token: Token = None, **_: Any
+) -> Iterator[tuple[str, Figure]]:
     """Draw every map by itself: the stored table's query map, each layer's map and query map.
+
+    Args:
+        result: what `similarity` answered.
+        token: (row, column) of the query patch; default the result's own.
 
     Yields:
         (file stem, figure); the figure is valid until the next one is asked for.
@@ -92,14 +156,13 @@ def draw_each(result: SimilarityResult, *, token: Token = None) -> Iterator[tupl
 
 
 def _draw_layers(result: SimilarityResult, finest: int) -> Figure:
-    most = max(len(values) for values in result.overview().maps)
     planned = plan(
-        len(result.views), lambda pixels: (_thinned_side(most, min(pixels, finest)),) * 2
+        len(result.views), lambda pixels: (result.overview_side(min(pixels, finest, KEPT)),) * 2
     )
     overview = result.overview(planned.side[0])
     words = Words(
         f"{_name(result)} of all pairs of patches, layer by layer",
-        _sentences(result, _PAIRS, _pair_thinning(overview.block, overview.thinned_from)),
+        _sentences(result, _pairs_words(overview.block)),
         "key patch",
         "query patch",
         _scale_name(result),
@@ -107,6 +170,66 @@ def _draw_layers(result: SimilarityResult, finest: int) -> Figure:
     extent = (overview.thinned_from[0],) * 2 if result.is_uniform else None
     maps = [_about_centre(result, values) for values in overview.maps]
     return draw_page(maps, _layer_labels(result), planned, result.limit, words, extent).figure
+
+
+def _queries(
+    result: SimilarityResult, token: Token, tokens: Sequence[tuple[int, int]], *, heads: bool
+) -> Figure:
+    """Draw one patch's map in every layer, or rows of such maps: of patches, or of heads."""
+    checked_tokens(tokens, result)
+    chosen = token or (tokens[0] if len(tokens) == 1 else None)
+    if len(tokens) > 1:
+        rows = [_row(result, f"({row}, {column})", (row, column)) for row, column in tokens]
+    elif heads:
+        rows = list(_rows_of_heads(result, chosen))
+    else:
+        return _draw_queries(result, chosen)
+    columns = evenly(len(result.views), MOST_COLUMNS)
+    shown = [
+        replace(row, maps=[row.maps[k] for k in columns], names=[row.names[k] for k in columns])
+        for row in rows
+    ]
+    what = "head" if len(tokens) < 2 else "patch (row, column)"
+    words = Words(
+        f"{_name(result)} with every patch, layer by layer",
+        _sentences(
+            result, f"A row is a {what}.", _QUERY, thinned_to(len(columns), len(rows[0].maps),
+            "layers").strip(), with_heads=not heads,
+        ),
+        "layer",
+        "",
+        _scale_name(result),
+    )  # fmt: skip
+    return draw_rows(shown, (result.centre, result.limit), words)
+
+
+def checked_tokens(tokens: Sequence[tuple[int, int]], result: SimilarityResult) -> None:
+    """Refuse patches that are outside some layer's grid.
+
+    Raises:
+        UsageError: one is.
+    """
+    for height, width in {view.grid_size: None for view in result.views}:
+        for row, column in tokens:
+            if not (0 <= row < height and 0 <= column < width):
+                raise UsageError(f"--token {row},{column} is outside the {height}×{width} grid.")
+
+
+def _row(result: SimilarityResult, name: str, token: tuple[int, int]) -> Row:
+    maps = [values.mean(axis=0) for _, values in result.queries(token)]
+    return Row(name, maps, _layer_labels(result), token)
+
+
+def _rows_of_heads(result: SimilarityResult, token: Token) -> Iterator[Row]:
+    """Yield a row a head: evenly spaced ones, where there are many."""
+    found = [values for _, values in result.queries(token)]
+    counts = {len(values) for values in found}
+    if len(counts) > 1:
+        raise UsageError("The layers have different numbers of heads. Choose a --layer.")
+    patch = token or result.token or result.views[0].middle
+    for head in evenly(counts.pop(), MOST_COLUMNS):
+        maps = [values[head] for values in found]
+        yield Row(f"head {head}", maps, _layer_labels(result), patch)
 
 
 def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
@@ -127,12 +250,11 @@ def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
     return page.figure
 
 
-def _draw_tiles(result: SimilarityResult) -> Figure:
-    longer = max(result.grid_size)
-    gap = max(longer // 12, 1)
-    tiles = result.fig7(max(min(MOST_TILES, LARGEST // (longer + gap)), 1))
-    values = list(_about_centre(result, tiles.values).reshape(-1, *tiles.grid_size))
-    layout = mosaic(values, len(tiles.columns), gap=(gap, gap), filling=2 * result.limit)
+def _draw_tiles(
+    result: SimilarityResult, wanted: tuple[int, int] | None, *, of_layer: bool
+) -> Figure:
+    tiles = result.fig7(_most_tiles(result), tiles=wanted, of_layer=of_layer)
+    layout, gap = _tiled(result, tiles)
     shape = (layout.image.shape[0], layout.image.shape[1])
     words = Words(
         f"{_name(result)} of every patch with all others: {tiles.name}",
@@ -142,8 +264,35 @@ def _draw_tiles(result: SimilarityResult) -> Figure:
         _scale_name(result),
     )
     page = draw_image(layout, plan(1, lambda _: shape), result.limit, words)
-    tile_ticks(page, tiles.rows, tiles.columns, gap)
+    tile_ticks(page.axes, tiles.rows, tiles.columns, layout.cell, gap)
     return page.figure
+
+
+def _most_tiles(result: SimilarityResult) -> int:
+    longer = max(result.grid_size)
+    return max(min(MOST_TILES, LARGEST // (longer + _gap(result))), 1)
+
+
+def _gap(result: SimilarityResult) -> int:
+    return max(max(result.grid_size) // 12, 1)
+
+
+def _tiled(result: SimilarityResult, tiles: Tiles) -> tuple[Mosaic, int]:
+    gap = _gap(result)
+    values = list(_about_centre(result, tiles.values).reshape(-1, *tiles.grid_size))
+    return mosaic(values, len(tiles.columns), gap=(gap, gap), filling=2 * result.limit), gap
+
+
+def _on_one_image(result: SimilarityResult, tiles: Tiles) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the tiles side by side, and the ticks of axes around them."""
+    layout, gap = _tiled(result, tiles)
+    marks: dict[str, Any] = {"xlabel": "patch column", "ylabel": "patch row"}
+    for axis, places, side in (
+        ("y", tiles.rows, layout.cell[0]), ("x", tiles.columns, layout.cell[1]),
+    ):  # fmt: skip
+        marks[f"{axis}ticks"] = tile_middles(len(places), side, gap)
+        marks[f"{axis}ticklabels"] = [str(place) for place in places]
+    return layout.image, marks
 
 
 class _Singles:
@@ -159,7 +308,7 @@ class _Singles:
     def pairs(self, view: LayerView, values: np.ndarray, block: int) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} of all pairs"
-        about = _sentences(result, _PAIRS, _pair_thinning([block], [view.num_patches]), of=view)
+        about = _sentences(result, _pairs_words([block]), of=view)
         words = Words(text, about, "key patch", "query patch", _scale_name(result))
         return self._single_page(values, words, (view.num_patches,) * 2).redraw(
             _about_centre(result, values), text
@@ -227,7 +376,11 @@ def _layer_labels(result: SimilarityResult) -> list[str]:
 
 
 def _sentences(
-    result: SimilarityResult, *more: str, about_layers: bool = True, of: LayerView | None = None
+    result: SimilarityResult,
+    *more: str,
+    about_layers: bool = True,
+    of: LayerView | None = None,
+    with_heads: bool = True,
 ) -> str:
     """The caption: what was drawn, by which definition, and all that was left out."""
     notions = dict.fromkeys(view.notion for view in ([of] if of else result.views))
@@ -238,7 +391,7 @@ def _sentences(
         f"{result.pe.headline}.",
         *more,
         *meanings,
-        *_heads(result),
+        *(_heads(result) if with_heads else ()),
         *prefix,
         _scale_words(result),
     )
@@ -251,11 +404,9 @@ def _heads(result: SimilarityResult) -> list[str]:
     return ["Mean over heads." if result.head is None else f"Head {result.head}."]
 
 
-def _pair_thinning(blocks: Sequence[int], sizes: Sequence[int]) -> str:
-    block, size = max(zip(blocks, sizes))
-    if block == 1:
-        return ""
-    return f"Thinned: a pixel is the mean of {block}×{block} of the {size}×{size} pairs."
+def _pairs_words(blocks: Sequence[int]) -> str:
+    side = max(blocks)
+    return _PAIRS if side == 1 else _BLOCKS.format(side=side)
 
 
 def _tile_thinning(tiles: Tiles) -> str:
@@ -263,11 +414,6 @@ def _tile_thinning(tiles: Tiles) -> str:
         return ""
     shown, (height, width) = len(tiles.rows) * len(tiles.columns), tiles.grid_size
     return f"Thinned: {shown} evenly spaced patches of {height * width} have a tile."
-
-
-def _thinned_side(size: int, most: int) -> int:
-    """The side of a map of `size` after blocks are averaged until it has at most `most`."""
-    return -(-size // -(-size // most))
 
 
 def _file_stems(names: Sequence[str], all_names: Sequence[str]) -> list[str]:

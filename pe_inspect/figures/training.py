@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float
 from pe_inspect.figures import drawings
-from pe_inspect.figures.layout.lines import lined, marker_size, panel_figure
+from pe_inspect.figures.layout.lines import in_rows, lined, marker_size, panel_figure
 from pe_inspect.figures.layout.style import DPI, PALETTE, TICK_SIZE
 from pe_inspect.figures.saving import save
 
@@ -39,7 +39,7 @@ def draw(rows: Rows) -> dict[str, Figure]:
     count = len(rows)
     words = f"Training over {count} epoch{'' if count == 1 else 's'}"
     figure, inside = panel_figure(words, CAPTION, HEIGHT)
-    losses, accuracy, rate = inside.subplots(1, 3)
+    losses, accuracy, rate = in_rows(inside, 3)
     _lines(losses, rows, {"train_loss": "training", "test_loss": "test"}, "cross-entropy (nats)")
     losses.legend(frameon=False, fontsize=TICK_SIZE)
     _lines(accuracy, rows, {"test_accuracy": ""}, "test accuracy, top-1 (%)", scale=100)

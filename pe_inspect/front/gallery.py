@@ -14,6 +14,7 @@ from pe_inspect.checkpoint_files import REPORTS, checkpoint_name
 from pe_inspect.errors import OutputError, PEInspectError, UnreadableCheckpoint, refused_as
 from pe_inspect.files import OutputFolder
 from pe_inspect.front import OpenedCheckpoint
+from pe_inspect.front.live import LiveRun
 from pe_inspect.front.report import Options, report, unanswered
 from pe_inspect.front.snapshots import checkpoints_in
 from pe_inspect.front.subject import opened
@@ -57,6 +58,7 @@ class _PageLook:
     max_mb: float
     dpi: int | None
     hints: Hints | None
+    live: bool | LiveRun | None
     opening: dict[str, Any]
 
 
@@ -82,6 +84,7 @@ def gallery(
     max_mb: float = 10,
     dpi: int | None = None,
     hints: Hints | None = None,
+    live: bool | LiveRun | None = False,
     watch: Callable[[Sequence[Path]], Iterable[Path]] = iter,
     tell: Callable[[str, OpenedCheckpoint | Refusal], object] | None = None,
     **opening: Any,
@@ -102,6 +105,7 @@ def gallery(
         max_mb: the size of each page, at most, in units of 10⁶ bytes.
         dpi: dots an inch of the pictures; by default each has what it needs.
         hints: what the files do not say, as `pe_inspect.load` takes it.
+        live: whether live models are asked too, as of `pe_inspect.report`.
         watch: goes through the paths, one after the other; progress is shown here.
         tell: is told the name of each page as it is written, and its checkpoint, or of a file,
             and why it has none.
@@ -120,7 +124,7 @@ def gallery(
     target.claim([INDEX, *names])
     said = Hints() if family is None else Hints(family=family, origins={"family": "family="})
     known = said.over(hints or Hints())
-    look = _PageLook(options or {}, command, now, max_mb, dpi, known, opening)
+    look = _PageLook(options or {}, command, now, max_mb, dpi, known, live, opening)
     done = _Done()
     for path, name in zip(watch(paths), names):
         _add(done, path, name, look, target, tell or _silent)
@@ -186,6 +190,7 @@ def _exhibits(
         dpi=look.dpi,
         hints=look.hints,
         say=lambda _: None,
+        live=look.live,
     )
     content = page.html.encode()
     target.write(name, lambda file: file.write(content))

@@ -13,6 +13,8 @@ from pe_inspect.diagnosis.doctor import doctor_by_table
 from pe_inspect.errors import PEInspectError
 from pe_inspect.front import OpenedCheckpoint
 from pe_inspect.front.evolution import open_history
+from pe_inspect.front.filters import filters_of
+from pe_inspect.front.live import LiveRun, live_answers
 from pe_inspect.front.refusals import refusals_of
 from pe_inspect.front.snapshots import history_beside
 from pe_inspect.front.subject import Subject, each_of, opened
@@ -22,6 +24,7 @@ from pe_inspect.page import report as page_of
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.evolution import EvolutionResult
+    from pe_inspect.analysis.filters import FiltersResult
     from pe_inspect.loading import Hints
 
 __all__ = ["Options", "report", "unanswered"]
@@ -44,6 +47,7 @@ def report(
     dpi: int | None = None,
     hints: Hints | None = None,
     say: Callable[[str], object] | None = None,
+    live: bool | LiveRun | None = False,
 ) -> Report:
     """Return the page of one or several subjects: `.save("report.html")` writes it.
 
@@ -67,6 +71,8 @@ def report(
         dpi: dots an inch of the pictures; by default each has what it needs.
         hints: what the snapshots of a run do not say, as `pe_inspect.load` takes it.
         say: is told what is left out of the page, in words; by default a warning is.
+        live: whether the live model of every whole checkpoint is asked too: `True`, whatever it
+            takes; `None`, where all are done within two minutes, else the page says how long.
 
     Raises:
         UsageError: there is nothing to report on, something is no subject, or no page is as
@@ -80,10 +86,11 @@ def report(
     """
     asked = options or {}
     tell = partial(warnings.warn, stacklevel=2) if say is None else say
+    run = live if isinstance(live, LiveRun) else LiveRun(live)
     items = [
         item
         for subject in each_of(subjects)
-        for item in _items(subject, family, asked.get("similarity", {}), hints, tell)
+        for item in _items(subject, family, asked.get("similarity", {}), hints, tell, run)
     ]
     return page_of(
         items,
@@ -131,6 +138,7 @@ def _items(
     shown: Mapping[str, Any],
     hints: Hints | None,
     tell: Callable[[str], object],
+    run: LiveRun,
 ) -> Iterator[Any]:
     """Yield what a page has of one subject: embeddings, their health, their history."""
     if isinstance(subject, PositionEmbedding) or hasattr(subject, "question"):
@@ -139,7 +147,19 @@ def _items(
     found = opened(subject, family)
     yield from found.tables
     yield from doctor_by_table(found.checkpoint, found.tables)
+    yield from live_answers(found, run, tell)
+    yield from _filters(found)
     yield from _history(found, shown, hints, tell)
+
+
+def _filters(found: OpenedCheckpoint) -> Iterator[FiltersResult]:
+    """Yield what the filters that make patches look for; of a model behind a stem, nothing."""
+    try:
+        answer = filters_of(found.checkpoint, found.tables)
+    except PEInspectError:
+        return
+    if answer.pe is not None or len(found.tables) == 1:
+        yield answer
 
 
 def _history(

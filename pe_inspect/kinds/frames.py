@@ -7,6 +7,7 @@ H×W plane: what resamples the plane resamples every frame for itself, and time 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ __all__ = [
     "frames_as_channels",
     "has_frames",
     "notes_of_frames",
+    "place_in_row",
     "row_of_frames",
     "space_alone",
 ]
@@ -59,6 +61,30 @@ def row_of_frames(pe: PositionEmbedding, question: str) -> PositionEmbedding:
     note = f"{frames} frames of {height}×{width} stand {_IN_A_ROW}"
     tables = tuple(map(_side_by_side, pe.tables))
     return replace(pe, tables=tables, notes=(*pe.notes, note))
+
+
+def place_in_row(pe: PositionEmbedding, token: Sequence[int] | None) -> Sequence[int] | None:
+    """Return where a patch (frame, row, column) is when frames stand in a row; others as they are.
+
+    Args:
+        pe: before its frames were laid out.
+        token: of a patch; two numbers are of the row of frames itself.
+
+    Raises:
+        UsageError: there is no such frame, or no such patch in it.
+    """
+    if token is None or len(token) != _AXES:
+        return token
+    asked, sides = f"--token {','.join(map(str, token))}", _sides(pe.tables[0])
+    if len(sides) != _AXES:
+        raise UsageError(f"{asked} names a frame, and this table has none. Pass --token R,C.")
+    if not all(0 <= at < side for at, side in zip(token, sides)):
+        last = ", ".join(f"0–{side - 1}" for side in sides)
+        raise UsageError(
+            f"{asked} is outside {grid_words(pe.grid_size)}: frame, row, column {last}."
+        )
+    frame, row, column = token
+    return row, frame * sides[2] + column
 
 
 def frames_as_channels(pe: PositionEmbedding, question: str) -> PositionEmbedding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,15 @@ from pe_inspect.traces import AttentionExample
 __all__ = ["checked_token", "example_of"]
 
 
-def checked_token(host: Host, token: tuple[int, int] | None) -> tuple[int, int]:
+def checked_token(host: Host, token: Sequence[int] | None) -> tuple[int, int]:
     """Return the patch to ask about: the one that was named, or the middle one.
 
     Raises:
         UsageError: the grid has no such patch.
     """
     rows, columns = host.grid_size
+    if token is not None and len(token) != len(host.grid_size):
+        raise UsageError(f"--token takes a row and a column, as in 7,7; not {list(token)}.")
     row, column = (rows // 2, columns // 2) if token is None else token
     if not (row < rows and column < columns):
         raise UsageError(

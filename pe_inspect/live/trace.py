@@ -49,7 +49,7 @@ def trace(
     num_images: int | None = None,
     device: str | torch.device = "cpu",
     token: tuple[int, int] | None = None,
-    begin: Callable[[tuple[str, ...]], object] | None = None,
+    begin: Callable[[Host, ImageStream], object] | None = None,
     light: bool = False,
     untrained: bool = False,
 ) -> Trace:
@@ -73,7 +73,7 @@ def trace(
             what else is given.
         device: where a checkpoint's model runs; a live one runs where it is.
         token: the patch whose attention in the first image is kept; the middle one unless given.
-        begin: is told the names of the blocks before any image runs.
+        begin: is told the model's host and the images before any of them runs.
         light: of attention, leave out what takes a mean map of every head (the information budget
             and the share that offsets explain) and the logits: faster, and in less memory.
         untrained: also run a model of the same shape with fresh weights on the same images.
@@ -95,7 +95,7 @@ def trace(
     place = checked_token(host, token)
     _refuse_too_few(questions, stream)
     if begin is not None:
-        begin(tuple(part.name for part in host.anatomy.blocks))
+        begin(host, stream)
     asked = TraceRequest(questions, batch_size, seed, max_memory, light, progress=progress)
     found = _run(host, stream, asked).result(source, sha256)
     if "attention" in questions:

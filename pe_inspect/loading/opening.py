@@ -30,7 +30,7 @@ STATED: Final = "stated"
 ARGUMENTS: Final = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt")
 # Where none of these is in a name, no tool has put integers in the place of weights.
 _QUANTISED: Final = re.compile(
-    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s))"
+    r"\.(?:SCB|weight_format|absmax|quant_|g_idx|qweight|qzeros|W_q|_data|_scale|weight_(?:p|s)|scales)"
 )
 _BESIDE_LAST: Final = ("best.safetensors", "resume.safetensors")  # of our trainer's folders
 
@@ -126,6 +126,10 @@ def _open(
     )
     if word == "pe":
         return _saved_extraction(source, contents, hints, notes)
+    if isinstance(contents.tree, dict) and "ds_version" in contents.tree:
+        from pe_inspect.loading.foreign.parts import refuse_part
+
+        refuse_part(contents.tree, source)
     state = find_state_dict(contents.tree, source, state_dict_key)
     trunk, trunk_notes = find_trunk(state.tensors, tower)
     tensors, stack_notes = _unstacked(trunk)

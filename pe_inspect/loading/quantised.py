@@ -13,6 +13,7 @@ _MARKS: Final = (
     ("bitsandbytes", re.compile(r".*\.(?:SCB|weight_format|absmax|quant_map|quant_state\..*)")),
     ("GPTQ", re.compile(r".*\.g_idx")),
     ("AWQ or GPTQ", re.compile(r".*\.(?:qweight|qzeros)")),
+    ("MLX", re.compile(r".*\.scales")),
     ("HQQ", re.compile(r".*\.W_q")),
     ("quanto", re.compile(r".*\._(?:data|scale)")),
     ("compressed-tensors", re.compile(r".*\.weight_packed")),

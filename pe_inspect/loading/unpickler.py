@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from pe_inspect.errors import UnreadableCheckpoint, UnsafeCheckpoint, printable, reason
@@ -33,51 +33,32 @@ MOST_NAMES: Final = 40
 FREE: Final = 128 << 20
 MULTIPLE: Final = 8
 """What a pickle may make, in bytes of memory: so much, and eight times what was read of it."""
-A_SLOT: Final = 16
 AN_ENTRY: Final = 100
 A_NUMBER: Final = 256
-
-
-def _prices() -> list[int]:
-    """Bytes of memory that each opcode takes at most, beside the text that it brings along."""
-    prices = [A_SLOT] * 256
-    for code in b"(]l}d)t\x85\x86\x87\x8f\x91":  # marks, lists, dictionaries, tuples, sets
-        prices[code] = 80
-    for code in b"pqr\x94sQPcRiob\x81\x92\x93":  # the memo, items, references, globals, calls
-        prices[code] = 160
-    return prices
+_PRICES: Final = {
+    **dict.fromkeys(b"(]l}d)t\x85\x86\x87\x8f\x91", 80),  # marks, lists, tuples, sets
+    **dict.fromkeys(b"p\x94sQPcRiob\x81\x92\x93", 160),  # the memo, globals, calls
+}
+"""Opcodes that make more than sixteen bytes of memory of each that they are long."""
 
 
 class _Hole(list[Any]):
     """Stands for an object whose global was refused; what is put into it is never looked at."""
 
 
-class _Meter(dict[int, Callable[..., None]]):
-    """The table of opcodes, which counts the memory that each takes as it is looked up."""
+Step = Callable[["_PlainUnpickler"], None]
 
-    def __init__(self, table: Mapping[int, Callable[..., None]], file: Any) -> None:
-        super().__init__(table)
-        self._steps, self._prices = table, _prices()
-        self._file, self._start = file, file.tell()
-        self._spent, self._limit = 0, FREE
 
-    def __getitem__(self, code: int) -> Callable[..., None]:
-        self._spent += self._prices[code]
-        if self._spent > self._limit:
-            self.spend(0)
-        return self._steps[code]
+def _priced(step: Step, price: int) -> Step:
+    """Return a step that is paid for before it is taken."""
 
-    def spend(self, more: int) -> None:
-        """Count what is about to be made.
+    def paid(reader: _PlainUnpickler) -> None:
+        reader.spent += price
+        if reader.spent > reader.limit:
+            reader.spend(0)
+        step(reader)
 
-        Raises:
-            UnpicklingError: it is far more than the bytes that were read.
-        """
-        self._spent += more
-        if self._spent > self._limit:
-            self._limit = FREE + MULTIPLE * (self._file.tell() - self._start)
-        if self._spent > self._limit:
-            raise pickle.UnpicklingError("it makes far more than it is long")
+    return paid
 
 
 def _copied(argument: Any) -> int:
@@ -102,8 +83,20 @@ class _PlainUnpickler(pickle._Unpickler):
         self.more = more
         self.refused: dict[str, None] = {}
         self.storages: dict[str, StorageRef] = {}
-        self.meter = _Meter(self.dispatch, file)
-        self.__dict__["dispatch"] = self.meter  # which the walk looks steps up in
+        self.file, self.start = file, file.tell()
+        self.spent, self.limit = 0, FREE
+
+    def spend(self, more: int) -> None:
+        """Count what is about to be made.
+
+        Raises:
+            UnpicklingError: it is far more than the bytes that were read.
+        """
+        self.spent += more
+        if self.spent > self.limit:
+            self.limit = FREE + MULTIPLE * (self.file.tell() - self.start)
+        if self.spent > self.limit:
+            raise pickle.UnpicklingError("it makes far more than it is long")
 
     def find_class(self, module: str, name: str) -> Any:
         """Look a global up in the table; nothing is imported."""
@@ -139,7 +132,7 @@ class _PlainUnpickler(pickle._Unpickler):
             return _Hole()
         if not isinstance(function, Replacement):
             raise pickle.UnpicklingError(f"a call of {type(function).__name__}")
-        self.meter.spend(sum(map(_copied, arguments)))
+        self.spend(sum(map(_copied, arguments)))
         return function.function(*arguments)
 
     def _instantiate(self, klass: Any, arguments: Any) -> None:
@@ -166,7 +159,7 @@ class _PlainUnpickler(pickle._Unpickler):
     def load_build(self) -> None:
         """BUILD: only records of ours take a state; a dict's attributes are dropped."""
         state, target = self.stack.pop(), self.stack[-1]
-        self.meter.spend(sum(map(_copied, state)) if isinstance(state, tuple) else 0)
+        self.spend(sum(map(_copied, state)) if isinstance(state, tuple) else 0)
         if isinstance(target, Bag | DType | Array) and not self.refused:
             target.set_state(state)
         elif not isinstance(target, dict | _Hole) and not self.refused:
@@ -179,7 +172,7 @@ class _PlainUnpickler(pickle._Unpickler):
             return
         if type(target) is not dict:
             raise pickle.UnpicklingError(f"items for {type(target).__name__}")
-        self.meter.spend(AN_ENTRY * (len(items) // 2))
+        self.spend(AN_ENTRY * (len(items) // 2))
         target.update({plain_key(key): items[i + 1] for i, key in enumerate(items) if i % 2 == 0})
 
     def load_setitem(self) -> None:
@@ -226,6 +219,9 @@ class _PlainUnpickler(pickle._Unpickler):
     dispatch[pickle.EMPTY_SET[0]] = load_empty_set
     dispatch[pickle.ADDITEMS[0]] = load_additems
     dispatch[pickle.FROZENSET[0]] = load_frozenset
+
+    for _code, _price in _PRICES.items():
+        dispatch[_code] = _priced(dispatch[_code], _price)
 
 
 def load_plain(

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from pe_inspect.cells import as_cell
 from pe_inspect.finding import Finding
+from pe_inspect.page.head_sheets import HeadSheet
 from pe_inspect.page.views import View
 
 __all__ = [
@@ -160,6 +161,8 @@ class Section:
         notes: what was assumed, corrected or left out on the way.
         parameters: (name, value) of the choices behind the answer, by their command-line names.
         views: the same figures to explore; each has its static form among `figures`.
+        heads: every head to explore, of a model that attends.
+        plates: figures that nothing to explore shows: they are never folded away.
     """
 
     stem: str
@@ -175,6 +178,8 @@ class Section:
     notes: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     views: tuple[View, ...] = ()
+    heads: HeadSheet | None = None
+    plates: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

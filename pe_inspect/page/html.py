@@ -15,7 +15,8 @@ from pe_inspect.version import __version__
 __all__ = ["SCRIPTS", "render"]
 
 SCRIPTS: Final = (
-    "core", "tokens", "dom", "film", "picture", "plane", "words", "files", "explorer", "controls",
+    "core", "tokens", "dom", "film", "picture", "plane", "words", "files", "explorer", "heads",
+    "controls",
 )  # fmt: skip
 _FRAMING: Final = 16_000  # bytes of colours, names and commas around the maps
 _TEMPLATE: Final = "page.html.jinja"

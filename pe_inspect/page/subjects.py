@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from pe_inspect.analysis.common.no_answer import NoAnswer
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.page.views import Frame
@@ -72,10 +73,14 @@ class Subject:
 
         Raises:
             NotAsked: there is none.
+            UsageError: it could not be asked; the reason was handed in.
         """
         if question not in self.results:
             raise NotAsked(f"no result of {question!r} was handed in")
-        return self.results[question]
+        found = self.results[question]
+        if isinstance(found, NoAnswer):
+            raise UsageError(found.reason)
+        return found
 
     def frames(self) -> tuple[Frame, ...]:
         """Return the maps of every layer, encoded once for all views that show them.

@@ -1,6 +1,7 @@
 """Where target cells lie on the source, and the weights that kernels give to source cells there.
 
-Each row of a matrix holds the weights of one target cell and sums to 1. The centres of cells are
+Each row of a matrix holds the weights of one target cell and sums to 1 (beside an edge of zeros, to
+less). The centres of cells are
 matched ("half-pixel"): target i of m lies at (i + ½)·n/m − ½ on a source of n cells.
 """
 
@@ -49,9 +50,14 @@ def corners(source: int, target: int, *, exact: bool) -> Float[np.ndarray, " tar
 
 
 def taps_matrix(
-    kernel: Kernel, radius: int, places: Float[np.ndarray, " target"], source: int
+    kernel: Kernel,
+    radius: int,
+    places: Float[np.ndarray, " target"],
+    source: int,
+    *,
+    is_zero_beyond: bool = False,
 ) -> Float[np.ndarray, "target source"]:
-    """Weights of the 2·radius nearest cells; a cell beyond the edge is the edge cell.
+    """Weights of the 2·radius nearest cells; a cell beyond the edge is the edge cell, or zero.
 
     The kernel does not widen when the grid shrinks: this is resampling without antialiasing.
     Distances, and so the weights, have the precision of the places.
@@ -61,6 +67,8 @@ def taps_matrix(
     distance = np.concatenate([past + steps[::-1], 1 - past + steps], axis=1)  # (target, taps)
     cells = first.astype(int) - radius + 1 + np.arange(2 * radius)
     weights = kernel(distance)
+    if is_zero_beyond:
+        weights = np.where((cells >= 0) & (cells < source), weights, 0)
     matrix = np.zeros((len(places), source))
     rows = np.broadcast_to(np.arange(len(places))[:, None], cells.shape)
     np.add.at(matrix, (rows, cells.clip(0, source - 1)), weights)

@@ -22,6 +22,7 @@ from pe_inspect.kinds.all_kinds import (
 from pe_inspect.kinds.offsets import offset_table
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.resampling.methods import Method, methods
+from pe_inspect.resampling.one_size import ONE_SIZE
 from pe_inspect.resampling.patch_numbers import is_along_sequence
 from pe_inspect.resampling.resampler import Resampler
 from pe_inspect.resampling.rotary_planes import planes
@@ -78,17 +79,14 @@ _NAMES: Final[tuple[tuple[str, str], ...]] = (
     (r"deit3?", "deit"),
 )
 # Names that timm gives to no table: whoever wrote the file, it is in another library's format.
-_KEYS_OF_OTHERS: Final[tuple[tuple[str, str], ...]] = (
-    (r"encoder\.pos_embedding$", "torchvision"),
-    (r"(posembed_input/|^|/)pos_embedding$", "jax"),
-    (r"visual\.positional_embedding$", "open_clip"),
+_KEYS_OF_OTHERS: Final = re.compile(
+    r"encoder\.pos_embedding$|(posembed_input/|^|/)pos_embedding$|visual\.positional_embedding$"
 )
+# Names that no other code gives to a table than the one named, or its copies, which kept its rule.
 _KEYS: Final[tuple[tuple[str, str], ...]] = (
-    *_KEYS_OF_OTHERS,
     (r"rope_embed\.periods$", "dinov3"),
     (r"rope\.freqs_(cos|sin)$", "eva02"),
-    (r"(^|\.)(rope\.)?freqs$", "rope-vit"),
-    (r"attention_biases$", "levit"),
+    (r"(stages|layers)\.\d+\.blocks\.\d+\.attn\.attention_biases$", "levit"),
     (r"levels\.\d+\.pos_embed$", "nest"),
     (r"stages\..*\.rel_pos_[hw]$", "mvitv2"),
     (r"attn\.rel_pos_[hw]$", "sam"),
@@ -112,7 +110,9 @@ _WITHIN_TIMM: Final[tuple[tuple[str, str], ...]] = (
 _SWIN_S_KEYS: Final = re.compile(
     r"(^|\.)layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table$"
 )
-_BEIT_S_KEYS: Final = re.compile(r"(^|\.)blocks\.\d+\.attn\.relative_position_bias_table$")
+_BEIT_S_KEYS: Final = re.compile(
+    r"(^|\.)(blocks\.\d+\.attn|rel_pos_bias)\.relative_position_bias_table$"
+)
 _BIAS_OF_HF: Final = re.compile(
     r"(relative_position_bias|shared_position_bias)\.relative_position_bias_table$"
 )
@@ -125,6 +125,9 @@ _LIBRARIES: Final[Mapping[str, tuple[str, str]]] = {
     "mae": ("mae", "it has decoder_pos_embed, as MAE's own files"),
     "qwen": ("qwen", "it has a merger, as Qwen3's ViT"),
     "clip": ("clip", "it has a norm called pre_layrnorm, as CLIP in transformers"),
+    "torchvision": ("torchvision", "conv_proj and encoder_layer_0 are torchvision's names"),
+    "jax": ("jax", "its blocks are called Transformer/encoderblock, as by Google's codes"),
+    "open_clip": ("open_clip", "transformer.resblocks, conv1 and ln_pre are open_clip's names"),
     "sd3": ("sd3", "its blocks have an x_block and patches an x_embedder, as Stable Diffusion 3's"),
 }
 """What tensors beside the tables tell: the rule, and what it was told by."""
@@ -175,8 +178,11 @@ def _by_model_type(pe: PositionEmbedding) -> Origin | None:
         return None
     for name, method in methods.items():
         if said in method.model_types and method.has_rule_for(pe):
-            return Origin(name, f"config.json says {said}")
-    return _unknown(pe, f"config.json says {said}, and no rule of that model is known")
+            proof = method.proof(said)
+            return Origin(name, f"config.json says {said}{f', {proof}' if proof else ''}")
+    is_fixed = said in ONE_SIZE and kind.has_token_rows
+    why = "which its library builds for one size alone" if is_fixed else "whose rule is not known"
+    return _unknown(pe, f"config.json says {said}, {why}")
 
 
 def _unknown(pe: PositionEmbedding, why: str = _NOTHING_ELSE) -> Origin:
@@ -203,7 +209,9 @@ def _why_timm(pe: PositionEmbedding) -> str:
     key = next((key for key in pe.keys if _KEYS_OF_TIMM.search(key)), None)
     if key is not None:
         return f"{key} is timm's name"
-    is_named = _OF_TIMM.match(pe.architecture or "") and not _first_key(pe, _KEYS_OF_OTHERS)
+    is_named = _OF_TIMM.match(pe.architecture or "") and not any(
+        map(_KEYS_OF_OTHERS.search, pe.keys)
+    )
     return f"the architecture is {pe.architecture}" if is_named else ""
 
 
@@ -240,21 +248,13 @@ def _by_architecture(pe: PositionEmbedding) -> Origin | None:
 
 
 def _by_keys(pe: PositionEmbedding) -> Origin | None:
-    found = _first_key(pe, _KEYS)
-    return Origin(found[1], f"the table is called {found[0]}") if found else None
-
-
-def _first_key(pe: PositionEmbedding, known: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
-    """The first tensor with a known name, and whose name that is."""
-    return next(
-        (
-            (key, library)
-            for key in pe.keys
-            for pattern, library in known
-            if re.search(pattern, key)
-        ),
-        None,
+    found = (
+        Origin(library, f"the table is called {key}")
+        for key in pe.keys
+        for pattern, library in _KEYS
+        if re.search(pattern, key)
     )
+    return next(found, None)
 
 
 def _by_teacher(pe: PositionEmbedding) -> Origin | None:
@@ -318,6 +318,8 @@ def _named(name: str) -> str | None:
 def _of_angles(pe: PositionEmbedding) -> Origin:
     if _is_centred(pe):
         return Origin("dinov3", "the angles are zero at the centre of the grid, as DINOv3's")
+    if len(pe.keys) == 1 < len(pe.tables):
+        return Origin("rope-vit", f"{pe.keys[0]} has learned angles of all blocks, as rope-vit's")
     return Origin("rope-vit", _NOTHING_ELSE, is_known=False)
 
 
@@ -339,7 +341,7 @@ def _of_bias(pe: PositionEmbedding) -> Origin:
         library, why, shared = "swin", "its blocks are named as Swin's", _SWIN_S_KEYS
     if any(map(shared.search, pe.keys)):
         return Origin(library, f"{why}; {_TIMM_S_WAY}")
-    return Origin(library, why) if pe.num_prefix_rows else _unknown(pe)
+    return _unknown(pe)
 
 
 def _of_offsets(pe: PositionEmbedding) -> Origin:

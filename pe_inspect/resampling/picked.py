@@ -11,7 +11,10 @@ from pe_inspect.errors import UsageError
 from pe_inspect.resampling.methods.torch_modes import bilinear
 from pe_inspect.resampling.resampler import Separable, Size, Table
 
-__all__ = ["bucket_by_shares", "bucket_by_steps", "cut_or_bilinear", "middle", "tiled_and_cut"]
+__all__ = [
+    "bucket_by_shares", "bucket_by_steps", "cut_or_bilinear", "middle", "middle_from_halves",
+    "tiled_and_cut",
+]  # fmt: skip
 
 
 def _rows(cells: Int[np.ndarray, " target"], source: int) -> Float[np.ndarray, "target source"]:
@@ -49,6 +52,11 @@ def _middle(source: int, target: int, exact: bool) -> Float[np.ndarray, "target 
     return _rows((source - target) // 2 + np.arange(target), source)
 
 
+def _from_halves(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    del exact
+    return _rows(source // 2 - target // 2 + np.arange(target), source)
+
+
 def _not_larger(table: Table, size: Size) -> None:
     rows, columns = table.shape[:2]
     if size[0] > rows or size[1] > columns:
@@ -62,7 +70,7 @@ def _not_larger(table: Table, size: Size) -> None:
 def _cut_or_bilinear(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     if target > source:
         return bilinear.axis(source, target, exact)
-    return _rows(source // 2 - target // 2 + np.arange(target), source)
+    return _from_halves(source, target, exact)
 
 
 def _tiled_and_cut(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
@@ -75,6 +83,8 @@ bucket_by_steps: Final = Separable("buckets", _by_steps)
 bucket_by_shares: Final = Separable("buckets-by-shares", _by_shares)
 """Place i of n is i/n: rounded otherwise, it can fall on the other side of a boundary."""
 middle: Final = Separable("middle", _middle, _not_larger)
+middle_from_halves: Final = Separable("middle-from-halves", _from_halves, _not_larger)
+"""As `middle`, but for an odd table and an even grid, or the reverse: half of each is rounded."""
 cut_or_bilinear: Final = Separable("cut-or-bilinear", _cut_or_bilinear)
 """An axis that becomes shorter is cut from the middle; one that becomes longer is resampled."""
 tiled_and_cut: Final = Separable("tiled-and-cut", _tiled_and_cut)

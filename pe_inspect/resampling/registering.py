@@ -42,6 +42,8 @@ def library(
     relative: Resampler | None = None,
     phases: Resampler | None = None,
     model_types: tuple[str, ...] = (),
+    from_source: tuple[str, ...] = (),
+    of_authors: tuple[str, ...] = (),
 ) -> None:
     """Register what a library does: one resampler for each kind that it has.
 
@@ -53,7 +55,10 @@ def library(
         bias: tables of offsets.
         relative: vectors by offset along an axis.
         phases: angles.
-        model_types: what a config.json calls the models whose own rule this is.
+        model_types: what a config.json calls the models whose own rule this is, as a test asked
+            of the library's own object.
+        from_source: likewise, as its source says, where no test asks its object.
+        of_authors: likewise, by its authors' code, where its library takes no other size.
     """
     given = {"vectors": vectors, "bias": bias, "relative": relative, "phases": phases}
     by_kind = {word: each for word, each in given.items() if each is not None}
@@ -62,4 +67,7 @@ def library(
         return next(by_kind[word] for word in pe.scheme_kind.resampled_as if word in by_kind)
 
     kinds = tuple(word for word in get_args(Kind) if word in by_kind)
-    methods.register(name)(Method(name, call, source, kinds, choose, model_types))
+    types = (*model_types, *from_source, *of_authors)
+    methods.register(name)(
+        Method(name, call, source, kinds, choose, types, from_source, of_authors)
+    )

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
+from pe_inspect.interruptions import REQUESTED
+
 __all__ = ["deferred_interrupt"]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -25,6 +27,8 @@ def deferred_interrupt(*, patient: bool = False) -> Iterator[threading.Event]:
             has sent to every process already.
     """
     asked = threading.Event()
+    if REQUESTED.is_set():  # and dropped, before the loop began
+        asked.set()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

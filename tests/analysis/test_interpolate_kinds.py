@@ -71,10 +71,9 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (vectors(architecture="dino_deitsmall16"), "dino", "scale-factor+0.1", ""),
         (vectors(architecture="mae_vit_base_patch16"), "mae", "bicubic", ""),
         (vectors(architecture="deit_tiny_patch16_224"), "deit", "bicubic", ""),
-        (vectors(keys=("encoder.pos_embedding",)), "torchvision", "align-corners",
-         "the table is called encoder.pos_embedding"),
-        (vectors(keys=("Transformer/posembed_input/pos_embedding",)), "jax", "zoom", ""),
-        (vectors(keys=("visual.positional_embedding",)), "open_clip", "bicubic-aa", ""),
+        (vectors(library="torchvision"), "torchvision", "align-corners", "torchvision's names"),
+        (vectors(library="jax"), "jax", "zoom", "Transformer/encoderblock"),
+        (vectors(library="open_clip"), "open_clip", "bicubic-aa", "open_clip's names"),
         (vectors(library="clip"), "clip", "bicubic", "a norm called pre_layrnorm"),
         (vectors(library="sd3"), "sd3", "middle", "an x_block"),
         (vectors(library="timm's names"), "timm", "bicubic-aa", "named as in timm's ViT"),
@@ -83,11 +82,13 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (vectors(model_type="idefics3_vision"), "idefics2", "buckets", "says idefics3_vision"),
         (bias(model_type="swin"), "swin", "bicubic", "config.json says swin"),
         (relative(4, model_type="sam_vision_model"), "hf-relative", "bilinear", ""),
-        (bias(prefix=1), "beit", "geometric-cubic", "the bias has rows for CLS"),
+        (bias(prefix=1, keys=("blocks.0.attn.relative_position_bias_table",)), "beit",
+         "geometric-cubic", "the bias has rows for CLS"),
         (bias(source="timm:swin_tiny_patch4_window7_224"), "timm", "geometric-linear", ""),
         (bias(keys=("stages.0.blocks.0.attn.attention_biases",)), "levit", "distances-bicubic-aa",
          ""),
-        (bias(source="swin_tiny.pth", prefix=1), "beit", "geometric-cubic", ""),
+        (bias(source="swin_tiny.pth", prefix=1,
+              keys=("rel_pos_bias.relative_position_bias_table",)), "beit", "geometric-cubic", ""),
         (bias(keys=("stages.2.blocks.0.attn.rel_pos.relative_position_bias_table",)), "timm",
          "geometric-linear", "is timm's name"),
         (bias(keys=("visual.trunk.layers.0.blocks.0.attn.relative_position_bias_table",)), "timm",
@@ -103,8 +104,8 @@ def relative(*sides, layer="blocks.{}", prefix=0, **fields):
         (vectors(architecture="timm:vit_small_patch14_dinov2"), "timm", "bicubic-aa", ""),
         (vectors(architecture="timm:naflexvit_base_patch16_gap"), "naflex", "bicubic-aa", ""),
         (vectors(architecture="timm:qwen3_vit_88m_enc"), "qwen", "bilinear-align-corners", ""),
-        (vectors(architecture="timm:vit_base_patch16_224", keys=("encoder.pos_embedding",)),
-         "torchvision", "align-corners", "the table is called encoder.pos_embedding"),
+        (vectors(architecture="timm:vit_base_patch16_224", keys=("encoder.pos_embedding",),
+                 library="torchvision"), "torchvision", "align-corners", "torchvision's names"),
         (vectors(architecture="timm:deit_tiny_patch16_224", join="lape"), "deit", "bicubic",
          "LaPE's loader has it"),
         (vectors(architecture="vit_small_patch14_dinov2", library="timm"), "timm", "bicubic-aa",
@@ -143,8 +144,12 @@ def test_the_native_rule_is_that_of_the_first_telling_name(pe, library, rule, wh
         (vectors(keys=("vision_model.embeddings.position_embedding.weight",)),
          "timm's (bicubic-aa)", "no config.json says which model it is"),
         (vectors(model_type="mgp-str"), "timm's (bicubic-aa)",
-         "config.json says mgp-str, and no rule of that model is known"),
+         "config.json says mgp-str, which its library builds for one size alone"),
         (bias(), "timm's (geometric-linear)", "nothing in the file names its library"),
+        (bias(prefix=1), "timm's (geometric-linear)", "nothing in the file names its library"),
+        *((vectors(keys=(name,)), "timm's (bicubic-aa)", "nothing in the file names its library")
+          for name in ("encoder.pos_embedding", "pos_embedding", "visual.positional_embedding",
+                       "my.posembed_input/pos_embedding")),
         (relative(4), "timm's (bilinear)", "nothing in the file names its library"),
     ],
 )  # fmt: skip
@@ -400,7 +405,7 @@ def test_the_matrices_of_a_result_make_its_tables(make):
             found = np.einsum("ri,cj,ijd->rcd", *pair, done.before)
             assert_close(found, done.after, at=done.before, message=method)
     none = [name for name in result.methods if result.matrices(name) is None]
-    assert none == (["mae-decoder"] if make is vectors else ["hf"])
+    assert none == (["mae-decoder", "muse"] if make is vectors else ["hf"])
 
 
 def test_matrices_are_saved_by_method_and_what_has_none_is_named():

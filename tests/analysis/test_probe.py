@@ -104,3 +104,14 @@ def test_too_few_images_and_missing_sums_are_refused():
         pei.probe(traced(noise(images=3)))
     with pytest.raises(UsageError, match="holds no sums for probes"):
         pei.probe(replace(made_trace(), folds={}))
+
+
+def test_rows_and_columns_that_end_elsewhere_are_told_apart():
+    found = pei.probe(made_trace())
+    apart = replace(found, r2=np.array([[0.9, 0.2], [0.8, 0.1], [0.7, -0.4]]))
+    assert apart.finding.startswith(
+        "Rows can be read linearly as far as final (R² 0.90 at h0, 0.70 at final), columns nowhere "
+        "(R² 0.20 at h0, −0.40 at final), on images"
+    )
+    alike = replace(found, r2=np.array([[0.9, 0.7], [0.8, 0.6], [0.3, 0.1]]))
+    assert alike.finding.startswith("Position can be read linearly as far as h1: R² 0.80 at h0")

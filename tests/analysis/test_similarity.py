@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from closeness import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pe_inspect.analysis.common.map_statistics import thinned
+from pe_inspect.analysis.common.map_statistics import block_side, coarse_grid, thinned
 from pe_inspect.analysis.similarity import similarity
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.position_embedding import LayerNormParams, LayerPE
@@ -99,10 +100,10 @@ def test_a_large_grid_has_evenly_spaced_tiles(table_of):
     values = np.random.default_rng(0).normal(size=(40, 5))
     tiles = similarity(table_of(values, (2, 20))).fig7(4)
 
-    assert (tiles.rows, tiles.columns) == ((0, 1), (2, 7, 12, 17))
+    assert (tiles.rows, tiles.columns) == ((0, 1), (0, 5, 10, 15))
     assert tiles.values.shape == (2, 4, 2, 20)
     assert tiles.is_thinned
-    expected = torch_cosines(values)[20 + 7].reshape(2, 20)
+    expected = torch_cosines(values)[20 + 5].reshape(2, 20)
     assert_close(tiles.values[1, 1], expected)
 
 
@@ -245,43 +246,56 @@ def test_the_frame_has_one_row_a_layer(vectors):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 23), st.integers(1, 9))
-def test_thinning_averages_blocks(patches, most):
-    values = np.random.default_rng(0).normal(size=(patches, patches)).astype(np.float32)
-    block = -(-patches // most)
+@given(st.integers(1, 7), st.integers(1, 6), st.integers(1, 20))
+def test_thinning_averages_squares_of_the_grid(height, width, most):
+    values = np.random.default_rng(0).normal(size=(height * width,) * 2).astype(np.float32)
+    side = block_side((height, width), most)
+    rows, columns = coarse_grid((height, width), side)
 
-    result = thinned(values, most)
+    result = thinned(values, (height, width), most)
 
-    assert len(result) <= most
-    for row in range(len(result)):
-        for column in range(len(result)):
-            part = values[row * block :, column * block :][:block, :block]
-            assert result[row, column] == pytest.approx(part.mean(), abs=1e-5)
+    assert result.shape == (rows * columns,) * 2
+    assert rows * columns <= most
+    y, x = np.divmod(np.arange(height * width), width)
+    block = y // side * columns + x // side
+    for query, key in itertools.product(range(rows * columns), repeat=2):
+        part = values[np.ix_(block == query, block == key)]
+        assert result[query, key] == pytest.approx(part.mean(), abs=1e-5)
+
+
+def test_a_ramp_that_no_square_mixes_stays_smooth_on_an_odd_grid():
+    y, x = np.divmod(np.arange(37 * 37), 37)
+    apart = np.hypot(y[:, None] - y, x[:, None] - x).astype(np.float32)
+    result = thinned(apart, (37, 37), 256).reshape(13, 13, 13, 13)
+    assert (np.diff(result[0, 0], axis=0) > 0).all()
+    assert (np.diff(result[0, 0], axis=1) > 0).all()
 
 
 def test_thinning_leaves_missing_pairs_out():
-    values = np.ones((4, 4), np.float32)
+    values = np.ones((8, 8), np.float32)
     values[0, 0] = np.nan
-    values[2:, 2:] = np.nan
+    second = [2, 3, 6, 7]  # the second square of 2×2 on 2×4 patches
+    values[np.ix_(second, second)] = np.nan
 
-    np.testing.assert_array_equal(thinned(values, 2), [[1, 1], [1, np.nan]])
+    np.testing.assert_array_equal(thinned(values, (2, 4), 2), [[1, 1], [1, np.nan]])
 
 
 def test_an_overview_says_what_it_was_thinned_from(table_of):
-    values = np.random.default_rng(0).normal(size=(300, 4))
-    result = similarity(table_of(values, (15, 20)))
+    values = np.random.default_rng(0).normal(size=(320, 4))
+    result = similarity(table_of(values, (16, 20)))
 
     overview = result.overview()
-    smaller, larger = result.overview(60), result.overview(300)
+    smaller, larger = result.overview(60), result.overview(320)
 
     assert (overview.maps[0].shape, overview.block, overview.thinned_from) == (
-        (150, 150),
+        (80, 80),
         (2,),
-        (300,),
+        (320,),
     )
-    assert (smaller.maps[0].shape, smaller.block) == ((50, 50), (6,))
-    assert_close(smaller.maps[0], thinned(larger.maps[0], 50), operations=32)
+    assert (smaller.maps[0].shape, smaller.block) == ((20, 20), (4,))
+    assert_close(smaller.maps[0], thinned(larger.maps[0], (16, 20), 20), operations=32)
     assert larger.block == (1,)
+    assert [result.overview_side(most) for most in (60, 256, 320)] == [20, 80, 320]
 
 
 def test_maps_are_computed_once_for_all_figures_and_numbers(vectors, monkeypatch):
@@ -315,3 +329,15 @@ def test_an_embedding_and_its_result_print_as_one_line(vectors):
 
     assert repr(pe) == f"PositionEmbedding({pe.headline})"
     assert repr(similarity(pe)) == "SimilarityResult(3 layers, 3×5, cosine similarity)"
+
+
+def test_xarray_has_every_map_by_layer_head_and_place(vectors):
+    result = similarity(vectors(depth=2))
+    found = result.to_xarray()
+    assert found.affinity.dims == (
+        "layer", "head", "query_row", "query_column", "key_row", "key_column",
+    )  # fmt: skip
+    one = found.affinity.sel(layer="blocks.1").isel(head=0, query_row=2, query_column=3)
+    assert_close(one.values, result.query_maps((2, 3))[1, 0])
+    assert found["mean"].sel(layer="blocks.0") == result.rows()[0]["mean"]
+    assert "notion" in found.coords

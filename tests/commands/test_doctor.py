@@ -14,8 +14,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import pe_inspect
-from pe_inspect.commands.shell.diagnosis_text import mend_lines
+from pe_inspect.commands.shell.diagnosis_text import mend_lines, reading_lines
 from pe_inspect.diagnosis.doctor import doctor
+from pe_inspect.diagnosis.ranked import Ranked
+from pe_inspect.diagnosis.readings import Readings, readings
+from pe_inspect.families.reading.tokens import PrefixTokens
+from pe_inspect.finding import Finding
 from pe_inspect.loading import Checkpoint
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/model.safetensors"))
@@ -154,7 +158,7 @@ def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(run, save, monke
 )
 def test_what_is_to_be_pasted_stays_in_one_line(monkeypatch, text, lines):
     monkeypatch.setenv("COLUMNS", "40")
-    assert mend_lines(text) == (lines or [f"  → {text}"])
+    assert mend_lines(text, is_run=lines is None) == (lines or [f"  → {text}"])
 
 
 def test_quiet_prints_a_line_a_finding(run, save):
@@ -174,7 +178,16 @@ def test_the_json_is_for_scripts(run, save):
     assert done.code == 6
     assert done.json["healthy"] is False
     (finding,) = done.json["findings"]
-    assert set(finding) == {"code", "severity", "where", "message", "why", "evidence", "mend"}
+    assert set(finding) == {
+        "code",
+        "severity",
+        "where",
+        "message",
+        "why",
+        "evidence",
+        "mend",
+        "runs_in",
+    }
     assert finding["code"] == "non-finite"
     assert finding["evidence"] == {"nan": 1, "infinite": 0, "tensors": ["pos_embed"]}
     first = done.json["readings"][0]
@@ -418,3 +431,33 @@ def test_nothing_is_written(run, save, here):
     name = save()
     assert run("doctor", name).code == 0
     assert [path.name for path in here.iterdir()] == [name]
+
+
+TWO_WAYS = readings(37, PrefixTokens(1))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_taken", "every_way"),
+    [
+        (None, True, False),  # nothing was found of this table
+        ({"p": 0.5}, True, False),  # a finding that says nothing of the grid
+        ({"smoothest_grid_size": [4, 9]}, True, True),
+        (None, False, True),
+    ],
+)
+def test_other_ways_to_read_a_table_are_shown_only_where_they_matter(evidence, is_taken, every_way):
+    held = Readings("pos_embed", 37, TWO_WAYS[:2], TWO_WAYS[0] if is_taken else None)
+    ranked = [Ranked(held, way, alike) for way, alike in zip(TWO_WAYS, (0.2, 0.9))]
+    found = Finding("x", "pos_embed", "a", "b", "c", evidence or {})
+    findings = [] if evidence is None else [found]
+
+    text = "\n".join(reading_lines(ranked, findings))
+
+    assert ("can be read as" in text) == every_way
+    assert (str(TWO_WAYS[1]) in text) == every_way
+
+
+def test_a_table_that_is_read_in_no_way_shows_all_of_them():
+    held = Readings("pos_embed", 37, TWO_WAYS[:2], None)
+    ranked = [Ranked(held, way, None) for way in TWO_WAYS[:2]]
+    assert "can be read as" in "\n".join(reading_lines(ranked, []))

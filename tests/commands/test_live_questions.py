@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
 import timm
 import torch
-from made_models import SHAPE, lively_model
+from made_models import SHAPE, save_native
 from PIL import Image
-from safetensors.torch import save_file
 from transformers import AutoModel, models
 
-from pe_inspect.commands.shell.live_options import num_bytes
+from pe_inspect.commands.shell.parsing import memory
 from pe_inspect.errors import UsageError
 from pe_inspect.extras import MissingLibrary
 
@@ -36,16 +34,6 @@ PROBE = {
     **dict.fromkeys(("r2", "r2_images", "r2_permuted", "r2_null"), ("P", 2)),
     "plane_share": ("P", "D"),
 }  # fmt: skip
-
-
-def save_native(here, name="native", *, mean=(0.4, 0.5, 0.6), scheme="learned", **changes):
-    model = lively_model(scheme, **changes)
-    folder = here / name
-    folder.mkdir()
-    save_file(model.state_dict(), folder / "model.safetensors")
-    saved = {"model": model.config.to_dict(), "data": {"mean": [*mean], "std": [0.3] * len(mean)}}
-    (folder / "config.json").write_text(json.dumps(saved))
-    return folder
 
 
 def save_dinov2(here):
@@ -200,7 +188,10 @@ def test_what_is_no_model_says_why_and_which_questions_still_run(run, checkpoint
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-memory", "plenty"], "--max-memory 'plenty' is no size of memory; they are like"),
+        (
+            ["--max-memory", "plenty"],
+            "--max-memory plenty is no size of memory: pass 500MB or more",
+        ),
         (["--num-images", "0"], "--num-images 0 is not a whole number of at least 1."),
         (["--res", "24,32"], "--res 24,32 is 2 sizes, and this takes one"),
         (["--token", "7"], "--token '7' is not a row and a column."),
@@ -218,7 +209,7 @@ def test_options_are_checked_before_a_file_is_opened(run, here, options, said):
         (["--layer", "5"], "--layer 5 is outside 0–1: blocks.0 … blocks.1."),
         (["--layer", "blocks.7"], "Unknown layer 'blocks.7'."),
         (["--token", "3,0"], "--token 3,0 is outside the grid of 3×5 patches"),
-        (["--head", "4", "--num-images", "1"], "--head 4 is outside 0–1: blocks have 2 heads."),
+        (["--head", "4"], "--head 4 is outside 0–1: blocks have 2 heads."),
         (["--device", "cuda:77"], "device 'cuda:77' cannot be used here"),
         (["--images", "nowhere"], "nowhere is no folder, and no dataset (cifar10, "),
         (["--res", "13x20"], "13"),
@@ -248,11 +239,11 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(run, here, monk
 
 
 def test_sizes_of_memory_are_read_as_people_write_them():
-    assert [num_bytes(t) for t in ("2GB", "500 MB", "1.5GiB", "7", "3k")] == [
-        2 * 10**9, 500 * 10**6, 1610612736, 7, 3000,
+    assert [memory(t) for t in ("2GB", "500 MB", "1.5GiB", "7000000", "3000k")] == [
+        2 * 10**9, 500 * 10**6, 1610612736, 7 * 10**6, 3 * 10**6,
     ]  # fmt: skip
     with pytest.raises(UsageError, match="no size of memory"):
-        num_bytes("-1GB")
+        memory("-1GB")
 
 
 def test_the_grid_of_these_tests_is_oblong():

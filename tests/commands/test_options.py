@@ -27,17 +27,19 @@ READING = {
     "--ln-eps",
     "--arch",
 }
-TERMINAL = {"--json", "--quiet", "-q", "--debug"}
+TERMINAL = {"--json", "--quiet", "-q", "--explain", "--debug"}
 OUTPUT = {"--out", "--force"}
-FIGURES = {"--format", "--dpi", "--no-figures", "--save-data"}
+FIGURES = {"--format", "--dpi", "--no-figures", "--save-data", "--table-format"}
+FIGURES |= {"--style", "--width", "--cmap", "--title", "--caption"}
 QUESTION = OPENING | READING | TERMINAL | OUTPUT | FIGURES
 IMAGES = {"--images", "--num-images", "--seed", "--device", "--max-memory"}
-RUNNING = IMAGES | {"--res", "--each"}
+RUNNING = IMAGES | {"--res", "--each", "--untrained"}
 
 # A frozen list: an option that comes or goes changes the contract, and this test.
 OFFERED = {
     "attention": QUESTION | RUNNING | {"--layer", "--head", "--token", "--no-renorm"},
     "contribution": QUESTION | RUNNING | {"--layer", "--token"},
+    "compare": QUESTION | {"--layer", "--head", "--token"},
     "doctor": OPENING
     | READING
     | TERMINAL
@@ -48,6 +50,7 @@ OFFERED = {
     | {"--crop-pct"},
     "evolution": QUESTION | {"--layer", "--head", "--token"},
     "families": TERMINAL,
+    "filters": QUESTION,
     "info": OPENING | READING | TERMINAL | {"--sha256"},
     "interpolate": QUESTION
     | {"--res", "--grid", "--method", "--matrix", "--token"}
@@ -59,8 +62,12 @@ OFFERED = {
     | READING
     | TERMINAL
     | OUTPUT
-    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"},
-    "similarity": QUESTION | {"--each", "--layer", "--head", "--token"},
+    | IMAGES
+    | {"--res", "--grid", "--title", "--layer", "--head", "--token", "--dpi", "--max-mb"}
+    | {"--live", "--no-live"},
+    "similarity": QUESTION
+    | {"--each", "--layer", "--head", "--token", "--max-memory", "--tiles", "--heads"},
+    "structure": QUESTION | {"--res", "--grid", "--max-memory"},
     "train": TERMINAL
     | OUTPUT
     | {"--set", "--device", "--data", "--export", "--resume", "--extend", "--tensorboard"}
@@ -144,7 +151,10 @@ def test_what_is_said_of_a_file_is_checked_before_the_file_is_opened(run, here, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--token", "abc"], "--token 'abc' is not a row and a column. Write them as 7,7;"),
+        (
+            ["--token", "abc"],
+            "--token 'abc' is not a row and a column. Write them as 7,7 (2,7,7 in",
+        ),
         (["--token", "7"], "--token '7' is not a row and a column."),
         (["--token", "-1,2"], "--token '-1,2' is not a row and a column."),
         (["--layer", " , "], "--layer ' , ' names no layer. Pass blocks.3, 3, or 0,3,11."),
@@ -201,7 +211,10 @@ def test_a_layer_is_a_place_or_a_name():
     assert Selection(layer="3").where() == 3
     assert Selection(layer="blocks.3").where() == "blocks.3"
     assert Selection().where() is None
-    assert Selection(token=" 1, 2").query() == (1, 2)
+    assert Selection(token=[" 1, 2"]).query() == (1, 2)
+    assert Selection(token=["1,2", "0,3"]).queries() == [(1, 2), (0, 3)]
+    with pytest.raises(UsageError, match="--token was given 2 times; it takes one value here"):
+        Selection(token=["1,2", "0,3"]).query()
 
 
 def test_the_default_folder_is_none_until_the_checkpoint_is_known():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -14,6 +16,7 @@ ASKED = {
     "similarity": (),
     "interpolate": ("--grid", "5x6"),
     "layernorm": (),
+    "structure": (),
 }
 
 
@@ -275,3 +278,57 @@ def test_without_a_name_the_newest_checkpoint_is_asked(run, save_vit, here):
     done = run("similarity", "--no-figures")
     assert done.code == 0
     assert "no CHECKPOINT given: the newest, checkpoints/mine.safetensors" in done.err
+
+
+def test_structure_prints_its_finding_and_every_index_beside_its_baselines(run, checkpoint, here):
+    done = run("structure", checkpoint, *GRID, "--save-data", "--no-figures")
+    lines = done.out.splitlines()
+
+    assert lines[1].startswith("The map of a patch is ")
+    (ssdc,) = (line for line in lines if line.startswith("  ssdc_l1 "))
+    assert all(f"{name} " in ssdc for name in ("shuffled", "random", "sincos2d"))
+    table = (here / "reports/tiny/structure.csv").read_text().splitlines()
+    assert table[0].startswith("layer,ssdc_l1,ssdc_l2,translation_share,half_radius,monotone_share")
+    assert [line.partition(",")[0] for line in table[1:]] == ["stored", "blocks.0", "blocks.1"]
+    saved = arrays(here / "reports/tiny/structure.npz")
+    assert saved["offset_profile"].shape == (3, 5, 7)
+
+
+def test_structure_takes_another_size_of_rotations_alone(run, checkpoint):
+    done = run("structure", checkpoint, *GRID, "--res", "384", "--no-figures")
+    assert done.code == 2
+    assert "another size is asked of rotations" in done.err
+
+
+def test_filters_are_asked_of_the_checkpoint(run, checkpoint, here):
+    done = run("filters", checkpoint, *GRID, "--save-data", "--dpi", 20)
+    assert done.code == 0
+    assert "components explain 90" in done.out
+    assert (here / "reports/tiny/filters.png").is_file()
+    assert arrays(here / "reports/tiny/filters.npz")["tiles"].ndim == 4
+
+
+def test_figures_for_print_are_asked_for_by_the_same_options_everywhere(run, checkpoint, here):
+    done = run("similarity", checkpoint, "--style", "paper", "--width", "8.3cm", "--format", "svg",
+               "--token", "0,0", "--token", "1,2", "--tiles", "2x2", "--layer", "1",
+               *GRID)  # fmt: skip
+    assert done.code == 0
+    (page,) = (here / "reports").glob("*/similarity_query.svg")
+    width = float(re.search(r'<svg[^>]* width="([\d.]+)pt"', page.read_text())[1])
+    assert width == pytest.approx(8.3 / 2.54 * 72, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--style", "web"), "--style web is not one of screen, paper."),
+        (("--width", "wide"), "--width 'wide' is no width; they are like 3.25in"),
+        (("--width", "1in"), "is not within 2 to 20 in"),
+        (("--cmap", "viridiss"), "no colour map 'viridiss'. Did you mean 'viridis'"),
+        (("--tiles", "0x2"), "both sides must be at least 1"),
+    ],
+)
+def test_a_look_that_cannot_be_stops_before_anything_is_opened(run, words, said):
+    done = run("similarity", "nowhere.pth", *words)
+    assert done.code == 2
+    assert said in done.err

@@ -21,6 +21,12 @@ class BlankPage(Report):
 
 
 @pytest.fixture(autouse=True)
+def weights_alone(monkeypatch):
+    """What live models add is tested by `test_report_live.py`."""
+    monkeypatch.setattr("pe_inspect.front.report.live_answers", lambda *_: iter(()))
+
+
+@pytest.fixture(autouse=True)
 def frozen_time(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
 

@@ -150,6 +150,23 @@ def test_images_in_both_splits_are_counted(
     )
 
 
+@pytest.mark.parametrize("most", [1000, 1])
+def test_of_streamed_images_files_are_compared_byte_for_byte(
+    pets: Callable[[], Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("pe_inspect.data.overlap.MOST_COMPARED", most)
+    pets()
+    folder = tmp_path / "pets"
+    which = "2 test files" if most > 2 else "1 of 2 test files"
+    read = load(f"imagefolder:{folder}", img_size=(4, 6), stream="on").notes[1]
+    assert f"{which} were compared with the training files: none is one of them" in read
+
+    twin = folder / "test" / "cat" / "0.png"
+    twin.write_bytes((folder / "train" / "dog" / "1.png").read_bytes())
+    read = load(f"imagefolder:{folder}", img_size=(4, 6), stream="on").notes[1]
+    assert f"1 are among them, byte for byte, e.g. {twin} and {folder}/train/dog/1.png" in read
+
+
 def test_what_was_left_out_is_said_where_the_classes_do_not_fit(
     pets: Callable[[], Dataset], put: Put, tmp_path: Path
 ) -> None:

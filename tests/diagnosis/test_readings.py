@@ -460,7 +460,7 @@ def test_the_row_of_the_class_token_is_added_to_it_and_not_cut():
 def test_a_model_with_a_token_that_the_file_lacks_is_of_another_class():
     given = checkpoint(196, 0)
     (finding,) = explain(given, 197)
-    assert finding.mend.startswith("# The file holds no class token: a model that has them is of")
+    assert finding.mend.startswith("# The file holds no class token: a model with more is of")
     finding = against(given, checkpoint(197, 1))[0]
     assert finding.mend.startswith("None by rows alone: the model also has cls_token")
     finding = against(checkpoint(197, 1), given)[0]

@@ -107,7 +107,10 @@ def test_the_original_levit_keeps_a_rectangular_index(make):
 def test_distances_that_are_no_square_ask_for_a_grid(make):
     state = {"stages.0.blocks.0.attn.attention_biases": make.rand(2, 12)}
 
-    message = "stages.0.blocks.0.attn.attention_biases has 12 distances, which are no square: 3×4, "
+    message = (
+        "stages.0.blocks.0.attn.attention_biases has 12 distances, which are no square. Each of "
+        "these fits: 3×4 (--grid-size 3x4); 4×3 (--grid-size 4x3); "
+    )
     with pytest.raises(AmbiguousCheckpoint, match=re.escape(message)):
         extract(make.checkpoint(state))
     (pe,) = extract(make.checkpoint(state, grid_size=(4, 3)))

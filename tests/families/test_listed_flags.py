@@ -26,8 +26,9 @@ WINDOWS = {**kernel(), **blocks("n.", range(2))}
 WINDOWS |= {f"n.{i}.mixer.relative_position_bias_table": small(35, 4) for i in range(2)}
 SWIN = {f"layers.0.blocks.{i}.attn.relative_position_bias_table": small(35, 4) for i in range(2)}
 TWO_ROWS = {"where_pos": small(2, 30, DIM), **kernel(), **blocks("n.", range(2))}
+LEVIT = {f"stages.0.blocks.{i}.attn.attention_biases": small(2, 12) for i in range(2)}
 STATES = {"names": BY_NAMES, "structure": BY_STRUCTURE, "volume": VOLUME, "windows": WINDOWS,
-          "swin": SWIN, "two rows": TWO_ROWS}  # fmt: skip
+          "swin": SWIN, "two rows": TWO_ROWS, "distances": LEVIT}  # fmt: skip
 
 
 def listed(message: str) -> list[tuple[tuple[int, ...], int | None]]:

@@ -46,7 +46,8 @@ def test_every_head_has_a_profile_on_one_logarithmic_scale_that_is_printed(atten
     norm = sheet.get_images()[0].norm
     assert isinstance(norm, LogNorm)
     assert norm.vmin == pytest.approx(0.1 / 12)
-    assert bar.get_ylabel() == "attention to the patch at an offset"
+    assert bar.get_yticklabels()[0].get_text() == "0.0083"
+    assert bar.get_ylabel() == "attention at an offset"
     assert texts(figure) == ["0 right (.90)", "1", "0 right (.90)", "1"]
     assert [label.get_text() for label in sheet.get_yticklabels()] == ["0", "1"]
     [key] = sheet.get_legend().get_texts()[:1]

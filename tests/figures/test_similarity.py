@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 from pe_inspect.analysis.similarity import similarity
+from pe_inspect.errors import UsageError
 from pe_inspect.figures import drawings, drawings_each, figure
 from pe_inspect.figures.layout.style import diverging
 from pe_inspect.figures.similarity import draw, draw_each
@@ -189,7 +190,7 @@ def test_thinning_is_said_aloud(table_of):
     values = np.random.default_rng(0).normal(size=(18 * 20, 4))
     figs = draw(similarity(table_of(values, (18, 20))))
 
-    assert "mean of 2×2 of the 360×360 pairs" in words_of(figs["similarity"])
+    assert "is a square of 2×2 patches" in words_of(figs["similarity"])
     assert "256 evenly spaced patches of 360 have a tile" in words_of(figs["similarity_fig7"])
     assert "Thinned" not in words_of(figs["similarity_query"])
 
@@ -330,3 +331,37 @@ def test_drawing_loads_neither_pyplot_nor_seaborn_nor_pandas():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_several_patches_are_rows_of_maps(vectors):
+    result = similarity(vectors(depth=2), token=(0, 1))
+    figure = draw(result, tokens=[(0, 1), (2, 4)])["similarity_query"]
+    axes = main_axes(figure)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["(0, 1)", "(2, 4)"]
+    assert "A row is a patch (row, column)." in words_of(figure)
+    height, width = result.grid_size
+    first = np.asarray(image_of(figure).get_array())[:height, :width]
+    np.testing.assert_array_equal(first, result.query_maps((0, 1))[0, 0])
+    with pytest.raises(UsageError, match=r"--token 3,0 is outside the 3×5 grid"):
+        draw(result, tokens=[(0, 0), (3, 0)])
+
+
+def test_heads_are_rows_of_maps(per_layer):
+    draws = np.random.default_rng(0)
+    result = similarity(per_layer("bias", [draws.normal(size=(3, 12, 12))] * 2, (3, 4)))
+    figure = draw(result, heads=True)["similarity_query"]
+    labels = [label.get_text() for label in main_axes(figure).get_yticklabels()]
+    assert labels == ["head 0", "head 1", "head 2"]
+    assert "Mean over heads" not in words_of(figure)
+
+
+def test_figure_7_is_of_the_chosen_layer_after_its_norm_with_the_chosen_tiles(vectors):
+    result = similarity(vectors(depth=3, grid=(6, 8)), layer=1)
+    figure = draw(result, tiles=(3, 4), of_layer=True)["similarity_fig7"]
+    assert "blocks.1, after blocks.1.pe_norm" in words_of(figure)
+    axes = main_axes(figure)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "2", "4"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "2", "4", "6"]
+    tiles = result.fig7(tiles=(3, 4), of_layer=True)
+    expected = result.matrix[0, 0].reshape(6, 8, 6, 8)[::2, ::2]
+    np.testing.assert_allclose(tiles.values, expected, atol=1e-6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.style import (
-    PAGE_WIDTH,
     caption,
     new_figure,
     scale_labels,
@@ -16,7 +16,7 @@ from pe_inspect.figures.layout.style import (
 
 @pytest.mark.parametrize("text", ["mean γ 1 " * 60, "WWWW mmmm " * 40, "i l . ' " * 90, "W" * 300])
 def test_words_fill_their_lines_and_never_leave_the_figure(text):
-    figure = new_figure(PAGE_WIDTH, 3)
+    figure = new_figure(page_width(), 3)
     caption(figure, text)
     title(figure, text)
     for drawn in figure.texts:

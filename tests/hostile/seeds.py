@@ -12,7 +12,7 @@ import torch
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-__all__ = ["JSON", "SEEDS", "STATE", "astray"]
+__all__ = ["JSON", "PROGRAMS", "SEEDS", "STATE", "astray"]
 
 _RNG = np.random.default_rng(3)
 STATE = {
@@ -52,6 +52,64 @@ def _extraction() -> bytes:
         return pe.save(Path(folder) / "x.pe.safetensors").read_bytes()
 
 
+def _of_gguf() -> bytes:
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import gguf
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.gguf"
+        writer = gguf.GGUFWriter(path, "clip")
+        writer.add_uint32("clip.vision.patch_size", 4)
+        writer.add_array("tokenizer.tokens", ["a", "b"])
+        for name, values in STATE.items():
+            writer.add_tensor(name, values)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
+def _of_onnx() -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = [numpy_helper.from_array(values, name) for name, values in STATE.items()]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 13, 8]) for name in "xy"]
+    node = helper.make_node("Add", ["x", "pos_embed"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], weights)
+    return helper.make_model(graph).SerializeToString()
+
+
+class _Program(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in STATE.items():
+            self.register_parameter(
+                name.replace(".", "_"), torch.nn.Parameter(torch.from_numpy(values))
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.pos_embed
+
+
+def _of_torchscript() -> bytes:
+    out = io.BytesIO()
+    torch.jit.save(torch.jit.script(_Program()), out)
+    return out.getvalue()
+
+
+def _of_export() -> bytes:
+    out = io.BytesIO()
+    torch.export.save(torch.export.export(_Program(), (torch.zeros(1, 13, 8),)), out)
+    return out.getvalue()
+
+
+PROGRAMS: dict[str, Any] = {
+    "x.gguf": _of_gguf, "x.onnx": _of_onnx, "script.pt": _of_torchscript, "x.pt2": _of_export,
+}  # fmt: skip
+"""Formats whose writers take a moment: what makes the file."""
 SEEDS: dict[str, bytes] = {
     "zip.pth": _of_torch(),
     "legacy.pth": _of_torch(_use_new_zipfile_serialization=False),

@@ -11,7 +11,7 @@ import os
 
 import pytest
 from hostile.corpus import extraction
-from hostile.seeds import JSON, SEEDS, STATE, astray
+from hostile.seeds import JSON, PROGRAMS, SEEDS, STATE, astray
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
@@ -64,6 +64,21 @@ def test_a_file_that_went_astray_is_read_or_refused(seed, tmp_path):
     def ask(content):
         path.unlink(missing_ok=True)
         path.write_bytes(content)
+        ends_plainly(_everything, path)
+
+    ask()
+
+
+@pytest.mark.filterwarnings("ignore")  # of the writers
+@pytest.mark.parametrize("seed", PROGRAMS)
+def test_a_program_that_went_astray_is_read_or_refused(seed, tmp_path):
+    path, content = tmp_path / seed, PROGRAMS[seed]()
+
+    @settings(fuzzed, max_examples=EXAMPLES if EXAMPLES > 200 else 30)
+    @given(changed=astray(content))
+    def ask(changed):
+        path.unlink(missing_ok=True)
+        path.write_bytes(changed)
         ends_plainly(_everything, path)
 
     ask()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from safetensors.numpy import save
 import pe_inspect as pei
 from pe_inspect.bounded import parsed_json, typed, whole_number
 from pe_inspect.commands.shell import program as shell
+from pe_inspect.data.decoding import UnreadableImage, decoded
 from pe_inspect.errors import UnreadableCheckpoint, UsageError
 from pe_inspect.loading import load
 from pe_inspect.training.recipe import Recipe
@@ -108,3 +111,30 @@ def test_help_on_a_full_disk_is_a_usage_error(words):
         )
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith("Error: Cannot write")
+
+
+SIDES = {"13,000 by 13,000": (13_000, 13_000), "a line": (1, 20_000)}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("kind", SIDES)
+def test_a_picture_of_far_more_pixels_than_bytes_is_left_out_undecoded(kind, tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    _png(path, *SIDES[kind])
+    monkeypatch.setattr("PIL.Image.Image.convert", None)
+    with pytest.raises(UnreadableImage, match="pixels are"):
+        decoded(path)
+
+
+def _png(path, width, height):
+    row = b"\0" + bytes(width // 8 + 1)
+    pack = zlib.compressobj()
+    packed = b"".join([*(pack.compress(row) for _ in range(height)), pack.flush()])
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IDAT", packed), (b"IEND", b""),
+    ]  # fmt: skip
+    content = b"".join(
+        struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)

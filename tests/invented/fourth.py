@@ -151,3 +151,84 @@ def numbered_axes_of_a_third_of_the_channels() -> Layout:
     state = {f"stack.pos_axis.d_{i}": waves((n,), 8, i) for i, n in enumerate((4, 5, 6))}
     keys = tuple(state)
     return {**state, **blocks("stack.n.", range(3))}, (Truth(keys, (4, 5, 6)),)
+
+
+@fourth
+def rows_of_text_ahead_of_a_grid_that_another_table_tells() -> Layout:
+    state = {"first_pos": np.concatenate([small(16, DIM), waves((6, 6), DIM)])[None],
+             "second_pos": waves((6, 6), DIM)[None], **kernel(),
+             **blocks("n.", range(3))}  # fmt: skip
+    return state, (Truth(("first_pos",), (6, 6), rows=16, tokens=None),
+                   Truth(("second_pos",), (6, 6), tokens=None))  # fmt: skip
+
+
+@fourth
+def numbered_towers_that_each_look_at_the_image() -> Layout:
+    state = {}
+    for i, (grid, depth) in enumerate((((4, 6), 3), ((5, 7), 2))):
+        state |= {f"eyes.{i}.pos": table(grid)[None], **kernel(f"eyes.{i}.patch"),
+                  **blocks(f"eyes.{i}.n.", range(depth))}  # fmt: skip
+    return state, (Truth(("eyes.0.pos",), (4, 6)), Truth(("eyes.1.pos",), (5, 7), depth=2))
+
+
+@fourth
+def offsets_with_the_heads_last_on_a_rectangle() -> Layout:
+    keys = tuple(f"n.{i}.mixer.rel_bias" for i in range(2))
+    state = {**kernel(), **blocks("n.", range(2))}
+    state |= {key: waves((7, 11), 3).reshape(1, 7, 11, 3) for key in keys}
+    return state, (Truth(keys, (4, 6), "bias", heads=3, depth=2),)
+
+
+@fourth
+def offsets_of_a_volume_with_the_heads_first() -> Layout:
+    keys = tuple(f"n.{i}.mixer.rel_bias" for i in range(2))
+    state = {**kernel(sides=(2, 4, 4)), **blocks("n.", range(2))}
+    state |= {key: np.moveaxis(waves((3, 7, 11), 4).reshape(3, 7, 11, 4), -1, 0) for key in keys}
+    return state, (Truth(keys, (2, 4, 6), "bias", heads=4, depth=2),)
+
+
+@fourth
+def distances_whose_index_lies_at_the_root() -> Layout:
+    places = np.indices((4, 6)).reshape(2, -1)
+    away = np.abs(places[:, :, None] - places[:, None])
+    keys = tuple(f"n.{i}.mixer.attention_biases" for i in range(2))
+    state = {**kernel(), **blocks("n.", range(2)), "bias_idxs": away[0] * 6 + away[1]}
+    state |= {key: waves((4, 6), 3).T for key in keys}
+    return state, (Truth(keys, (4, 6), "bias", heads=3, depth=2),)
+
+
+@fourth
+def turns_in_real_and_imaginary_parts() -> Layout:
+    angles = 0.1 * np.indices((4, 6)).reshape(2, 24).T.repeat(2, axis=1)
+    parts = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
+    state = {"freqs_cis": parts.reshape(4, 6, 4, 2), **kernel(), **blocks("n.", range(3))}
+    return state, (Truth(("freqs_cis",), (4, 6), "phases"),)
+
+
+@fourth
+def vectors_a_head() -> Layout:
+    by_head = waves((4, 7), DIM).reshape(1, 28, 3, 8).transpose(0, 2, 1, 3)
+    state = {"pos_keys": by_head, **kernel(), **blocks("n.", range(3))}
+    return state, (Truth(("pos_keys",), (4, 7)),)
+
+
+@fourth
+def a_table_over_codes_is_of_no_words() -> Layout:
+    state = {"prior.tok_emb.weight": small(64, DIM), "prior.pos_emb": waves((6, 6), DIM)[None],
+             **blocks("prior.n.", range(3)), "first.conv_in.weight": small(8, 3, 3, 3),
+             "first.quantize.embedding.weight": small(64, 12)}  # fmt: skip
+    return state, (Truth(("prior.pos_emb",), (6, 6)),)
+
+
+@fourth
+def an_embedding_of_classes_is_no_table() -> Layout:
+    state = {"y_embedder.embedding_table.weight": small(101, DIM), **kernel(),
+             **blocks("n.", range(3))}  # fmt: skip
+    return state, ()
+
+
+@fourth
+def a_kernel_over_channels_of_one_frame_each() -> Layout:
+    state = {"spots_pos": table((4, 6), 1)[None], "cls": small(1, 1, DIM),
+             **kernel("patch", sides=(1, 4, 4)), **blocks("n.", range(3))}  # fmt: skip
+    return state, (Truth(("spots_pos",), (4, 6), rows=1, tokens=1),)

@@ -58,6 +58,33 @@ def test_a_query_s_map_is_a_row_of_frames():
     assert any("side by side in one row" in note for note in result.notes)
 
 
+def test_a_patch_is_named_by_its_frame_row_and_column():
+    assert similarity(clip(), raw=False, token=(2, 1, 3)).token == (1, 2 * 5 + 3)
+    assert similarity(clip(), raw=False, token=(1, 13)).token == (1, 13)
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ((3, 0, 0), "--token 3,0,0 is outside 3×4×5: frame, row, column 0–2, 0–3, 0–4"),
+        ((0, 4, 0), "--token 0,4,0 is outside"),
+        ((0, -1, 0), "--token 0,-1,0 is outside"),
+    ],
+)
+def test_a_patch_of_no_frame_is_refused(token, message):
+    with pytest.raises(UsageError, match=message):
+        similarity(clip(), token=token)
+
+
+def test_a_frame_of_a_plane_is_refused():
+    flat = LayerPE("input", table((4, 5), 1, 8), (4, 5), 1)
+    plane = PositionEmbedding("learned_absolute", "vectors", "input", (flat,))
+    with pytest.raises(UsageError, match="--token 0,1,2 names a frame, and this table has none"):
+        similarity(plane, token=(0, 1, 2))
+    with pytest.raises(UsageError, match="--token takes a row and a column"):
+        interpolate(plane, grid=(5, 6), token=(0, 1, 2)).summary()
+
+
 def test_every_frame_is_resampled_for_itself():
     whole = interpolate(clip(), grid=(3, 6, 7), method="bilinear")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
 import tarfile
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from wire_messages import message
 
 from pe_inspect.errors import UnreadableCheckpoint
@@ -119,3 +121,41 @@ def test_a_folder_of_other_names_beside_a_weight_file_stays_a_folder_of_weights(
     torch.save(vit, tmp_path / "weights.pth")
     (tmp_path / "checkpoint").write_text("epoch 9")
     assert set(load(tmp_path).keys) == set(vit)
+
+
+def test_a_rank_s_partition_of_an_optimizer_is_told(tmp_path):
+    state = {"single_partition_of_fp32_groups": [torch.ones(99)], "zero_stage": 2}
+    path = tmp_path / "zero_pp_rank_0_mp_rank_00_optim_states.pt"
+    torch.save({"optimizer_state_dict": state, "ds_version": "0.14"}, path)
+    with pytest.raises(UnreadableCheckpoint, match=r"one rank's partition.*zero_to_fp32"):
+        load(path)
+
+
+def test_weights_that_zero_has_cut_are_told_and_whole_ones_open(vit, tmp_path):
+    cut = {name: torch.ones(0) for name in vit}
+    for weights in (cut, vit):
+        torch.save({"module": weights, "ds_version": "0.14"}, tmp_path / "model_states.pt")
+        if weights is vit:
+            assert set(load(tmp_path / "model_states.pt").keys) == set(vit)
+            continue
+        with pytest.raises(UnreadableCheckpoint, match="weights that ZeRO has cut"):
+            load(tmp_path / "model_states.pt")
+
+
+@pytest.mark.parametrize("is_paired", [True, False])
+def test_paddle_s_parameters_are_read(is_paired, vit, tmp_path):
+    arrays = {name: value.numpy() for name, value in vit.items()}
+    kept = {name: (f"p_{i}", a) if is_paired else a for i, (name, a) in enumerate(arrays.items())}
+    words = {"StructuredToParameterName@@": dict.fromkeys(vit, "p")}
+    (tmp_path / "vit.pdparams").write_bytes(pickle.dumps(kept | words, protocol=4))
+    ckpt = load(tmp_path / "vit.pdparams")
+    assert all((ckpt.tensor(name) == values).all() for name, values in arrays.items())
+    assert any("Paddle's parameters" in note for note in ckpt.notes)
+
+
+def test_what_mlx_wrote_is_said(vit, tmp_path):
+    save_file(vit, tmp_path / "model.safetensors", metadata={"format": "mlx"})
+    assert any("written by MLX" in note for note in load(tmp_path).notes)
+    names = {"a.weight": torch.ones(4, 8, dtype=torch.uint8), "a.scales": torch.ones(4, 1)}
+    save_file({**vit, **names}, tmp_path / "model.safetensors")
+    assert any("quantised by MLX" in note for note in load(tmp_path).notes)

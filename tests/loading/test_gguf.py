@@ -34,6 +34,8 @@ def _write(path, tensors, kinds=()):
     """Write as llama.cpp's converter does; `kinds` are those of single tensors."""
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_uint32("clip.vision.patch_size", 16)
+    if len(tensors.get("v.position_embd.weight", ())) == 10:
+        writer.add_uint32("clip.vision.image_size", 48)
     writer.add_uint32("clip.vision.attention.head_count", 4)
     writer.add_uint32("clip.vision.block_count", 2)
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-6)
@@ -140,10 +142,38 @@ def test_a_head_that_lies_is_one_line(at, value, tmp_path):
         load(path)
 
 
-def test_a_gguf_file_is_not_written_and_says_what_to_do(tmp_path):
-    from pe_inspect.loading.byte_source import LocalFile
-    from pe_inspect.loading.rewriting import written_as
+@pytest.fixture
+def square(tmp_path):
+    """A square tower: 3×3 patches of 16 pixels and a class token, its table in half floats."""
+    tower = _tower() | {"v.position_embd.weight": RNG.normal(size=(10, 32)).astype(np.float32)}
+    kinds = {"v.position_embd.weight": Kind.F16, "v.blk.0.attn_q.weight": Kind.Q8_0}
+    return _write(tmp_path / "m.gguf", tower, kinds)
 
-    path = _write(tmp_path / "m.gguf", {"pos_embed": np.ones((4, 32), np.float32)})
-    with pytest.raises(UsageError, match="is gguf, and is not written: write from the"):
-        written_as(LocalFile(path))
+
+def test_a_written_file_has_the_new_table_and_its_image_size(square, tmp_path):
+    target = tmp_path / "new.gguf"
+    pei.bake(square, target, res=80)
+    old, new = gguf.GGUFReader(square), gguf.GGUFReader(target)
+    sizes = [reader.fields["clip.vision.image_size"].contents() for reader in (old, new)]
+    assert sizes == [48, 80]
+    assert [t.name for t in new.tensors] == [t.name for t in old.tensors]
+    for before, after in zip(old.tensors, new.tensors):
+        if before.name == "v.position_embd.weight":
+            assert (after.data.shape, after.tensor_type) == ((26, 32), Kind.F16)
+        else:
+            np.testing.assert_array_equal(after.data, before.data, err_msg=before.name)
+    (table,) = pei.extract(target)
+    assert (table.grid_size, table.num_prefix_rows) == ((5, 5), 1)
+
+
+def test_a_grid_that_is_no_square_is_refused(square, tmp_path):
+    with pytest.raises(UsageError, match=r"no square; llama\.cpp"):
+        pei.bake(square, tmp_path / "new.gguf", grid=(3, 5))
+    assert not (tmp_path / "new.gguf").exists()
+
+
+def test_a_quantised_table_is_not_written_and_says_what_to_do(tmp_path):
+    tower = _tower() | {"v.position_embd.weight": RNG.normal(size=(10, 32)).astype(np.float32)}
+    path = _write(tmp_path / "m.gguf", tower, {"v.position_embd.weight": Kind.Q8_0})
+    with pytest.raises(UsageError, match=r"quantised \(Q8_0\).*Write from the \.safetensors"):
+        pei.bake(path, tmp_path / "new.gguf", res=80)

@@ -285,6 +285,17 @@ def test_numbers_outside_of_the_folder_are_not_looked_for(name, outside):
         load(outside)
 
 
+def test_a_folder_with_nothing_else_opens_its_onnx_file_with_its_config(tmp_path):
+    (tmp_path / "onnx").mkdir()
+    model = _model([_node("Add", "/Add", "x", "pos_embed")], {"pos_embed": ROWS})
+    how = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
+    onnx.save(model, tmp_path / "onnx" / "model.onnx", **how)
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "num_attention_heads": 2}')
+    ckpt = load(tmp_path)
+    np.testing.assert_array_equal(ckpt.tensor("pos_embed"), ROWS)
+    assert ckpt.hints.num_heads == 2
+
+
 def test_numbers_of_four_bits_are_named_and_not_read(tmp_path):
     tensor = helper.make_tensor("pos_embed", TensorProto.INT4, (4, 8), [1] * 32)
     constants = {"pos_embed": tensor, "norm.weight": np.ones(8, np.float32)}

@@ -389,16 +389,24 @@ def test_a_bias_that_knows_directions_is_not_resampled_by_distance():
         rule("levit", "bias").check(offsets((3, 5)), (9, 9))
 
 
+@pytest.mark.parametrize("name", ["Beit", "Data2VecVision"])
 @pytest.mark.parametrize(("source", "target"), [((5, 5), (8, 8)), ((3, 5), (7, 4))])
-def test_transformers_beit_swaps_the_sides_of_oblong_tables(source, target):
-    from transformers import BeitConfig
+def test_transformers_beit_swaps_the_sides_of_oblong_tables(source, target, name):
+    import transformers
     from transformers.models.beit.modeling_beit import BeitRelativePositionBias
+    from transformers.models.data2vec.modeling_data2vec_vision import (
+        Data2VecVisionRelativePositionBias,
+    )
 
-    config = BeitConfig(
+    made = {
+        "Beit": BeitRelativePositionBias,
+        "Data2VecVision": partial(Data2VecVisionRelativePositionBias, window_size=source),
+    }
+    config = getattr(transformers, f"{name}Config")(
         hidden_size=6, num_attention_heads=3, num_hidden_layers=1, patch_size=4,
         image_size=(4 * source[0], 4 * source[1]),
     )  # fmt: skip
-    theirs, values = BeitRelativePositionBias(config), offsets(source)
+    theirs, values = made[name](config), offsets(source)
     with torch.no_grad():
         theirs.relative_position_bias_table.copy_(
             torch.cat([torch.tensor(values).reshape(-1, 3), torch.zeros(3, 3)])

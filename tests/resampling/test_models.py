@@ -177,6 +177,27 @@ def test_hiera_s_two_tables_add_up_to_what_the_model_adds(name, rule):
     close(image.values() + tile.values(), added)
 
 
+def test_transformers_sam_2_adds_the_same_two_tables():
+    from transformers.models.sam2 import modeling_sam2
+
+    config = modeling_sam2.Sam2HieraDetConfig(
+        hidden_size=16, embed_dim_per_stage=[16, 32], num_attention_heads=1,
+        num_attention_heads_per_stage=[1, 2], blocks_per_stage=[1, 1],
+        window_size_per_stage=[8, 4], global_attention_blocks=[], num_query_pool_stages=1,
+    )  # fmt: skip
+    model = normal(modeling_sam2.Sam2HieraDetModel(config))
+    checkpoint = checkpoint_of(model.state_dict())
+    checkpoint.metadata["config"] = config.to_dict()
+    whole, window = extract(checkpoint)
+    grid = (24, 16)
+
+    image, tile = interpolate(whole, grid=grid), interpolate(window, grid=grid)
+
+    added = model._get_pos_embed(grid).detach().numpy().reshape(1, -1, 16)
+    assert (image.native, tile.native) == ("sam2", "tiled")
+    close(image.values() + tile.values(), added)
+
+
 def test_a_window_is_repeated_whole_or_not_at_all():
     model = timm.create_model("sam2_hiera_tiny", pretrained=False)
     _, window = extract(checkpoint_of(model.state_dict()))

@@ -19,7 +19,7 @@ from pe_inspect.errors import UsageError
 from pe_inspect.resampling.matrices import taps_matrix, triangle, windowed_matrix
 from pe_inspect.resampling.methods import methods
 from pe_inspect.resampling.methods.scale_factor import cells_made, sizes_that_fail
-from pe_inspect.resampling.methods.signal import _series
+from pe_inspect.resampling.methods.signal import series
 from pe_inspect.resampling.patch_kernel import pi_resize
 from pe_inspect.resampling.spline import through_knots
 
@@ -145,7 +145,7 @@ def test_the_series_read_at_the_cells_of_scipy_is_scipys(source, target):
     values = np.random.default_rng(0).standard_normal((source, 3))
     places = np.arange(target) * source / target
 
-    found = _series(places, source, target) @ values
+    found = series(places, source, target) @ values
 
     np.testing.assert_allclose(found, signal.resample(values, target), rtol=0, atol=1e-12)
 

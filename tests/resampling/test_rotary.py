@@ -246,7 +246,6 @@ def test_methods_of_tables_are_refused_for_angles_and_the_fitting_ones_are_named
 @pytest.mark.parametrize(
     ("angles", "fields", "library"),
     [
-        (axial((6, 9)), {"keys": ("rope.freqs",)}, "rope-vit"),
         (axial((6, 9), offset=-2.5) , {"keys": ("rope.freqs_cos",)}, "eva02"),
         (axial((6, 9)), {"keys": ("rope_embed.periods",)}, "dinov3"),
         (axial((6, 9)), {"architecture": "timm:vit_small_patch16_dinov3"}, "dinov3"),
@@ -259,6 +258,12 @@ def test_the_native_rule_of_angles(angles, fields, library):
 
     assert result.native == library
     assert result.notes[0].startswith(f"native is the rule of {library} ")
+
+
+def test_no_rule_of_angles_is_claimed_for_a_name_that_many_give():
+    result = interpolate(phases(axial((6, 9)), (6, 9), keys=("rope.freqs",)), grid=(4, 7))
+
+    assert (result.native, result.origin.is_known) == ("rope-vit", False)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Table:
 
 def tables(only: tuple[str, ...] = ()) -> Iterator[Table]:
     """Yield every table of images of every type that can be built small enough."""
-    for config_class, kinds in _classes().items():
+    for config_class, kinds in classes().items():
         if only and config_class.model_type not in only:
             continue
         made = _built(config_class, min(kinds, key=_plainness))
@@ -59,7 +59,8 @@ def tables(only: tuple[str, ...] = ()) -> Iterator[Table]:
                 yield Table(*made, key)
 
 
-def _classes() -> dict[Any, list[Any]]:
+def classes() -> dict[Any, list[Any]]:
+    """Return every type of model in transformers that takes images: configuration → classes."""
     found: dict[Any, list[Any]] = {}
     for name in sorted(each.name for each in pkgutil.iter_modules(transformers.models.__path__)):
         try:
@@ -105,8 +106,9 @@ def _small(config_class: Any) -> Any:
         if type(value) is int and re.fullmatch(pattern, name)
     }
     patch, image = getattr(plain, "patch_size", None), getattr(plain, "image_size", None)
-    if isinstance(patch, int) and image is not None:
-        said["image_size"] = 4 * patch if isinstance(image, int) else [4 * patch, 4 * patch]
+    step = patch[-1] if isinstance(patch, list | tuple) else patch
+    if isinstance(step, int) and image is not None:
+        said["image_size"] = 4 * step if isinstance(image, int) else [4 * step, 4 * step]
     if hasattr(plain, "mask_ratio"):
         said["mask_ratio"] = 0.0  # every patch keeps its token
     return config_class(**said)
@@ -126,6 +128,8 @@ def added(table: Table, grid: tuple[int, int]) -> torch.Tensor | None:
     It is what changes in proportion to the table where its module ends, or a block begins; `None`
     where the model takes no such image.
     """
+    if table.config.model_type in _BY_HAND:
+        return _asked_by_hand(table, grid)
     values, runs = table.values, []
     kept = values.clone()
     for factor in (0, 1, 2):
@@ -140,6 +144,61 @@ def added(table: Table, grid: tuple[int, int]) -> torch.Tensor | None:
             tokens = _tokens(once - none, grid, width)
             if tokens is not None:
                 return tokens
+    return _asked_by_name(table, grid)
+
+
+def _asked_by_hand(table: Table, grid: tuple[int, int]) -> torch.Tensor:
+    """What the table changes in the answer of the one module that adds it."""
+    ask, values = _BY_HAND[table.config.model_type], table.values
+    kept = values.clone()
+    with_it = ask(table.model, grid, _patch(table.config))
+    values.zero_()
+    without = ask(table.model, grid, _patch(table.config))
+    values.copy_(kept)
+    return with_it - without
+
+
+def _vilt_s(model: Any, grid: tuple[int, int], patch: int) -> torch.Tensor:
+    """It puts patches in random order, and says in which."""
+    image = torch.zeros(1, 3, patch * grid[0], patch * grid[1])
+    mask = torch.ones(1, *image.shape[2:], dtype=torch.long)
+    tokens, _, (places, _) = model.embeddings.visual_embed(image, mask, max_image_length=-1)
+    order = torch.argsort(places[0, :, 0] * grid[1] + places[0, :, 1])
+    return tokens[0, 1:][order]
+
+
+def _layoutlmv3_s(model: Any, grid: tuple[int, int], patch: int) -> torch.Tensor:
+    image = torch.zeros(1, 3, patch * grid[0], patch * grid[1])
+    return model.patch_embed(image, model.pos_embed[:, 1:])[0]
+
+
+def _inkling2_s(model: Any, grid: tuple[int, int], patch: int) -> torch.Tensor:
+    count = grid[0] * grid[1]
+    pixels = torch.zeros(count, patch, patch, model.config.num_channels)
+    sizes = torch.tensor([[1, *grid]])
+    return model.embeddings(pixels, sizes, 1 + torch.arange(count))[1:]
+
+
+_STOPS = ("vivit",)  # its function asks for no frames, and forward stops at its answer
+_BY_HAND = {"vilt": _vilt_s, "layoutlmv3": _layoutlmv3_s, "inkling2_vision": _inkling2_s}
+
+
+def _asked_by_name(table: Table, grid: tuple[int, int]) -> torch.Tensor | None:
+    """Ask the module that holds the table for `interpolate_pos_encoding`, in pixels or patches."""
+    patch, width = _patch(table.config), table.values.shape[-1]
+    if table.config.model_type in _STOPS:
+        return None
+    for name in _around(table.key):
+        ask = getattr(table.model.get_submodule(name), "interpolate_pos_encoding", None)
+        for step in (patch, 1) if ask else ():
+            size = [step * side for side in grid]
+            given = [torch.zeros(1, 1, width)] * (len(inspect.signature(ask).parameters) - 2)
+            try:
+                rows = ask(*given, *size).reshape(-1, width)
+            except Exception:
+                continue
+            if 0 <= len(rows) - grid[0] * grid[1] <= 1:
+                return rows
     return None
 
 
@@ -272,7 +331,8 @@ def _flat_shape(table: Table, count: int, channels: int, depth: int, patch: int)
 
 
 def _patch(config: Any) -> int:
-    patch = getattr(config, "patch_stride", getattr(config, "patch_size", 16))
+    names = ("patch_stride", "tubelet_size", "patch_size")
+    patch = next((getattr(config, name) for name in names if getattr(config, name, None)), 16)
     return patch[-1] if isinstance(patch, list | tuple) else patch
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.attention.heads import HALF_PLANE, OFFSET_HEAD, HeadNumbers, heads_of
+from pe_inspect.analysis.common.sentences import count_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.errors import UsageError
@@ -94,11 +95,21 @@ class AttentionResult(TraceResult):
         """How many heads attend by position alone, and which."""
         offset, half, count = self.offset_heads, self.half_plane_heads, len(self.heads)
         said = f"{len(offset)} of {count} heads look mostly at one neighbour{_listed_heads(offset)}"
-        if not offset:
-            nearest = max(self.heads, key=lambda head: head.neighbour_attention)
-            said += f", the most {nearest.to_neighbour}"
         said += f"; {len(half)} more at one half of the image{_listed_heads(half)}"
-        return f"{said} ({self.trace.images.count} images)."
+        return f"{said}{self._most_positional} ({count_text(self.trace.images.count, 'image')})."
+
+    @property
+    def _most_positional(self) -> str:
+        """Where there is no offset head: the head of which position says most, in words."""
+        told = [head for head in self.heads if np.isfinite(head.position_nats)]
+        if self.offset_heads or not told:
+            return ""
+        most = max(told, key=lambda head: head.position_nats)
+        whole = most.position_nats + most.content_nats + most.spread_nats
+        return (
+            f"; position says most of {most.layer} head {most.head}: "
+            f"{most.position_nats:.2f} of {whole:.2f} nats"
+        )
 
     @cached_property
     def logit_share(self) -> tuple[np.ndarray, ...]:
@@ -144,17 +155,16 @@ class AttentionResult(TraceResult):
             "layer_names": np.array([block.layer for block in self.blocks]),
             "grid_size": np.array(self.trace.grid_size),
             "num_images": np.array(self.trace.images.count),
-            **self._alone(),
+            **self._position_arrays(),
         }
 
-    def _alone(self) -> dict[str, np.ndarray]:
-        """Return the offset profiles of position alone, where positions are vectors."""
-        blocks = self.trace.position_attention
-        if not blocks:
+    def _position_arrays(self) -> dict[str, np.ndarray]:
+        """Return what position alone would make of attention."""
+        alone = self.trace.position_attention
+        if not alone:
             return {}
-        names = np.array([block.layer for block in blocks])
-        profiles = stacked_by_stage("position_offset_profile", [b.offset_profile for b in blocks])
-        return {**profiles, "position_layer_names": names}
+        profiles = stacked_by_stage("position_offset_profile", [b.offset_profile for b in alone])
+        return {**profiles, "position_layer_names": np.array([block.layer for block in alone])}
 
     def _of(self, block: AttentionSums, name: str) -> np.ndarray:
         own = (head for head in self.heads if head.layer == block.layer)

@@ -90,13 +90,8 @@ class HeadNumbers:
         if self.word == "half-plane":
             side = max(_SIDES, key=lambda name: float(getattr(self, name)))
             return f"{self.layer} head {self.head} {side} ({_short(getattr(self, side))})"
-        return self.to_neighbour
-
-    @property
-    def to_neighbour(self) -> str:
-        """At which offset other than self it looks most, whatever it is: `"… (+1, −2) (.21)"`."""
         dy, dx = self.neighbour
-        where = _DIRECTIONS.get((dy, dx), f"({dy:+d}, {dx:+d})")
+        where = _DIRECTIONS.get((dy, dx), f"({dy:+d}, {dx:+d})".replace("-", "−"))
         return f"{self.layer} head {self.head} {where} ({_short(self.neighbour_attention)})"
 
 

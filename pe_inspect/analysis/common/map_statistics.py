@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from pe_inspect.arrays import Bool, Float32
 __all__ = [
     "LayerStatistics",
     "PairStatistics",
+    "block_side",
+    "coarse_grid",
     "correlation",
     "layer_statistics",
     "pair_statistics",
@@ -161,27 +164,59 @@ def correlation(
     return float(product / np.sqrt(square_first * square_second))
 
 
-def thinned(
-    values: Float32[np.ndarray, "patches patches"], max_side: int
-) -> Float32[np.ndarray, "side side"]:
-    """Return the means of square blocks of equal size, at most `max_side` of them to a side.
+def block_side(grid_size: tuple[int, int], most: int) -> int:
+    """Return the least side of square blocks of patches that leave at most `most` of them."""
+    height, width = grid_size
+    side = max(int((height * width / most) ** 0.5), 1)
+    while prod(coarse_grid(grid_size, side)) > most:
+        side += 1
+    return side
 
-    Blocks at the lower and right edges may be smaller. A block without any defined pair is NaN.
-    A map that is small enough is returned as it is.
+
+def coarse_grid(grid_size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return the grid of square blocks of patches; those at the lower and right edges are cut."""
+    return -(-grid_size[0] // side), -(-grid_size[1] // side)
+
+
+def thinned(
+    values: Float32[np.ndarray, "patches patches"], grid_size: tuple[int, int], most: int
+) -> Float32[np.ndarray, "blocks blocks"]:
+    """Return the mean affinities of square blocks of the grid, at most `most` of them.
+
+    Blocks of patches that follow each other in reading order would mix ends of rows with their
+    beginnings, and show patterns that are not there. Pairs of blocks without any defined pair are
+    NaN. A map that is small enough is returned as it is.
+
+    Args:
+        values: query by key, row-major.
+        grid_size: (H, W).
+        most: how many blocks there may be.
     """
-    patches = len(values)
-    block = -(-patches // max_side)
-    if block == 1:
+    side = block_side(grid_size, most)
+    if side == 1:
         return values
-    starts = np.arange(0, patches, block)
-    result = np.empty((len(starts), len(starts)), np.float32)
-    for k, start in enumerate(starts):
-        strip = values[start : start + block]
-        defined = np.isfinite(strip)
-        sums = np.add.reduceat(np.where(defined, strip, 0).sum(axis=0, dtype=np.float64), starts)
-        counts = np.add.reduceat(defined.sum(axis=0), starts)
-        result[k] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return result
+    height, width = grid_size
+    strips = [_by_block(values[top * width :][: side * width], grid_size, side)
+              for top in range(0, height, side)]  # fmt: skip
+    return np.concatenate(strips)
+
+
+def _by_block(
+    strip: Float32[np.ndarray, "queries patches"], grid_size: tuple[int, int], side: int
+) -> Float32[np.ndarray, "query_blocks blocks"]:
+    """Average the queries of one row of blocks, and all keys, over blocks."""
+    height, width = grid_size
+    defined = np.isfinite(strip)
+    tops, lefts = (np.arange(0, length, side) for length in grid_size)
+    found = []
+    for values in (np.where(defined, strip, 0).astype(np.float64), defined.astype(np.float64)):
+        queries = values.reshape(-1, width, height, width).sum(axis=0)
+        sums = np.add.reduceat(queries, lefts, axis=0)
+        sums = np.add.reduceat(np.add.reduceat(sums, tops, axis=1), lefts, axis=2)
+        found.append(sums.reshape(len(lefts), -1))
+    sums, counts = found
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return means.astype(np.float32)
 
 
 class _Mean:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 __all__ = ["Shown"]
 
@@ -35,6 +38,25 @@ class Shown:
         return {
             name: self.definitions[name] for name in result.summary() if name in self.definitions
         }
+
+    def to_xarray(self) -> Dataset:
+        """Return the rows as an xarray `Dataset`: words are coordinates, numbers are variables.
+
+        Where the rows are those of layers, the dimension is `layer`; else `row`.
+
+        Raises:
+            MissingLibrary: xarray is not installed.
+        """
+        from pe_inspect.extras import needed
+
+        result: Any = self
+        frame = result.to_frame()
+        by_layer = "layer" in frame and frame["layer"].is_unique
+        indexed = frame.set_index("layer") if by_layer else frame.rename_axis("row")
+        with needed("to_xarray"):
+            found: Dataset = indexed.to_xarray()
+        words = [name for name in found.data_vars if found[name].dtype.kind not in "fiub"]
+        return found.set_coords(words)
 
     def _repr_html_(self) -> str:
         """Return the summary and the notes as HTML; every text in it is escaped."""

@@ -118,6 +118,11 @@ class CompareResult(Shown):
         return tuple(deltas_of(self.labels, self.numbers))
 
     @property
+    def units(self) -> dict[str, str]:
+        """The units of the numbers that have one."""
+        return {name: index.unit for name, index in INDICES.items() if index.unit}
+
+    @property
     def indices(self) -> dict[str, Index]:
         """The numbers of `numbers` that some embedding has, and what they are."""
         return {
@@ -172,6 +177,30 @@ class CompareResult(Shown):
             }
             for one in self.likenesses
         ]
+
+    def to_table(self) -> DataFrame:
+        """One row a number, for print: that of the first embedding, and what the others have more.
+
+        The pairs' own numbers come last, each against the first embedding.
+        """
+        from pandas import DataFrame
+
+        first, *others = self.labels
+        rows = [
+            {
+                "number": f"{index.words} ({index.unit})" if index.unit else index.words,
+                first: self.numbers[0][name],
+                **{f"{one.label}, Δ": one.change for one in self.deltas if one.name == name},
+            }
+            for name, index in self.indices.items()
+        ]
+        pairs = {f"{label}, Δ": self.pair(0, k) for k, label in enumerate(others, 1)}
+        rows += [
+            {"number": f"{name.replace('_', ' ')}, to the first", first: float("nan"),
+             **{label: pair[name] for label, pair in pairs.items()}}
+            for name in PAIRWISE
+        ]  # fmt: skip
+        return DataFrame(rows)
 
     def to_frame(self) -> DataFrame:
         """One row a pair for the stored tables (`stored`), and one for each matched layer."""

@@ -160,9 +160,9 @@ def _asked(subject: Subject, options: dict[str, Any]) -> SimilarityResult:
     Raises:
         UsageError: its layers have several grids, or it has none of what was asked for.
     """
-    if isinstance(subject, PositionEmbedding):
-        subject = similarity(subject, raw=False, **options)
-    result: SimilarityResult = subject
+    is_asked = isinstance(subject, SimilarityResult)
+    maps: Any = subject if is_asked else similarity(subject, raw=False, **options)
+    result: SimilarityResult = maps
     if not result.is_uniform:
         raise UsageError("its grids differ from layer to layer")
     return result

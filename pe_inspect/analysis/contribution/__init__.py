@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from pe_inspect.analysis import questions
-from pe_inspect.analysis.common.sentences import number_text, percent_text
+from pe_inspect.analysis.common.sentences import count_text, number_text, percent_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.analysis.contribution.pca import Colours, colours_of
@@ -170,7 +170,8 @@ class ContributionResult(TraceResult):
         return (
             f"Position is {percent_text(self.omega2[place])} of the variance of patch tokens at "
             f"{self.trace.places[place]}, where it is most{beside}, and "
-            f"{percent_text(self.omega2[-1])} at the end ({self.trace.images.count} images)."
+            f"{percent_text(self.omega2[-1])} at the end "
+            f"({count_text(self.trace.images.count, 'image')})."
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -184,16 +185,15 @@ class ContributionResult(TraceResult):
         if not trace.has_cls:
             del edits["causal_cls_cosine"]
         colour = {"mean_colour_cka": self.mean_colour_cka} if trace.mean_colour else {}
-        zero = {"zero_patch_cka": self.zero_patch_cka} if trace.zero_patch else {}
+        colour |= {"zero_patch_cka": self.zero_patch_cka} if trace.zero_patch else {}
         return {
             "omega2": self.omega2, "eta2": self.eta2, "omega2_null": self.omega2_null,
             "omega2_after_norm": self.omega2_after_norm, "lambda": self.lambdas,
             **stacked_by_stage("position_maps", self.position_maps), **edits, **colour,
+            "omega2_interval": self.omega2_interval, "omega2_untrained": self.omega2_untrained,
             **stacked_by_stage("token_norms", [sums.norm for sums in trace.states["base"]]),
             "layer_names": np.array(trace.layer_names), "places": np.array(trace.places),
             "grid_size": np.array(trace.grid_size), "num_images": np.array(trace.images.count),
-            "omega2_interval": self.omega2_interval, "omega2_untrained": self.omega2_untrained,
-            **zero,
         }  # fmt: skip
 
     def summary(self) -> dict[str, float]:

@@ -47,7 +47,7 @@ def interpolate(
     grid: Size | tuple[int, int, int] | None = None,
     patch_size: Size | None = None,
     method: str = "native",
-    token: tuple[int, int] | None = None,
+    token: Sequence[int] | None = None,
     model: Sequence[PositionEmbedding] = (),
 ) -> InterpolationResult:
     """Put every table of an embedding on another grid. Prefix rows are kept as they are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,18 +35,18 @@ class QueryMaps:
     after: Float32[np.ndarray, "new_rows new_columns"]
 
 
-def query_maps(done: ResampledTable, token: tuple[int, int] | None) -> QueryMaps:
+def query_maps(done: ResampledTable, token: Sequence[int] | None) -> QueryMaps:
     """The maps of one patch, the middle one by default, and of the target patch that covers it.
 
     Raises:
         UsageError: the patch lies outside the grid.
     """
     grids = [places(values, is_bias=done.is_bias) for values in (done.before, done.after)]
-    token = checked_token(token, grids[0])
-    row, column = (int(covering(n, m)[place]) for place, n, m in zip(token, *grids))
+    place = checked_token(token, grids[0])
+    row, column = (int(covering(n, m)[at]) for at, n, m in zip(place, *grids))
     read = _bias_map if done.is_bias else partial(_cosine_map, kind=done.kind)
     after = read(done.after, (row, column))
-    return QueryMaps(token, (row, column), read(done.before, token), after)
+    return QueryMaps(place, (row, column), read(done.before, place), after)
 
 
 def places(values: np.ndarray, *, is_bias: bool) -> tuple[int, int]:
@@ -54,13 +55,15 @@ def places(values: np.ndarray, *, is_bias: bool) -> tuple[int, int]:
     return rows, columns
 
 
-def checked_token(token: tuple[int, int] | None, grid_size: tuple[int, int]) -> tuple[int, int]:
+def checked_token(token: Sequence[int] | None, grid_size: tuple[int, int]) -> tuple[int, int]:
     """The patch that was asked for, or the middle one.
 
     Raises:
         UsageError: it lies outside the grid.
     """
     rows, columns = grid_size
+    if token is not None and len(token) != len(grid_size):
+        raise UsageError(f"--token takes a row and a column, as in 7,7; not {list(token)}.")
     row, column = (rows // 2, columns // 2) if token is None else token
     if not (0 <= row < rows and 0 <= column < columns):
         raise UsageError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.replicate_intervals import interval_of
-from pe_inspect.analysis.common.sentences import number_text
+from pe_inspect.analysis.common.sentences import count_text, number_text
 from pe_inspect.analysis.common.stages import stacked_by_stage
 from pe_inspect.analysis.common.trace_result import TraceResult
 from pe_inspect.arrays import Float
@@ -80,15 +80,26 @@ class ProbeResult(TraceResult):
 
     @property
     def finding(self) -> str:
-        """How far position can be read, and where it can be least."""
-        mean, places = self.r2.mean(axis=1), self.trace.places
-        kept = [place for place, value in zip(places, mean) if value >= READABLE]
-        where = "nowhere" if not kept else f"as far as {kept[-1]}"
-        return (
-            f"Position can be read linearly {where}: R² {number_text(mean[0])} at {places[0]}, "
-            f"{number_text(mean[-1])} at {places[-1]}, on images and positions that were held out "
-            f"({self.trace.images.count} images)."
-        )
+        """How far position can be read; rows and columns apart where these end elsewhere."""
+        rows, columns = (self._reach(self.r2[:, axis]) for axis in range(2))
+        if rows[0] == columns[0]:
+            where, ends = self._reach(self.r2.mean(axis=1), rows[0])
+            said = f"Position can be read linearly {where}: {ends}, on"
+        else:
+            said = (
+                f"Rows can be read linearly {rows[0]} ({rows[1]}), columns {columns[0]} "
+                f"({columns[1]}), on"
+            )
+        count = count_text(self.trace.images.count, "image")
+        return f"{said} images and positions that were held out ({count})."
+
+    def _reach(self, values: Float[np.ndarray, " places"], where: str = "") -> tuple[str, str]:
+        """Return how far something can be read, and its R² at both ends, in words."""
+        places = self.trace.places
+        kept = [place for place, value in zip(places, values) if value >= READABLE]
+        found = where or ("nowhere" if not kept else f"as far as {kept[-1]}")
+        first, last = number_text(values[0]), number_text(values[-1])
+        return found, f"R² {first} at {places[0]}, {last} at {places[-1]}"
 
     @property
     def r2_interval(self) -> Float[np.ndarray, "places 2 2"]:
@@ -117,8 +128,8 @@ class ProbeResult(TraceResult):
         return {
             "r2": self.r2, "r2_images": self.r2_images, "r2_permuted": self.r2_permuted,
             "r2_null": self.r2_null, **stacked_by_stage("plane_share", self.plane_share),
-            "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
             "r2_untrained": self.r2_untrained, "r2_interval": self.r2_interval,
+            "places": np.array(self.trace.places), "num_images": np.array(self.trace.images.count),
         }  # fmt: skip
 
     def summary(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from math import prod
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from pe_inspect.analysis import questions
 from pe_inspect.analysis.common.map_statistics import (
     LayerStatistics,
+    block_side,
+    coarse_grid,
     shared_scale,
     thinned,
 )
@@ -32,11 +35,13 @@ from pe_inspect.analysis.similarity.maps_file import write_maps
 from pe_inspect.analysis.similarity.notes import in_short, notes_on, num_undefined_raw
 from pe_inspect.arrays import Float32
 from pe_inspect.kinds.affinity import Affinity, cosines
-from pe_inspect.kinds.frames import notes_of_frames, row_of_frames
+from pe_inspect.kinds.frames import notes_of_frames, place_in_row, row_of_frames
 from pe_inspect.kinds.position_embedding import PositionEmbedding
+from pe_inspect.kinds.within_memory import notes_of_sampling, stride_of, within_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from xarray import Dataset
 
 __all__ = ["LayerStatistics", "LayerView", "Overview", "SimilarityResult", "Tiles", "similarity"]
 
@@ -116,16 +121,25 @@ class SimilarityResult(Shown, SimilarityMaps):
             return view, row.reshape(table.grid_size)
         return None
 
-    def fig7(self, max_tiles: int = MAX_TILES) -> Tiles:
+    def fig7(
+        self,
+        max_tiles: int = MAX_TILES,
+        *,
+        tiles: tuple[int, int] | None = None,
+        of_layer: bool = False,
+    ) -> Tiles:
         """Return the tiles of ViT's Figure 7, of the stored table or else of the first layer.
 
         Args:
             max_tiles: tiles to a side; on a larger grid evenly spaced patches have tiles.
+            tiles: (rows, columns) of tiles instead, as ViT's own figure has 7×7.
+            of_layer: of the first layer that was chosen, after its norm, not of the stored table.
 
         Source: arXiv:2010.11929, Figure 7, centre.
         """
-        name, grid_size, alike = self._pictured()
-        rows, columns = (_evenly(side, max_tiles) for side in grid_size)
+        name, grid_size, alike = self._layer_pictured() if of_layer else self._pictured()
+        counts = (max_tiles, max_tiles) if tiles is None else tiles
+        rows, columns = (_evenly(side, count) for side, count in zip(grid_size, counts))
         index = [row * grid_size[1] + column for row in rows for column in columns]
         values = alike.rows(index, self.head).mean(axis=0)
         return Tiles(
@@ -133,19 +147,44 @@ class SimilarityResult(Shown, SimilarityMaps):
         )
 
     def overview(self, max_side: int = OVERVIEW_SIDE) -> Overview:
-        """Return every layer's map, averaged over heads, and over blocks where it is large.
+        """Return every layer's map, averaged over heads, and over squares of patches if large.
 
-        Up to the default side this costs no pass of its own: smaller maps are block means of
-        the block means that are kept.
+        Up to the default side this costs no pass of its own: smaller maps are means of the means
+        that are kept.
+
+        Args:
+            max_side: rows of a map, at most.
         """
         sizes = tuple(view.num_patches for view in self.views)
         if max_side <= OVERVIEW_SIDE or max(sizes) <= OVERVIEW_SIDE:
-            maps = tuple(thinned(values, max_side) for values in self._pass.maps)
-            kept = [-(-size // OVERVIEW_SIDE) for size in sizes]
-            block = [one * -(-len(m) // max_side) for one, m in zip(kept, self._pass.maps)]
-            return Overview(maps, tuple(block), sizes)
-        maps = tuple(self._thinned(max_side))
-        return Overview(maps, tuple(-(-size // max_side) for size in sizes), sizes)
+            maps = tuple(
+                thinned(values, grid, max_side)
+                for values, grid in zip(self._pass.maps, self._kept_grids)
+            )
+        else:
+            maps = tuple(self._thinned(max_side))
+        return Overview(maps, self.overview_blocks(max_side), sizes)
+
+    def overview_blocks(self, max_side: int) -> tuple[int, ...]:
+        """Return the side of the squares of patches that `overview` averages, for every layer."""
+        grids = [view.grid_size for view in self.views]
+        if max_side > OVERVIEW_SIDE:
+            return tuple(block_side(grid, max_side) for grid in grids)
+        return tuple(
+            block_side(grid, OVERVIEW_SIDE) * block_side(kept, max_side)
+            for grid, kept in zip(grids, self._kept_grids)
+        )
+
+    def overview_side(self, max_side: int) -> int:
+        """Return the rows of the largest map of `overview`, which nothing is computed for."""
+        blocks = zip(self.views, self.overview_blocks(max_side))
+        return max(prod(coarse_grid(view.grid_size, side)) for view, side in blocks)
+
+    @property
+    def _kept_grids(self) -> list[tuple[int, int]]:
+        """The grids of the maps that are kept."""
+        grids = [view.grid_size for view in self.views]
+        return [coarse_grid(grid, block_side(grid, OVERVIEW_SIDE)) for grid in grids]
 
     @property
     def centre(self) -> float:
@@ -160,7 +199,9 @@ class SimilarityResult(Shown, SimilarityMaps):
     @property
     def finding(self) -> str:
         """The answer in one sentence, with its numbers."""
-        return finding_of(self.affinity, self.summary(), self.statistics, self.layer_names)
+        return finding_of(
+            self.affinity, self.summary(), self.statistics, self.layer_names, self.words
+        )
 
     def summary(self) -> dict[str, float]:
         """Return the result in a few descriptive numbers, which `DEFINITIONS` defines."""
@@ -196,10 +237,25 @@ class SimilarityResult(Shown, SimilarityMaps):
 
         return DataFrame(self.rows())
 
+    def to_xarray(self) -> Dataset:
+        """Return the numbers of every layer, and `affinity`, all maps of all pairs of patches.
+
+        Its dimensions are layer, head, query_row, query_column, key_row and key_column.
+
+        Raises:
+            MissingLibrary: xarray is not installed.
+            UsageError: the layers have different grids.
+        """
+        places = [f"{end}_{axis}" for end in ("query", "key") for axis in ("row", "column")]
+        maps = self.matrix
+        values = maps.reshape(*maps.shape[:2], *self.grid_size, *self.grid_size)
+        found = super().to_xarray()
+        return found.assign(affinity=(("layer", "head", *places), values))
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Every correction and omission, in words."""
-        return (*notes_of_frames(self.pe), *notes_on(self))
+        return (*notes_of_sampling(self.pe), *notes_of_frames(self.pe), *notes_on(self))
 
     def save_npz(self, file: IO[bytes]) -> None:
         """Write `layers`, `raw` (vectors only), `layer_names` and `grid_size`, a map at a time.
@@ -213,8 +269,12 @@ class SimilarityResult(Shown, SimilarityMaps):
         for table in self.raw_tables:
             label = "stored table" + (f" of {table.layer}" if len(self.pe.tables) > 1 else "")
             return label, table.grid_size, cosines(table.patches)
+        return self._layer_pictured()
+
+    def _layer_pictured(self) -> tuple[str, tuple[int, int], Affinity]:
         view, alike = next(self.affinities())
-        return view.name, view.grid_size, alike
+        norm = f", after {view.norm}" if view.norm else ""
+        return f"{view.name}{norm}", view.grid_size, alike
 
 
 @questions.register("similarity")
@@ -226,6 +286,7 @@ def similarity(
     token: Sequence[int] | None = None,
     ln_eps: float | None = None,
     raw: bool = True,
+    max_memory: int | None = None,
 ) -> SimilarityResult:
     """Compare every pair of patches, in every layer, by the affinity of the scheme's kind.
 
@@ -236,25 +297,42 @@ def similarity(
         pe: one scheme of one checkpoint.
         layer: one layer or several, by name or by place; default all.
         head: one head; default the mean over heads in figures and numbers.
-        token: (row, column) of the query patch; default the middle one, (H//2, W//2).
+        token: (row, column) of the query patch, or (frame, row, column); default the middle one,
+            (H//2, W//2).
         ln_eps: overrides the ε of every norm (LaPE's script draws with 1e-5, its models have 1e-6).
         raw: also compare the stored table, before any norm (vectors only).
+        max_memory: bytes that maps may take, 2 GB where left out: of a larger grid evenly spaced
+            rows and columns are taken, and a note says which.
 
     Raises:
         UsageError: there is no such layer, head or patch.
 
     Source: arXiv:2010.11929, Figure 7; LaPE, ICCV 2023, Eq. 9–12 and Figures 1, 3 and 4.
     """
-    pe = row_of_frames(pe, "similarity")
+    token = place_in_row(pe, token)
+    whole = row_of_frames(pe, "similarity")
+    seen = checked_token(token, chosen(views_of(whole), layer))
+    pe = within_memory(whole, max_memory)
+    if seen is not None and pe is not whole:
+        seen = _nearest_taken(seen, stride_of(whole.tables[0], max_memory))
     views = chosen(views_of(pe), layer)
-    return SimilarityResult(
-        pe, views, checked_token(token, views), checked_head(head, views), ln_eps, raw
-    )
+    return SimilarityResult(pe, views, seen, checked_head(head, views), ln_eps, raw)
+
+
+def _nearest_taken(token: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The place of the row and column that were taken last before a patch's own."""
+    return token[0] // stride, token[1] // stride
 
 
 def _evenly(side: int, count: int) -> tuple[int, ...]:
-    """At most `count` places of `side`, evenly spaced and centred in their intervals."""
+    """At most `count` places of `side`: every second, every third, … where that comes out even.
+
+    Else evenly spaced ones, centred in their intervals.
+    """
     number = min(side, count)
+    step = -(-side // number)
+    if -(-side // step) == number:
+        return tuple(range(0, side, step))
     return tuple((2 * k + 1) * side // (2 * number) for k in range(number))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pe_inspect.analysis.common.map_statistics import LayerStatistics
 from pe_inspect.analysis.common.sentences import number_text, sentence
+from pe_inspect.analysis.structure.words import MapWord, in_words
 from pe_inspect.kinds.scheme_kind import AffinityDefinition
 
 __all__ = ["finding_of"]
@@ -17,20 +18,23 @@ def finding_of(
     numbers: Mapping[str, float],
     statistics: Sequence[LayerStatistics],
     layers: Sequence[str],
+    words: Sequence[MapWord | None],
 ) -> str:
-    """Word near patches against far ones, and the first layer against the last.
+    """Word near patches against far ones, the first layer against the last, and what maps are like.
 
     Args:
         affinity: what the maps show.
         numbers: the summary.
         statistics: those of each layer's map.
         layers: a name each.
+        words: what each layer's map looks like.
     """
     if math.isnan(numbers["mean"]):
         return f"No two patches have a defined {affinity.name}."
     parts = [
         _by_distance(affinity, numbers),
         _by_layer(affinity, statistics, layers),
+        in_words(words, layers),
         _between_layers(numbers),
     ]
     return sentence(parts)

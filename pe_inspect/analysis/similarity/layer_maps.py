@@ -15,6 +15,9 @@ from pe_inspect.analysis.common.map_statistics import (
     thinned,
 )
 from pe_inspect.analysis.common.selection import LayerView, by_layer
+from pe_inspect.analysis.structure.indices import sides_of
+from pe_inspect.analysis.structure.offset_profile import offset_profile
+from pe_inspect.analysis.structure.words import MapWord, map_word
 from pe_inspect.arrays import Float32
 from pe_inspect.errors import UsageError
 from pe_inspect.kinds.affinity import Affinity, cosines
@@ -108,24 +111,32 @@ class SimilarityMaps:
         """Every layer's map in numbers."""
         return self._pass.statistics
 
+    @property
+    def words(self) -> tuple[MapWord | None, ...]:
+        """What every layer's map looks like; `None` where no word is defined."""
+        return self._pass.words
+
     @cached_property
     def _pass(self) -> _Pass:
         """The one pass over all maps that figures and numbers share."""
         maps: list[np.ndarray] = []
         statistics: list[LayerStatistics] = []
+        words: list[MapWord | None] = []
         previous: np.ndarray | None = None
         for view, alike in self.affinities():
             values = alike.map(self._shown_head(alike))
             statistics.append(
                 layer_statistics(values, view.grid_size, alike.undefined, previous, view.num_frames)
             )
-            maps.append(thinned(values, OVERVIEW_SIDE))
+            profile = offset_profile(values, sides_of(view.grid_size, view.num_frames))
+            words.append(map_word(values, profile))
+            maps.append(thinned(values, view.grid_size, OVERVIEW_SIDE))
             previous = values
-        return _Pass(tuple(maps), tuple(statistics))
+        return _Pass(tuple(maps), tuple(statistics), tuple(words))
 
     def _thinned(self, max_side: int) -> Iterator[np.ndarray]:
-        for _, alike in self.affinities():
-            yield thinned(alike.map(self._shown_head(alike)), max_side)
+        for view, alike in self.affinities():
+            yield thinned(alike.map(self._shown_head(alike)), view.grid_size, max_side)
 
     def _heads(self, alike: Affinity) -> Sequence[int]:
         return range(alike.num_heads) if self.head is None else [self.head]
@@ -154,6 +165,7 @@ class SimilarityMaps:
 class _Pass:
     maps: tuple[np.ndarray, ...]
     statistics: tuple[LayerStatistics, ...]
+    words: tuple[MapWord | None, ...]
 
 
 def stacked(layers: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,7 +17,8 @@ class Overview:
 
     Attributes:
         maps: per layer, (n, n): the mean over heads, or the chosen head.
-        block: how many patches were averaged to one pixel, each way; 1 where none were.
+        block: the side of the squares of patches that were averaged to one pixel; 1 where none
+            were.
         thinned_from: N, before the averaging.
     """
 

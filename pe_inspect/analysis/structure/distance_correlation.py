@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pe_inspect.analysis.structure.offset_profile import offset_windows, offsets_of
+from pe_inspect.analysis.structure.offset_profile import offsets_of, row_windows, strip_offsets
 from pe_inspect.arrays import Float, Float32, Int, Shaped
 
 __all__ = ["DistanceCorrelation", "distance_correlation"]
@@ -63,15 +63,14 @@ def _packed(
     values: Float32[np.ndarray, "patches patches"], sides: tuple[int, ...]
 ) -> Shaped[np.ndarray, " pairs"]:
     """Every defined pair i < j as one number: its affinity above, its offset below."""
-    patches = len(values)
+    patches, place = len(values), strip_offsets(sides).astype(np.uint64)
     keys, filled = np.empty(patches * (patches - 1) // 2, np.uint64), 0
-    flat = np.arange(np.prod([2 * side - 1 for side in sides])).astype(np.uint64)
-    places = flat.reshape([2 * side - 1 for side in sides])
-    for query, window in enumerate(offset_windows(sides)):
-        row = values[query, query + 1 :]
-        defined = np.isfinite(row)
-        known = _ordered(row[defined]).astype(np.uint64) << np.uint64(32)
-        known |= places[window].ravel()[query + 1 :][defined]
+    strips = np.split(values, sides[0])
+    for start, strip, window in zip(range(0, patches, len(strips[0])), strips, row_windows(sides)):
+        queries = np.arange(start, start + len(strip))
+        wanted = ((np.arange(patches) > queries[:, None]) & np.isfinite(strip)).ravel()
+        known = _ordered(strip.ravel()[wanted]).astype(np.uint64) << np.uint64(32)
+        known |= place[wanted] + np.uint64(window.start)
         keys[filled : filled + len(known)] = known
         filled += len(known)
     return keys[:filled]

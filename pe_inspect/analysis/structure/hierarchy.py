@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from pe_inspect.analysis.common.numbers import pearson
+from pe_inspect.analysis.common.numbers import ROUNDING, pearson
 from pe_inspect.arrays import Float, Float32
 
-__all__ = ["KEPT", "hierarchy", "kept_queries", "layer_correlations", "off_diagonal"]
+__all__ = ["KEPT", "hierarchy", "is_thinned", "kept_queries", "layer_correlations", "off_diagonal"]
 
 KEPT: Final = 1 << 21  # pairs of each layer that are kept in memory
 
@@ -41,17 +41,40 @@ def layer_correlations(
     found = np.full((len(maps), len(maps)), np.nan)
     for one, other in combinations(range(len(maps)), 2):
         if maps[one].shape == maps[other].shape:
-            found[one, other] = found[other, one] = pearson(maps[one], maps[other])
+            found[one, other] = found[other, one] = _correlation(maps[one], maps[other])
     return found
 
 
 def off_diagonal(values: Float32[np.ndarray, "patches patches"]) -> Float32[np.ndarray, " pairs"]:
-    """Return the affinities of pairs of different patches: of all, or of `kept_queries`."""
+    """Return the affinities of pairs of different patches: of all, or of `kept_queries`.
+
+    They are about their mean, and of length one; those of a constant map are NaN, and undefined
+    ones are kept as NaN in a map that is not scaled.
+    """
     queries = kept_queries(len(values))
     rows = values[queries]
-    rows[np.arange(len(queries)), queries] = np.nan
-    pairs: Float32[np.ndarray, " pairs"] = rows.ravel()
-    return pairs
+    kept = np.ones(rows.shape, bool)
+    kept[np.arange(len(queries)), queries] = False
+    pairs: np.ndarray = rows[kept]
+    return _unit(pairs) if np.isfinite(pairs).all() else pairs
+
+
+def _unit(pairs: Float32[np.ndarray, " pairs"]) -> Float32[np.ndarray, " pairs"]:
+    if not pairs.size:
+        return pairs
+    largest = float(np.abs(pairs).max())
+    centred = pairs - np.float32(pairs.mean(dtype=np.float64))
+    length = float(np.linalg.norm(centred))
+    if not length > ROUNDING * largest * np.sqrt(pairs.size):
+        return np.full_like(pairs, np.nan)
+    centred /= np.float32(length)
+    return centred
+
+
+def _correlation(one: Float32[np.ndarray, " pairs"], other: Float32[np.ndarray, " pairs"]) -> float:
+    """Of maps of length one their product; where pairs are missing, over those in both."""
+    product = float(one @ other) if one.size else float("nan")
+    return product if np.isfinite(product) else pearson(one, other)
 
 
 def kept_queries(patches: int) -> np.ndarray:
@@ -59,3 +82,15 @@ def kept_queries(patches: int) -> np.ndarray:
     count = min(patches, max(KEPT // patches, 1))
     chosen: np.ndarray = (2 * np.arange(count) + 1) * patches // (2 * count)
     return chosen
+
+
+def is_thinned(patches: int) -> str:
+    """Say that not all pairs decide the hierarchy; empty where all do."""
+    count = len(kept_queries(patches))
+    if count == patches:
+        return ""
+    return (
+        f"The hierarchy is over the pairs of {count} evenly spaced query patches of {patches} with "
+        "all others; of independent maps a correlation is off by about "
+        f"{1 / np.sqrt(count * patches):.1g}."
+    )

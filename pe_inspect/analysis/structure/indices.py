@@ -9,6 +9,7 @@ Nothing here knows of layers, kinds or files: other questions ask the same numbe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +45,7 @@ TABLE_COLUMNS: Final = ("row_share", "column_share", "interaction_share", "effec
 COLUMNS: Final = (*MAP_COLUMNS, *TABLE_COLUMNS)
 
 NAN: Final = float("nan")
+LARGE: Final = 1024  # patches, from which on the table is analysed beside the map
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +102,13 @@ def indices_of(
         num_maps: principal components whose maps are wanted.
     """
     sides = sides_of(grid_size, num_frames)
-    of_table = None if table is None else table_indices(table, sides, num_maps)
-    return Indices(sides, map_indices(values, sides), of_table)
+    if table is None:
+        return Indices(sides, map_indices(values, sides))
+    if len(values) < LARGE:
+        return Indices(sides, map_indices(values, sides), table_indices(table, sides, num_maps))
+    with ThreadPoolExecutor(1) as beside:
+        of_table = beside.submit(table_indices, table, sides, num_maps)
+        return Indices(sides, map_indices(values, sides), of_table.result())
 
 
 def sides_of(grid_size: Sequence[int], num_frames: int = 1) -> tuple[int, ...]:

@@ -12,6 +12,8 @@ from pe_inspect.analysis.common.selection import LayerView, by_layer, views_of
 from pe_inspect.analysis.structure.hierarchy import layer_correlations, off_diagonal
 from pe_inspect.analysis.structure.indices import Indices, indices_of
 from pe_inspect.analysis.structure.offset_profile import offset_profile
+from pe_inspect.analysis.structure.table_pictures import TableByPlace, table_by_place
+from pe_inspect.analysis.structure.words import MapWord, map_word
 from pe_inspect.arrays import Float, Float32
 from pe_inspect.kinds.affinity import Affinity
 from pe_inspect.kinds.parts import LayerPE
@@ -31,17 +33,19 @@ class StructureRow:
         view: the layer, its grid, and what stands between it and the stored table.
         indices: its numbers, of the mean over heads.
         num_undefined: patches without an affinity.
-        table: the vectors without prefix rows; `None` of a kind without vectors.
+        table: what is kept of the vectors, prefix rows left out; `None` of a kind without vectors.
         prefix: the prefix rows of that table; none of a kind without vectors.
         heads: the profile by offset of each head, where there are several; else empty.
+        word: what the map looks like; `None` where that is not defined.
     """
 
     view: LayerView
     indices: Indices
     num_undefined: int
-    table: Float32[np.ndarray, "patches channels"] | None
+    table: TableByPlace | None
     prefix: Float32[np.ndarray, "prefix channels"]
     heads: Float32[np.ndarray, "heads ..."]
+    word: MapWord | None
 
     @property
     def name(self) -> str:
@@ -124,9 +128,11 @@ def _row(
     indices = indices_of(
         values, view.grid_size, table, num_frames=view.num_frames, num_maps=COMPONENTS
     )
-    prefix = first.prefix if has_rows else np.zeros((0, 0), np.float32)
+    prefix = first.prefix.copy() if has_rows else np.zeros((0, 0), np.float32)
     count = int(np.count_nonzero(alike.undefined))
-    return StructureRow(view, indices, count, table, prefix, _heads(alike, indices.sides))
+    heads, word = _heads(alike, indices.sides), map_word(values, indices.of_map.profile)
+    kept = None if table is None else table_by_place(table, indices.sides)
+    return StructureRow(view, indices, count, kept, prefix, heads, word)
 
 
 def _heads(alike: Affinity, sides: tuple[int, ...]) -> Float32[np.ndarray, "heads ..."]:

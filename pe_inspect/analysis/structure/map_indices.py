@@ -18,13 +18,13 @@ from pe_inspect.arrays import Float, Float32
 
 __all__ = [
     "MapIndices",
-    "axis_profile",
     "half_radius",
     "map_indices",
     "mirrored",
 ]
 
 NAN = float("nan")
+FIRST = 2  # patches in a line: the only step outward starts at the patch itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,8 @@ def map_indices(values: Float32[np.ndarray, "patches patches"], sides: Sequence[
     sides = tuple(sides)
     profile = offset_profile(values, sides)
     ssdc = (NAN, NAN) if profile.is_constant else distance_correlation(values, sides)
-    steps = _steps_that_fall(values, sides) if profile.varies else [(0, 0)] * len(sides)
+    has_steps = profile.varies and max(sides) > FIRST
+    steps = _steps_that_fall(values, sides) if has_steps else [(0, 0)] * len(sides)
     return MapIndices(
         profile,
         *ssdc,
@@ -99,12 +100,6 @@ def half_radius(mean: Float[np.ndarray, "..."], counts: Float[np.ndarray, "..."]
     after = int(np.argmax(value <= half))
     (near, far), (high, low) = distance[after - 1 : after + 1], value[after - 1 : after + 1]
     return float(near + (far - near) * (high - half) / (high - low))
-
-
-def axis_profile(mean: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, " offsets"]:
-    """Return the part of a profile whose offset is 0 on all axes but one."""
-    middle = tuple(slice(None) if k == axis else size // 2 for k, size in enumerate(mean.shape))
-    return mean[middle]
 
 
 def mirrored(mean: Float[np.ndarray, "..."], axis: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -16,12 +17,14 @@ import numpy as np
 from pe_inspect.arrays import Float, Float32, Int
 
 __all__ = [
+    "ROUNDING",
     "OffsetProfile",
     "by_distance",
     "offset_profile",
-    "offset_windows",
     "offsets_of",
     "pair_counts",
+    "row_windows",
+    "strip_offsets",
 ]
 
 ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)  # of a value, relative to the largest
@@ -55,6 +58,11 @@ class OffsetProfile:
         """Whether offsets have different means, that of a patch with itself included."""
         found = self.mean[np.isfinite(self.mean)]
         return found.size > 1 and float(np.ptp(found)) > ROUNDING * self.largest
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over pairs of different patches, in the map's own unit."""
+        return float(np.sqrt(max(self._spread, 0.0)))
 
     @property
     def explained(self) -> float:
@@ -106,26 +114,44 @@ def offset_profile(
         values: the map, query by key; NaN where undefined.
         sides: of the grid, in the order of the patches.
     """
+    sides = tuple(sides)
     shape = tuple(2 * side - 1 for side in sides)
-    sums, counts, squares = np.zeros(shape), np.zeros(shape), 0.0
-    for row, window in zip(values, offset_windows(sides)):
-        defined = np.isfinite(row)
-        known = np.where(defined, row, 0).astype(np.float64)
-        sums[window] += known.reshape(sides)
-        counts[window] += defined.reshape(sides)
+    sums, counts, squares = np.zeros(prod(shape)), pair_counts(sides).ravel(), 0.0
+    complete = bool(np.isfinite(values).all())
+    counts = counts if complete else np.zeros_like(counts)
+    place = strip_offsets(sides)
+    for strip, window in zip(np.split(values, sides[0]), row_windows(sides)):
+        known = np.where(np.isfinite(strip), strip, 0).ravel().astype(np.float64)
+        window_size = window.stop - window.start
+        sums[window] += np.bincount(place, known, window_size)
         squares += float(known @ known)
+        if not complete:
+            counts[window] += np.bincount(place, np.isfinite(strip).ravel(), window_size)
+    sums, counts = sums.reshape(shape), counts.reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(counts > 0, sums / counts, np.nan)
     own = np.diagonal(values).astype(np.float64)
     squares -= float(np.sum(own**2, where=np.isfinite(own)))
-    largest = float(max(np.nanmax(values), -np.nanmin(values))) if counts.any() else float("nan")
+    high, low = np.fmax.reduce(values, axis=None), np.fmin.reduce(values, axis=None)
+    largest = float(max(high, -low))
     return OffsetProfile(tuple(sides), mean, counts, squares, largest)
 
 
-def offset_windows(sides: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Yield, for each query patch, where its keys lie in an array by offset."""
-    for place in np.ndindex(*sides):
-        yield tuple(slice(n - 1 - at, 2 * n - 1 - at) for n, at in zip(sides, place))
+def row_windows(sides: tuple[int, ...]) -> Iterator[slice]:
+    """Yield, for each place on the first axis, where the offsets of its queries lie, flattened."""
+    step = prod(2 * side - 1 for side in sides[1:])
+    for place in range(sides[0]):
+        yield slice((sides[0] - 1 - place) * step, (2 * sides[0] - 1 - place) * step)
+
+
+@lru_cache(maxsize=4)
+def strip_offsets(sides: tuple[int, ...]) -> Int[np.ndarray, " pairs"]:
+    """The place, in such a window, of every pair whose query has one place on the first axis."""
+    shape = tuple(2 * side - 1 for side in sides)
+    places = np.arange(sides[0] * prod(shape[1:])).reshape(sides[0], *shape[1:])
+    queries = np.ndindex(*sides[1:])
+    windows = ([slice(n - 1 - at, 2 * n - 1 - at) for n, at in zip(sides[1:], q)] for q in queries)
+    return np.concatenate([places[(slice(None), *window)].ravel() for window in windows])
 
 
 @lru_cache(maxsize=4)

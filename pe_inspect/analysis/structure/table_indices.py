@@ -13,6 +13,8 @@ from pe_inspect.arrays import Float, Float32
 __all__ = ["TableIndices", "main_effects", "principal_components", "table_indices"]
 
 NAN = float("nan")
+FEWEST = 2
+WIDE = 512  # channels and patches
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -65,11 +67,13 @@ def main_effects(
     NaN where the table is constant, a row is not finite, or some other axis has one place only,
     so that the shares could not be otherwise.
     """
-    values = table.reshape(*sides, -1).astype(np.float64)
     axes = range(len(sides))
+    if min(sides) == 1 or not np.isfinite(table).all():
+        return (NAN,) * len(sides)
+    values = table.reshape(*sides, -1).astype(np.float64)
     centre = values.mean(axis=tuple(axes))
     whole = float(np.sum((values - centre) ** 2))
-    if min(sides) == 1 or not _varies(whole, values):
+    if not _varies(whole, values):
         return (NAN,) * len(sides)
     means = [values.mean(axis=tuple(k for k in axes if k != axis)) for axis in axes]
     patches = prod(sides)
@@ -88,15 +92,17 @@ def principal_components(
     which makes the largest of its coordinates positive. Both are empty for a constant table.
     """
     finite = np.isfinite(table).all(axis=1)
-    rows = table[finite].astype(np.float64)
+    exact = min(table.shape) <= WIDE  # else shares to six digits, in half the time
+    rows = table[finite].astype(np.float64 if exact else np.float32)
     if len(rows) < 2:
         return np.zeros(0), np.zeros((0, len(table)), np.float32)
-    whole = float(np.sum(rows**2))
-    rows -= rows.mean(axis=0)
-    variance = float(np.sum(rows**2))
+    whole = float(np.sum(rows**2, dtype=np.float64))
+    rows -= rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    variance = float(np.sum(rows**2, dtype=np.float64))
     if not variance > ROUNDING**2 * whole:
         return np.zeros(0), np.zeros((0, len(table)), np.float32)
-    return _decomposed(rows / np.sqrt(variance), finite, num_maps)
+    rows *= rows.dtype.type(1 / np.sqrt(variance))
+    return _decomposed(rows, finite, num_maps)
 
 
 def _decomposed(
@@ -105,7 +111,7 @@ def _decomposed(
     by_channel = rows.shape[1] <= rows.shape[0]
     gram = rows.T @ rows if by_channel else rows @ rows.T
     values, vectors = np.linalg.eigh(gram)
-    spectrum = np.maximum(values[::-1], 0)
+    spectrum = np.maximum(values[::-1], 0).astype(np.float64)
     count = min(num_maps, len(gram))
     maps = np.full((count, len(finite)), np.nan, np.float32)
     if count:
@@ -122,7 +128,9 @@ def _signs(along: Float[np.ndarray, "patches components"]) -> Float[np.ndarray, 
 
 def _effective_rank(spectrum: Float[np.ndarray, " components"]) -> float:
     found = spectrum[spectrum > 0]
-    return float(np.exp(-np.sum(found * np.log(found)))) if found.size else NAN
+    if len(spectrum) < FEWEST:  # one direction is all that there could be
+        return NAN
+    return float(np.exp(-np.sum(found * np.log(found))))
 
 
 def _left_of_one(shares: Sequence[float]) -> float:
@@ -131,5 +139,5 @@ def _left_of_one(shares: Sequence[float]) -> float:
 
 
 def _varies(whole: float, values: np.ndarray) -> bool:
-    """Whether a sum of squares about the mean is more than rounding; false where it is NaN."""
+    """Whether a sum of squares about the mean is more than rounding."""
     return whole > ROUNDING**2 * float(np.sum(values**2))

@@ -53,23 +53,17 @@ def diagnosis_object(found: Diagnosis) -> dict[str, Any]:
 
 
 def reading_lines(ranked: Sequence[Ranked], findings: Sequence[Finding]) -> list[str]:
-    """Return how every table is read; the other ways only where they matter."""
+    """Return how every table is read; the other ways only where they matter.
+
+    They do where none is taken, and where a finding is that another grid is more likely.
+    """
+    doubted = {each.where for each in findings if "smoothest_grid_size" in each.evidence}
     lines: list[str] = []
-    in_question = {finding.where for finding in findings}
     for key, group in groupby(ranked, key=lambda each: each.table.key):
         each = list(group)
-        matters = not _is_sure(each, is_in_question=key in in_question)
-        lines += _all_ways(each) if matters else _only_taken(each)
+        is_sure = key not in doubted and any(one.is_taken for one in each)
+        lines += _only_taken(each) if is_sure else _all_ways(each)
     return lines
-
-
-def _is_sure(ranked: Sequence[Ranked], *, is_in_question: bool) -> bool:
-    """Whether one way is taken, and no finding's table has neighbours more alike in another."""
-    taken = next((each for each in ranked if each.is_taken), None)
-    if taken is None or not is_in_question:
-        return taken is not None
-    others = [each.smoothness for each in ranked if each.smoothness is not None]
-    return taken.smoothness is not None and taken.smoothness >= max(others)
 
 
 def _only_taken(ranked: Sequence[Ranked]) -> list[str]:
@@ -107,13 +101,14 @@ def _row(ranked: Ranked) -> tuple[str, str]:
 def paragraph(finding: Finding) -> list[str]:
     """Return a finding: what was seen, why it matters, what to do."""
     body = [*_wrapped(finding.message, INDENT), *_wrapped(finding.why, INDENT)]
-    mend = [line for text in finding.mend.splitlines() for line in mend_lines(text)]
+    lines = finding.mend.splitlines()
+    mend = [each for text in lines for each in mend_lines(text, is_run=bool(finding.runs_in))]
     return ["", f"{finding.code} ({finding.severity})", *body, *mend]
 
 
-def mend_lines(text: str) -> list[str]:
-    """Return a sentence in lines; what is no sentence is to be pasted, and stays in one."""
-    if not text.endswith("."):
+def mend_lines(text: str, *, is_run: bool) -> list[str]:
+    """Return words in lines; what is to be pasted stays in one."""
+    if is_run:
         return [MEND + text]
     return _wrapped(text, MEND, " " * len(MEND))
 

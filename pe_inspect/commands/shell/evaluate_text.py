@@ -14,16 +14,17 @@ from pe_inspect.commands.shell.question_runner import parameters_and_summary
 if TYPE_CHECKING:
     from pe_inspect.analysis.evaluate import EvaluationResult, EvaluationRow, PairedCounts
 
-__all__ = ["accuracy_lines", "with_rows"]
+__all__ = ["accuracy_lines", "fitted_table", "with_rows"]
 
 _NARROWEST: Final = 40
 _WIDEST: Final = 1000  # of what is no terminal
 _INDENT: Final = "  "
+_NAMES: Final = 3  # columns that say which row it is
 
 
 def accuracy_lines(result: EvaluationResult) -> list[str]:
     """Return on what was measured, a row a condition, and what the columns are; indented."""
-    said = [*_setting(result), *_lines(list(_cells(result))), "", *_legend(result)]
+    said = [*_setting(result), *fitted_table(list(_cells(result))), "", *_legend(result)]
     return [f"{_INDENT}{line}" if line else "" for line in said]
 
 
@@ -62,21 +63,41 @@ def _width() -> int:
     return max(_NARROWEST, columns) - len(_INDENT)
 
 
-def _lines(rows: list[list[str]]) -> list[str]:
-    """Return a table; where the terminal is narrower, each row as a name and its numbers below."""
+def fitted_table(rows: list[list[str]]) -> list[str]:
+    """Return a table; where the terminal is narrower, several with the same names before each.
+
+    Where not even one column stands beside the names, numbers are below them.
+    """
     width = _width()
-    lines = table(rows)
-    if max(map(len, lines)) <= width:
-        return lines
+    parts = list(_parts(rows, width))
+    if all(len(line) <= width for part in parts for line in part):
+        return [line for part in parts for line in ("", *part)][1:]
     head, *others = rows
     return [line for row in others for line in _below(head, row, width)]
 
 
+def _parts(rows: list[list[str]], width: int) -> Iterator[list[str]]:
+    """Yield tables of as many columns as fit, of one at least; rows without a value stay out."""
+    names, left = [row[:_NAMES] for row in rows], list(range(_NAMES, len(rows[0])))
+    while left:
+        fits = [n for n in range(1, len(left) + 1) if _is_within(rows, left[:n], width)]
+        taken = left[: max(fits, default=1)]
+        left = left[len(taken) :]
+        cells = [[*name, *(row[k] for k in taken)] for name, row in zip(names, rows)]
+        yield table([row for row in cells if any(row[_NAMES:])])
+
+
+def _is_within(rows: list[list[str]], columns: list[int], width: int) -> bool:
+    chosen = [[*row[:_NAMES], *(row[k] for k in columns)] for row in rows]
+    return max(map(len, table(chosen))) <= width
+
+
 def _below(head: list[str], row: list[str], width: int) -> list[str]:
     """Return `plain · 8×8 · native` and the numbers with their names."""
-    numbers = " · ".join(f"{name} {value}" for name, value in zip(head[3:], row[3:]) if value)
+    told = zip(head[_NAMES:], row[_NAMES:])
+    numbers = " · ".join(f"{name} {value}" for name, value in told if value)
     below = wrap(numbers, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
-    return [" · ".join(row[:3]), *below]
+    return [" · ".join(row[:_NAMES]), *below]
 
 
 def _cells(result: EvaluationResult) -> Iterator[list[str]]:

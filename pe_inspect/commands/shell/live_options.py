@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import pair, whole
+from pe_inspect.commands.shell.parsing import memory, pair, whole
 from pe_inspect.commands.shell.typed_option import device_option, option, seed_option
-from pe_inspect.errors import UsageError
 
-__all__ = ["ImagesOfRun", "Running", "num_bytes"]
+__all__ = ["ImagesOfRun", "Running"]
 
 _PANEL: Final = "What to run it on"
 _option: Final = partial(option, panel=_PANEL)
-_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_BYTES: Final = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
-
-
-def num_bytes(given: str) -> int:
-    """Parse `2GB`, `500MB`, `1.5GiB` or a plain number of bytes.
-
-    Raises:
-        UsageError: it is no such size, or none.
-    """
-    found = _BYTES.fullmatch(given)
-    power = list(_UNITS).index(found[2].upper()) if found else 0
-    unit = (1024 if found and found[3] else 1000) ** power
-    value = int(float(found[1]) * unit) if found else 0
-    if value < 1:
-        raise UsageError(f"--max-memory {given!r} is no size of memory; they are like 2GB, 500MB.")
-    return value
 
 
 @dataclass(frozen=True)
@@ -59,20 +40,14 @@ class ImagesOfRun:
     seed: Annotated[int, seed_option(_PANEL)] = 0
     device: Annotated[str, device_option(_PANEL)] = "auto"
     max_memory: Annotated[
-        str | None,
+        int | None,
         _option(
             "--max-memory",
             metavar="2GB",
             help="What sums of attention maps may take (default: half of what is free).",
+            parser=memory,
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        self.memory()
-
-    def memory(self) -> int | None:
-        """Return --max-memory in bytes."""
-        return None if self.max_memory is None else num_bytes(self.max_memory)
 
     def arguments(self) -> dict[str, Any]:
         """Return what `pe_inspect.trace` is asked with."""
@@ -81,7 +56,7 @@ class ImagesOfRun:
             "num_images": self.num_images,
             "seed": self.seed,
             "device": self.device,
-            "max_memory": self.memory(),
+            "max_memory": self.max_memory,
         }
 
 
@@ -98,8 +73,15 @@ class Running(ImagesOfRun):
         ),
     ] = None
 
+    untrained: Annotated[
+        bool,
+        _option(
+            "--untrained",
+            help="Also run a model of the same shape with fresh weights, to compare with.",
+        ),
+    ] = False
+
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.size()
 
     def size(self) -> tuple[int, int] | None:
@@ -108,4 +90,4 @@ class Running(ImagesOfRun):
 
     def arguments(self) -> dict[str, Any]:
         """Return what `pe_inspect.trace` is asked with."""
-        return {**super().arguments(), "res": self.size()}
+        return {**super().arguments(), "res": self.size(), "untrained": self.untrained}

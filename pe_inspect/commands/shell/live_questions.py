@@ -7,7 +7,7 @@ from functools import partial
 from textwrap import wrap
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pe_inspect.analysis.common.places import Chosen, chosen_places, chosen_states
+from pe_inspect.analysis.common.places import chosen_head, chosen_places, chosen_states
 from pe_inspect.commands.shell.live_options import Running
 from pe_inspect.commands.shell.options import Asked
 from pe_inspect.commands.shell.progress_bar import progress_bar
@@ -21,11 +21,13 @@ from pe_inspect.errors import UsageError
 
 if TYPE_CHECKING:
     from pe_inspect.analysis.common.trace_result import TraceResult
+    from pe_inspect.live.host import Host
     from pe_inspect.loading import Checkpoint
 
 __all__ = ["live_question", "run_model"]
 
 _WIDTH: Final = 98
+_HEADS: Final = ("num_heads", "num_attention_heads")  # attributes of libraries' attention modules
 _STILL: Final = (
     "`pe-inspect similarity`, `layernorm` and `interpolate` ask the weights alone, and run without "
     "a live model."
@@ -61,7 +63,7 @@ def _ask(
         trace = run_model(
             checkpoint, [name], **arguments,
             progress=lambda share: tell("images run", share),
-            begin=lambda blocks: _check(name, blocks, draw.get("layer")),
+            begin=lambda host, _: _check(name, host, draw),
         )  # fmt: skip
     return questions[name](trace)
 
@@ -90,9 +92,15 @@ def run_model(checkpoint: Checkpoint, asked: list[str], *, device: str, **argume
         raise UsageError(f"{error}\n{_STILL}") from error
 
 
-def _check(name: str, blocks: tuple[str, ...], layer: Chosen) -> None:
-    """Stop before the run where there is no such layer to draw."""
-    (chosen_places if name == "attention" else chosen_states)(blocks, layer)
+def _check(name: str, host: Host, draw: dict[str, Any]) -> None:
+    """Stop before the run where there is no such layer or head to draw."""
+    parts = host.anatomy.blocks
+    places = chosen_places if name == "attention" else chosen_states
+    places(tuple(part.name for part in parts), draw.get("layer"))
+    attention = (vars(part.attention) for part in parts)
+    heads = [held[said] for held in attention for said in _HEADS if said in held]
+    if heads:  # where no module says, the figures do, after the run
+        chosen_head(draw.get("head"), heads)
 
 
 def _write_arrays(result: TraceResult, file: IO[bytes]) -> None:

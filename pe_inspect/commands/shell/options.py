@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pe_inspect.commands.shell.parsing import grid_sides, layers, pair, place, whole
+from pe_inspect.commands.shell.parsing import (
+    grid_sides,
+    inches,
+    layers,
+    memory,
+    pair,
+    place,
+    whole,
+)
 from pe_inspect.commands.shell.source_options import Opening, Reading, Source
 from pe_inspect.commands.shell.typed_option import option
 from pe_inspect.errors import UsageError
+
+if TYPE_CHECKING:
+    from pe_inspect.figures.layout.look import Look
 
 __all__ = [
     "Asked",
@@ -21,8 +32,10 @@ __all__ = [
     "Drawing",
     "DrawingEach",
     "LayerShown",
+    "Memory",
     "Opening",
     "Output",
+    "Pictured",
     "PlacesShown",
     "Query",
     "Reading",
@@ -33,6 +46,8 @@ __all__ = [
 ]
 
 FORMATS: Final = ("png", "svg", "pdf")
+TABLES: Final = ("csv", "md", "tex")
+STYLES: Final = ("screen", "paper")
 
 _WHAT = "What to show"
 _FILES = "Files"
@@ -44,21 +59,36 @@ class Query:
     """Which patch every other one is compared with."""
 
     token: Annotated[
-        str | None,
+        list[str] | None,
         option(
             "--token",
             panel=_WHAT,
             metavar="R,C",
-            help="The query patch: its row and column, from 0. Left out: the middle one.",
+            help="The query patch: its row and column, from 0 (T,R,C: in frame T). Left out: the "
+            "middle one.",
         ),
     ] = None
 
     def __post_init__(self) -> None:
-        self.query()
+        self.queries()
 
-    def query(self) -> tuple[int, int] | None:
-        """Return (row, column) of --token."""
-        return None if self.token is None else place("--token", self.token)
+    def queries(self) -> list[tuple[int, ...]]:
+        """Return (row, column), or (frame, row, column), of every --token."""
+        return [place("--token", each) for each in self.token or ()]
+
+    def query(self) -> Any:
+        """Return (row, column), or (frame, row, column), of the only --token.
+
+        Raises:
+            UsageError: several were given.
+        """
+        found = self.queries()
+        if len(found) > 1:
+            raise UsageError(
+                f"--token was given {len(found)} times; it takes one value here. "
+                "`pe-inspect similarity` takes several."
+            )
+        return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +119,7 @@ class PlacesShown(LayerShown, Query):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.query()
+        self.queries()
 
 
 @dataclass(frozen=True)
@@ -104,6 +134,47 @@ class Selection(PlacesShown):
             metavar="N",
             help="One head. Left out: the mean.",
             parser=whole("--head"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """Which of the pictures of maps, and how many maps in one."""
+
+    tiles: Annotated[
+        str | None,
+        option(
+            "--tiles",
+            panel=_WHAT,
+            metavar="HxW",
+            help="Tiles of ViT's Figure 7: 7x7. Left out: every patch, or as many as fit.",
+        ),
+    ] = None
+    heads: Annotated[
+        bool, option("--heads", panel=_WHAT, help="A row of maps for every head, not the mean.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        self.counts()
+
+    def counts(self) -> tuple[int, int] | None:
+        """Return (rows, columns) of --tiles."""
+        return None if self.tiles is None else pair("--tiles", self.tiles, one=True)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory maps of pairs may take."""
+
+    max_memory: Annotated[
+        int | None,
+        option(
+            "--max-memory",
+            panel=_WHAT,
+            metavar="SIZE",
+            help="What maps of pairs may take (default: 2GB). Larger grids are sampled, said so.",
+            parser=memory,
         ),
     ] = None
 
@@ -166,6 +237,35 @@ class Drawing:
             parser=whole("--dpi", least=10, most=1200),
         ),
     ] = 150
+    style: Annotated[
+        str,
+        option(
+            "--style",
+            panel=_FILES,
+            metavar="screen|paper",
+            help="How figures look (default: screen). paper: 8-pt text, no title, no caption, "
+            "exact cells, fonts embedded.",
+        ),
+    ] = "screen"
+    width: Annotated[
+        str | None,
+        option(
+            "--width",
+            panel=_FILES,
+            metavar="X[in|cm|mm|pt]",
+            help="How wide figures are: 3.25in, 8.3cm (default: 7in; 6.75in of paper).",
+        ),
+    ] = None
+    cmap: Annotated[
+        str | None,
+        option("--cmap", panel=_FILES, metavar="NAME", help="Matplotlib's colours for heat maps."),
+    ] = None
+    title: Annotated[
+        bool, option("--title", panel=_FILES, help="With the title, on paper too.")
+    ] = False
+    caption: Annotated[
+        bool, option("--caption", panel=_FILES, help="With the caption, on paper too.")
+    ] = False
     no_figures: Annotated[
         bool, option("--no-figures", panel=_FILES, help="Write no figure files.")
     ] = False
@@ -173,6 +273,21 @@ class Drawing:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise UsageError(f"--format {self.format} is not one of {', '.join(FORMATS)}.")
+        if self.style not in STYLES:
+            raise UsageError(f"--style {self.style} is not one of {', '.join(STYLES)}.")
+        if self.width is not None or self.cmap is not None:
+            self.look()
+
+    def look(self) -> Look:
+        """Return how figures look.
+
+        Raises:
+            UsageError: matplotlib has no such colour map, or the width is out of reach.
+        """
+        from pe_inspect.figures.layout.look import Look
+
+        width = None if self.width is None else inches("--width", self.width)
+        return Look(self.style, width, self.cmap, self.title, self.caption)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -216,6 +331,19 @@ class Data:
         bool,
         option("--save-data", panel=_FILES, help="Write the arrays (.npz) and tables (.csv) too."),
     ] = False
+    table_format: Annotated[
+        str | None,
+        option(
+            "--table-format",
+            panel=_FILES,
+            metavar="csv|md|tex",
+            help="Write the table too, so: Markdown, or LaTeX with booktabs.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.table_format not in (None, *TABLES):
+            raise UsageError(f"--table-format {self.table_format} is not one of csv, md, tex.")
 
 
 @dataclass(frozen=True)
@@ -228,6 +356,9 @@ class Terminal:
     ] = False
     quiet: Annotated[
         bool, option("--quiet", "-q", panel=_TERMINAL, help="No progress, notes or tables.")
+    ] = False
+    explain: Annotated[
+        bool, option("--explain", panel=_TERMINAL, help="Say under every number what it is.")
     ] = False
     debug: Annotated[
         bool, option("--debug", panel=_TERMINAL, help="Show the traceback of an error.")

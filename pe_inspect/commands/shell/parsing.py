@@ -11,14 +11,19 @@ from pe_inspect.errors import UsageError
 __all__ = [
     "epsilon",
     "grid_sides",
+    "inches",
     "layers",
     "megabytes",
+    "memory",
     "numbers",
     "pair",
     "pairs",
     "place",
     "whole",
 ]
+
+
+_IN_AN_INCH = {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}  # TeX's points
 
 
 def whole(option: str, *, least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -66,6 +71,21 @@ def numbers(option: str, given: str | None) -> tuple[float, ...] | None:
     return found
 
 
+def memory(given: str | int) -> int:
+    """Parse `2GB`, `500MB` or a number of bytes, from 1 MB on.
+
+    Raises:
+        UsageError: it is no such size.
+    """
+    pattern = r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kMGT]?)(i?)B?\s*"
+    found = re.fullmatch(pattern, str(given), re.IGNORECASE)
+    power = ["", "k", "m", "g", "t"].index(found[2].lower()) if found else 0
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
+    if value < 10**6:
+        raise UsageError(f"--max-memory {given} is no size of memory: pass 500MB or more, as 2GB.")
+    return value
+
+
 def megabytes(given: str | float) -> float:
     """Parse the size of a page, in units of 10⁶ bytes: from 0.1 to 1000.
 
@@ -79,6 +99,18 @@ def megabytes(given: str | float) -> float:
     if not 0.1 <= value <= 1000:
         raise UsageError(f"--max-mb {given} is no size of a page: pass 0.1 to 1000, e.g. 10.")
     return value
+
+
+def inches(option: str, given: str) -> float:
+    """Parse `3.25in`, `8.3cm`, `83mm` or `234pt`; a number alone is inches.
+
+    Raises:
+        UsageError: it is no such length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", given)
+    if found is None:
+        raise UsageError(f"{option} {given!r} is no width; they are like 3.25in, 8.3cm, 234pt.")
+    return float(found[1]) / _IN_AN_INCH[found[2] or "in"]
 
 
 def layers(option: str, given: str) -> int | str | tuple[int | str, ...]:
@@ -149,16 +181,16 @@ def grid_sides(option: str, given: str, *, one: bool = False) -> tuple[int, ...]
     return pair(option, given, one=one)
 
 
-def place(option: str, given: str) -> tuple[int, int]:
-    """Parse `7,3` as a row and a column, both from 0.
+def place(option: str, given: str) -> tuple[int, ...]:
+    """Parse `7,3` as a row and a column, `2,7,3` as a frame before them, all from 0.
 
     Raises:
-        UsageError: it is no such pair.
+        UsageError: it is neither.
     """
-    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
+    found = re.fullmatch(r"\s*(?:(\d{1,9})\s*,)?\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", given)
     if found is None:
         raise UsageError(
-            f"{option} {given!r} is not a row and a column. Write them as 7,7; "
-            "both count from 0, and prefix tokens do not count."
+            f"{option} {given!r} is not a row and a column. Write them as 7,7 (2,7,7 in frame 2); "
+            "all count from 0, and prefix tokens do not count."
         )
-    return int(found[1]), int(found[2])
+    return tuple(int(number) for number in found.groups() if number is not None)

@@ -34,6 +34,7 @@ from pe_inspect.commands.shell.terminal import (
     write_line,
 )
 from pe_inspect.errors import PEInspectError, UsageError, reason, refusal
+from pe_inspect.interruptions import heed_interruptions
 from pe_inspect.registry import did_you_mean
 
 HELP: Final = (
@@ -121,6 +122,7 @@ class Program(_PlainHelp, TyperGroup):
 
         if not standalone:
             return guarded(run, words)
+        heed_interruptions()
         if "--debug" not in words:
             warnings.showwarning = _warn
         sys.exit(guarded(run, words))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
 import typer
 
-from pe_inspect.cells import as_cell
 from pe_inspect.checkpoint_files import REPORTS
 from pe_inspect.commands.shell.describe import (
     aligned,
@@ -21,10 +22,13 @@ from pe_inspect.commands.shell.describe import (
     number,
     versions,
 )
+from pe_inspect.commands.shell.explaining import defined_by, explained
 from pe_inspect.commands.shell.opening import NamedCheckpoint, open_subject
 from pe_inspect.commands.shell.options import Asked, Drawing, Output, Terminal
+from pe_inspect.commands.shell.tables import FORMATS, layer_lines, records
+from pe_inspect.commands.shell.tables import write_csv as write_table
 from pe_inspect.commands.shell.terminal import complain, note, working, write_json, write_lines
-from pe_inspect.errors import OutputError, UsageError
+from pe_inspect.errors import AmbiguousCheckpoint, OutputError, PEInspectError, UsageError
 from pe_inspect.files import OutputFolder
 
 __all__ = [
@@ -42,13 +46,15 @@ __all__ = [
 ]
 
 Writer: TypeAlias = Callable[[Any, IO[bytes]], Any]
+TABLE: Final = ".csv"  # what --table-format writes otherwise
 
 
 def summary_lines(result: Any) -> list[str]:
-    """Return the numbers of a result, one a line."""
+    """Return the numbers of a result, one a line; those of layers, where a terminal is wide."""
     found: dict[str, float] = result.summary()
     words = {name: "undefined" if math.isnan(x) else number(x) for name, x in found.items()}
-    return aligned(words)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return [*aligned(words), *layer_lines(result, width)]
 
 
 def parameters_and_summary(result: Any) -> dict[str, Any]:
@@ -56,7 +62,7 @@ def parameters_and_summary(result: Any) -> dict[str, Any]:
     return {
         "parameters": result.parameters,
         "summary": result.summary(),
-        "definitions": getattr(result, "defined", dict)(),  # a plugin's need not have any
+        "definitions": defined_by(result),
     }
 
 
@@ -161,14 +167,6 @@ class CommandRun:
     content: Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
 
-def write_table(result: Any, file: IO[bytes]) -> None:
-    """Write the result's data frame as CSV: UTF-8, one header line, no index, no formulas."""
-    frame = result.to_frame().rename(columns=as_cell)
-    for name in frame.select_dtypes(exclude="number"):
-        frame[name] = frame[name].map(as_cell)
-    file.write(frame.to_csv(index=False, lineterminator="\n").encode())
-
-
 def write_arrays(result: Any, file: IO[bytes], **more: Any) -> None:
     """Write the columns of the result's data frame as arrays of their names, and more arrays."""
     import numpy as np
@@ -234,7 +232,8 @@ def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
     Raises:
         UsageError: it applies to none of them.
     """
-    entries, refusals, codes = [], [], [0]
+    entries, codes = [], [0]
+    refusals = list[PEInspectError]()
     for target in run.targets:
         try:
             entry, code = _ask(run, target)
@@ -242,7 +241,7 @@ def _entries(run: CommandRun) -> tuple[list[dict[str, Any]], int]:
             codes.append(code)
         except OutputError:
             raise
-        except UsageError as error:  # the question does not apply to this target
+        except (UsageError, AmbiguousCheckpoint) as error:  # this target has no answer
             entries.append({**target.described, "error": str(error)})
             refusals.append(error)
     if len(refusals) == len(entries):
@@ -271,8 +270,8 @@ def _names(run: CommandRun) -> Iterator[str]:
     for target in run.targets:
         for ending in figures:
             yield f"{question.name}{ending}{target.suffix}.{drawing.format}"
-        for extension in question.data if run.asked.data.save_data else ():
-            yield f"{question.name}{target.suffix}{extension}"
+        for ending, _ in _data_files(run):
+            yield f"{question.name}{target.suffix}{ending}"
     yield from question.pages
 
 
@@ -288,7 +287,8 @@ def _ask(run: CommandRun, target: Target) -> tuple[dict[str, Any], int]:
         write_lines([f"{line} · {question.first(result)}" for line in headlines])
     notes = list(dict.fromkeys([*target.notes, *question.notes(result)]))
     _print(question, result, notes, terminal)
-    return {**target.described, **told, "notes": notes}, question.code(result)
+    rows = {"rows": records(result)} if terminal.json and hasattr(result, "to_frame") else {}
+    return {**target.described, **told, **rows, "notes": notes}, question.code(result)
 
 
 def _watched(question: Question, target: Target, *, quiet: bool) -> AbstractContextManager[None]:
@@ -309,16 +309,28 @@ def _results(run: CommandRun, target: Target) -> tuple[Any, dict[str, Any]]:
     told = question.told(result)
     if question.figures and not asked.drawing.no_figures:
         _draw(run, result, target.suffix)
-    for extension, write in question.data.items() if asked.data.save_data else ():
-        run.folder.write(f"{question.name}{target.suffix}{extension}", partial(write, result))
+    for ending, write in _data_files(run):
+        run.folder.write(f"{question.name}{target.suffix}{ending}", partial(write, result))
     for name, write in question.pages.items():
         run.folder.write(name, partial(write, result))
     return result, told
 
 
+def _data_files(run: CommandRun) -> Iterator[tuple[str, Writer]]:
+    """Yield the ending and the writer of every file of numbers; tables in the format asked for."""
+    data = run.asked.data
+    for ending, write in run.question.data.items():
+        if ending == TABLE and data.table_format not in (None, "csv"):
+            yield FORMATS[data.table_format]
+        elif data.save_data or (ending == TABLE and data.table_format is not None):
+            yield ending, write
+
+
 def _print(question: Question, result: Any, notes: Sequence[str], terminal: Terminal) -> None:
-    lines = question.quiet_lines if terminal.quiet else question.lines
-    write_lines(() if terminal.json else lines(result))
+    lines = (question.quiet_lines if terminal.quiet else question.lines)(result)
+    if terminal.explain:
+        lines = explained(lines, defined_by(result))
+    write_lines(() if terminal.json else lines)
     for each in notes:
         note(each, quiet=terminal.quiet)
 
@@ -333,11 +345,12 @@ def _draw(run: CommandRun, result: Any, suffix: str) -> None:
 
 
 def _figures(question: Question, result: Any, drawing: Drawing) -> Iterator[tuple[str, Any]]:
-    from pe_inspect.figures import drawings, drawings_each
+    from pe_inspect.figures import drawn, drawn_each
 
-    yield from drawings[question.name](result, **question.draw).items()
+    chosen = drawing.look()
+    yield from drawn(question.name, result, chosen, **question.draw)
     if getattr(drawing, "each", False):
-        yield from drawings_each[question.name](result, **question.draw)
+        yield from drawn_each(question.name, result, chosen, **question.draw)
 
 
 def _whole(
@@ -352,7 +365,8 @@ def _whole(
         top, keys = first, [key for pe in subject.tables[:1] for key in pe.keys]
         entries = [as_json(pe) for pe in subject.tables]
     else:
-        top = {name: first[name] for name in ("parameters", "summary", "notes")}
+        names = ("parameters", "summary", "definitions", "rows", "notes")
+        top = {name: first[name] for name in names if name in first}
         keys = list(first.get("keys", ()))
     return {
         "question": question.name,

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from pe_inspect.commands.shell.live_options import ImagesOfRun
 from pe_inspect.commands.shell.options import Reading, Resize, Selection
 from pe_inspect.commands.shell.parsing import megabytes, whole
+from pe_inspect.commands.shell.typed_option import option
+from pe_inspect.errors import UsageError
 
-__all__ = ["Checkpoints", "PageLook", "options_of_questions"]
+if TYPE_CHECKING:
+    from pe_inspect.front.live import LiveRun
+
+__all__ = ["Checkpoints", "LiveAsked", "PageLook", "options_of_questions"]
 
 Checkpoints: TypeAlias = Annotated[
     list[str] | None,
@@ -22,6 +28,41 @@ Checkpoints: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class LiveAsked(ImagesOfRun):
+    """Whether live models are asked too, and on which images they run."""
+
+    live: Annotated[
+        bool,
+        option(
+            "--live",
+            panel="What to run it on",
+            help="Run the model too, however long it takes (default: where all is done in two "
+            "minutes; in a folder of checkpoints, not at all).",
+        ),
+    ] = False
+    no_live: Annotated[
+        bool, option("--no-live", panel="What to run it on", help="Ask the weights alone.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.live and self.no_live:
+            raise UsageError("--live and --no-live contradict each other. Pass one of them.")
+
+    def run(self, token: tuple[int, int] | None, progress: Any, *, is_folder: bool) -> LiveRun:
+        """Return what the page is told.
+
+        Args:
+            token: the patch that is asked about.
+            progress: is told what runs, and the share that is done.
+            is_folder: whether it is one of many pages, whose models run only where that is said.
+        """
+        from pe_inspect.front.live import LiveRun
+
+        is_asked = True if self.live else False if self.no_live or is_folder else None
+        return LiveRun(is_asked, {**self.arguments(), "token": token}, progress)
 
 
 @dataclass(frozen=True)
@@ -56,16 +97,18 @@ class PageLook:
 
 
 def options_of_questions(
-    selection: Selection, resize: Resize, reading: Reading
+    selection: Selection, resize: Resize, reading: Reading, max_memory: int | None
 ) -> Mapping[str, Mapping[str, Any]]:
     """Return what the questions on the page are asked with, where the user said so."""
     norms = _given(ln_eps=reading.ln_eps)
     token = _given(token=selection.query())
     shown = _given(layer=selection.where(), head=selection.head)
     size = {**resize.arguments(), **_given(patch_size=reading.patch())}
+    memory = _given(max_memory=max_memory)
     return {
         "interpolate": {**size, **token},
-        "similarity": {**norms, **shown, **token},
+        "similarity": {**norms, **shown, **token, **memory},
+        "structure": memory,
         "layernorm": norms,
     }
 

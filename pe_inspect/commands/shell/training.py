@@ -15,12 +15,14 @@ import typer
 
 from pe_inspect.bounded import json_in
 from pe_inspect.commands.shell.describe import aligned, command_line, number, versions
+from pe_inspect.commands.shell.explaining import OF_TRAINING, explained
 from pe_inspect.commands.shell.terminal import (
     complain,
     move_line,
     on_a_terminal,
     write_json,
     write_line,
+    write_lines,
 )
 from pe_inspect.errors import PEInspectError
 from pe_inspect.training.launch import launched
@@ -57,8 +59,9 @@ def tell_trained(folder: Path, export: Path | None, terminal: Terminal) -> None:
         write_json({**config, "written": written, **about})
         return
     if not terminal.quiet:
-        for line in aligned({name: number(value) for name, value in config["metrics"].items()}):
-            write_line(line)
+        lines = aligned({name: number(value) for name, value in config["metrics"].items()})
+        known = {name: OF_TRAINING[name] for name in config["metrics"] if name in OF_TRAINING}
+        write_lines(explained(lines, known) if terminal.explain else lines)
     for path in written:
         write_line(f"Wrote {path}")
 

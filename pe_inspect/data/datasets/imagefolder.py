@@ -12,7 +12,7 @@ from pe_inspect.data.dataset import Dataset, FileSplit, Split
 from pe_inspect.data.datasets import Request, datasets
 from pe_inspect.data.decoding import UnreadableImage, central, decoded, left_out
 from pe_inspect.data.listing import LAYOUT, Listed, class_folders
-from pe_inspect.data.overlap import overlap_note
+from pe_inspect.data.overlap import file_overlap_note, overlap_note
 from pe_inspect.errors import UsageError
 
 __all__ = ["MEMORY_LIMIT", "image_folder", "read_image_folder"]
@@ -116,9 +116,10 @@ def _streamed(
     note = (
         f"{label}: {len(train):,} training images are read from the disk as they are needed, "
         f"cropped and resized to {size[0]}×{size[1]}, and normalised by ImageNet's mean and "
-        "standard deviation; whether any is a test image, too, was not looked at"
+        "standard deviation"
     )
-    return Dataset(name, label, train, test, classes, (note,))
+    shared = file_overlap_note(*(split.files for split in splits))
+    return Dataset(name, label, train, test, classes, (note, f"{label}: {shared}"))
 
 
 def _held(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from pe_inspect.diagnosis.case import Case
+from pe_inspect.diagnosis.case import Case, Expected
 from pe_inspect.finding import Finding
 from pe_inspect.kinds.position_embedding import PositionEmbedding
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -33,6 +33,11 @@ T = TypeVar("T", Case, Checkpoint, PositionEmbedding)
 Finder: TypeAlias = Callable[[T], Iterator[Finding]]
 
 
+def always(_: Expected) -> bool:
+    """Ask whatever is expected."""
+    return True
+
+
 @dataclass(frozen=True)
 class Check:
     """One check.
@@ -42,12 +47,14 @@ class Check:
         sort: what it looks at: a file, an embedding, or the whole case with what is expected.
         codes: of the findings that it can give.
         find: the function.
+        is_asked: whether it looks at anything, by what is expected of the file.
     """
 
     name: str
     sort: Sort
     codes: tuple[str, ...]
     find: Callable[[Any], Iterator[Finding]]
+    is_asked: Callable[[Expected], bool] = always
 
     def __call__(self, subject: Case | Checkpoint | PositionEmbedding) -> Iterator[Finding]:
         """Yield what it finds.
@@ -69,9 +76,11 @@ def checks_of(sort: Sort) -> tuple[Check, ...]:
     return tuple(check for check in checks.values() if check.sort == sort)
 
 
-def _entering(sort: Sort, name: str, codes: Sequence[str]) -> Callable[[Finder[T]], Finder[T]]:
+def _entering(
+    sort: Sort, name: str, codes: Sequence[str], is_asked: Callable[[Expected], bool] = always
+) -> Callable[[Finder[T]], Finder[T]]:
     def enter(find: Finder[T]) -> Finder[T]:
-        checks.register(name)(Check(name, sort, tuple(codes) or (name,), find))
+        checks.register(name)(Check(name, sort, tuple(codes) or (name,), find, is_asked))
         return find
 
     return enter
@@ -91,6 +100,14 @@ def on_file(
     return _entering("file", name, codes)
 
 
-def on_case(name: str, *, codes: Sequence[str] = ()) -> Callable[[Finder[Case]], Finder[Case]]:
-    """Return a decorator that enters a check of how a file is read and what is expected of it."""
-    return _entering("case", name, codes)
+def on_case(
+    name: str, *, codes: Sequence[str] = (), is_asked: Callable[[Expected], bool] = always
+) -> Callable[[Finder[Case]], Finder[Case]]:
+    """Return a decorator that enters a check of how a file is read and what is expected of it.
+
+    Args:
+        name: the check's.
+        codes: of its findings.
+        is_asked: whether it looks at anything, by what is expected.
+    """
+    return _entering("case", name, codes, is_asked)

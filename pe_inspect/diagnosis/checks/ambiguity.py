@@ -44,6 +44,7 @@ def _undivided(case: Case, best: Ranked) -> Finding:
             "likeliest_num_prefix_rows": reading.num_prefix_rows,
             "neighbour_correlation": best.smoothness,
         },
+        runs_in="shell",
     )
 
 

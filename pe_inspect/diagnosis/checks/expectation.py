@@ -17,7 +17,11 @@ from pe_inspect.loading.checkpoint import Checkpoint
 __all__ = ["expected_resolution", "expected_rows"]
 
 
-@on_case("expected-fit", codes=("mismatch-rows",))
+@on_case(
+    "expected-fit",
+    codes=("mismatch-rows",),
+    is_asked=lambda expected: expected.rows is not None or expected.pixels is not None,
+)
 def expected_fit(case: Case) -> Iterator[Finding]:
     """A number of rows, or a size of images, that the file does not have."""
     checkpoint, tables = case.as_examined, case.tables_of_rows

@@ -140,4 +140,5 @@ def _other_grid(
             "smoothest_neighbour_correlation": nearer.correlation,
             "z_difference": float(nearer.z - near.z),
         },
+        runs_in="shell",
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from pe_inspect.analysis.layernorm import LayerNormResult
 from pe_inspect.diagnosis.case import Case, Expected, opened
 from pe_inspect.diagnosis.checks import on_case
 from pe_inspect.diagnosis.mismatch import ExpectedTable, mismatch
@@ -38,6 +39,13 @@ _NO_RESAMPLING: Final = (
     "None: the widths differ too (mismatch-width), and no resampling changes those."
 )
 
+_OTHER_JOIN: Final = (
+    "With a position norm goes the way in which position enters (its join): build the model with "
+    "the join that the file has; `pe-inspect info` names it."
+)
+_OTHER_NORMS: Final = (
+    "Models with other norms are of other classes: build the class that the file was saved from."
+)
 _OTHER_CLASS: Final = (
     "None by rows alone: the model also has {tokens}, which the file lacks: it is of another "
     "class. Build the class that the file was saved from, or train these anew."
@@ -54,6 +62,7 @@ _SPARE_CLASS: Final = (
         "mismatch-scheme", "mismatch-width", "mismatch-norms", "mismatch-rows", "mismatch-grid",
         "mismatch-position", "mismatch-name", "mismatch-tensors", "mismatch-type", "transposed",
     ),
+    is_asked=lambda expected: expected.other is not None,
 )  # fmt: skip
 def other_model(case: Case) -> Iterator[Finding]:
     """What keeps the weights out of the model of another checkpoint."""
@@ -147,6 +156,7 @@ def _norms(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
 def _unlike_norms(
     pair: Pair, pe: PositionEmbedding, missing: list[str], extra: list[str]
 ) -> Finding:
+    is_of_position = any(map(LayerNormResult.is_position_norm, missing + extra))
     parts = [
         *([f"{pair.here.source} lacks {', '.join(missing)}"] if missing else []),
         *([f"{pair.there.source} has no {', '.join(extra)}"] if extra else []),
@@ -156,8 +166,8 @@ def _unlike_norms(
         pe.family,
         f"The norms differ: {'; '.join(parts)}.",
         "A norm that is missing keeps its initial values when loaded without `strict`; one that is "
-        "extra is dropped. With a position norm goes the way in which position enters (its join).",
-        "Build the model with the join that the file has: `pe-inspect info` names it.",
+        "extra is dropped.",
+        _OTHER_JOIN if is_of_position else _OTHER_NORMS,
         {"missing": missing, "extra": extra},
     )
 
@@ -171,15 +181,19 @@ def _tables_of_rows(pair: Pair, _told: frozenset[str]) -> Iterator[Explained]:
             wanted = ExpectedTable(other.rows, pair.there.source, other.taken, prefix)
             finding = mismatch(pair.here, mine, wanted)
             if pair.is_unlike(in_attention=mine.is_bias):
-                finding = replace(finding, mend=_NO_RESAMPLING)
+                finding = _in_words(finding, _NO_RESAMPLING)
             elif lacking := pair.lacking_tokens():
-                finding = replace(finding, mend=_OTHER_CLASS.format(tokens=", ".join(lacking)))
+                finding = _in_words(finding, _OTHER_CLASS.format(tokens=", ".join(lacking)))
             elif spare := pair.spare_tokens():
-                finding = replace(finding, mend=_SPARE_CLASS.format(tokens=", ".join(spare)))
+                finding = _in_words(finding, _SPARE_CLASS.format(tokens=", ".join(spare)))
             yield finding, pair.resized_with(pair.name_of(mine.key))
         elif pair.name_of(mine.key) != pair.name_there(other.key):
             names = frozenset({pair.name_of(mine.key), pair.name_there(other.key)})
             yield _renamed(pair, mine, other), names
+
+
+def _in_words(finding: Finding, mend: str) -> Finding:
+    return replace(finding, mend=mend, runs_in="")
 
 
 def _paired(pair: Pair) -> Iterator[tuple[Readings, Readings]]:
@@ -208,6 +222,7 @@ def _renamed(pair: Pair, mine: Readings, other: Readings) -> Finding:
         f"state[{other.key!r}] = state.pop({mine.key!r})",
         {"here": mine.key, "there": other.key},
         "error",
+        "python",
     )
 
 
@@ -240,6 +255,7 @@ def _other_grid(pair: Pair, command: str, names: frozenset[str]) -> Finding:
             "tensors": sorted(names),
         },
         "error",
+        "shell" if command else "",
     )
 
 

@@ -43,10 +43,11 @@ def old_timm(_checkpoint: Checkpoint) -> Iterator[Finding]:
             _WHY,
             _MEND,
             {"installed": installed, "fixed": wanted},
+            runs_in="shell",
         )
 
 
-@on_case("asked-timm", codes=("old-timm",))
+@on_case("asked-timm", codes=("old-timm",), is_asked=lambda expected: expected.timm)
 def broken_resampler(case: Case) -> Iterator[Finding]:
     """Ask the installed timm to resample 2×8 to 4×4. Importing it takes seconds: only if asked."""
     if case.expected.timm:
@@ -68,4 +69,5 @@ def _broken_resampler() -> Iterator[Finding]:
             _MEND,
             {"installed": metadata.version("timm"), "unchanged": True},
             "error",
+            "shell",
         )

@@ -14,7 +14,6 @@ import numpy as np
 
 from pe_inspect.arrays import Shaped
 from pe_inspect.errors import AmbiguousCheckpoint, UndecidedGrid, UnfitShapes
-from pe_inspect.families.reading.rotation_rules import rule_of
 from pe_inspect.families.reading.tokens import PrefixTokens
 from pe_inspect.families.trunk import Trunk
 
@@ -270,6 +269,8 @@ def _contradiction(trunk: Trunk, key: str, rows: int, grid: tuple[int, int], who
 
 def _for_rotations_alone(trunk: Trunk) -> str:
     """Say how a grid is chosen for the rotations of a model that resizes its table by itself."""
+    from pe_inspect.families.reading.rotation_rules import rule_of
+
     if rule_of(trunk.vision_config) is None:
         return ""
     return " --family rotary takes it for the rotations alone."

@@ -77,7 +77,7 @@ _SIGNS: Final = (
 )
 _POSITION: Final = re.compile(
     r".*(?:rel_pos|relative_position|cpb_mlp|rpe_mlp|attention_biases|pos_proj|pos_emb|pos_block|"
-    r"pos_bias|rotary_emb|(?:^|\.)dpb\.).*"
+    r"pos_bias|rotary_emb|freqs_(?:cis|cos|sin)|(?:^|\.)dpb\.).*"
 )
 _ATTENTION: Final = (
     r"(?:.*\.)?(?:qkv|q|query|queries|to_qkv|to_q|to_query|q_proj|in_proj_weight)(?:\.|$)"

@@ -14,7 +14,6 @@ from pe_inspect.errors import AmbiguousCheckpoint
 from pe_inspect.families.reading.bias_tables import find_bias_tables
 from pe_inspect.families.reading.grid import x
 from pe_inspect.families.reading.names import in_order
-from pe_inspect.families.reading.rotation_rules import axial_type, rule_of
 from pe_inspect.families.reading.tokens import is_spectrogram_s
 from pe_inspect.families.trunk import Trunk
 from pe_inspect.loading.checkpoint import Checkpoint
@@ -33,7 +32,10 @@ _WEIGHT: Final = re.compile(r".+[./](?:weight|scale|gamma)")
 
 def computes_rotations(trunk: Trunk) -> bool:
     """Whether a config.json of transformers names a rotary model that stores nothing."""
-    config = trunk.vision_config
+    if not (config := trunk.vision_config):
+        return False
+    from pe_inspect.families.reading.rotation_rules import axial_type, rule_of
+
     return rule_of(config) is not None or axial_type(config) is not None
 
 

@@ -43,6 +43,8 @@ _ONE: Final = (
     "positional_embedding",
     "positional_emb",
     "absolute_pos_embed",
+    "position_embd.weight",
+    "v.position_embd.weight",
 )
 _UNNAMED: Final = ("", "arr_0")  # what a bare .npy and numpy.savez call their array
 _NUMBERED: Final = re.compile(r"pos_embed(\d+)")
@@ -56,7 +58,10 @@ _AXES: Final = (
     ("pos_embed_y", "pos_embed_x"),
     ("pos_embed_height", "pos_embed_width"),
 )
-_BOTH_AXES: Final = "patch_embed.position_embedding_table"
+_BOTH_AXES: Final = (
+    "patch_embed.position_embedding_table",  # timm's
+    "patch_embedder.position_embedding_table",  # transformers'
+)
 _SPACE_TIME: Final = ("pos_embed_spatial", "pos_embed_temporal")
 _PVT_STAGE: Final = re.compile(r"(?:encoder\.)?(patch_embeddings\.(\d+))\.position_embeddings")
 _TWINS_STAGE: Final = re.compile(r"pos_embeds\.(\d+)")
@@ -229,13 +234,14 @@ def _summed(down: StoredTable, across: StoredTable) -> StoredTable:
 
 def _of_both_axes(trunk: Trunk) -> list[Group]:
     """Find Gemma's (2, positions, D): x, then y, on no grid of its own, or on the one said."""
-    key = _shaped(trunk, (_BOTH_AXES,), 3)
+    key = _shaped(trunk, _BOTH_AXES, 3)
     shape = trunk.shape(key) if key else ()
     if key is None or shape[0] != 2:
         return []
     grid = trunk.hints.grid_size or image_grid(trunk)
     if grid is not None and max(grid) <= shape[1]:
-        note = f"grid {x(grid)} as was said; {_BOTH_AXES} holds {shape[1]} positions of each axis"
+        held = f"{trunk.stored_key(key)} holds {shape[1]} positions of each axis"
+        note = f"grid {x(grid)} as was said; {held}"
         return [
             (StoredTable(key, shape, grid[0] * grid[1], shape[2], grid, "axes", notes=(note,)),)
         ]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 __all__ = ["tower_config", "tower_type"]
 
+_USUAL_MODE: Final = "bilinear"
 _SECTIONS: Final = (
     *("thinker_config", "vision_config", "image_config", "backbone_config", "vision_encoder"),
     "encoder",
@@ -25,8 +26,13 @@ def tower_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def tower_type(config: Mapping[str, Any]) -> str | None:
-    """Return the type of model of a configuration's image tower."""
-    return _type(tower_config(config))
+    """Return the type of model of a configuration's image tower.
+
+    Where it says that it interpolates in another way than its type's usual one, that is added.
+    """
+    section = tower_config(config)
+    said, mode = _type(section), section.get("interpolate_mode", _USUAL_MODE)
+    return said if said is None or mode == _USUAL_MODE else f"{said} (interpolate_mode {mode})"
 
 
 def _inner(section: Mapping[str, Any]) -> Mapping[str, Any] | None:

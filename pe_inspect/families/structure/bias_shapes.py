@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pe_inspect.families.structure.blocks import FoundBlock
 from pe_inspect.families.structure.names import NamedTensor, pair_axis
 
-__all__ = ["Form", "Shaped", "Window", "boxes", "shape_of", "windows_of"]
+__all__ = ["Form", "Shaped", "Window", "boxes", "is_distances", "shape_of", "windows_of"]
 
 Form = Literal["offsets", "distances", "pairs", "axes"]
 Window = tuple[int, ...]
@@ -18,6 +18,7 @@ Window = tuple[int, ...]
 _TABLE_WORDS: Final = re.compile(r"bias|table|emb|rpb|rpe|weight|pos$", re.I)
 _MOST_HEADS: Final = 128
 _CLS_ROWS: Final = 3
+_WITH_FRAMES: Final = 4  # axes of offsets of frames, rows and columns a head
 
 Shaped = tuple[Form, int, int, int | None, tuple[int, ...]]
 
@@ -40,7 +41,10 @@ def shape_of(
         shape = shape[:-1]
     if len(shape) == 2:
         return _of_two(named, shape, index, block, says=says)
-    return _of_three(shape) if len(shape) == 3 and pair_axis(named.path) is None else None
+    width = block.width if block else 0
+    if len(shape) == _WITH_FRAMES:
+        return _of_sides(shape, width)
+    return _of_three(shape, width) if len(shape) == 3 and pair_axis(named.path) is None else None
 
 
 def _of_two(
@@ -65,7 +69,7 @@ def _of_two(
     rows, heads, axis = (first, last, 1) if first >= last else (last, first, 0)
     if heads > _MOST_HEADS or (width and heads > width):
         return None
-    if index is not None and _is_distances(index, rows):
+    if index is not None and is_distances(index, rows):
         return "distances", heads, rows, axis, ()
     if heads == 1 and index is None and block is None:
         return None  # a vector with a batch axis
@@ -76,7 +80,7 @@ def _of_two(
     return ("offsets", heads, rows, axis, ()) if rows >= 5 else None
 
 
-def _of_three(shape: tuple[int, ...]) -> Shaped | None:
+def _of_three(shape: tuple[int, ...], width: int) -> Shaped | None:
     first, second, third = shape
     if max(second, third) == 1:
         return None
@@ -84,13 +88,21 @@ def _of_three(shape: tuple[int, ...]) -> Shaped | None:
         return "pairs", first, second, 0, ()
     if first == second and _is_window(first) and third <= _MOST_HEADS and not first % 2:
         return "pairs", third, first, 2, ()
-    if second % 2 and third % 2 and first <= _MOST_HEADS:
-        return "offsets", first, second * third, 0, (second, third)
-    if first % 2 and second % 2 and third <= _MOST_HEADS:
-        return "offsets", third, first * second, 2, (first, second)
-    if second == third:
-        return "pairs", first, second, 0, ()
-    return None
+    if (offsets := _of_sides(shape, width)) is not None:
+        return offsets
+    return ("pairs", first, second, 0, ()) if second == third else None
+
+
+def _of_sides(shape: tuple[int, ...], width: int) -> Shaped | None:
+    """Return offsets of odd sides and their heads, first or last: as many as divide the width."""
+    last = len(shape) - 1
+    ways = [(axis, shape[axis], (*shape[:axis], *shape[axis + 1 :])) for axis in (0, last)]
+    fitting = [way for way in ways if way[1] <= _MOST_HEADS and all(s % 2 for s in way[2])]
+    fitting.sort(key=lambda way: width % way[1] != 0)
+    if not fitting:
+        return None
+    axis, heads, sides = fitting[0]
+    return "offsets", heads, prod(sides), axis, sides
 
 
 def _is_offsets(side: int) -> bool:
@@ -102,7 +114,7 @@ def _is_window(tokens: int) -> bool:
     return side > 1 and side * side == tokens
 
 
-def _is_distances(index: NamedTensor, rows: int) -> bool:
+def is_distances(index: NamedTensor, rows: int) -> bool:
     """Whether a table has as many rows as its index has tokens: one a distance."""
     shape = index.squeezed
     return len(shape) == 2 and rows == shape[-1]

@@ -13,7 +13,14 @@ from functools import cached_property
 from math import isqrt
 from typing import Final
 
-from pe_inspect.families.structure.bias_shapes import Form, Shaped, boxes, shape_of, windows_of
+from pe_inspect.families.structure.bias_shapes import (
+    Form,
+    Shaped,
+    boxes,
+    is_distances,
+    shape_of,
+    windows_of,
+)
 from pe_inspect.families.structure.blocks import FoundBlock
 from pe_inspect.families.structure.names import (
     NamedTensor,
@@ -273,10 +280,12 @@ def _in_block(
 def _at_root(
     named: NamedTensor, block: FoundBlock | None, indices: Indices
 ) -> Sequence[NamedTensor]:
-    """Return the indices outside the blocks that are for a window of as many rows as a table."""
+    """Return the indices outside the blocks that are for as many offsets, or distances."""
     if block is None or len(named.squeezed) != _ROWS_AND_HEADS:
         return ()
-    return [i for i in indices.get(_ROOT, ()) if _serves(i, max(named.squeezed))]
+    rows, says = max(named.squeezed), says_relative(named.path)
+    found = indices.get(_ROOT, ())
+    return [i for i in found if _serves(i, rows) or (says and is_distances(i, rows))]
 
 
 def _serves(index: NamedTensor, rows: int) -> bool:

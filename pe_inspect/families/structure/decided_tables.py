@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isqrt, prod
 from typing import Final
 
 from pe_inspect.families.structure.grid_values import grid_score
@@ -51,9 +51,15 @@ class DecidedTable:
 
 
 def decided_tables(structure: Structure) -> list[DecidedTable]:
-    """Divide the rows of every table: those whose shape tells the grid first, the rest by them."""
+    """Divide the rows of every table: those whose shape tells the grid first, the rest by them.
+
+    Of the rest, those that may be a square behind the tower's tokens come before all others.
+    """
     tables = structure.tables
-    order = sorted(range(len(tables)), key=lambda i: not _shows_grid(tables[i]))
+    order = sorted(
+        range(len(tables)),
+        key=lambda i: (not _shows_grid(tables[i]), not _may_be_square(structure, tables[i])),
+    )
     found: dict[int, DecidedTable] = {}
     for i in order:
         found[i] = _decided(structure, tables[i], tuple(found.values()))
@@ -70,6 +76,12 @@ def _is_credible(decided: DecidedTable) -> bool:
 
 def _shows_grid(table: TableCandidate) -> bool:
     return len(table.sides) > 1 and table.role != "blocks" and not _may_be_stack(table)
+
+
+def _may_be_square(structure: Structure, table: TableCandidate) -> bool:
+    tokens = extra_tokens(structure.seen, table.path, table.dim)
+    patches = (table.rows - prefix for prefix in tokens.coverings if prefix < table.rows)
+    return any(isqrt(count) ** 2 == count for count in patches)
 
 
 def _may_be_stack(table: TableCandidate) -> bool:

@@ -72,9 +72,18 @@ def flat_score(unit: Float32[np.ndarray, "patches channels"], grid: Grid) -> flo
 
 
 def best_reading(
-    values: Float32[np.ndarray, "tokens channels"], readings: Sequence[tuple[Grid, int]]
+    values: Float32[np.ndarray, "tokens channels"],
+    readings: Sequence[tuple[Grid, int]],
+    *,
+    is_flat: bool = False,
 ) -> int | None:
     """Return the index of the reading (grid, prefix rows) that the values clearly speak for.
+
+    Args:
+        values: a row a token.
+        readings: what they are asked of.
+        is_flat: whether frames are unlikely: of a grid and its division into frames, which are
+            nearly alike, the grid is taken.
 
     Returns:
         `None` where no reading stands out; of several alike, the only one of square frames does.
@@ -87,8 +96,18 @@ def best_reading(
     if len(order) == 1 or _leads(best, scores[order[1]]):
         return order[0]
     near = [i for i in order if scores[i] > best - 2 * _CLEAR]
+    if is_flat and (whole := [i for i in near if _divides_all(readings, i, near)]):
+        return whole[0]
     square = [i for i in near if readings[i][0][-1] == readings[i][0][-2]]
     return square[0] if len(square) == 1 and not _leads(best, scores[square[0]]) else None
+
+
+def _divides_all(readings: Sequence[tuple[Grid, int]], at: int, near: Sequence[int]) -> bool:
+    """Whether all others are a grid of two sides with its rows divided into frames."""
+    (grid, prefix), others = readings[at], [readings[i] for i in near if i != at]
+    return len(grid) == len(("rows", "columns")) and all(
+        p == prefix and len(other) > len(grid) and other[-1] == grid[-1] for other, p in others
+    )
 
 
 def speaks_against(

@@ -42,6 +42,7 @@ __all__ = [
 Grid = tuple[int, ...]
 
 _MOST_PREFIX: Final = 9
+_MOST_AHEAD: Final = 256  # rows of text or of latent tokens ahead of a grid that is known
 _FEWEST_PATCHES: Final = 8
 _MOST_LISTED: Final = 40
 _MOST_SCORED: Final = 200
@@ -130,6 +131,8 @@ def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
 
     A grid behind more prefix rows than there are tokens; a square is looked for first.
     """
+    if (known := _behind_more_rows(rows, evidence)) is not None:
+        return known
     if evidence.values is None:
         return None, ""
     values = evidence.values()
@@ -139,15 +142,29 @@ def _unusual(rows: int, evidence: Evidence) -> tuple[GridReading | None, str]:
     for options in (squares, every) if evidence.prefix is None else ():
         few = 0 < len(options) * values.size < _MOST_WORK
         found = best_reading(values, options) if few else None
-        if found is not None and ends_its_rows(values[options[found][1] :], options[found][0]):
-            grid, prefix = options[found]
-            why = f"{prefix} prefix + {written(grid)} shown by the values"
-            return GridReading(grid, prefix), why
+        if found is None:
+            continue
+        shown = GridReading(*options[found])
+        is_flat = ends_its_rows(values[shown.prefix :], shown.grid)
+        if is_flat and _is_whole(values, shown):
+            return shown, f"{shown.prefix} prefix + {written(shown.grid)} shown by the values"
     lead = line_prefix(values, _coverings(evidence))
     if lead is None:
         return None, ""
     why = f"{rows - lead} positions in a line, shown by the values"
     return GridReading((1, rows - lead), lead), why
+
+
+def _behind_more_rows(rows: int, evidence: Evidence) -> tuple[GridReading, str] | None:
+    """Return the grid that something states, behind more rows than there are extra tokens."""
+    if evidence.prefix is not None:
+        return None
+    for stated in evidence.statements:
+        patches = prod(stated.grid)
+        if patches < rows <= 2 * patches and rows - patches <= _MOST_AHEAD:
+            why = f"grid {written(stated.grid)} from {stated.who}, behind {rows - patches} rows"
+            return GridReading(stated.grid, rows - patches), why
+    return None
 
 
 def _behind(rows: int, prefix: int) -> list[tuple[Grid, int]]:
@@ -229,7 +246,11 @@ def _by_values(
         deep = ((p, s, _deep(n)) for (p, s), n in patches.items())
         more = (GridReading(grid, p, s) for p, s, grids in deep for grid in grids)
         options = [*options, *(each for each in more if min(each.grid[1:]) >= _THINNEST)]
-    found = best_reading(values, [(each.grid, each.prefix) for each in options])
+    found = best_reading(
+        values,
+        [(each.grid, each.prefix) for each in options],
+        is_flat=not evidence.has_time,
+    )
     if found is None:
         return None
     shown, taken = options[found], square or options[found]

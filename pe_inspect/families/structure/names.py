@@ -18,6 +18,7 @@ __all__ = [
     "NamedTensor",
     "common_depth",
     "form",
+    "is_codebook",
     "is_decoders",
     "is_no_position",
     "is_of_steps",
@@ -180,6 +181,7 @@ _VOCABULARY: Final = re.compile(
     r"|char_embed|text_embed\.embedding",
     re.I,
 )
+_CODEBOOK: Final = re.compile(r"quanti[sz]|codebook|(?:^|[._])vq", re.I)
 _DECODER: Final = re.compile(r"decoder|predictor|(?:^|[._])dec(?:$|[._\d])|pixel_", re.I)
 _PATCH: Final = re.compile(
     r"patch|stem|tokeni[sz]er|conv_?1|proj|embed|emb(?:$|[._])|input|mapper", re.I
@@ -195,7 +197,20 @@ _AXES: Final = {
         {"t", "d", "z", "dep", "depth", "temporal", "frame", "frames", "slice", "slices"}
     ),
     "y": frozenset(
-        {"row", "rows", "y", "h", "height", "vertical", "vert", "ver", "freq", "frequency", "lat"}
+        {
+            "row",
+            "rows",
+            "y",
+            "h",
+            "height",
+            "hight",
+            "vertical",
+            "vert",
+            "ver",
+            "freq",
+            "frequency",
+            "lat",
+        }
         | {"latitude"}
     ),
     "x": frozenset(
@@ -272,6 +287,12 @@ def is_visual(path: str) -> bool:
 def says_vocabulary(path: str) -> bool:
     """Whether a path is that of a vocabulary."""
     return bool(_VOCABULARY.search(path)) and not says_position(path)
+
+
+@_of_form
+def is_codebook(path: str) -> bool:
+    """Whether a path is that of a codebook: a vocabulary of parts of images."""
+    return bool(_CODEBOOK.search(path))
 
 
 @_of_form

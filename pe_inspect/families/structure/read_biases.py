@@ -115,7 +115,7 @@ def _layers(
         for block in blocks:
             yield LayerPE(block, values, window, where.prefix)
         return
-    index = _index(tensor, where)
+    index = _index(tensor, where.window, where.prefix)
     for block in blocks:
         yield LayerPE.from_lookup(block, Lookup(values, index), window, where.prefix)
 
@@ -153,10 +153,10 @@ def _keeps(tensor: BiasTensor, axis: int) -> bool:
     return tensor.heads == 1 and len(tensor.named.shape) == 2 and axis == tensor.head_axis
 
 
-def _index(tensor: BiasTensor, where: _Placed) -> Int[np.ndarray, "tokens tokens"]:
+def _index(tensor: BiasTensor, window: Window, prefix: int) -> Int[np.ndarray, "tokens tokens"]:
     if tensor.form == "distances":
-        return _distances(where.window)
-    return offset_index(where.window, where.prefix)
+        return _distances(window)
+    return offset_index(window, prefix)
 
 
 @lru_cache(maxsize=8)
@@ -276,10 +276,10 @@ def _prefix(tensor: BiasTensor, window: Window) -> int:
 
 def _by_index(structure: Structure, tensor: BiasTensor, options: list[Window]) -> Window | None:
     """Return the window whose index is the stored one, where exactly one is."""
-    if tensor.index is None or tensor.form != "offsets":
+    if tensor.index is None or tensor.form not in ("offsets", "distances"):
         return None
     stored = structure.trunk.tensor(tensor.index.key)
-    fitting = [w for w in options if _same(stored, offset_index(w, _prefix(tensor, w)))]
+    fitting = [w for w in options if _same(stored, _index(tensor, w, _prefix(tensor, w)))]
     return fitting[0] if len(fitting) == 1 else None
 
 

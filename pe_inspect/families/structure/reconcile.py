@@ -98,7 +98,7 @@ def reconciled(
     if isinstance(refusal, GridNotStored) and not any(pe.scheme_kind.holds_angles for pe in result):
         result += _described(structure, refusal, result)
     if refusal is not None and not _answers(structure, result, kept):
-        raise refusal
+        raise _fuller(structure, refusal, open_questions)
     if not result and not open_questions:
         result += described_biases(structure)
         if not result and structure.main_tower is not None and structure.seen.kernels:
@@ -108,6 +108,16 @@ def reconciled(
     if not result and open_questions:
         raise open_questions[0]
     return _with_towers(_with_questions(_of_family(structure, result), open_questions))
+
+
+def _fuller(
+    structure: Structure,
+    refusal: AmbiguousCheckpoint,
+    questions: list[AmbiguousCheckpoint | UnreadableCheckpoint],
+) -> AmbiguousCheckpoint | UnreadableCheckpoint:
+    """Return the question that lists frames too, where the file is of clips or volumes."""
+    is_open = isinstance(refusal, UndecidedGrid) and structure.seen.is_deep
+    return questions[0] if is_open and questions else refusal
 
 
 def _read(
@@ -239,7 +249,8 @@ def _mended(structure: Structure, pe: PositionEmbedding, own: list[_Found]) -> P
     is_said = any(getattr(structure.hints, name) is not None for name in _OF_GRIDS)
     if structure.hints.grid_size is not None and other.grid_size == structure.hints.grid_size:
         return _with_blocks_of(other if pe.grid_size != other.grid_size else pe, other)
-    is_surer = set(other.keys) > set(pe.keys)  # a reader saw two of three axes
+    is_computed = pe.scheme_kind.is_computed  # a reader knows which copies are one
+    is_surer = set(other.keys) > set(pe.keys) and not is_computed  # it saw two of three axes
     is_surer = is_surer or (not is_said and _sees_more(own[0], pe, other))
     return _with_blocks_of(other, pe) if is_surer else _with_blocks_of(pe, other)
 

@@ -24,6 +24,7 @@ from pe_inspect.kinds.position_embedding import LayerPE, PositionEmbedding
 
 __all__ = ["StoredRotation", "find_rotations", "grids_of", "rotation_embedding"]
 
+_PARTS: Final = 2  # real and imaginary
 _COSINE: Final = re.compile(r"cos(?=$|[._]|_cached|_table)", re.I)
 
 
@@ -32,13 +33,13 @@ class StoredRotation:
     """One stored rotation.
 
     Attributes:
-        form: `"cosines"` (with their sines), or `"complex"`.
+        form: `"cosines"` (with their sines), `"complex"`, or its real and imaginary `"parts"`.
         tensors: cosines and sines; or the complex numbers.
         sides: the axes of positions.
         copies: paths of tensors of the same name elsewhere that hold the same.
     """
 
-    form: Literal["cosines", "complex"]
+    form: Literal["cosines", "complex", "parts"]
     tensors: tuple[NamedTensor, ...]
     sides: tuple[int, ...]
     copies: tuple[str, ...] = ()
@@ -62,10 +63,17 @@ def _all(seen: Survey) -> Iterator[StoredRotation]:
         sides = named.squeezed[:-1]
         if named.dtype.startswith("complex"):
             yield StoredRotation("complex", (named,), sides)
+        elif named.is_floating and _has_parts(named):
+            yield StoredRotation("parts", (named,), sides[:-1])
         elif named.is_floating and (match := _COSINE.search(path)):
             sine = f"{path[: match.start()]}sin{path[match.end() :]}"
             if sine in seen.tensors and seen.tensors[sine].shape == named.shape:
                 yield StoredRotation("cosines", (named, seen.tensors[sine]), sides)
+
+
+def _has_parts(named: NamedTensor) -> bool:
+    """Whether a tensor holds complex numbers as pairs of real ones, by its name and last axis."""
+    return "cis" in named.path and named.shape[-1] == _PARTS and len(named.squeezed) > _PARTS
 
 
 FAMILY: Final = "rotary"
@@ -134,6 +142,10 @@ def _angles(
     if found.form == "complex":
         values = structure.trunk.tensor(found.tensors[0].key).reshape(patches, -1)
         return _unwrapped(np.angle(values), grid), "interleaved"
+    if found.form == "parts":
+        real, imaginary = np.moveaxis(structure.trunk.float32(found.tensors[0].key), -1, 0)
+        turned = np.arctan2(imaginary, real).reshape(patches, -1)
+        return _unwrapped(turned, grid), "interleaved"
     cosines, sines = (
         np.asarray(structure.trunk.tensor(t.key), np.float64).reshape(patches, -1)
         for t in found.tensors

@@ -31,6 +31,7 @@ _PLACES: Final = 3  # axes of a table that keeps the place of its own axis
 _OF_MATRICES: Final = ("in_proj_weight", "proj", "kernel")
 _NARROWEST: Final = 8  # channels of a table that is as wide as no tower
 _TABLE_WORDS: Final = re.compile(r"emb|enc|spatial|grid|loc|coord", re.I)
+_PLACE_WORDS: Final = re.compile(r"spatial|grid|locat|coord", re.I)
 
 Combine = Literal["none", "sum", "concatenate", "append"]
 Role = Literal["input", "time", "blocks"]
@@ -340,10 +341,9 @@ def _lone(seen: Survey) -> list[TableCandidate]:
         path = named.path
         if path in seen.in_block or not _is_free(seen, named):
             continue
-        hinted = bool(_TABLE_WORDS.search(path))
+        hinted = bool(_TABLE_WORDS.search(path)) and named.leaf != "weight"
+        hinted = hinted or bool(_PLACE_WORDS.search(path))
         found = _candidate(seen, named, said=False, hinted=hinted)
-        if not hinted and named.leaf == "weight":
-            continue
         if found and found.rows >= _FEWEST_LONE and _feeds_attention(seen, found):
             groups.setdefault(wildcard(path), []).append(found)
     hinted_ones = {form: own for form, own in groups.items() if own[0].hinted}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -13,6 +13,7 @@ from pe_inspect.families.structure.names import (
     NamedTensor,
     common_depth,
     form,
+    is_codebook,
     is_decoders,
     is_textual,
     is_visual,
@@ -27,6 +28,8 @@ from pe_inspect.families.structure.names import (
 __all__ = ["ExtraTokens", "Kernel", "Survey", "Tower", "extra_tokens", "survey"]
 
 _MOST_CHANNELS: Final = 16
+_MOST_COLOURS: Final = 4
+_TABLE: Final = 2  # axes of (entries, channels)
 _ALIKE: Final = 0.7
 
 
@@ -38,11 +41,13 @@ class Kernel:
         named: the tensor.
         out: channels that it makes.
         sides: of the kernel: (h, w) or (t, h, w); empty for a matrix.
+        into: channels of what it looks at; 0 for a matrix.
     """
 
     named: NamedTensor
     out: int
     sides: tuple[int, ...]
+    into: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,25 +205,41 @@ def survey(tensors: Mapping[str, NamedTensor]) -> Survey:
     inside = {t.path for each in lists for b in each.blocks for t in b.tensors.values()}
     outside = [named for path, named in tensors.items() if path not in inside]
     kernels = tuple(k for named in outside if (k := _kernel(named, tensors)) is not None)
+    codes = {n.shape[0] for n in outside if len(n.shape) == _TABLE and is_codebook(n.path)}
+    words = (named for named in outside if _is_vocabulary(named, tensors))
     return Survey(
         tensors,
         lists,
-        tuple(_towers(lists)),
+        tuple(_towers(lists, kernels)),
         kernels,
-        tuple(named for named in outside if _is_vocabulary(named, tensors)),
+        tuple(named for named in words if named.shape[0] not in codes),
     )
 
 
-def _towers(lists: Iterable[BlockList]) -> list[Tower]:
-    """Join lists: stages of one row, and neighbours of one width whose blocks are alike."""
+def _towers(lists: Iterable[BlockList], kernels: Sequence[Kernel]) -> list[Tower]:
+    """Join lists: stages of one row, and neighbours of one width whose blocks are alike.
+
+    Members of a row that each look at an image themselves are towers, and no stages.
+    """
     groups: list[list[BlockList]] = []
     for each in lists:
-        home = next((group for group in groups if _belong(group[0], each)), None)
+        home = next(
+            (g for g in groups if _belong(g[0], each) and not _look_both(g[0], each, kernels)), None
+        )
         if home is None:
             groups.append([each])
         else:
             home.append(each)
     return [Tower(tuple(group)) for group in groups]
+
+
+def _look_both(one: BlockList, other: BlockList, kernels: Sequence[Kernel]) -> bool:
+    """Whether either of two members of a row holds a kernel on images of as many channels."""
+    shared = common_depth(one.prefix, other.prefix) + 1
+    places = [".".join(each.prefix.split(".")[:shared]) for each in (one, other)]
+    looks = [{k.into for k in kernels if f"{k.named.path}.".startswith(f"{p}.")} for p in places]
+    seen = looks[0] & looks[1]
+    return bool(seen) and 0 < max(seen) <= _MOST_COLOURS
 
 
 def _belong(one: BlockList, other: BlockList) -> bool:
@@ -239,7 +260,7 @@ def _kernel(named: NamedTensor, tensors: Mapping[str, NamedTensor]) -> Kernel | 
         out, into = (shape[-1], shape[-2]) if flax else shape[:2]
         sides = shape[:-2] if flax else shape[2:]
         seen = into <= _MOST_CHANNELS or "patch" in named.path
-        return Kernel(named, out, sides) if seen and max(sides) > 1 else None
+        return Kernel(named, out, sides, into) if seen and max(sides) > 1 else None
     if len(shape) == 2 and says_patch(named.path) and f"{named.module}.bias" in tensors:
         is_other = says_vocabulary(named.path) or "head" in named.path
         if not is_other:

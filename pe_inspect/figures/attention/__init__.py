@@ -28,7 +28,7 @@ FRAMES: Final = {
     "offset": Framed(PALETTE[1], "looks mostly at one neighbour"),
     "half-plane": Framed(PALETTE[5], "looks mostly at one half of the image"),
 }
-LABEL: Final = "attention to the patch at an offset"
+LABEL: Final = "attention at an offset"
 
 
 @drawings.register("attention")

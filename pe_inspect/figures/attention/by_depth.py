@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     key,
     layer_axis,
     lined,
@@ -67,7 +68,7 @@ def depth(
     )
     words = result.heading("how far and how widely heads attend, by depth")
     figure, inside = panel_figure(words, text, HEIGHT)
-    far, wide, sinks = inside.subplots(1, 3)
+    far, wide, sinks = in_rows(inside, 3)
     heads = _heads(result, blocks, head)
     lined(far, "block", "attention distance (patches)")
     lined(wide, "block", "entropy (nats)")
@@ -77,6 +78,9 @@ def depth(
     _dots(sinks, blocks, heads, "prefix_share")
     _by_block(far, [block.distance_uniform for block in blocks])
     _by_block(wide, [block.log_keys for block in blocks])
+    _untrained(far, result, blocks, name)
+    _untrained(wide, result, blocks, "entropy_all_keys")
+    _untrained(sinks, result, blocks, "prefix_share")
     for axes, uniform in ((far, [b.distance_uniform for b in blocks]),
                           (wide, [b.log_keys for b in blocks]), (sinks, [])):  # fmt: skip
         shown = [line.get_ydata() for line in axes.get_lines()]
@@ -178,6 +182,18 @@ def _dots(
                      [np.nan]) for block in blocks]  # fmt: skip
     axes.plot(range(len(blocks)), means, color=INK, linewidth=1.0, zorder=2, label="mean")
     layer_axis(axes, [block.layer for block in blocks])
+
+
+def _untrained(
+    axes: Axes, result: AttentionResult, blocks: Sequence[AttentionSums], name: str
+) -> None:
+    """Draw the means of a model of the same shape with fresh weights, where one was run."""
+    fresh = result.trace.untrained
+    if fresh is None:
+        return
+    held = {block.layer: float(np.mean(getattr(block, name))) for block in fresh.attention}
+    axes.plot([held.get(block.layer, np.nan) for block in blocks], color=PALETTE[3],
+              linewidth=1.0, linestyle=(0, (4, 2)), zorder=2, label="untrained, mean")  # fmt: skip
 
 
 def _by_block(axes: Axes, values: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     key,
     key_height,
     layer_axis,
@@ -20,7 +21,7 @@ from pe_inspect.figures.layout.lines import (
     panel_title,
     reference,
 )
-from pe_inspect.figures.layout.places import place_line, places_axis
+from pe_inspect.figures.layout.places import place_band, place_line, places_axis
 from pe_inspect.figures.layout.style import INK, MUTED, PALETTE
 
 if TYPE_CHECKING:
@@ -49,26 +50,33 @@ def shares(result: ContributionResult) -> Figure:
         "ω²: the share of the variance of patch tokens, over images and positions and all "
         f"channels, that position explains, corrected for chance ({count} images). Null: the same "
         "images through the same model where every patch has the mean of all positions: what the "
-        "images themselves have by place. After the norm: what each block's attention receives."
+        "images themselves have by place. After the norm: what each block's attention receives. "
+        "Band: 95 % interval over images."
     )
     if result.trace.mean_colour:
         text += (
             " Right: linear CKA of each position map with the tokens of one image of the mean "
-            "colour, which needs no images."
+            "colour, which needs no images; and with those of patches whose projection is 0, which "
+            "no image gives."
         )
     figure, inside = panel_figure(result.heading("how much of each layer is position"), text,
                                   HEIGHT)  # fmt: skip
-    axes, *beside = inside.subplots(1, 2 if result.trace.mean_colour else 1, squeeze=False)[0]
+    axes, *beside = in_rows(inside, 2 if result.trace.mean_colour else 1)
     places_axis(axes, result.trace.places, "ω² of position (share)")
     place_line(axes, result.omega2, "ω²", INK)
+    place_band(axes, result.omega2_interval, INK)
     place_line(axes, result.omega2_after_norm, "ω² after the block's norm", PALETTE[0], "-", "s")
     place_line(axes, result.omega2_null, "null: without positions", MUTED, DASHED, "")
+    if result.trace.untrained is not None:
+        place_line(axes, result.omega2_untrained, "untrained model", PALETTE[3], DASHED, "v")
     _from_zero_or_below(axes, result.omega2, result.omega2_null, result.omega2_after_norm)
     for other in beside:
-        places_axis(other, result.trace.places, "CKA with mean colour")
-        place_line(other, result.mean_colour_cka, "CKA", PALETTE[2])
+        places_axis(other, result.trace.places, "CKA with the position map")
+        place_line(other, result.mean_colour_cka, "mean colour", PALETTE[2])
+        if result.trace.zero_patch:
+            place_line(other, result.zero_patch_cka, "zero patches", PALETTE[4], DASHED, "s")
         other.set_ylim(0, 1.05)
-    key(inside, axes)
+    key(inside, axes, *beside)
     return figure
 
 
@@ -94,7 +102,7 @@ def mixing(result: ContributionResult) -> Figure:
         "with LN(ω) over channels."
     )
     figure, inside = panel_figure(result.heading("what the norms mix: λ by block"), text, HEIGHT)
-    left, right = inside.subplots(1, 2)
+    left, right = in_rows(inside, 2)
     size = marker_size(len(names))
     lined(left, "", "λ")
     left.plot(lambdas[:, 0], color=INK, marker="o", markersize=size, label="λ₁ of content")
@@ -125,7 +133,7 @@ def edits(result: ContributionResult) -> Figure:
     )
     words = result.heading("what follows from changed positions")
     figure, inside = panel_figure(words, text, HEIGHT + key_height(labels))
-    panels = inside.subplots(1, 2 if has_cls else 1, squeeze=False, sharey=True)[0]
+    panels = in_rows(inside, 2 if has_cls else 1, sharey=True)
     for axes, what in zip(panels, ("CLS token", "patches") if has_cls else ("patches",)):
         places_axis(axes, result.trace.places, "cosine to the unedited run")
         panel_title(axes, what)

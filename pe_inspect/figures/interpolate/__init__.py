@@ -18,6 +18,7 @@ from pe_inspect.figures.interpolate.methods import frequencies, side_by_side
 from pe_inspect.figures.interpolate.words import edge, grids, method_name, percent, route
 from pe_inspect.figures.layout.lines import (
     from_zero,
+    in_rows,
     layer_axis,
     layer_room,
     lined,
@@ -26,10 +27,10 @@ from pe_inspect.figures.layout.lines import (
     panel_title,
     reference,
 )
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.maps import Map, map_height, maps_row, outlined, spread
 from pe_inspect.figures.layout.style import (
     MUTED,
-    PAGE_WIDTH,
     PALETTE,
     TICK_SIZE,
     caption_height,
@@ -152,10 +153,10 @@ def _before_and_after(
         )
     )
     text = _caption_of_maps(result, done)
-    room = 0.0 if done.kind.holds_angles else map_height(_norms(done), PAGE_WIDTH) + 0.12
-    height = map_height(likeness, PAGE_WIDTH)
+    room = 0.0 if done.kind.holds_angles else map_height(_norms(done), page_width()) + 0.12
+    height = map_height(likeness, page_width())
     figure = framed(_headline(result, done), text, room + height)
-    floor = caption_height(text, PAGE_WIDTH)
+    floor = caption_height(text, page_width())
     if room:
         _draw_norms(figure, done, floor + height + 0.12)
     panels = maps_row(
@@ -204,12 +205,12 @@ def _round_trip(result: InterpolationResult, table: int) -> Figure:
         f"{percent(done.measures['round_trip_error'])}. The mean cosine of a row with the row "
         f"that comes back is {done.measures['round_trip_cosine']:.3f}."
     )
-    width = PAGE_WIDTH * 0.55
+    width = page_width() * 0.55
     map_room = map_height((panel,), width)
     height = max(map_room, LOWEST)
     words = f"{result.pe.family} · {done.layer} · what a round trip loses"
     figure, inside = panel_figure(words, text, height, left=width)
-    _error_map(figure, panel, caption_height(text, PAGE_WIDTH) + height - map_room, width)
+    _error_map(figure, panel, caption_height(text, page_width()) + height - map_room, width)
     _error_profile(inside.subplots(), done)
     return figure
 
@@ -248,7 +249,7 @@ def _over_tables(result: InterpolationResult) -> Figure:
     headline = f"{result.pe.family} · every table · {way}"
     names = [table.layer for table in tables]
     figure, inside = panel_figure(headline, text, TABLES + layer_room(names))
-    ratio, error = inside.subplots(1, 2)
+    ratio, error = in_rows(inside, 2)
     for axes, label in ((ratio, "norm after / before"), (error, "round-trip error (%)")):
         lined(axes, "", label)
         layer_axis(axes, names)

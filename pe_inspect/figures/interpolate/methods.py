@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.figures.interpolate.words import edge, grids, method_name, route
-from pe_inspect.figures.layout.lines import key, key_height, lined, panel_figure, reference
+from pe_inspect.figures.layout.lines import in_rows, key, key_height, lined, panel_figure, reference
 from pe_inspect.figures.layout.style import INK, MUTED, PALETTE, TICK_SIZE, wrapped
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _angles(result: InterpolationResult, table: int) -> Figure:
     headline = f"{result.pe.family} · {done.layer} · turns over the image · {grids(result)}"
     shown = [*(method_name(result, name) for name in names), "source"]
     figure, inside = panel_figure(headline, text, 2.45 + key_height(shown))
-    panels = inside.subplots(1, 2, sharey=True)
+    panels = in_rows(inside, 2, sharey=True)
     for k, (axes, label) in enumerate(zip(panels, ("cycles per image", ""))):
         lined(axes, f"angle, by speed over {('rows', 'columns')[k]}", label)
         _turns(axes, result, names, table, k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +12,12 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import Locator, MaxNLocator
 
 from pe_inspect.arrays import Float
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.style import (
     DIGIT,
     INK,
     LABEL_SIZE,
     MUTED,
-    PAGE_WIDTH,
     TICK_SIZE,
     caption_height,
     framed,
@@ -25,7 +25,7 @@ from pe_inspect.figures.layout.style import (
 )
 
 __all__ = [
-    "are_blocks", "from_zero", "key", "key_height", "layer_axis", "layer_room", "lined",
+    "are_blocks", "from_zero", "in_rows", "key", "key_height", "layer_axis", "layer_room", "lined",
     "marker_size", "panel_figure", "panel_title", "reference",
 ]  # fmt: skip
 
@@ -33,6 +33,8 @@ PADS: Final = {"w_pad": 0.07, "h_pad": 0.04, "wspace": 0.03, "hspace": 0.03}
 KEY_LINE: Final = 0.17  # inches
 KEY_BORDER: Final = 0.1  # inches
 KEY_HANDLE: Final = 0.45
+LEAST_PANEL: Final = 1.6  # inches: a narrower panel has no room beside its ticks
+MOST_IN_A_ROW: Final = 4
 STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 MOST_MARKERS: Final = 40
 FAINT: Final = "#e4e4e8"
@@ -59,10 +61,47 @@ def panel_figure(
         The figure, and what lies inside of title and caption.
     """
     figure = framed(words, text, height)
-    total, start = figure.get_figheight(), left / PAGE_WIDTH
-    place = (start, caption_height(text, PAGE_WIDTH) / total, 1 - start, height / total)
+    total, start = figure.get_figheight(), left / page_width()
+    place = (start, caption_height(text, page_width()) / total, 1 - start, height / total)
     figure.set_layout_engine("constrained", rect=place, **PADS)
     return figure, figure.add_subfigure(figure.add_gridspec(1, 1)[0])
+
+
+def in_rows(
+    inside: SubFigure, count: int, *, most: int = MOST_IN_A_ROW, **options: Any
+) -> list[Axes]:
+    """Return panels side by side, or in rows where the page is too narrow: the figure grows.
+
+    Args:
+        inside: what `panel_figure` made, as high as one row.
+        count: how many panels.
+        most: in a row.
+        options: of `subplots`.
+    """
+    figure: Any = inside.figure
+    columns = max(min(count, most, int(page_width() / LEAST_PANEL)), 1)
+    rows = -(-count // columns)
+    if rows > 1:
+        _grow(figure, rows)
+    drawn = list(inside.subplots(rows, columns, squeeze=False, **options).flat)
+    for axes in drawn[count:]:
+        axes.remove()
+    return drawn[:count]
+
+
+def _grow(figure: Figure, rows: int) -> None:
+    """Give the part between title and caption the height of so many rows."""
+    engine: Any = figure.get_layout_engine()
+    left, bottom, width, height = engine.get()["rect"]
+    before = figure.get_figheight()
+    after = before + (rows - 1) * height * before
+    figure.set_figheight(after)
+    place = (left, bottom * before / after, width, rows * height * before / after)
+    engine.set(rect=place)
+    for text in figure.texts:
+        top = text.get_gid() == "title"
+        y = text.get_position()[1] * before
+        text.set_y((after - before + y if top else y) / after)
 
 
 def panel_title(axes: Axes, text: str) -> None:
@@ -89,7 +128,7 @@ def key_height(labels: Sequence[str]) -> float:
 
 def _key_columns(labels: Sequence[str]) -> int:
     entry = max(map(len, labels)) * DIGIT * TICK_SIZE / 72 + KEY_HANDLE
-    return min(max(int(PAGE_WIDTH / entry), 1), len(labels))
+    return min(max(int(page_width() / entry), 1), len(labels))
 
 
 def lined(axes: Axes, x: str, y: str) -> None:

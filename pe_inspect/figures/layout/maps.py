@@ -14,10 +14,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from pe_inspect.arrays import Float
+from pe_inspect.figures.layout.look import page_width
 from pe_inspect.figures.layout.style import (
     INK,
     LABEL_SIZE,
-    PAGE_WIDTH,
     axes_at,
     colorbar,
     mark_missing,
@@ -74,7 +74,7 @@ def maps_row(
     norm: Normalize,
     label: str,
     axis: str = "patch",
-    width: float = PAGE_WIDTH,
+    width: float | None = None,
 ) -> list[Axes]:
     """Draw maps side by side on one scale, the colour bar at their right.
 
@@ -86,10 +86,11 @@ def maps_row(
         norm: the scale of all panels.
         label: of the colour bar.
         axis: what rows and columns are: `"patch"` or `"offset"`.
-        width: inches that the row takes, from the figure's left edge.
+        width: inches that the row takes, from the figure's left edge; default the page's.
     """
-    side = _side(len(maps), width)
-    tallest = map_height(maps, width) - ABOVE - BELOW
+    room = page_width() if width is None else width
+    side = _side(len(maps), room)
+    tallest = map_height(maps, room) - ABOVE - BELOW
     drawn = []
     for k, panel in enumerate(maps):
         box = _box(panel, side)

@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 
+from pe_inspect.figures.layout.look import has_title, is_paper, page_width
 from pe_inspect.figures.layout.style import (
     DPI,
     INK,
     LABEL_SIZE,
-    PAGE_WIDTH,
+    NO_WORDS,
     TITLE_SIZE,
     Mosaic,
     axes_at,
@@ -50,6 +51,7 @@ __all__ = [
     "fitted",
     "outline",
     "plan",
+    "tile_middles",
     "tile_ticks",
 ]
 
@@ -64,7 +66,6 @@ KEY: Final = 0.3  # the key of what is missing, under the scale
 LEAST_WIDTH: Final = 0.8  # the labels of the axes need as much, however small the map
 LEAST_HEIGHT: Final = 0.9
 NARROWEST_FIGURE: Final = 4.2  # below it, titles and captions would be a column of words
-WIDTH: Final = int((PAGE_WIDTH - LEFT - RIGHT) * DPI)  # pixels for maps
 HEIGHT: Final = int(5.6 * DPI)  # the same, of a figure that leaves room on its page
 TALLEST: Final = int(7.8 * DPI)  # the same, of a figure that fills it
 LARGEST: Final = int(4.3 * DPI)  # pixels of the longer side of a single map
@@ -138,7 +139,7 @@ def plan(
     if columns is not None:
         return _plan(columns, side_for, largest)
     plans = [_plan(columns, side_for, largest) for columns in range(1, count + 1)]
-    fitting = [one for one in plans if one.pixels(count)[1] <= WIDTH] or plans[:1]
+    fitting = [one for one in plans if one.pixels(count)[1] <= _width()] or plans[:1]
     return min(fitting, key=lambda one: _rank(one, count))
 
 
@@ -151,7 +152,7 @@ def _rank(planned: Plan, count: int) -> tuple[float, ...]:
 
 
 def _plan(columns: int, side_for: Callable[[int], tuple[int, int]], largest: int) -> Plan:
-    available = (WIDTH - (columns - 1) * NARROW) // columns
+    available = (_width() - (columns - 1) * NARROW) // columns
     side = side_for(max(min(available, largest), 1))
     one = _pixels_a_patch(side, columns, largest)
     tall, wide = (one if one * n >= SMALLEST else float(-(-SMALLEST // n)) for n in side)
@@ -161,10 +162,26 @@ def _plan(columns: int, side_for: Callable[[int], tuple[int, int]], largest: int
 
 def _pixels_a_patch(side: tuple[int, int], columns: int, largest: int) -> float:
     """Whole pixels for a patch, as many as fit; a fraction where not even one does."""
-    one = min(WIDTH // (columns * side[1]), largest // max(side), WIDEST_PATCH)
-    while one > 1 and one * (columns * side[1] + (columns - 1) * math.ceil(NARROW / one)) > WIDTH:
+    width = _width()
+    if is_paper():
+        return _exact_pixels(side, columns, largest)
+    one = min(width // (columns * side[1]), largest // max(side), WIDEST_PATCH)
+    while one > 1 and one * (columns * side[1] + (columns - 1) * math.ceil(NARROW / one)) > width:
         one -= 1
-    return float(one) if one else min(WIDTH / columns / side[1], largest / max(side))
+    return float(one) if one else min(width / columns / side[1], largest / max(side))
+
+
+def _exact_pixels(side: tuple[int, int], columns: int, largest: int) -> float:
+    """The largest patch that fits: print has no pixels to be whole in."""
+    one = min(_width() / (columns * side[1]), largest / max(side), float(WIDEST_PATCH))
+    while one * (columns * side[1] + (columns - 1) * math.ceil(NARROW / one)) > _width() + 1:
+        one *= 0.99
+    return one
+
+
+def _width() -> int:
+    """Pixels for maps."""
+    return int((page_width() - LEFT - RIGHT) * DPI)
 
 
 def _name_pixels() -> int:
@@ -226,14 +243,17 @@ def draw_single(values: np.ndarray, limit: float, words: Words, extent: tuple[in
     return page
 
 
-def tile_ticks(page: Page, rows: Sequence[int], columns: Sequence[int], gap: int) -> None:
+def tile_ticks(
+    axes: Axes, rows: Sequence[int], columns: Sequence[int], cell: tuple[int, int], gap: int
+) -> None:
     """Number the rows and columns of tiles by the grid rows and columns that they stand for."""
-    for axis, places, side in (
-        (page.axes.yaxis, rows, page.layout.cell[0]),
-        (page.axes.xaxis, columns, page.layout.cell[1]),
-    ):
-        middles = [k * (side + gap) + (side - 1) / 2 for k in range(len(places))]
-        axis.set_ticks(middles, [str(place) for place in places])
+    for axis, places, side in ((axes.yaxis, rows, cell[0]), (axes.xaxis, columns, cell[1])):
+        axis.set_ticks(tile_middles(len(places), side, gap), [str(place) for place in places])
+
+
+def tile_middles(count: int, side: int, gap: int) -> list[float]:
+    """Return the pixel in the middle of each of `count` tiles."""
+    return [k * (side + gap) + (side - 1) / 2 for k in range(count)]
 
 
 def _round_steps(count: int) -> list[int]:
@@ -259,7 +279,8 @@ def draw_image(
     width, height = (layout.image.shape[k] * planned.scale[k] / DPI for k in (1, 0))
     room, tall = max(width, LEAST_WIDTH), max(height, LEAST_HEIGHT)
     right = RIGHT + max(colorbar_width(limit) - USUAL_TICK, 0.0)
-    total_width = max(LEFT + room + right, NARROWEST_FIGURE)
+    narrowest = page_width() if is_paper() else min(NARROWEST_FIGURE, page_width())
+    total_width = max(LEFT + room + right, narrowest)
     foot = caption_height(words.caption, total_width) + BELOW
     head = _title_height(words.title, total_width) + above
     figure = new_figure(total_width, head + tall + foot)
@@ -279,6 +300,8 @@ def draw_image(
 
 
 def _title_height(text: str, width: float) -> float:
+    if not has_title():
+        return NO_WORDS
     lines = headline(text, width).count("\n") + 1
     return 0.15 + lines * TITLE_SIZE * 1.2 / 72
 

@@ -13,7 +13,7 @@ from pe_inspect.arrays import Float
 from pe_inspect.figures.layout.lines import lined, marker_size
 from pe_inspect.figures.layout.style import INK, LABEL_SIZE
 
-__all__ = ["place_line", "places_axis"]
+__all__ = ["place_band", "place_line", "places_axis"]
 
 MOST_TICKS: Final = 8  # in half of a page's width
 STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
@@ -29,8 +29,13 @@ def places_axis(axes: Axes, places: Sequence[str], y: str) -> None:
     axes.xaxis.set_major_locator(FixedLocator([*ticks, last]))
     axes.set_xticklabels([*labels, "norm"])
     axes.set_xlim(-0.5, last + 0.5)
-    axes.set_xlabel("after so many blocks (norm: behind the last norm)", size=LABEL_SIZE,
+    axes.set_xlabel("after so many blocks", size=LABEL_SIZE,
                     color=INK, labelpad=2)  # fmt: skip
+
+
+def place_band(axes: Axes, ends: Float[np.ndarray, "places 2"], colour: str) -> None:
+    """Draw intervals as a band behind a line; nothing where none was drawn."""
+    axes.fill_between(range(len(ends)), ends[:, 0], ends[:, 1], color=colour, alpha=0.14, lw=0)
 
 
 def place_line(

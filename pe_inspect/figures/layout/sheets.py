@@ -15,21 +15,20 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from pe_inspect.figures.layout.look import is_paper, page_width
 from pe_inspect.figures.layout.style import (
     DPI,
     INK,
     LABEL_SIZE,
-    PAGE_WIDTH,
     TICK_SIZE,
-    TITLE_LINE,
     axes_at,
     caption,
     caption_height,
     colorbar,
-    headline,
     new_figure,
     tidy,
     title,
+    title_height,
 )
 
 __all__ = ["Framed", "Scale", "Sheet", "columns_for", "draw_sheet", "outline_box", "room_for"]
@@ -47,6 +46,7 @@ LETTER: Final = 0.56  # em
 LARGEST: Final = 1.6  # inches of the longer side of a map
 TALLEST: Final = 8.0  # inches of all maps
 WIDEST_PATCH: Final = 24  # pixels
+TICKS: Final = 5  # of a logarithmic scale
 MOST_COLUMNS: Final = 8  # where rows mean nothing
 
 
@@ -111,7 +111,7 @@ class Sheet:
 
 def room_for(columns: int, *, has_scale: bool = True) -> int:
     """Return how many pixels the side of a map has at most where so many stand in a row."""
-    width = PAGE_WIDTH - LEFT - (RIGHT if has_scale else PLAIN_RIGHT)
+    width = page_width() - LEFT - (RIGHT if has_scale else PLAIN_RIGHT)
     return int(min((width * DPI - GAP * (columns - 1)) / columns, LARGEST * DPI))
 
 
@@ -170,8 +170,9 @@ def _pixels_a_patch(sheet: Sheet, side: tuple[int, int], *, has_scale: bool) -> 
 
 def _framed(sheet: Sheet, height: float, width: float, *, has_scale: bool) -> tuple[Figure, Axes]:
     """Return a figure with title and caption, and axes in pixels for the maps."""
-    total = max(LEFT + width + (RIGHT if has_scale else PLAIN_RIGHT), 0.72 * PAGE_WIDTH)
-    head = TITLE_LINE * (1.9 + headline(sheet.title, total).count("\n"))
+    least = page_width() if is_paper() else 0.72 * page_width()
+    total = max(LEFT + width + (RIGHT if has_scale else PLAIN_RIGHT), least)
+    head = title_height(sheet.title, total, lines=1.9)
     foot = caption_height(sheet.caption, total) + (BELOW if sheet.x else 0.08)
     key = KEY if sheet.keys else 0.0
     figure = new_figure(total, head + key + max(height, 0.9) + foot)
@@ -253,11 +254,17 @@ def _draw_scale(figure: Figure, axes: Axes, image: Any, scale: Scale) -> None:
     if not isinstance(scale.norm, LogNorm):
         colorbar(figure, image, box, scale.label)
         return
-    bar = figure.colorbar(image, cax=axes_at(figure, *box))
-    bar.ax.tick_params(which="minor", length=0)
+    ticks = np.geomspace(scale.norm.vmin or 1.0, scale.norm.vmax or 1.0, TICKS)
+    bar = figure.colorbar(image, cax=axes_at(figure, *box), ticks=ticks, format=_two_digits)
+    bar.ax.minorticks_off()
     bar.outline.set_linewidth(0.6)
     bar.set_label(scale.label, size=LABEL_SIZE, color=INK, labelpad=3)
     tidy(bar.ax)
+
+
+def _two_digits(value: float, _: object = None) -> str:
+    """Write a number with two digits that count: 0.0016, 0.34."""
+    return np.format_float_positional(float(f"{value:.2g}"), trim="-")
 
 
 def _draw_key(axes: Axes, keys: Sequence[Framed]) -> None:

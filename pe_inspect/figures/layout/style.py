@@ -8,12 +8,14 @@ matplotlib (`lines.panel_figure`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, Final
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,16 +25,17 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
 
 from pe_inspect.arrays import Float32
+from pe_inspect.figures.layout.look import has_caption, has_title, look, page_width
 
 __all__ = [
-    "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "PAGE_WIDTH", "PALETTE",
+    "CAPTION_SIZE", "DIGIT", "DPI", "INK", "LABEL_SIZE", "MUTED", "NO_WORDS", "PALETTE",
+    "SCALE",
     "TICK_SIZE", "TITLE_SIZE", "Mosaic", "NotebookFigure", "axes_at", "caption", "caption_height",
     "color_scale", "colorbar", "colorbar_width", "diverging", "framed", "headline",
     "mark_missing", "mosaic", "new_figure", "scale_labels", "sequential", "tidy", "title",
-    "wrapped",
+    "title_height", "wrapped",
 ]  # fmt: skip
 
-PAGE_WIDTH: Final = 7.0  # inches: the text width of a two-column paper, so that 8 pt stays 8 pt
 DPI: Final = 150
 TITLE_SIZE: Final = 10.0
 LABEL_SIZE: Final = 8.5
@@ -40,6 +43,9 @@ DIGIT: Final = 0.6  # em
 TICK_SIZE: Final = 7.5
 CAPTION_SIZE: Final = 7.5
 TITLE_LINE: Final = 0.17  # inches
+SCALE: Final = "scale"  # the gid of an image that is a scale of colours, and no map
+NO_WORDS: Final = 0.05  # inches that are left where a title or a caption would be
+EMBEDDED: Final = {"pdf.fonttype": 42, "ps.fonttype": 42}
 LEAST_PLAIN: Final = 1e-3  # the largest number of a scale that is written without a power of ten
 MOST_PLAIN: Final = 1e4
 MOST_DECIMALS: Final = 6
@@ -61,7 +67,19 @@ _DIVERGING: Final = (
 
 
 class NotebookFigure(Figure):
-    """A figure without pyplot that shows itself in a notebook."""
+    """A figure without pyplot that shows itself in a notebook.
+
+    Attributes:
+        rc: settings of matplotlib with which it is saved.
+    """
+
+    rc: Mapping[str, Any] = MappingProxyType({})
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Save with fonts as TrueType, which printers ask for; of paper, SVG text as text."""
+        settings: dict[Any, Any] = {**EMBEDDED, **self.rc}
+        with mpl.rc_context(settings):
+            super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -78,8 +96,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def framed(words: str, text: str, height: float) -> Figure:
     """Return a page-wide figure with a title, a caption, and `height` inches between them."""
-    head = TITLE_LINE * (2 + headline(words, PAGE_WIDTH).count("\n"))
-    figure = new_figure(PAGE_WIDTH, head + height + caption_height(text, PAGE_WIDTH))
+    width = page_width()
+    figure = new_figure(width, title_height(words, width) + height + caption_height(text, width))
     title(figure, words)
     caption(figure, text)
     return figure
@@ -104,10 +122,23 @@ def title(figure: Figure, text: str, *, left: float = 0.12) -> Text:
     """Write the figure's title at its upper left; `left` is in inches."""
     width, height = figure.get_size_inches()
     return figure.text(
-        left / width, 1 - 0.09 / height, headline(text, width, left=left),
+        left / width, 1 - 0.09 / height, headline(text, width, left=left), visible=has_title(),
         size=TITLE_SIZE, weight="bold", color=INK, va="top", ha="left", linespacing=1.15,
         gid="title",
     )  # fmt: skip
+
+
+def title_height(text: str, width: float, *, lines: float = 2.0) -> float:
+    """Return the inches that a title takes in a figure of that width, with the room below it.
+
+    Args:
+        text: the title.
+        width: inches.
+        lines: the height of a title of one line, in lines.
+    """
+    if not has_title():
+        return NO_WORDS
+    return TITLE_LINE * (lines + headline(text, width).count("\n"))
 
 
 def headline(text: str, width: float, *, left: float = 0.12) -> str:
@@ -121,11 +152,14 @@ def caption(figure: Figure, text: str, *, left: float = 0.12) -> None:
     figure.text(
         left / width, 0.08 / height, wrapped(text, width - 2 * left, CAPTION_SIZE),
         size=CAPTION_SIZE, color=MUTED, va="bottom", ha="left", linespacing=1.2, gid="caption",
+        visible=has_caption(),
     )  # fmt: skip
 
 
 def caption_height(text: str, width: float, *, left: float = 0.12) -> float:
     """Return the inches that `caption` needs for `text` in a figure of that width."""
+    if not has_caption():
+        return NO_WORDS
     lines = wrapped(text, width - 2 * left, CAPTION_SIZE).count("\n") + 1
     return 0.12 + lines * CAPTION_SIZE * 1.2 * 1.05 / 72
 
@@ -167,23 +201,32 @@ def _letter_width(letter: str, bold: bool) -> float:
     return HINTED * float(glyph.linearHoriAdvance) / 65536 / 100
 
 
-@cache
 def diverging() -> Colormap:
-    """The colours of signed values, centred at zero: dark blue, grey, pale yellow.
+    """The colours of signed values, centred at zero: dark blue, grey, pale yellow, or those chosen.
 
     Missing values are transparent, so that the hatched background of `mark_missing` shows;
     values above the scale (the gaps of a `mosaic`) are white.
     """
+    chosen = look().cmap
+    return _diverging() if chosen is None else _named(chosen)
+
+
+def sequential() -> Colormap:
+    """The colours of unsigned magnitudes; missing values and gaps as in `diverging`."""
+    return _named(look().cmap or "viridis")
+
+
+@cache
+def _diverging() -> Colormap:
     colours = LinearSegmentedColormap.from_list("pe_diverging", list(_DIVERGING), N=512)
     return colours.with_extremes(bad=(0, 0, 0, 0), over="white")
 
 
 @cache
-def sequential() -> Colormap:
-    """The colours of unsigned magnitudes; missing values and gaps as in `diverging`."""
+def _named(name: str) -> Colormap:
     from matplotlib import colormaps
 
-    return colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0), over="white")
+    return colormaps[name].with_extremes(bad=(0, 0, 0, 0), over="white")
 
 
 def mark_missing(
@@ -232,7 +275,7 @@ def colorbar(figure: Figure, image: Any, box: Sequence[float], label: str) -> Ax
     scale = np.linspace(low, high, 256, dtype=np.float32)[:, None]
     axes.imshow(
         scale, cmap=image.get_cmap(), vmin=low, vmax=high,
-        origin="lower", aspect="auto", extent=(0, 1, low, high), interpolation="nearest",
+        origin="lower", aspect="auto", extent=(0, 1, low, high), interpolation="nearest", gid=SCALE,
     )  # fmt: skip
     ticks = np.linspace(low, high, 5 if box[3] >= 0.8 else 3)
     axes.set(xticks=[], yticks=ticks, yticklabels=scale_labels(ticks.tolist()))

@@ -46,16 +46,8 @@ def _is_beside_a_graph(file: UnknownFile) -> bool:
     return suffix == "bin" and any(file.source.folder.find(name) for name in beside)
 
 
-def _is_msgpack(file: UnknownFile) -> bool:
-    """A map whose first key is a short text: what flax.serialization writes."""
-    mark = rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa1-\xbf\xd9][\w/]"
-    return re.match(mark, file.head, re.DOTALL) is not None
-
-
 BINARIES: Final = (
-    Kind(starts(b"\x89HDF"), "is an HDF5 file (Keras)", EXPORT),
     Kind(starts(b"ORTM", at=4), "is an ONNX Runtime model", "give the .onnx that it was made from"),
-    Kind(_is_msgpack, "is a msgpack file (Flax)", EXPORT),
     Kind(starts(b"\xff\xd8\xff"), "is a JPEG picture", WEIGHTS),
     Kind(starts(b"\x89PNG", b"GIF8", b"RIFF", b"BM"), "is a picture", WEIGHTS),
     Kind(starts(b"%PDF"), "is a PDF document", WEIGHTS),

@@ -285,7 +285,7 @@ class _Files:
         Raises:
             UnreadableCheckpoint: it is missing, packed, damaged, or another tensor's.
         """
-        from pe_inspect.loading.formats.pytorch_zip import read_pytorch_zip
+        from pe_inspect.loading.formats.pytorch_zip import is_pytorch_zip, read_pytorch_zip
 
         file = self.find(chunk.place.file)
         if file is None:
@@ -297,11 +297,10 @@ class _Files:
                 "checkpoint and the same extension, and save it without."
             )
         stretch = Stretch(file, chunk.place.offset, chunk.place.length, name)
-        found = read_pytorch_zip(SourceFile(stretch)).tree
-        if not isinstance(found, StoredTensor) or (found.shape, found.dtype) != (
-            chunk.sizes,
-            dtype,
-        ):
+        inner = SourceFile(stretch)
+        found = read_pytorch_zip(inner).tree if is_pytorch_zip(inner) else None
+        said = (chunk.sizes, dtype)
+        if not isinstance(found, StoredTensor) or (found.shape, found.dtype) != said:
             raise damaged(stretch, "is not the chunk that .metadata says; two runs were mixed")
         return found.read()
 

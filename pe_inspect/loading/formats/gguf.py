@@ -42,13 +42,7 @@ def is_gguf(file: SourceFile) -> bool:
     return file.head.startswith(b"GGUF")
 
 
-@reads(
-    "gguf",
-    name="gguf",
-    suffixes=(".gguf",),
-    when=is_gguf,
-    way="write from the .safetensors that it was made from, and convert that anew",
-)
+@reads("gguf", name="gguf", suffixes=(".gguf",), when=is_gguf)
 def read_gguf(file: SourceFile) -> Contents:
     """Read the head; numbers stay in the file, packed or not.
 

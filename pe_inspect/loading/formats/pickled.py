@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from pe_inspect.loading.byte_source import for_unpickling
+from pe_inspect.loading.checkpoint import StoredTensor
 from pe_inspect.loading.formats import Contents, SourceFile, reads
 from pe_inspect.loading.formats.pytorch_legacy import is_pytorch_legacy
 from pe_inspect.loading.formats.safetensors import is_safetensors
 from pe_inspect.loading.tree import plain_leaf, plain_tree
 
-SUFFIXES: Final = (".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
+PADDLE: Final = "StructuredToParameterName@@"
+"""What paddle.save puts among the arrays of a model."""
+SUFFIXES: Final = (".pdparams", ".pkl", ".pickle", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def is_pickle(file: SourceFile) -> bool:
@@ -38,4 +41,21 @@ def read_pickle(file: SourceFile) -> Contents:
     with for_unpickling(file.source) as pickled:
         value = load_plain(pickled, str(file))
     note = "a bare pickle, not a file of torch.save: the numpy arrays in it were read"
-    return Contents(plain_tree(value, plain_leaf), file.source, notes=(note,))
+    tree = plain_tree(value, plain_leaf)
+    if isinstance(tree, dict) and tree.pop(PADDLE, None) is not None:
+        note = "Paddle's parameters, whose matrices are inputs × outputs; the arrays were read"
+    return Contents(_unpaired(tree), file.source, notes=(note,))
+
+
+def _unpaired(tree: Any) -> Any:
+    """Paddle may keep its own name beside an array: `(name, array)` is the array."""
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: part[1] if _is_pair(part) and isinstance(part[1], StoredTensor) else part
+        for key, part in tree.items()
+    }
+
+
+def _is_pair(part: Any) -> bool:
+    return isinstance(part, list) and len(part) == 2 and isinstance(part[0], str)

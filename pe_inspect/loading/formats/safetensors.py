@@ -26,6 +26,7 @@ from pe_inspect.loading.tensor_bytes import (
 )
 
 LARGEST_NUMBER: Final = 1 << 63
+MLX: Final = "written by MLX, which keeps channels last: kernels of convolutions are (D, h, w, C)"
 LONGEST_HEADER: Final = 100_000_000  # the library's own limit
 
 _DTYPES: Final = {
@@ -78,7 +79,8 @@ def read_safetensors(file: SourceFile) -> Contents:
     tensors = {key: _tensor(source, key, entry, data) for key, entry in header.items()}
     _check_layout(file, header, data)
     word = "pe" if _is_extraction(metadata) else "safetensors"
-    return Contents(tensors, file.source, metadata, format=word)
+    notes = (MLX,) if metadata.get("format") == "mlx" else ()
+    return Contents(tensors, file.source, metadata, notes, format=word)
 
 
 def _is_extraction(metadata: dict[str, Any]) -> bool:

@@ -13,12 +13,14 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from pe_inspect.arrays import Float32, Num, Shaped
+from pe_inspect.arrays import Float32, Num
 
 __all__ = ["BLOCKS", "NAMES", "PLAIN", "BlockType"]
 
-Bytes: TypeAlias = Shaped[np.ndarray, "blocks bytes"]
-Numbers: TypeAlias = Float32[np.ndarray, "blocks numbers"]
+Bytes: TypeAlias = np.ndarray
+"""uint8, blocks × bytes of a block."""
+Numbers: TypeAlias = np.ndarray
+"""float32, blocks × numbers of a block."""
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,21 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What the head says."""
+    """What the head says.
+
+    Attributes:
+        settings: by name; long lists are left out.
+        tensors: in the order of the file's entries.
+        places: of settings that are numbers, where each lies and how it is written.
+        infos_start: where the entries of tensors begin.
+        alignment: of the tensors' bytes.
+    """
 
     settings: Mapping[str, Any]
     tensors: tuple[TensorInfo, ...]
+    places: Mapping[str, tuple[int, str]]
+    infos_start: int
+    alignment: int
 
 
 class _Cursor:
@@ -100,21 +111,25 @@ def read_header(data: Octets) -> Header:
     tensor_count, setting_count = cursor.number("<Q"), cursor.number("<Q")
     _refuse_many(tensor_count, min(MOST_TENSORS, len(data) // _FEWEST_TENSOR), "tensors")
     _refuse_many(setting_count, min(MOST_SETTINGS, len(data) // _FEWEST_SETTING), "settings")
-    settings = dict(_setting(cursor) for _ in range(setting_count))
+    settings, places = dict[str, Any](), dict[str, tuple[int, str]]()
+    for _ in range(setting_count):
+        name, kind = cursor.text(), cursor.number("<I")
+        if kind in _NUMBERS:
+            places[name] = cursor.position, _NUMBERS[kind]
+        settings[name] = _value(cursor, kind)
+    infos_start = cursor.position
     infos = [_tensor(cursor) for _ in range(tensor_count)]
-    start = _aligned(cursor.position, settings.get("general.alignment", ALIGNMENT))
+    alignment = settings.get("general.alignment", ALIGNMENT)
+    start = _aligned(cursor.position, alignment)
     if len({info.name for info in infos}) < tensor_count:
         raise Malformed("two tensors of one name")
-    return Header(settings, tuple(info._replace(start=start + info.start) for info in infos))
+    placed = tuple(info._replace(start=start + info.start) for info in infos)
+    return Header(settings, placed, places, infos_start, alignment)
 
 
 def _refuse_many(count: int, most: int, what: str) -> None:
     if count > most:
         raise Malformed(f"{count} {what}, more than it can hold")
-
-
-def _setting(cursor: _Cursor) -> tuple[str, Any]:
-    return cursor.text(), _value(cursor, cursor.number("<I"))
 
 
 def _value(cursor: _Cursor, kind: int) -> Any:

@@ -249,6 +249,9 @@ async function startViews(element) {
   }
   applyLink();
   addEventListener("hashchange", applyLink);
+}
+
+function ready() {
   document.documentElement.dataset.ready = "views";
 }
 
@@ -283,7 +286,7 @@ function start() {
   startColours();
   startTables();
   const element = document.getElementById("views-data");
-  if (!element) return;
+  if (!element && !document.querySelector("script.heads-data")) return;
   const message = document.getElementById("views-message");
   const views = document.querySelectorAll(".explorer");
   const fail = (text) => {
@@ -297,7 +300,7 @@ function start() {
   }
   for (const figures of document.querySelectorAll("details.static")) figures.open = false;
   for (const view of views) view.hidden = false;
-  startViews(element).catch((error) => fail(`The interactive views could not be built (${error.message}); the figures below show the same.`));
+  Promise.all([element && startViews(element), startHeads()]).then(ready).catch((error) => fail(`The interactive views could not be built (${error.message}); the figures below show the same.`));
 }
 
 start();

@@ -25,7 +25,7 @@ sections: Registry[Callable[[Subject], Section]] = Registry(
     "report section", "pe_inspect.page.sections"
 )
 
-_FIRST: Final = ("similarity", "layernorm", "interpolate")
+_FIRST: Final = ("similarity", "structure", "layernorm", "interpolate")
 _LAST: Final = ("evolution", "evaluate", "doctor")
 
 

@@ -31,6 +31,8 @@ class Method:
         kinds: the kinds of scheme that it applies to.
         choose: embedding → what resamples its tables.
         model_types: what a config.json calls the models whose own rule it is.
+        from_source: those of them whose rule was read from source, and asked of no object.
+        of_authors: those that take no other size in their library; the rule is their authors'.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Method:
     kinds: tuple[Kind, ...]
     choose: Callable[[PositionEmbedding], Resampler]
     model_types: tuple[str, ...] = ()
+    from_source: tuple[str, ...] = ()
+    of_authors: tuple[str, ...] = ()
 
     def suits(self, pe: PositionEmbedding) -> bool:
         """Whether it applies to an embedding; a computed bias can be treated as a stored one."""
@@ -47,6 +51,14 @@ class Method:
     def has_rule_for(self, pe: PositionEmbedding) -> bool:
         """Whether it is defined for an embedding's own kind, and not for a like one."""
         return pe.scheme_kind.word in self.kinds
+
+    def proof(self, model_type: str) -> str:
+        """What the rule of a type rests on, in words; empty where its own object was asked."""
+        if model_type in self.of_authors:
+            return "which takes no other size in its library: the rule is its authors'"
+        if model_type in self.from_source:
+            return "whose rule was read from its source, and asked of no model"
+        return ""
 
     def __str__(self) -> str:
         """The line of `--method list`."""

@@ -12,6 +12,6 @@ library(
     vectors=cut_or_bilinear,
     call="an axis that becomes shorter is cut, from h//2 − H//2 on; a longer one is resampled: "
     "mode='bilinear', align_corners=False",
-    source="YuanGongND/ast: src/models/ast_models.py; transformers' AST has no other size",
-    model_types=("audio-spectrogram-transformer",),
+    source="YuanGongND/ast: src/models/ast_models.py",
+    of_authors=("audio-spectrogram-transformer",),
 )

@@ -13,9 +13,8 @@ library(
     vectors=bicubic,
     bias=bicubic,
     call="size=(2H − 1, 2W − 1), mode='bicubic' on the table of offsets; size=(H, W) on vectors",
-    source="microsoft/Swin-Transformer: utils.py, load_pretrained; transformers' Swin, which "
-    "has no other window itself",
-    model_types=("donut-swin", "maskformer-swin", "swin"),
+    source="microsoft/Swin-Transformer: utils.py, load_pretrained",
+    of_authors=("donut-swin", "maskformer-swin", "swin"),
 )
 library(
     "beit",

@@ -17,7 +17,7 @@ from pe_inspect.resampling.matrices import (
 )
 from pe_inspect.resampling.registering import separable
 
-__all__ = ["fourier", "lanczos", "spline", "zoom"]
+__all__ = ["fourier", "lanczos", "series", "spline", "zoom"]
 
 LOBES: Final = 3
 
@@ -97,12 +97,13 @@ def fourier(source: int, target: int, exact: bool) -> Float[np.ndarray, "target 
     At the highest frequency of an even grid a series has only its cosine.
     """
     del exact
-    return _series(centres(source, target, exact=True), source, target)
+    return series(centres(source, target, exact=True), source, target)
 
 
-def _series(
+def series(
     places: Float[np.ndarray, " target"], source: int, target: int
 ) -> Float[np.ndarray, "target source"]:
+    """Return the weights of every source cell in its Fourier series, read at places."""
     turns = (places[:, None] - np.arange(source)) / source  # (target, source)
     whole = np.arange(1, (min(source, target) - 1) // 2 + 1)
     kept = 1 + 2 * np.cos(2 * np.pi * whole[:, None, None] * turns).sum(axis=0)

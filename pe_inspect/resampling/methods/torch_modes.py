@@ -20,10 +20,12 @@ from pe_inspect.resampling.matrices import (
     windowed_matrix,
 )
 from pe_inspect.resampling.registering import separable
+from pe_inspect.resampling.resampler import Separable, Size, Table, Whole
 
 __all__ = [
     "align_corners", "area", "bicubic", "bicubic_aa", "bilinear", "bilinear_aa",
-    "bilinear_align_corners", "cubic", "cubic_antialiased", "nearest", "nearest_exact",
+    "bilinear_align_corners", "bilinear_zeros_turned", "cubic", "cubic_antialiased", "nearest",
+    "nearest_exact",
 ]  # fmt: skip
 
 SOURCE: Final = "torch.nn.functional.interpolate"
@@ -58,6 +60,21 @@ def bicubic_aa(source: int, target: int, exact: bool) -> Float[np.ndarray, "targ
 def bilinear(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
     """The 2×2 nearest cells, weighted by distance, edges repeated; no antialiasing."""
     return taps_matrix(triangle, 1, centres(source, target, exact=exact), source)
+
+
+def _bilinear_zeros(source: int, target: int, exact: bool) -> Float[np.ndarray, "target source"]:
+    places = centres(source, target, exact=exact)
+    return taps_matrix(triangle, 1, places, source, is_zero_beyond=True)
+
+
+def _turned(table: Table, size: Size) -> Table:
+    rows, columns = size
+    made = Separable("bilinear-zeros", _bilinear_zeros)(table, (columns, rows))
+    return made.reshape(rows, columns, -1)
+
+
+bilinear_zeros_turned: Final = Whole("bilinear-zeros-turned", _turned)
+"""Bilinear with zeros beyond the edges, on W×H cells, which patch after patch of H×W then takes."""
 
 
 @separable(

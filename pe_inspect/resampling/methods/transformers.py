@@ -14,6 +14,7 @@ from pe_inspect.resampling.methods.torch_modes import (
     bilinear,
     bilinear_aa,
     bilinear_align_corners,
+    bilinear_zeros_turned,
     nearest,
 )
 from pe_inspect.resampling.picked import bucket_by_shares, bucket_by_steps, tiled_and_cut
@@ -39,7 +40,7 @@ library(
         "instructblip_vision_model", "instructblipvideo_vision_model", "internvl_vision",
         "janus_vision_model", "kimi_k25_vision", "kosmos_2_vision_model", "layoutlmv3",
         "lw_detr_vit", "metaclip_2_vision_model", "owlv2_vision_model",
-        "owlvit_vision_model", "pixio", "qianfan_ocr_vision", "siglip_vision_model",
+        "owlvit_vision_model", "pixio", "qianfan_ocr_vision", "seggpt", "siglip_vision_model",
         "swinv2", "vit", "vit_mae", "vit_msn", "vitdet", "xclip_vision_model", "yolos",
     ),
 )  # fmt: skip
@@ -49,7 +50,8 @@ library(
     call="size=(H, W), mode='bilinear', align_corners=False",
     source="transformers 5: DPTViTEmbeddings, Step3p7VisionEmbeddings, GlmImageVisionEmbeddings, …",
     model_types=(
-        "dpt", "glm_image_vision", "hunyuan_vl_vision", "paddleocr_vl_vision", "step3p5_vision",
+        "dpt", "glm_image_vision", "hunyuan_vl_vision", "inkling2_vision", "paddleocr_vl_vision",
+        "step3p5_vision",
     ),
 )  # fmt: skip
 library(
@@ -128,6 +130,14 @@ library(
     call="size=(H, W), mode='nearest'",
     source="transformers: TimesformerEmbeddings",
     model_types=("timesformer",),
+)
+library(
+    "muse",
+    vectors=bilinear_zeros_turned,
+    call="size=(W, H), mode='bilinear', align_corners=False, zeros beyond the edges; its rows in "
+    "order are those of the patches of H×W, which on squares alone keeps places",
+    source="transformers: MuseGlimmerVisionPatchEmbedder, MuseSpark's",
+    model_types=("muse_glimmer_vision", "muse_spark_vision"),
 )
 library(
     "radio-hf",
