@@ -22,7 +22,7 @@ from pe_inspect.traces import AttentionSums, LogitSums
 
 __all__ = ["AttentionAccumulator", "tiles"]
 
-TILE_BYTES: Final = 16 << 20  # what of a tile is worked on at once stays in a processor's cache
+TILE_BYTES: Final = 2 << 20  # a tile is gone over several times: it stays in a core's cache
 BYTES: Final = 4
 
 
@@ -110,25 +110,31 @@ class AttentionAccumulator:
     def _add_tile(self, attended: Attended, some: slice) -> Float[torch.Tensor, "batch heads"]:
         """Add some queries, and return each image's sum of their distances, renormalised."""
         places = self.queries[some] + self.prefix
-        logits = attended.logits(places)
+        logits = attended.logits(places)  # a copy, which is worked on in place
         self._count_keys(attended, places, some, len(logits))
-        whole = logits.logsumexp(dim=-1)
-        weights = (logits - whole[..., None]).exp_()
+        logits -= logits.amax(dim=-1, keepdim=True)
+        weights = logits.exp()
         if attended.may_forbid:
-            logits = logits.clamp_min(torch.finfo(logits.dtype).min)
-        by_key = logits.mul_(weights)  # logits are not needed any more
-        patches, energy = weights[..., self.prefix :], by_key[..., self.prefix :].sum(dim=-1)
-        every = whole - energy - by_key[..., : self.prefix].sum(dim=-1)
-        share = patches.sum(dim=-1)
-        own = whole + share.log() - energy / share
-        apart = distances_of(self.grid_size).to(places.device)[self.queries[some]]
-        raw = torch.einsum("bhqk,qk->bhq", patches, apart)
-        found = (raw, raw / share, every, own, 1 - share)
+            logits.clamp_(min=torch.finfo(logits.dtype).min)
+        energies = logits.mul_(weights)  # w ln w, but for the sum of all w
+        patches = weights[..., self.prefix :]
+        mass, energy = patches.sum(dim=-1), energies[..., self.prefix :].sum(dim=-1)
+        all_mass = mass + weights[..., : self.prefix].sum(dim=-1)
+        all_energy = energy + energies[..., : self.prefix].sum(dim=-1)
+        apart = torch.einsum("bhqk,qk->bhq", patches, self._apart(some))
+        found = (
+            apart / all_mass, apart / mass, all_mass.log() - all_energy / all_mass,
+            mass.log() - energy / mass, 1 - mass / all_mass,
+        )  # fmt: skip
         by_image = torch.stack([each.double().sum(dim=2) for each in found])
         if self.scalars is not None:
             self.scalars += by_image.sum(dim=1)
-        self.maps.add(some, torch.einsum("bhqk,bhq->hqk", patches, share.reciprocal()))
+        self.maps.add(some, torch.einsum("bhqk,bhq->hqk", patches, mass.reciprocal()))
         return by_image[1]
+
+    def _apart(self, some: slice) -> Float[torch.Tensor, "some patches"]:
+        places = self.queries[some]
+        return distances_of(self.grid_size).to(places.device)[places]
 
     def _count_keys(
         self, attended: Attended, places: torch.Tensor, some: slice, batch: int
@@ -182,7 +188,7 @@ class AttentionAccumulator:
 
 
 def tiles(queries: int, bytes_each: int) -> Iterator[slice]:
-    """Yield ranges of queries whose maps take about 16 MiB together."""
+    """Yield ranges of queries whose maps take about 2 MiB together."""
     size = max(1, TILE_BYTES // max(1, bytes_each * BYTES))
     for start in range(0, queries, size):
         yield slice(start, min(start + size, queries))

@@ -113,6 +113,11 @@ class BlockAttention:
             )
 
     @property
+    def has_windows(self) -> bool:
+        """Whether some block attends within windows."""
+        return any(each is not None and each.is_window for each in self.by_block.values())
+
+    @property
     def taken_apart(self) -> list[int]:
         """The blocks whose logits were, by their number."""
         return [i for i, each in sorted(self.by_block.items())

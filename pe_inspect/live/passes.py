@@ -153,7 +153,8 @@ class TwoPasses:
             if self.count == 0 and (asked.takes_logits_apart or asked.has_contribution):
                 self._find_omega(batch, base)
             self.states.add("base", base, self.count, weights)
-            self.states.add_received(base)
+            if asked.has_contribution or self.attention.has_windows:  # these lie on its grid
+                self.states.add_received(base)
             if self.omega is not None and asked.has_contribution:
                 self.states.add_shares(base, self.omega)
             self._add_changed(batch, base)
