@@ -127,7 +127,7 @@ def own_modules_of_info():
 
 def test_info_executes_few_modules_of_its_own(own_modules_of_info):
     own, timed = own_modules_of_info
-    assert len(timed) <= 50
+    assert len({*timed}) <= 50  # Python lists a module twice that a package hands on
     assert len(own) <= 68
 
 
