@@ -63,7 +63,7 @@ def test_questions_of_pairs_say_what_they_took(vectors):
 
 def test_memory_is_parsed_with_its_unit():
     assert [memory(each) for each in ("2GB", "1.5 gb", "500MB", "3000000", "4GiB")] == [
-        2_000_000_000, 1_500_000_000, 500_000_000, 3_000_000, 4_000_000_000,
+        2_000_000_000, 1_500_000_000, 500_000_000, 3_000_000, 4 << 30,
     ]  # fmt: skip
     for wrong in ("", "2", "-1GB", "many", "1e9", "9" * 40):
         with pytest.raises(UsageError, match="--max-memory"):
