@@ -26,7 +26,7 @@ sweep:
 nightly: fuzz kills test-lowest test-newest audit
 
 fuzz:
-	PE_INSPECT_FUZZ=$${PE_INSPECT_FUZZ:-100000} pytest -n auto tests/hostile/test_fuzz.py
+	PE_INSPECT_FUZZ=$${PE_INSPECT_FUZZ:-100000} pytest -n auto tests/hostile/test_fuzz.py tests/loading/test_damaged_formats.py
 
 kills:
 	PE_INSPECT_KILLS=$${PE_INSPECT_KILLS:-200} pytest -n auto -m sweep tests/hostile/test_interrupted.py

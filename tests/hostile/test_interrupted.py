@@ -20,7 +20,7 @@ from pe_inspect.baking.writing import _name
 from pe_inspect.files import write_atomically
 from pe_inspect.partial_files import moved_away, partial_beside, sweep
 
-KILLS = int(os.environ.get("PE_INSPECT_KILLS", "6"))
+KILLS = int(os.environ.get("PE_INSPECT_KILLS", "2"))
 
 WRITER = """
     import sys, time
