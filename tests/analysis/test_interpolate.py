@@ -83,7 +83,7 @@ def test_one_patch_becomes_equal_rows_by_every_method(target):
     result = interpolate(pe, grid=target, method="all")
 
     patch = pe.tables[0].values[1:]
-    for method in result.methods:
+    for method in set(result.methods) - {"muse"}:  # which fades to zero beyond the table's edge
         (found,) = result.values(method)
         expected = np.repeat(patch, target[0] * target[1], axis=0)
         assert_close(found, expected, operations=32)
@@ -298,6 +298,7 @@ def test_all_methods_come_with_the_chosen_one_first(make):
         "sequence",
         "tiled",
         "sd3",
+        "auraflow",
     )  # each refuses some tables
     assert set(result.methods) == {
         name for name in METHODS if result.pe.kind in methods[name].kinds and name not in skipped

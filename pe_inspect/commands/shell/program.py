@@ -49,7 +49,7 @@ BUG: Final = 1
 WITH_COMMAS: Final = ("--layer", "--method")
 # What the system refuses because of the path that was typed, whichever option named it.
 REFUSED: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
-FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MARKUP: Final = re.compile(r"\[(?=[a-z#/@])")  # what Rich would take for a style
 
 # typer brings its own copy of click in some releases: its errors are found through its own names.
