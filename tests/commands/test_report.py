@@ -79,6 +79,7 @@ def test_what_is_said_of_sizes_and_norms_reaches_the_questions(run, checkpoint, 
     assert asked == {
         "interpolate": {"res": (96, 128), "patch_size": (16, 16)},
         "similarity": {"ln_eps": 1e-5},
+        "structure": {"ln_eps": 1e-5},
         "layernorm": {"ln_eps": 1e-5},
     }
 
@@ -169,7 +170,8 @@ def asked(monkeypatch):
 def test_the_doctors_findings_are_handed_in_with_those_of_the_file(run, save_vit, asked):
     save_vit("a.safetensors", rows=4, columns=4)
     assert run("report", "a.safetensors").code == 0
-    _, diagnosis = asked["items"]
+    _, diagnosis, filters = asked["items"]
+    assert filters.question == "filters"
     assert diagnosis.question == "doctor"
     assert {"half-precision", "index-buffer", "constant"} <= set(diagnosis.checks)
     assert diagnosis.pe is asked["items"][0]

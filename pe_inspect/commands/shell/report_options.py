@@ -108,7 +108,7 @@ def options_of_questions(
     return {
         "interpolate": {**size, **token},
         "similarity": {**norms, **shown, **token, **memory},
-        "structure": memory,
+        "structure": {**norms, **memory},
         "layernorm": norms,
     }
 
