@@ -117,9 +117,18 @@ class Holdings:
 
     def _counted(self, part: Any) -> Holding:
         names = part if isinstance(part, dict) else ()
+        if _is_flat(part):
+            return Holding(len(part), any("." in name for name in names))
         inner = (child for _, child in _parts_of_weights(part, ""))
         tensors = sum(isinstance(c, StoredTensor) or self.of(c).tensors for c in inner)
         return Holding(tensors, any("." in str(name) for name in names))
+
+
+def _is_flat(part: Any) -> bool:
+    """Whether a part is names of tensors and nothing else, none of them too long."""
+    if not isinstance(part, dict) or {*map(type, part.values())} != {StoredTensor}:
+        return False
+    return {*map(type, part)} == {str} and max(map(len, part)) <= LONGEST_NAME
 
 
 def _walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, StoredTensor]]:
@@ -210,8 +219,7 @@ def _without(node: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_tensors(node: dict[str, Any]) -> dict[str, StoredTensor]:
-    is_flat = {*map(type, node.values())} == {StoredTensor}
-    named = node.items() if is_flat else _walk(node)
+    named = node.items() if _is_flat(node) else _walk(node)
     tensors = {name: tensor.named(name) for name, tensor in named}
     in_params = {
         name.removeprefix("params/"): tensor

@@ -62,7 +62,13 @@ def _program(code, *words):
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, words)],
         stdout=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=_heeding,
     )  # fmt: skip
+
+
+def _heeding():
+    """Take SIGHUP as usual: under nohup it would be ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _stopped_while_writing(path, by):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 
 from pe_inspect.bounded import MOST_AXES, parsed_json
@@ -174,14 +174,20 @@ def _type_of(code: str) -> tuple[str, int]:
 def _fields(source: object, key: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     try:
         code, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = [begin, end, *shape[:MOST_AXES]]
-        is_sane = isinstance(code, str) and {*map(type, numbers)} == {int} and min(numbers) >= 0
-        is_sane = is_sane and len(shape) <= MOST_AXES and max(numbers) < LARGEST_NUMBER
+        is_placed = type(begin) is int is type(end) and min(begin, end) >= 0
+        is_sane = isinstance(code, str) and is_placed and max(begin, end) < LARGEST_NUMBER
+        is_sane = is_sane and len(shape) <= MOST_AXES and _is_shape(*shape)
     except (KeyError, TypeError, ValueError):
         is_sane = False
     if not is_sane:
         raise damaged(source, f"has a header that makes no sense for {printable(key)!r}")
     return code, tuple(shape), begin, end
+
+
+@lru_cache(maxsize=1 << 12, typed=True)
+def _is_shape(*sides: Any) -> bool:
+    """Whether numbers of JSON are the sides of an array; of a file's tensors most are alike."""
+    return all(type(side) is int and 0 <= side < LARGEST_NUMBER for side in sides)
 
 
 def _check_layout(source: object, header: dict[str, Any], data: Span) -> None:
