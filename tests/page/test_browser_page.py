@@ -102,13 +102,13 @@ def test_dark_and_light_are_chosen_as_well(browser, file):
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     with opened(browser, file, color_scheme="dark") as page:
         system = page.evaluate(ground)
-        page.get_by_label("colours").select_option("light")
+        page.locator("select").and_(page.get_by_label("colours")).select_option("light")
         assert page.evaluate(ground) == "rgb(255, 255, 255)"
-        page.get_by_label("colours").select_option("dark")
+        page.locator("select").and_(page.get_by_label("colours")).select_option("dark")
         assert page.evaluate(ground) == system
         page.emulate_media(color_scheme="light")
         assert page.evaluate(ground) == system
-        page.get_by_label("colours").select_option("system")
+        page.locator("select").and_(page.get_by_label("colours")).select_option("system")
         assert page.evaluate(ground) == "rgb(255, 255, 255)"
 
 
