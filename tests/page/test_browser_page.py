@@ -436,7 +436,7 @@ def test_of_patches_alike_the_nearest_is_named_and_the_others_are_counted(browse
 def test_a_large_grid_is_answered_at_once(browser, tmp_path):
     rows = np.random.default_rng(0).normal(size=(10_000, 16)).astype(np.float32)
     pe = table_of((2, 3), tables=(LayerPE("input", rows, (100, 100)),), norms=(), depth=1)
-    alike = pei.similarity(pe)
+    alike = pei.similarity(pe, max_memory=3 * 10**9)
     from pe_inspect.page.frames import similarity_frames
 
     track = Track("large", similarity_frames(alike))
