@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from types import MappingProxyType
@@ -282,7 +283,7 @@ def _check_ranges(config: ViTConfig) -> None:
         if not 0 <= getattr(config, name) < 1:
             raise UsageError(f"{name} is {getattr(config, name)}; it must be from 0 to below 1.")
     for name in ("reg_tokens", "init_values", "rope_theta"):
-        if getattr(config, name) < 0:
+        if not 0 <= getattr(config, name) < math.inf:
             raise UsageError(f"{name} is {getattr(config, name)}; it must be 0 or more.")
     _check_positive("max_relative_distance", config.max_relative_distance)
     if config.schh_compat and config.scheme != "rope_axial":

@@ -79,7 +79,7 @@ def check(value: Any, kind: Any) -> Any:
     is_whole_float = kind is float and type(value) is int
     if type(value) is not kind and not is_whole_float:
         raise ValueError(type(value))
-    if isinstance(value, int | float) and not -BEYOND < value < BEYOND:
+    if type(value) is int and not -BEYOND < value < BEYOND:
         raise ValueError("beyond all measure")
     return kind(value)
 
