@@ -17,10 +17,10 @@ import torch
 from resampling.transformers_objects import (
     LARGEST,
     Table,
-    _classes,
     _inputs,
     _plainness,
     _small,
+    classes,
 )
 
 ROTARY = re.compile(r"Rotary|Rope|RoPE")
@@ -79,7 +79,7 @@ def _cosines_and_sines(out: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def rotary_models(only: tuple[str, ...] = ()) -> Iterator[RotaryModel]:
     """Yield a model of every type with a rotary module over images that can be built."""
-    for config_class, kinds in _classes().items():
+    for config_class, kinds in classes().items():
         if only and config_class.model_type not in only:
             continue
         made = built(config_class, min(kinds, key=_plainness))
