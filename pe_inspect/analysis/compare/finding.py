@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from pe_inspect.analysis.common.sentences import number_text, sentence
 
 if TYPE_CHECKING:
-    from pe_inspect.analysis.compare import CompareResult
     from pe_inspect.analysis.compare.deltas import Delta
     from pe_inspect.analysis.compare.likeness import Likeness
+    from pe_inspect.analysis.compare.side_by_side import SideBySide
 
 __all__ = ["finding_of"]
 
@@ -19,7 +19,31 @@ UNDEFINED: Final = "No two of the embeddings have maps whose correlation is defi
 MOST_DELTAS: Final = 3
 
 
-def finding_of(found: CompareResult) -> str:
+@runtime_checkable
+class Compared(Protocol):
+    """What a sentence about a comparison is made of."""
+
+    @property
+    def side(self) -> SideBySide:
+        """The embeddings as they were matched."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Their names."""
+
+    @property
+    def likenesses(self) -> tuple[Likeness, ...]:
+        """How alike the maps of any two are."""
+
+    @property
+    def deltas(self) -> tuple[Delta, ...]:
+        """What the others have more than the first."""
+
+    def pair(self, first: int, second: int) -> dict[str, float]:
+        """Return the numbers of two, by their places."""
+
+
+def finding_of(found: Compared) -> str:
     """Word two embeddings by all that is known of them; of more, the most and the least alike."""
     known = [one for one in found.likenesses if not math.isnan(one.correlation)]
     if not known:
@@ -34,7 +58,7 @@ def finding_of(found: CompareResult) -> str:
     return sentence([first, f"least: {_names(found, least)}, at {number_text(least.correlation)}"])
 
 
-def _of_two(found: CompareResult, one: Likeness) -> str:
+def _of_two(found: Compared, one: Likeness) -> str:
     """The tables, the maps, and what changed from the first to the second."""
     start = f"{found.labels[1]} against {found.labels[0]}"
     parts = [_tables(found), f"the maps {_maps(found, one)}", _changes(found.deltas)]
@@ -42,7 +66,7 @@ def _of_two(found: CompareResult, one: Likeness) -> str:
     return sentence([f"{start}: {said[0]}", *said[1:]])
 
 
-def _tables(found: CompareResult) -> str:
+def _tables(found: Compared) -> str:
     numbers = found.pair(0, 1)
     if math.isnan(numbers["cka"]):
         return ""
@@ -55,7 +79,7 @@ def _tables(found: CompareResult) -> str:
     return text if math.isnan(apart) else text + rotated
 
 
-def _maps(found: CompareResult, one: Likeness) -> str:
+def _maps(found: Compared, one: Likeness) -> str:
     text = f"correlate at {number_text(one.correlation)} on average over layers"
     if math.isnan(one.difference):
         return text
@@ -63,7 +87,7 @@ def _maps(found: CompareResult, one: Likeness) -> str:
     return f"{text} and differ by {number_text(one.difference, on_a_scale=bounded)}"
 
 
-def _names(found: CompareResult, one: Likeness) -> str:
+def _names(found: Compared, one: Likeness) -> str:
     return f"{found.labels[one.first]} and {found.labels[one.second]}"
 
 

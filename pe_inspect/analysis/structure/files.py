@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
 from pe_inspect.analysis.common.stages import stacked_by_stage
-from pe_inspect.analysis.structure.indices import COLUMNS
+from pe_inspect.analysis.structure.heads import HeadProfiles
+from pe_inspect.analysis.structure.indices import COLUMNS, Indices
 from pe_inspect.analysis.structure.layer_rows import StructureRow
-
-if TYPE_CHECKING:
-    from pe_inspect.analysis.structure import StructureResult
+from pe_inspect.analysis.structure.rotation import LayerRotation
+from pe_inspect.arrays import Float
 
 __all__ = ["arrays_of"]
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """What the arrays are made of."""
+
+    @property
+    def all_rows(self) -> tuple[StructureRow, ...]:
+        """The stored table first, then every layer."""
+
+    @property
+    def layer_correlations(self) -> Float[np.ndarray, "layers layers"]:
+        """Those of the maps of all pairs of layers."""
+
+    @property
+    def hierarchy(self) -> float:
+        """1 − the mean of them."""
+
+    @property
+    def baselines(self) -> Mapping[str, Indices]:
+        """The indices of tables that learned nothing."""
+
+    @property
+    def heads(self) -> tuple[HeadProfiles, ...]:
+        """The profiles of every layer's heads."""
+
+    @property
+    def rotations(self) -> tuple[LayerRotation, ...]:
+        """The rotation of every layer."""
+
+    @property
+    def rotations_at_target(self) -> tuple[LayerRotation, ...]:
+        """The same on another grid."""
 
 
 def _spectrum(row: StructureRow) -> np.ndarray:
@@ -41,7 +74,7 @@ _OF_TABLES: Final[Mapping[str, Callable[[StructureRow], np.ndarray]]] = {
 """Arrays of every row, for vectors."""
 
 
-def arrays_of(result: StructureResult) -> dict[str, np.ndarray]:
+def arrays_of(result: Indexed) -> dict[str, np.ndarray]:
     """Return every array by its name in the file."""
     rows = result.all_rows
     made = dict(_BY_ROW) | (dict(_OF_TABLES) if rows[0].table is not None else {})
@@ -57,7 +90,7 @@ def arrays_of(result: StructureResult) -> dict[str, np.ndarray]:
     return found | _of_baselines(result) | _of_heads(result) | _of_rotations(result)
 
 
-def _of_baselines(result: StructureResult) -> dict[str, np.ndarray]:
+def _of_baselines(result: Indexed) -> dict[str, np.ndarray]:
     values = [[each.row()[name] for name in COLUMNS] for each in result.baselines.values()]
     return {
         "index_names": np.array(COLUMNS),
@@ -66,7 +99,7 @@ def _of_baselines(result: StructureResult) -> dict[str, np.ndarray]:
     }
 
 
-def _of_heads(result: StructureResult) -> dict[str, np.ndarray]:
+def _of_heads(result: Indexed) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     if result.heads:
         found |= stacked_by_stage("head_profile", [layer.profile for layer in result.heads])
@@ -76,7 +109,7 @@ def _of_heads(result: StructureResult) -> dict[str, np.ndarray]:
     return found
 
 
-def _of_rotations(result: StructureResult) -> dict[str, np.ndarray]:
+def _of_rotations(result: Indexed) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for suffix, rotations in (
         ("", result.rotations),
