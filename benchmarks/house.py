@@ -282,8 +282,8 @@ def watched(root: Path, words: list[str]) -> dict[str, list[str]]:
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}")
         timed = [said.rpartition("|")[2].strip() for said in done.stderr.splitlines()]
-        own = [name for name in timed if name.split(".")[0] == PACKAGE]
-        return {"timed": own, **json.loads(Path(folder, "seen").read_text())}
+        own = {name for name in timed if name.split(".")[0] == PACKAGE}
+        return {"timed": sorted(own), **json.loads(Path(folder, "seen").read_text())}
 
 
 def print_runs(root: Path) -> None:
