@@ -55,8 +55,7 @@ class Shown:
         indexed = frame.set_index("layer") if by_layer else frame.rename_axis("row")
         with needed("to_xarray"):
             found: Dataset = indexed.to_xarray()
-        words = [name for name in found.data_vars if found[name].dtype.kind not in "fiub"]
-        return found.set_coords(words)
+        return found.set_coords(list(indexed.select_dtypes(exclude=["number", "bool"])))
 
     def _repr_html_(self) -> str:
         """Return the summary and the notes as HTML; every text in it is escaped."""

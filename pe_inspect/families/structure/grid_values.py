@@ -64,6 +64,12 @@ def grid_score(rows: Float32[np.ndarray, "patches channels"], grid: Grid) -> flo
 
 
 def flat_score(unit: Float32[np.ndarray, "patches channels"], grid: Grid) -> float:
+    """How alike neighbours on a grid of rows and columns are; less where a row runs on in the next.
+
+    Args:
+        unit: rows as `centred` gives them.
+        grid: (rows, columns), as many cells as rows of `unit`.
+    """
     placed = unit.reshape(*grid, -1)
     steps = [np.diff(placed, axis=axis) for axis in (0, 1) if grid[axis] > 1]
     along = [1 - float(np.square(step).sum(-1).mean()) / 2 for step in steps]
@@ -162,6 +168,7 @@ def centred(
 
 
 def similarity(one: Shaped[np.ndarray, "..."], other: Shaped[np.ndarray, "..."]) -> float:
+    """Twice the sum of products over the sum of squares: from −1 to 1, 1 for equal; 0 of zeros."""
     size = float(np.square(one).sum() + np.square(other).sum())
     return float(2 * (one * other).sum()) / size if size else 0.0
 
