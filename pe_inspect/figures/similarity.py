@@ -24,6 +24,12 @@ from pe_inspect.figures.layout.mosaics import (
     tile_ticks,
 )
 from pe_inspect.figures.layout.rows import Row, draw_rows, evenly, thinned_to
+from pe_inspect.figures.layout.similarity_captions import (
+    NO_BREAK,
+    caption_of,
+    pairs_words,
+    tile_thinning,
+)
 from pe_inspect.figures.layout.style import Mosaic, diverging, mosaic
 
 if TYPE_CHECKING:
@@ -38,19 +44,7 @@ __all__ = ["checked_tokens", "draw", "draw_each", "draw_on"]
 MOST_TILES: Final = 16
 KEPT: Final = 256  # rows of an N×N map that the result keeps: more would be computed again
 MOST_COLUMNS: Final = 12
-NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
-_NOTIONS: Final = {
-    "joined": "Joined: as the model itself computes it and uses it in that layer.",
-    "proxy": "Proxy: LN1 of each layer on the stored table, without any content.",
-    "stored": "Stored: the table as the file holds it.",
-}
-_COMPUTED: Final = "Computed, not stored: the file holds no such table."
-_PAIRS: Final = "Each row and each column of a map is a patch, in reading order."
-_BLOCKS: Final = (
-    "Each row and each column of a map is a square of {side}×{side} patches, in reading order: "
-    "thinned, a pixel is the mean over the pairs of two squares."
-)
 _TILES: Final = (
     "The tile at (row, column) is that patch's map over the whole grid, as in ViT's Figure 7 "
     "(arXiv:2010.11929)."
@@ -162,7 +156,7 @@ def _draw_layers(result: SimilarityResult, finest: int) -> Figure:
     overview = result.overview(planned.side[0])
     words = Words(
         f"{_name(result)} of all pairs of patches, layer by layer",
-        _sentences(result, _pairs_words(overview.block)),
+        caption_of(result, pairs_words(overview.block)),
         "key patch",
         "query patch",
         _scale_name(result),
@@ -192,7 +186,7 @@ def _queries(
     what = "head" if len(tokens) < 2 else "patch (row, column)"
     words = Words(
         f"{_name(result)} with every patch, layer by layer",
-        _sentences(
+        caption_of(
             result, f"A row is a {what}.", _QUERY, thinned_to(len(columns), len(rows[0].maps),
             "layers").strip(), with_heads=not heads,
         ),
@@ -237,7 +231,7 @@ def _draw_queries(result: SimilarityResult, token: Token) -> Figure:
     height, width = (max(view.grid_size[axis] for view, _ in found) for axis in (0, 1))
     words = Words(
         f"{_name(result)} of {_patch(result, token)} with every patch, layer by layer",
-        _sentences(result, _QUERY),
+        caption_of(result, _QUERY),
         "patch column",
         "patch row",
         _scale_name(result),
@@ -258,7 +252,7 @@ def _draw_tiles(
     shape = (layout.image.shape[0], layout.image.shape[1])
     words = Words(
         f"{_name(result)} of every patch with all others: {tiles.name}",
-        _sentences(result, _TILES, _tile_thinning(tiles), about_layers=False),
+        caption_of(result, _TILES, tile_thinning(tiles), about_layers=False),
         "patch column",
         "patch row",
         _scale_name(result),
@@ -308,7 +302,7 @@ class _Singles:
     def pairs(self, view: LayerView, values: np.ndarray, block: int) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} of all pairs"
-        about = _sentences(result, _pairs_words([block]), of=view)
+        about = caption_of(result, pairs_words([block]), of=view)
         words = Words(text, about, "key patch", "query patch", _scale_name(result))
         return self._single_page(values, words, (view.num_patches,) * 2).redraw(
             _about_centre(result, values), text
@@ -317,7 +311,7 @@ class _Singles:
     def query(self, view: LayerView, values: np.ndarray, token: Token) -> Figure:
         result = self.result
         text = f"{view.name}: {result.affinity.name} with {_patch(result, token)}"
-        about = _sentences(result, _QUERY, of=view)
+        about = caption_of(result, _QUERY, of=view)
         words = Words(text, about, "patch column", "patch row", _scale_name(result))
         place = token or result.token or view.middle
         page = self._single_page(values, words, view.grid_size, lambda page: outline(page, [place]))
@@ -354,13 +348,6 @@ def _scale_name(result: SimilarityResult) -> str:
     return f"{result.affinity.name}{centre}"
 
 
-def _scale_words(result: SimilarityResult) -> str:
-    about = (
-        f" about {result.centre:.3g}: a constant cancels in the softmax" if result.centre else ""
-    )
-    return f"One scale, −{result.limit:.3g}{NO_BREAK}to{NO_BREAK}{result.limit:.3g}{about}."
-
-
 def _patch(result: SimilarityResult, token: Token) -> str:
     place = token or result.token
     if place is None and not result.is_uniform:
@@ -373,47 +360,6 @@ def _layer_labels(result: SimilarityResult) -> list[str]:
     """Layer names; where notions differ from layer to layer, each says which it is."""
     mixed = len({view.notion for view in result.views}) > 1
     return [f"{view.name} ({view.notion})" if mixed else view.name for view in result.views]
-
-
-def _sentences(
-    result: SimilarityResult,
-    *more: str,
-    about_layers: bool = True,
-    of: LayerView | None = None,
-    with_heads: bool = True,
-) -> str:
-    """The caption: what was drawn, by which definition, and all that was left out."""
-    notions = dict.fromkeys(view.notion for view in ([of] if of else result.views))
-    texts = _NOTIONS if result.pe.stored else {**_NOTIONS, "stored": _COMPUTED}
-    meanings = [texts[notion] for notion in notions] if about_layers else []
-    prefix = ["Prefix tokens are left out."] if result.pe.num_prefix_rows else []
-    parts = (
-        f"{result.pe.headline}.",
-        *more,
-        *meanings,
-        *(_heads(result) if with_heads else ()),
-        *prefix,
-        _scale_words(result),
-    )
-    return " ".join(part for part in parts if part)
-
-
-def _heads(result: SimilarityResult) -> list[str]:
-    if max(view.num_heads for view in result.views) == 1:
-        return []
-    return ["Mean over heads." if result.head is None else f"Head {result.head}."]
-
-
-def _pairs_words(blocks: Sequence[int]) -> str:
-    side = max(blocks)
-    return _PAIRS if side == 1 else _BLOCKS.format(side=side)
-
-
-def _tile_thinning(tiles: Tiles) -> str:
-    if not tiles.is_thinned:
-        return ""
-    shown, (height, width) = len(tiles.rows) * len(tiles.columns), tiles.grid_size
-    return f"Thinned: {shown} evenly spaced patches of {height * width} have a tile."
 
 
 def _file_stems(names: Sequence[str], all_names: Sequence[str]) -> list[str]:
